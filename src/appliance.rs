@@ -1,0 +1,243 @@
+//! `docker/appliance.toml`, parsed once into valid types, and the embedded build context with its
+//! hash. All that docklet knows about opencode comes from here.
+
+use std::{collections::BTreeMap, io::Write as _, time::Duration};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    error::{Error, Result},
+    units::Bytes,
+};
+
+/// The files of `docker/`, embedded at compile time: name, mode in the build context, content.
+const CONTEXT: &[(&str, u32, &[u8])] = &[
+    ("Dockerfile", 0o644, include_bytes!("../docker/Dockerfile")),
+    ("entrypoint", 0o755, include_bytes!("../docker/entrypoint")),
+    ("healthcheck", 0o755, include_bytes!("../docker/healthcheck")),
+    ("package.json", 0o644, include_bytes!("../docker/package.json")),
+    ("package-lock.json", 0o644, include_bytes!("../docker/package-lock.json")),
+];
+
+/// Name of the host's CA bundle in the build context; empty when there is none.
+const CA_BUNDLE: &str = "ca-bundle.crt";
+
+/// What is installed: `appliance.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Appliance {
+    /// Version of this file's format.
+    pub schema: u32,
+    /// Container name, volume prefix and image repository.
+    pub name: String,
+    /// Name for people.
+    pub title: String,
+    /// Version of the program inside.
+    pub version: String,
+    /// The container.
+    pub container: ContainerDefaults,
+    /// The named volumes.
+    pub volumes: Vec<VolumeDefinition>,
+    /// How to sign in.
+    pub login: Login,
+    /// How to tell that it works.
+    pub health: Health,
+    /// Environment set on the container; no secrets.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// How it is built.
+    pub build: BuildDefaults,
+    /// Ready-made choices of extra packages.
+    #[serde(default)]
+    pub packages: Vec<PackageChoice>,
+}
+
+/// Fixed properties of the container.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerDefaults {
+    /// Port inside the container.
+    pub port: u16,
+    /// Working directory inside.
+    pub working_dir: String,
+    /// Name of the user that the program runs as.
+    pub user: String,
+    /// That user's id.
+    pub uid: u32,
+    /// That user's home folder.
+    pub home: String,
+    /// Where the secrets are mounted.
+    pub secrets_dir: String,
+    /// Where the host's CA bundle is mounted, when there is one.
+    pub ca_bundle: String,
+    /// Capabilities that the entrypoint needs before it drops them.
+    pub capabilities: Vec<String>,
+    /// Most processes and threads.
+    pub pids_limit: i64,
+    /// Default memory limit.
+    pub memory: Bytes,
+    /// Signal that asks it to end.
+    pub stop_signal: String,
+}
+
+/// A named volume.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeDefinition {
+    /// Its role, the last part of its name.
+    pub role: String,
+    /// Where it is mounted.
+    pub mount: String,
+}
+
+/// How to sign in.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Login {
+    /// User name.
+    pub user: String,
+    /// Name of the secret that holds the password.
+    pub password_secret: String,
+}
+
+/// How to tell that it works.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// Path that answers 200 with the password.
+    pub path: String,
+    /// Path of the page itself.
+    pub page: String,
+    /// Command of the engine's health check, inside.
+    pub command: Vec<String>,
+    /// Time between two checks.
+    pub interval_seconds: u32,
+    /// Time that one check may take.
+    pub timeout_seconds: u32,
+    /// Time after a start in which failures do not count.
+    pub start_period_seconds: u32,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+    /// How long a start may take until the page answers.
+    pub ready_timeout_seconds: u64,
+}
+
+impl Health {
+    /// How long a start may take until the page answers.
+    pub fn ready_timeout(&self) -> Duration {
+        Duration::from_secs(self.ready_timeout_seconds)
+    }
+}
+
+/// How it is built.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildDefaults {
+    /// Base image.
+    pub base: String,
+}
+
+/// A ready-made choice of extra packages.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageChoice {
+    /// Name for people.
+    pub title: String,
+    /// The base image's distribution's package names.
+    pub names: Vec<String>,
+}
+
+/// What goes into a build besides the embedded files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildInputs {
+    /// Base image reference.
+    pub base: String,
+    /// Extra packages, sorted and without doubles.
+    pub extra_packages: Vec<String>,
+}
+
+impl Appliance {
+    /// Parses the embedded `appliance.toml`.
+    pub fn embedded() -> Result<Self> {
+        toml::from_str(include_str!("../docker/appliance.toml"))
+            .map_err(|e| Error::bug(format!("docker/appliance.toml does not parse: {e}")))
+    }
+
+    /// The reference of an image built from these inputs: the version, and the first 12 hex digits
+    /// of a hash over everything that goes into it. The host's CA bundle is left out: it is used
+    /// while building and is not part of the result.
+    pub fn built_reference(&self, inputs: &BuildInputs) -> String {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        for (name, mode, content) in CONTEXT {
+            part(name.as_bytes());
+            part(&mode.to_le_bytes());
+            part(content);
+        }
+        part(inputs.base.as_bytes());
+        inputs.extra_packages.iter().for_each(|package| part(package.as_bytes()));
+        format!("{}:{}-{}", self.name, self.version, &hex(&hash.finalize())[..12])
+    }
+
+    /// The build context as an uncompressed tar archive.
+    ///
+    /// # Errors
+    /// Only when memory cannot be written to, which is a bug.
+    pub fn build_context(&self, ca_bundle: &[u8]) -> Result<Vec<u8>> {
+        let mut archive = tar::Builder::new(Vec::new());
+        let files = CONTEXT.iter().copied().chain([(CA_BUNDLE, 0o644, ca_bundle)]);
+        for (name, mode, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(mode);
+            header.set_size(content.len() as u64);
+            // A fixed time keeps the builder's cache: the same content is the same file.
+            header.set_mtime(0);
+            header.set_cksum();
+            archive
+                .append_data(&mut header, name, content)
+                .map_err(|e| Error::bug(format!("cannot pack the build context: {e}")))?;
+        }
+        let mut bytes = archive.into_inner().map_err(|e| Error::bug(format!("cannot pack the build context: {e}")))?;
+        bytes.flush().map_err(|e| Error::bug(e.to_string()))?;
+        Ok(bytes)
+    }
+}
+
+/// Lower-case hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_embedded_appliance_is_valid() {
+        let appliance = Appliance::embedded().unwrap();
+        assert_eq!(appliance.schema, 1);
+        let roles: Vec<_> = appliance.volumes.iter().map(|v| (v.role.as_str(), v.mount.as_str())).collect();
+        assert_eq!(
+            roles,
+            [("session", "/home/opencode/.opencode"), ("projects", "/workspace"), ("config", "/home/opencode/.config")]
+        );
+    }
+
+    #[test]
+    fn the_reference_changes_with_every_input() {
+        let appliance = Appliance::embedded().unwrap();
+        let plain = BuildInputs { base: "debian:trixie-slim".into(), extra_packages: vec![] };
+        let other_base = BuildInputs { base: "debian:sid-slim".into(), ..plain.clone() };
+        let joined = BuildInputs { extra_packages: vec!["ab".into()], ..plain.clone() };
+        let apart = BuildInputs { extra_packages: vec!["a".into(), "b".into()], ..plain.clone() };
+        let all: std::collections::BTreeSet<_> =
+            [&plain, &other_base, &joined, &apart].map(|i| appliance.built_reference(i)).into();
+        assert_eq!(all.len(), 4);
+        assert_eq!(appliance.built_reference(&plain), appliance.built_reference(&plain.clone()));
+    }
+}

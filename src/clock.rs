@@ -1,0 +1,19 @@
+//! The wall clock as text: RFC 3339 in UTC, to the second. Nothing else reads the time of day.
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// Now, such as `2026-11-21T01:19:58Z`.
+pub fn now_rfc3339() -> String {
+    rfc3339(OffsetDateTime::now_utc())
+}
+
+/// A time as text, without fractions of a second.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    let whole = time.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(time);
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
+/// Reads an engine's time. Docker's zero time («0001-01-01T00:00:00Z», never happened) is `None`.
+pub fn parse(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|t| t.year() > 1)
+}

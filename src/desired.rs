@@ -1,0 +1,344 @@
+//! What is wanted: appliance, settings and instance turned into plain data that a container
+//! engine understands. Pure: no I/O, no clock, no environment.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    appliance::{Appliance, BuildInputs, hex},
+    instance::Instance,
+    paths::InstancePaths,
+    settings::{ImageSource, Settings},
+    units::Bytes,
+};
+
+/// The label keys (contract, section 1).
+pub mod label {
+    /// `true` on everything that docklet made.
+    pub const MANAGED: &str = "docklet.managed";
+    /// The appliance's name.
+    pub const APPLIANCE: &str = "docklet.appliance";
+    /// The instance's name.
+    pub const INSTANCE: &str = "docklet.instance";
+    /// Version of the docklet that made it.
+    pub const VERSION: &str = "docklet.version";
+    /// Hash of the wanted container.
+    pub const SPEC: &str = "docklet.spec";
+    /// Version of the program in an image (OCI image specification).
+    pub const IMAGE_VERSION: &str = "org.opencontainers.image.version";
+}
+
+/// Version of this docklet.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything wanted of one instance.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// Whose.
+    pub instance: Instance,
+    /// The container.
+    pub container: ContainerSpec,
+    /// Name that a replaced container has until its successor answers.
+    pub previous_name: String,
+    /// The image and how to get it.
+    pub image: ImagePlan,
+    /// The named volumes.
+    pub volumes: Vec<VolumeSpec>,
+    /// Whether it shall run.
+    pub running: bool,
+}
+
+/// The image and how to get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImagePlan {
+    /// Build it here.
+    Build {
+        /// Its name.
+        reference: String,
+        /// What it is built from.
+        inputs: BuildInputs,
+    },
+    /// Pull it.
+    Pull {
+        /// Its name.
+        reference: String,
+    },
+    /// Load it.
+    Load {
+        /// Its name.
+        reference: String,
+        /// The archive; `None` when it must be there already.
+        file: Option<PathBuf>,
+    },
+}
+
+impl ImagePlan {
+    /// The image's name.
+    pub fn reference(&self) -> &str {
+        match self {
+            ImagePlan::Build { reference, .. } | ImagePlan::Pull { reference } | ImagePlan::Load { reference, .. } => {
+                reference
+            }
+        }
+    }
+}
+
+/// A wanted volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VolumeSpec {
+    /// Its name.
+    pub name: String,
+    /// Where it is mounted.
+    pub mount: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A wanted container, in our own words; `engine::translate` turns it into the engine's.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ContainerSpec {
+    /// Name and hostname.
+    pub name: String,
+    /// Image reference.
+    pub image: String,
+    /// Environment; no secrets.
+    pub environment: BTreeMap<String, String>,
+    /// Host address and port, and the port inside.
+    pub publish: Publish,
+    /// Named volumes: name → path inside.
+    pub volumes: BTreeMap<String, String>,
+    /// Host folders and files inside.
+    pub binds: Vec<BindMount>,
+    /// Memory limit in bytes.
+    pub memory: u64,
+    /// Processors in billionths; 0 for all.
+    pub nano_cpus: i64,
+    /// Most processes and threads.
+    pub pids: i64,
+    /// Capabilities left after all are dropped.
+    pub capabilities: Vec<String>,
+    /// Working directory.
+    pub working_dir: String,
+    /// Signal that asks it to end.
+    pub stop_signal: String,
+    /// The engine's health check.
+    pub health: HealthCheck,
+    /// Labels, without the spec's own hash.
+    #[serde(skip)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A published port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Publish {
+    /// Address on the host.
+    pub address: IpAddr,
+    /// Port on the host.
+    pub port: u16,
+    /// Port inside.
+    pub container_port: u16,
+}
+
+/// A host folder or file inside the container.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct BindMount {
+    /// Absolute path on the host.
+    pub host: PathBuf,
+    /// Path inside.
+    pub container: String,
+    /// Whether it may only be read.
+    pub read_only: bool,
+}
+
+impl fmt::Display for BindMount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}{}", self.host.display(), self.container, if self.read_only { " (read-only)" } else { "" })
+    }
+}
+
+/// The engine's health check; times in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HealthCheck {
+    /// Command inside.
+    pub command: Vec<String>,
+    /// Time between two checks.
+    pub interval: u32,
+    /// Time that one may take.
+    pub timeout: u32,
+    /// Time after a start in which failures do not count.
+    pub start_period: u32,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}
+
+impl ContainerSpec {
+    /// A hash over all that makes the container what it is; the value of the label
+    /// `docklet.spec`. The version of docklet is no part of it: a new docklet alone is no reason
+    /// to replace a running container.
+    pub fn hash(&self) -> String {
+        // Field order is fixed by the type and maps are sorted, so the text is canonical.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        hex(&Sha256::digest(text.as_bytes()))[..16].to_owned()
+    }
+
+    /// What is different in `wanted`, in words: «memory 4 GiB → 2 GiB».
+    pub fn differences(&self, wanted: &ContainerSpec) -> Vec<String> {
+        let mut found = vec![];
+        let mut compare = |what: &str, old: String, new: String| {
+            if old != new {
+                found.push(format!("{what} {old} → {new}"));
+            }
+        };
+        compare("image", self.image.clone(), wanted.image.clone());
+        compare("port", self.publish.port.to_string(), wanted.publish.port.to_string());
+        compare("address", self.publish.address.to_string(), wanted.publish.address.to_string());
+        compare("memory", Bytes(self.memory).to_string(), Bytes(wanted.memory).to_string());
+        compare("processors", processors(self.nano_cpus), processors(wanted.nano_cpus));
+        compare("pids", self.pids.to_string(), wanted.pids.to_string());
+        for new in wanted.binds.iter().filter(|b| !self.binds.contains(b)) {
+            found.push(format!("mount {new} added"));
+        }
+        for old in self.binds.iter().filter(|b| !wanted.binds.contains(b)) {
+            found.push(format!("mount {old} removed"));
+        }
+        if self.volumes != wanted.volumes {
+            found.push("volumes".to_owned());
+        }
+        if self.health != wanted.health {
+            found.push("health check".to_owned());
+        }
+        if self.capabilities != wanted.capabilities {
+            found.push("capabilities".to_owned());
+        }
+        found
+    }
+}
+
+fn processors(nano: i64) -> String {
+    if nano == 0 { "all".to_owned() } else { format!("{}", nano as f64 / 1e9) }
+}
+
+/// Facts about the engine that the wanted state depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineMemory(pub u64);
+
+impl Desired {
+    /// Puts together what is wanted. `engine_memory` is the engine's memory in bytes (0 where it
+    /// does not say), `image_file` an archive to load, `ca_bundle` whether the host's CA bundle
+    /// was copied to its place.
+    pub fn new(
+        appliance: &Appliance,
+        settings: &Settings,
+        instance: &Instance,
+        paths: &InstancePaths,
+        engine_memory: EngineMemory,
+        image_file: Option<&Path>,
+    ) -> Self {
+        let labels: BTreeMap<String, String> = [
+            (label::MANAGED, "true"),
+            (label::APPLIANCE, appliance.name.as_str()),
+            (label::INSTANCE, instance.as_str()),
+            (label::VERSION, VERSION),
+        ]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+        let volumes: Vec<VolumeSpec> = appliance
+            .volumes
+            .iter()
+            .map(|v| VolumeSpec {
+                name: instance.volume(&appliance.name, &v.role),
+                mount: v.mount.clone(),
+                labels: labels.clone(),
+            })
+            .collect();
+        let image = image_plan(appliance, settings, image_file);
+        let fixed = &appliance.container;
+        let container = ContainerSpec {
+            name: instance.container(&appliance.name),
+            image: image.reference().to_owned(),
+            environment: appliance.environment.clone(),
+            publish: Publish {
+                address: settings.network.bind.0,
+                port: settings.network.port.0,
+                container_port: fixed.port,
+            },
+            volumes: volumes.iter().map(|v| (v.name.clone(), v.mount.clone())).collect(),
+            binds: binds(appliance, settings, paths),
+            memory: memory_limit(settings.resources.memory.0, appliance.container.memory, engine_memory).0,
+            nano_cpus: (settings.resources.cpus.0 * 1e9).round() as i64,
+            pids: settings.resources.pids,
+            capabilities: fixed.capabilities.clone(),
+            working_dir: fixed.working_dir.clone(),
+            stop_signal: fixed.stop_signal.clone(),
+            health: HealthCheck {
+                command: appliance.health.command.clone(),
+                interval: appliance.health.interval_seconds,
+                timeout: appliance.health.timeout_seconds,
+                start_period: appliance.health.start_period_seconds,
+                retries: appliance.health.retries,
+            },
+            labels,
+        };
+        Desired {
+            instance: instance.clone(),
+            previous_name: instance.previous_container(&appliance.name),
+            container,
+            image,
+            volumes,
+            running: true,
+        }
+    }
+
+    /// The address of the page on this machine.
+    pub fn url(&self) -> String {
+        page_url(self.container.publish.address, self.container.publish.port)
+    }
+}
+
+/// The address of a page that is published on `address`.
+pub fn page_url(address: IpAddr, port: u16) -> String {
+    format!("http://{}/", std::net::SocketAddr::new(crate::settings::Bind(address).reachable(), port))
+}
+
+fn image_plan(appliance: &Appliance, settings: &Settings, image_file: Option<&Path>) -> ImagePlan {
+    let reference = settings.image.reference.clone();
+    match settings.image.source {
+        ImageSource::Pull => ImagePlan::Pull { reference },
+        ImageSource::Load => ImagePlan::Load { reference, file: image_file.map(Path::to_owned) },
+        ImageSource::Build => {
+            let mut extra_packages: Vec<String> =
+                settings.image.extra_packages.iter().map(ToString::to_string).collect();
+            extra_packages.sort();
+            extra_packages.dedup();
+            let inputs = BuildInputs { base: settings.image.base.clone(), extra_packages };
+            ImagePlan::Build { reference: appliance.built_reference(&inputs), inputs }
+        }
+    }
+}
+
+fn binds(appliance: &Appliance, settings: &Settings, paths: &InstancePaths) -> Vec<BindMount> {
+    let fixed = &appliance.container;
+    let mut binds = vec![BindMount { host: paths.secrets(), container: fixed.secrets_dir.clone(), read_only: true }];
+    if !settings.trust.ca_file.is_empty() {
+        binds.push(BindMount { host: paths.ca_bundle(), container: fixed.ca_bundle.clone(), read_only: true });
+    }
+    binds.extend(settings.mounts.iter().map(|m| BindMount {
+        host: m.host.clone(),
+        container: m.container.clone(),
+        read_only: m.read_only,
+    }));
+    binds
+}
+
+/// The limit that is set: as wanted, but the default gives way to three quarters of a small
+/// engine's memory.
+fn memory_limit(wanted: Bytes, default: Bytes, engine: EngineMemory) -> Bytes {
+    if wanted == default && engine.0 > 0 { wanted.min(Bytes(engine.0 / 4 * 3)) } else { wanted }
+}

@@ -1,0 +1,1 @@
+//! Finds an engine and says where from.

@@ -1,0 +1,69 @@
+//! The container engine: the only room that knows bollard. Others see [`Engine`] and a dozen verbs
+//! in the domain's words.
+//!
+//! - `connect`: finds an engine and says where from
+//! - `docker`: containers and volumes
+//! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
+//! - `credentials`: who we are to a registry
+//! - `translate`: ours ↔ bollard's types, pure
+//! - `error`: bollard's errors → ours
+
+pub mod build;
+pub mod connect;
+pub mod credentials;
+pub mod docker;
+mod error;
+pub mod image;
+pub mod load;
+pub mod pull;
+mod translate;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Deadline of a short call to the engine (contract, section 5).
+pub const DEADLINE: Duration = Duration::from_secs(6);
+
+/// A connected engine that has answered.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    docker: bollard::Docker,
+    /// What it said of itself when it answered.
+    pub about: About,
+}
+
+/// What an engine says of itself, and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// Where it listens, such as `unix:///var/run/docker.sock`.
+    pub endpoint: String,
+    /// Why this one, such as «DOCKER_HOST» or «the default socket».
+    pub origin: String,
+    /// What it is: «Docker», «rootless Docker», «Docker Desktop», «Colima», «OrbStack», «Podman».
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The newest API version that it speaks.
+    pub api_version: String,
+    /// Processor architecture in Go's words: `amd64`, `arm64`.
+    #[serde(skip)]
+    pub architecture: String,
+}
+
+/// What an engine says of the machine that it runs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Memory in bytes; 0 where it does not say.
+    pub memory: u64,
+    /// Processors.
+    pub cpus: u64,
+    /// Whether it runs without root.
+    pub rootless: bool,
+    /// Storage driver, such as `overlay2`.
+    pub storage_driver: String,
+    /// Its data folder, such as `/var/lib/docker`.
+    pub data_folder: String,
+    /// Operating system in its words, such as «Docker Desktop» or «Debian GNU/Linux 12».
+    pub operating_system: String,
+}

@@ -1,0 +1,149 @@
+//! What happens while docklet works, as one closed enum, and the one-method trait of those who
+//! show it. Whoever works reports; whoever shows decides how (`present`).
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A step of the plan begins. `number` counts from 1.
+    StepStarted {
+        /// Position in the plan, from 1.
+        number: usize,
+        /// How many steps the plan has.
+        total: usize,
+        /// What is done, such as «build image opencode-cloud:1.18.33-0123456789ab».
+        step: String,
+    },
+    /// A step of the plan ended well.
+    StepDone {
+        /// Position in the plan, from 1.
+        number: usize,
+        /// How many steps the plan has.
+        total: usize,
+        /// What was done.
+        step: String,
+        /// How long it took.
+        #[serde(rename = "elapsed_seconds", serialize_with = "as_seconds")]
+        elapsed: Duration,
+    },
+    /// The state of a running pull or load.
+    Transfer(Transfer),
+    /// The state of a running build.
+    Build(Build),
+    /// A line that a build step printed.
+    BuildLog {
+        /// The line, without its line end.
+        line: String,
+    },
+    /// Still waiting for the page.
+    Waiting {
+        /// What is waited for, such as «http://127.0.0.1:3000/ to answer».
+        what: String,
+        /// What was seen last, such as «no answer yet».
+        seen: String,
+        /// Since when.
+        #[serde(rename = "elapsed_seconds", serialize_with = "as_seconds")]
+        elapsed: Duration,
+        /// How long at most.
+        #[serde(rename = "timeout_seconds", serialize_with = "as_seconds")]
+        timeout: Duration,
+    },
+    /// A command on the host is running, such as the installation of an engine.
+    Host {
+        /// What it is for.
+        what: String,
+        /// The last line that it printed.
+        line: String,
+    },
+    /// Something that the user should know and that is no error.
+    Note {
+        /// One sentence.
+        text: String,
+    },
+    /// Something that the user should see to.
+    Warning {
+        /// One sentence.
+        text: String,
+    },
+}
+
+fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 10.0).round() / 10.0)
+}
+
+/// Where a pull or load stands. Byte counts never go backwards within one transfer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Transfer {
+    /// Bytes that have arrived.
+    pub done: u64,
+    /// Bytes known so far; grows while the engine learns of more layers.
+    pub total: u64,
+    /// Layers that are being worked on.
+    pub active: Vec<Layer>,
+    /// Layers that are complete.
+    pub layers_done: usize,
+    /// Layers known so far.
+    pub layers_total: usize,
+}
+
+/// One layer of an image in transfer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// The engine's short id of the layer.
+    pub id: String,
+    /// What is being done to it.
+    pub phase: LayerPhase,
+    /// Bytes of this phase that are done.
+    pub done: u64,
+    /// Bytes of this phase; 0 while unknown.
+    pub total: u64,
+}
+
+/// What is being done to a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerPhase {
+    /// Waits for its turn.
+    Waiting,
+    /// Is being downloaded, or sent.
+    Downloading,
+    /// Its checksum is being compared.
+    Verifying,
+    /// Is being unpacked on the engine's disk.
+    Extracting,
+}
+
+/// Where a build stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Build {
+    /// Steps that are complete (cached ones included).
+    pub done: usize,
+    /// Steps known so far.
+    pub total: usize,
+    /// Name of the step that began last and is still running.
+    pub running: Option<String>,
+    /// Position of that step, from 1.
+    pub number: usize,
+    /// How long that step has been running.
+    #[serde(rename = "elapsed_seconds", serialize_with = "as_seconds")]
+    pub elapsed: Duration,
+    /// Transfers that the builder reports: name, bytes done, bytes in all (0 while unknown).
+    pub transfers: Vec<(String, u64, u64)>,
+}
+
+/// Shows events. Must not block and must not fail: showing is never a reason to stop working.
+pub trait Reporter {
+    /// Takes note of one event.
+    fn report(&self, event: &Event);
+}
+
+/// Shows nothing.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _event: &Event) {}
+}

@@ -1,0 +1,1 @@
+//! The host: the only room that touches it.

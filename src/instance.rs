@@ -1,0 +1,98 @@
+//! An instance's name, and the names that follow from it (contract, section 1). Nothing else
+//! makes up names.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
+/// The instance that is meant when none is named.
+pub const DEFAULT: &str = "default";
+
+/// A checked instance name: `^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Instance(String);
+
+impl Instance {
+    /// The name as typed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the instance that is meant when none is named.
+    pub fn is_default(&self) -> bool {
+        self.0 == DEFAULT
+    }
+
+    /// The container's name and hostname: the appliance's name, and the instance's behind it.
+    pub fn container(&self, appliance: &str) -> String {
+        if self.is_default() { appliance.to_owned() } else { format!("{appliance}-{}", self.0) }
+    }
+
+    /// The name of a container that waits for its successor to answer. A dot is allowed in a
+    /// container's name and not in an instance's, so it is no other instance's name.
+    pub fn previous_container(&self, appliance: &str) -> String {
+        format!("{}.previous", self.container(appliance))
+    }
+
+    /// A volume's name, by its role.
+    pub fn volume(&self, appliance: &str, role: &str) -> String {
+        format!("{}-{role}", self.container(appliance))
+    }
+
+    /// ` --instance NAME` for commands that are shown to the user; empty for the default instance.
+    pub fn flag(&self) -> String {
+        if self.is_default() { String::new() } else { format!(" --instance {}", self.0) }
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Instance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = text.as_bytes();
+        let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        let valid = (1..=32).contains(&bytes.len())
+            && bytes.iter().all(inner)
+            && bytes.first() != Some(&b'-')
+            && bytes.last() != Some(&b'-');
+        if valid {
+            Ok(Instance(text.to_owned()))
+        } else {
+            Err("an instance name has 1 to 32 lower-case letters, digits and hyphens, and no hyphen at either end"
+                .to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_of_the_contract() {
+        let default: Instance = "default".parse().unwrap();
+        let work: Instance = "work".parse().unwrap();
+        assert_eq!(default.container("opencode-cloud"), "opencode-cloud");
+        assert_eq!(work.container("opencode-cloud"), "opencode-cloud-work");
+        assert_eq!(default.volume("opencode-cloud", "session"), "opencode-cloud-session");
+        assert_eq!(work.volume("opencode-cloud", "session"), "opencode-cloud-work-session");
+    }
+
+    #[test]
+    fn only_names_of_the_contract_are_read() {
+        for good in ["a", "0", "a-b", "default", &"a".repeat(32)] {
+            assert!(good.parse::<Instance>().is_ok(), "{good}");
+        }
+        for bad in ["", "-", "a-", "-a", "A", "a_b", "a.b", "ä", &"a".repeat(33), "a b", "../x"] {
+            assert!(bad.parse::<Instance>().is_err(), "{bad}");
+        }
+    }
+}

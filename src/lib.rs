@@ -1,0 +1,43 @@
+//! docklet: puts one self-hosted appliance into one container on your own machine, and keeps it.
+//!
+//! The house:
+//!
+//! ```text
+//! appliance.toml ─┐
+//! settings.toml  ─┼─► desired ─┐
+//! flags          ─┘            ├─► plan ─► (shown) ─► apply ─► wait until it answers
+//! engine ─► observed ──────────┘                       │
+//!                                                      └─► events ─► terminal | JSON lines | log
+//! ```
+//!
+//! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`paths`]; [`lock`]
+//! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
+//! - [`apply`]: runs a plan; [`probe`]: does the page answer
+//! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
+//! - [`event`]: what happens; `present`: who shows it; [`error`]: what went wrong
+//! - [`cli`]: the commands; [`wizard`]: questions → settings
+//!
+//! Who may call whom: `cli → wizard, present, apply → plan → desired, observed`;
+//! `apply → engine, host, probe, event`; `present → event, plan, error`; nobody → `cli`. Library
+//! code below `cli` does not print, exit, prompt or read the environment.
+
+pub mod appliance;
+pub mod apply;
+pub mod cli;
+pub mod clock;
+pub mod desired;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod host;
+pub mod instance;
+pub mod lock;
+pub mod observed;
+pub mod paths;
+pub mod plan;
+pub mod present;
+pub mod probe;
+pub mod secrets;
+pub mod settings;
+pub mod units;
+pub mod wizard;

@@ -1,0 +1,113 @@
+//! One writer an instance: an advisory lock on a file that says who holds it. The kernel lets go
+//! of it when the process ends, however it ends, so a lock can never be stale.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, Write as _},
+    path::Path,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{
+    error::{Error, Result},
+    instance::Instance,
+    paths,
+};
+
+/// Held while a command changes an instance; let go when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or says at once who holds it.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] when another command holds it; a file error when it cannot be created.
+    pub fn take(path: &Path, instance: &Instance, command: &str) -> Result<Self> {
+        if let Some(folder) = path.parent() {
+            paths::create_folder(folder, 0o700)?;
+        }
+        loop {
+            let mut file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)
+                .map_err(|e| Error::file("open the lock", path, &e))?;
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(|e| Error::file("read the lock", path, &e))?;
+                let holder = if holder.trim().is_empty() {
+                    "it has only just begun".to_owned()
+                } else {
+                    holder.trim().to_owned()
+                };
+                return Err(Error::Locked { instance: instance.to_string(), holder });
+            }
+            // Between opening and locking, an `uninstall --purge` may have removed the file: a lock
+            // on a file that nobody else can open guards nothing.
+            if !same_file(&file, path) {
+                continue;
+            }
+            let since = crate::clock::now_rfc3339();
+            let failed = |e: std::io::Error| Error::file("write the lock", path, &e);
+            file.set_len(0).map_err(failed)?;
+            file.rewind().map_err(failed)?;
+            write!(file, "docklet {command} (pid {}) since {since}", std::process::id()).map_err(failed)?;
+            return Ok(Lock { _file: file });
+        }
+    }
+
+    /// Whether a command holds the lock now. Does not take it.
+    pub fn is_held(path: &Path) -> bool {
+        File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    }
+}
+
+fn same_file(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(held), Ok(named)) => held.ino() == named.ino() && held.dev() == named.dev(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_second_taker_is_told_who_holds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state/lock");
+        let instance: Instance = "default".parse().unwrap();
+        let held = Lock::take(&path, &instance, "setup").unwrap();
+        assert!(Lock::is_held(&path));
+        match Lock::take(&path, &instance, "stop") {
+            Err(Error::Locked { holder, .. }) => {
+                assert!(holder.starts_with(&format!("docklet setup (pid {})", std::process::id())), "{holder}");
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(held);
+        assert!(!Lock::is_held(&path));
+        Lock::take(&path, &instance, "stop").unwrap();
+    }
+
+    #[test]
+    fn a_removed_lock_file_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let instance: Instance = "default".parse().unwrap();
+        let old = Lock::take(&path, &instance, "uninstall").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _new = Lock::take(&path, &instance, "setup").unwrap();
+        drop(old);
+        assert!(Lock::is_held(&path));
+    }
+}

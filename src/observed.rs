@@ -1,0 +1,86 @@
+//! What is there: the plain data that the planner compares with what is wanted. Filled by
+//! `observe` from the engine and the host; holds no connection.
+
+use std::collections::BTreeMap;
+
+use crate::desired::{ContainerSpec, label};
+
+/// What was seen of one instance.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// The container with the instance's name.
+    pub main: Option<Container>,
+    /// A replaced container that waits for its successor to answer.
+    pub previous: Option<Container>,
+    /// Volumes with the instance's names.
+    pub volumes: Vec<Volume>,
+    /// Whether the wanted image is on the engine. Looked up only where it matters: a container
+    /// that is as wanted has its image.
+    pub image_present: bool,
+    /// The wanted port.
+    pub port: PortState,
+}
+
+/// Whose an object on the engine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// It carries this instance's labels.
+    Ours,
+    /// It does not: never adopt, change or remove it.
+    Foreign,
+}
+
+impl Ownership {
+    /// Tells from an object's labels whether it belongs to this instance.
+    pub fn of(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> Self {
+        let same = |key| labels.get(key).is_some() && labels.get(key) == wanted.get(key);
+        if [label::MANAGED, label::APPLIANCE, label::INSTANCE].into_iter().all(same) {
+            Ownership::Ours
+        } else {
+            Ownership::Foreign
+        }
+    }
+}
+
+/// A container.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// The engine's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whose.
+    pub ownership: Ownership,
+    /// The value of its label `docklet.spec`.
+    pub spec_hash: Option<String>,
+    /// Whether its process runs (paused counts).
+    pub running: bool,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// What it really is, looked up only when its hash is not the wanted one.
+    pub live: Option<Box<ContainerSpec>>,
+}
+
+/// A volume.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Whose.
+    pub ownership: Ownership,
+}
+
+/// Whether the wanted port can be had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PortState {
+    /// Nobody listens there, or our own container does.
+    #[default]
+    Available,
+    /// Somebody else does.
+    Taken {
+        /// Who, where that can be seen.
+        holder: Option<String>,
+        /// A port that is free.
+        free_port: Option<u16>,
+    },
+}

@@ -1,0 +1,151 @@
+//! Where docklet keeps its files (contract, section 8), and how it writes them: through a
+//! temporary file and a rename. Knows nothing of what is in them.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    error::{Error, Result},
+    instance::Instance,
+};
+
+/// The three base folders.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    config: PathBuf,
+    state: PathBuf,
+    data: PathBuf,
+}
+
+/// The files of one instance.
+#[derive(Debug, Clone)]
+pub struct InstancePaths {
+    /// Settings and secrets.
+    pub config: PathBuf,
+    /// State, lock and logs.
+    pub state: PathBuf,
+    /// Backups.
+    pub data: PathBuf,
+}
+
+impl Paths {
+    /// All three below one folder (`DOCKLET_HOME`), or where the platform puts them.
+    ///
+    /// # Errors
+    /// When there is no home folder.
+    pub fn find(docklet_home: Option<&Path>) -> Result<Self> {
+        if let Some(home) = docklet_home {
+            let home = std::path::absolute(home).map_err(|e| Error::file("find", home, &e))?;
+            return Ok(Paths { config: home.join("config"), state: home.join("state"), data: home.join("data") });
+        }
+        let places = directories::ProjectDirs::from("", "", "docklet").ok_or_else(|| Error::Usage {
+            message: "there is no home folder to keep settings in".to_owned(),
+            hint: Some("set HOME, or DOCKLET_HOME to a folder of your choice".to_owned()),
+        })?;
+        Ok(Paths {
+            config: places.config_dir().to_owned(),
+            // macOS and Windows have no state folder.
+            state: places.state_dir().map_or_else(|| places.data_local_dir().join("state"), Path::to_owned),
+            data: places.data_dir().to_owned(),
+        })
+    }
+
+    /// The folders of one instance; they need not exist.
+    pub fn instance(&self, instance: &Instance) -> InstancePaths {
+        InstancePaths {
+            config: self.config.join(instance.as_str()),
+            state: self.state.join(instance.as_str()),
+            data: self.data.join(instance.as_str()),
+        }
+    }
+
+    /// The base folders, for removing them when they are empty.
+    pub fn bases(&self) -> [&Path; 3] {
+        [&self.config, &self.state, &self.data]
+    }
+}
+
+impl InstancePaths {
+    /// The settings file.
+    pub fn settings(&self) -> PathBuf {
+        self.config.join("settings.toml")
+    }
+    /// The folder of secrets, mounted into the container.
+    pub fn secrets(&self) -> PathBuf {
+        self.config.join("secrets")
+    }
+    /// Whether the user wants it running or stopped.
+    pub fn desired(&self) -> PathBuf {
+        self.state.join("desired.json")
+    }
+    /// The lock that one writing command holds.
+    pub fn lock(&self) -> PathBuf {
+        self.state.join("lock")
+    }
+    /// The full log of the last build.
+    pub fn build_log(&self) -> PathBuf {
+        self.state.join("build.log")
+    }
+    /// The copy of the host's CA bundle that is mounted into the container.
+    pub fn ca_bundle(&self) -> PathBuf {
+        self.state.join("ca-bundle.crt")
+    }
+    /// The backups.
+    pub fn backups(&self) -> PathBuf {
+        self.data.join("backups")
+    }
+}
+
+/// Creates a folder and those above it; the folder itself gets `mode` (unix).
+pub fn create_folder(path: &Path, mode: u32) -> Result<()> {
+    fs_err::create_dir_all(path).map_err(|e| Error::file("create the folder", path, &e))?;
+    set_mode(path, mode)
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let now = fs_err::metadata(path).map_err(|e| Error::file("read", path, &e))?.permissions().mode() & 0o7777;
+    if now == mode {
+        return Ok(());
+    }
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|e| Error::file("change the mode of", path, &e))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_path: &Path, _mode: u32) -> Result<()> {
+    Ok(())
+}
+
+/// Writes a file whole or not at all: a temporary file beside it with `mode`, flushed to disk,
+/// then a rename.
+pub fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let failed = |e: std::io::Error| Error::file("write", path, &e);
+    let folder = path.parent().ok_or_else(|| Error::bug(format!("{} has no folder", path.display())))?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".docklet-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(mode));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(failed)?;
+    // The umask may have taken bits away.
+    set_mode(file.path(), mode)?;
+    file.write_all(content).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+/// Reads a text file; `None` when there is none.
+pub fn read_text(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::file("read", path, &e)),
+    }
+}

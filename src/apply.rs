@@ -1,1 +1,188 @@
-//! TODO
+//! Runs a plan's steps in order, and has no choice left. It can be killed anywhere: the next run
+//! observes again and plans what is left. Plans nothing and shows nothing.
+
+use std::{collections::BTreeMap, path::PathBuf, time::{Duration, Instant}};
+
+use crate::{
+    appliance::Appliance,
+    desired::{VERSION, label},
+    engine::{Engine, build::BuildRequest, credentials::CredentialStore, reference::Reference},
+    error::{Error, ImageFault, Result},
+    event::{Event, Reporter},
+    host::{base_image, ports},
+    interrupt::Interrupt,
+    observed::PortState,
+    plan::{Action, Plan, Step},
+    probe::Probe,
+    ready,
+};
+
+/// Grace for a container that is replaced.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// All that the steps need besides what they carry.
+pub struct Tools<'a> {
+    /// The engine.
+    pub engine: &'a Engine,
+    /// What is installed.
+    pub appliance: &'a Appliance,
+    /// Looks at the page.
+    pub probe: &'a Probe,
+    /// Who we are to registries.
+    pub credentials: &'a CredentialStore,
+    /// What the build gets besides the embedded files.
+    pub build: BuildSurroundings,
+    /// How long the page may take to answer.
+    pub ready_timeout: Duration,
+    /// Shows what happens.
+    pub reporter: &'a dyn Reporter,
+    /// Whether the user wants to stop.
+    pub interrupt: &'a Interrupt,
+}
+
+/// What a build gets from the host.
+#[derive(Debug, Clone, Default)]
+pub struct BuildSurroundings {
+    /// The host's CA bundle (PEM); empty for none.
+    pub ca_bundle: Vec<u8>,
+    /// The host's proxy variables.
+    pub proxies: BTreeMap<String, String>,
+    /// Where the full log goes.
+    pub log_file: PathBuf,
+    /// A folder for large temporary files.
+    pub work_folder: PathBuf,
+    /// Whether a missing mmdebstrap may be installed.
+    pub may_install: bool,
+}
+
+/// Runs the plan.
+///
+/// # Errors
+/// The first step's that failed. When the plan replaces a container, the old one is put back
+/// first.
+pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
+    for (index, step) in plan.steps.iter().enumerate() {
+        let result = tokio::select! {
+            biased;
+            () = tools.interrupt.wait() => Err(Error::Interrupted { next: "run the same command again, it goes on where it stopped".to_owned() }),
+            result = run_step(step, index + 1, plan.steps.len(), tools) => result,
+        };
+        if let Err(error) = result {
+            let last = index + 1 == plan.steps.len();
+            // When only removing the old container failed, the new one works: nothing to put back.
+            let replaced = last && matches!(step.action, Action::RemoveContainer { .. });
+            if !plan.put_back.is_empty() && index >= plan.guarded_from && !replaced {
+                put_back(&plan.put_back, tools, matches!(error, Error::Interrupted { .. })).await;
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Puts the old container back. What fails here is told as a warning: the first error is the one
+/// that the user has to know.
+async fn put_back(steps: &[Step], tools: &Tools<'_>, in_a_hurry: bool) {
+    for (index, step) in steps.iter().enumerate() {
+        if in_a_hurry && matches!(step.action, Action::WaitUntilReady { .. }) {
+            break;
+        }
+        if let Err(error) = run_step(step, index + 1, steps.len(), tools).await {
+            let text = format!("putting the container from before back stopped at «{}»: {error}", step.action);
+            tools.reporter.report(&Event::Warning { text });
+            return;
+        }
+    }
+    tools.reporter.report(&Event::Note { text: "the container from before is back".to_owned() });
+}
+
+async fn run_step(step: &Step, number: usize, total: usize, tools: &Tools<'_>) -> Result<()> {
+    let began = Instant::now();
+    tools.reporter.report(&Event::StepStarted { number, total, step: step.to_string() });
+    run(&step.action, tools).await?;
+    tools.reporter.report(&Event::StepDone { number, total, step: step.action.to_string(), elapsed: began.elapsed() });
+    Ok(())
+}
+
+async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
+    let engine = tools.engine;
+    match action {
+        Action::BuildImage { reference, base, extra_packages } => build(reference, base, extra_packages, tools).await,
+        Action::PullImage { reference } => {
+            let reference: Reference = reference.parse().map_err(Error::usage)?;
+            engine.pull(&reference, tools.credentials, tools.reporter).await
+        }
+        Action::LoadImage { reference, file } => engine.load(file, reference, tools.reporter).await,
+        Action::CreateVolume { volume } => engine.create_volume(volume).await,
+        Action::CreateContainer { spec } => engine.create_container(spec).await.map(drop),
+        Action::StartContainer { name } => engine.start_container(name).await.map(drop).map_err(name_holder),
+        Action::WaitUntilReady { name, url } => {
+            ready::wait(engine, name, url, tools.probe, tools.ready_timeout, tools.reporter).await
+        }
+        Action::UnpauseContainer { name } => engine.unpause_container(name).await,
+        Action::StopContainer { name } => match engine.stop_container(name, STOP_GRACE).await {
+            Err(Error::NoSuchObject { .. }) => Ok(()),
+            other => other.map(drop),
+        },
+        Action::RenameContainer { from, to } => engine.rename_container(from, to).await,
+        Action::RemoveContainer { name } => engine.remove_container(name).await.map(drop),
+    }
+}
+
+/// The engine's own word that a port is taken does not say by whom; the host may know.
+fn name_holder(error: Error) -> Error {
+    match error {
+        Error::PortInUse { address, port, holder: None, .. } if port > 0 => {
+            let state = address.parse().map(|ip| ports::state(ip, port)).unwrap_or_default();
+            let (holder, free_port) = match state {
+                PortState::Taken { holder, free_port } => (holder, free_port),
+                PortState::Available => (None, ports::free_port(port)),
+            };
+            Error::PortInUse { address, port, holder, free_port }
+        }
+        other => other,
+    }
+}
+
+async fn build(reference: &str, base: &str, extra_packages: &[String], tools: &Tools<'_>) -> Result<()> {
+    let surroundings = &tools.build;
+    ensure_base(base, tools).await?;
+    let mut arguments = surroundings.proxies.clone();
+    arguments.insert("BASE_IMAGE".to_owned(), base.to_owned());
+    arguments.insert("EXTRA_PACKAGES".to_owned(), extra_packages.join(" "));
+    arguments.insert("APPLIANCE_VERSION".to_owned(), tools.appliance.version.clone());
+    let labels = [
+        (label::MANAGED, "true"),
+        (label::APPLIANCE, tools.appliance.name.as_str()),
+        (label::VERSION, VERSION),
+    ];
+    let request = BuildRequest {
+        reference: reference.to_owned(),
+        context: tools.appliance.build_context(&surroundings.ca_bundle)?,
+        arguments,
+        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        log_file: surroundings.log_file.clone(),
+    };
+    tools.engine.build(request, tools.reporter).await
+}
+
+/// Brings the base image to the engine: it is there, or is pulled, or, where the registry cannot
+/// be reached, is built from the distribution's signed packages.
+async fn ensure_base(base: &str, tools: &Tools<'_>) -> Result<()> {
+    let Err(error) = tools.engine.ensure_base(base, tools.credentials, tools.reporter).await else { return Ok(()) };
+    let unreachable = matches!(error, Error::Image { fault: ImageFault::Network | ImageFault::RateLimited | ImageFault::Truncated, .. });
+    if !unreachable || !base_image::can_build(base) || !tools.engine.is_local() {
+        return Err(error);
+    }
+    if !base_image::is_installed() && !tools.build.may_install {
+        return Err(Error::ConfirmationRequired {
+            question: format!("{base} cannot be pulled; building it here installs mmdebstrap, which"),
+            flag: "--install-engine".to_owned(),
+        });
+    }
+    tools.reporter.report(&Event::Note {
+        text: format!("the registry of {base} cannot be reached, so the base is built here from Debian's signed packages"),
+    });
+    let archive = base_image::build_base(base, &tools.build.work_folder, tools.reporter).await?;
+    tools.engine.import_base(&archive, base).await
+}

@@ -12,7 +12,7 @@
 //!
 //! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`paths`]; [`lock`]
 //! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
-//! - [`apply`]: runs a plan; [`probe`]: does the page answer
+//! - [`observe`]: looks at engine and host; [`apply`]: runs a plan; [`probe`]: does the page answer
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
 //! - [`event`]: what happens; `present`: who shows it; [`error`]: what went wrong
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
@@ -22,7 +22,7 @@
 //! code below `cli` does not print, exit, prompt or read the environment.
 
 pub mod appliance;
-pub mod apply;
+//pub mod apply;
 pub mod cli;
 pub mod clock;
 pub mod desired;
@@ -30,13 +30,17 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod host;
+mod http;
 pub mod instance;
+pub mod interrupt;
 pub mod lock;
+//pub mod observe;
 pub mod observed;
 pub mod paths;
 pub mod plan;
 pub mod present;
 pub mod probe;
+pub mod ready;
 pub mod secrets;
 pub mod settings;
 pub mod units;

@@ -79,6 +79,11 @@ pub enum Action {
         /// The page's address.
         url: String,
     },
+    /// Let a paused container go on.
+    UnpauseContainer {
+        /// Its name.
+        name: String,
+    },
     /// Stop a container gracefully.
     StopContainer {
         /// Its name.
@@ -108,6 +113,7 @@ impl fmt::Display for Action {
             Action::CreateContainer { spec } => write!(f, "create container {}", spec.name),
             Action::StartContainer { name } => write!(f, "start container {name}"),
             Action::WaitUntilReady { url, .. } => write!(f, "wait until {url} answers"),
+            Action::UnpauseContainer { name } => write!(f, "unpause container {name}"),
             Action::StopContainer { name } => write!(f, "stop container {name}"),
             Action::RenameContainer { from, to } => write!(f, "rename container {from} to {to}"),
             Action::RemoveContainer { name } => write!(f, "remove container {name}"),
@@ -156,96 +162,113 @@ impl Plan {
 
 /// Plans how to get from what is there to what is wanted.
 ///
+/// A container whose settings changed is replaced like this: it gets another name, is stopped, the
+/// new one is created, started and waited for, and only then is the old one removed. Killed in
+/// between, both names tell the next plan where it stands.
+///
 /// # Errors
 /// [`Error::Foreign`] when one of our names is taken by something that is not ours,
 /// [`Error::PortInUse`], and [`Error::NoSuchObject`] when an image that can only be loaded is gone.
 pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     refuse_foreign(observed)?;
     let mut plan = Plan::default();
-    let name = &desired.container.name;
-    let as_wanted = |c: &Container| c.spec_hash.as_deref() == Some(desired.container.hash().as_str());
+    let name = desired.container.name.clone();
+    let previous_name = desired.previous_name.clone();
+    let hash = desired.container.hash();
+    let as_wanted = |c: &Container| c.spec_hash.as_ref() == Some(&hash);
+    let main = observed.main.as_ref();
+    let previous = observed.previous.as_ref();
 
-    // A replaced container that is itself as wanted again, and whose successor is not there, is
-    // simply the container.
-    let returns = match (&observed.main, &observed.previous) {
-        (None, Some(previous)) => as_wanted(previous),
-        _ => false,
-    };
-    let kept = observed.main.as_ref().is_some_and(as_wanted) || returns;
-    // With `--no-start`, a container whose settings changed is replaced by the next start.
-    let waits_for_start = !desired.running && (observed.main.is_some() || observed.previous.is_some());
+    // A replaced container that is as wanted again, and whose successor is not there, simply
+    // becomes the container again.
+    let returns = main.is_none() && previous.is_some_and(as_wanted);
+    let kept = main.is_some_and(as_wanted) || returns;
+    let exists = main.is_some() || previous.is_some();
 
+    if !kept && (desired.running || !exists) && !observed.image_present {
+        // The image comes first: it takes longest and fails most often, so nothing else is touched
+        // until it is there.
+        plan.push(get_image(&desired.image)?, "");
+    }
     for volume in &desired.volumes {
         if !observed.volumes.iter().any(|v| v.name == volume.name) {
             plan.push(Action::CreateVolume { volume: volume.clone() }, "");
         }
     }
-    if !kept && !waits_for_start && !observed.image_present {
-        let action = get_image(&desired.image)?;
-        // The image comes first: it takes longest and fails most often, so nothing else is
-        // touched until it is there.
-        plan.steps.insert(0, Step { action, reason: String::new() });
-    }
-    if !desired.running && (kept || waits_for_start) {
+    if !desired.running {
+        // A container whose settings changed is left for the next start to replace.
+        if !exists {
+            plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()) }, "");
+        }
         return Ok(plan);
     }
 
-    let main = observed.main.as_ref();
-    let starts = if kept {
-        if returns {
-            plan.push(
-                Action::RenameContainer { from: desired.previous_name.clone(), to: name.clone() },
-                "its replacement was broken off",
-            );
-        }
-        !main.or(observed.previous.as_ref()).is_some_and(|c| c.running)
-    } else {
-        let reason = replace_reason(desired, main.or(observed.previous.as_ref()));
-        if let Some(main) = main {
-            if observed.previous.is_some() {
-                // It never proved itself; the one before it is the one to go back to.
-                plan.push(Action::RemoveContainer { name: name.clone() }, "its replacement was broken off");
-                plan.guarded_from = plan.steps.len();
-            } else {
-                if main.running {
-                    plan.push(Action::StopContainer { name: name.clone() }, reason.clone());
-                }
-                plan.guarded_from = plan.steps.len();
-                plan.push(
-                    Action::RenameContainer { from: name.clone(), to: desired.previous_name.clone() },
-                    "kept until the new one answers",
-                );
-            }
-        }
-        plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()) }, reason);
-        true
-    };
-    if !desired.running {
-        return Ok(plan);
+    let current = if returns { previous } else { main };
+    let starts = !kept || !current.is_some_and(|c| c.running);
+    if starts {
+        port_is_available(desired, observed)?;
+    }
+    plan.guarded_from = plan.steps.len();
+    if returns {
+        let action = Action::RenameContainer { from: previous_name.clone(), to: name.clone() };
+        plan.push(action, "its replacement was broken off");
+    } else if !kept {
+        replace(&mut plan, desired, main, previous);
+    }
+    if kept && current.is_some_and(|c| c.paused) {
+        plan.push(Action::UnpauseContainer { name: name.clone() }, "");
     }
     if starts {
-        if let PortState::Taken { holder, free_port } = &observed.port {
-            return Err(Error::PortInUse {
-                address: desired.container.publish.address.to_string(),
-                port: desired.container.publish.port,
-                holder: holder.clone(),
-                free_port: *free_port,
-            });
+        if kept && !returns && previous.is_some_and(|c| c.running) {
+            // Somebody started it by hand; it would hold the port.
+            plan.push(Action::StopContainer { name: previous_name.clone() }, "kept until the new one answers");
         }
         plan.push(Action::StartContainer { name: name.clone() }, "");
     }
-    let replaces = !returns && (observed.previous.is_some() || (!kept && main.is_some()));
-    if starts || replaces {
-        plan.push(Action::WaitUntilReady { name: name.clone(), url: desired.url() }, "");
+    let replaces = !returns && (previous.is_some() || (!kept && main.is_some()));
+    if replaces || plan.steps.len() > plan.guarded_from {
+        plan.push(Action::WaitUntilReady { name, url: desired.url() }, "");
     }
     if replaces {
-        plan.push(
-            Action::RemoveContainer { name: desired.previous_name.clone() },
-            "the new one answers; the data is in the volumes",
-        );
+        plan.push(Action::RemoveContainer { name: previous_name }, "the new one answers; the data is in the volumes");
         plan.put_back = put_back(desired);
     }
     Ok(plan)
+}
+
+/// Gets whatever is there out of the way, without losing it, and creates the wanted container.
+fn replace(plan: &mut Plan, desired: &Desired, main: Option<&Container>, previous: Option<&Container>) {
+    let name = desired.container.name.clone();
+    let previous_name = desired.previous_name.clone();
+    let reason = replace_reason(desired, main.or(previous));
+    let mut holds_port = previous.is_some_and(|c| c.running);
+    if let Some(main) = main {
+        if previous.is_some() {
+            // It never proved itself; the one before it is the one to go back to.
+            plan.push(Action::RemoveContainer { name }, "its replacement was broken off");
+        } else {
+            plan.push(Action::RenameContainer { from: name, to: previous_name.clone() }, reason.clone());
+            // Until it has its other name, putting back would mean removing it.
+            plan.guarded_from = plan.steps.len();
+            holds_port = main.running;
+        }
+    }
+    if holds_port {
+        plan.push(Action::StopContainer { name: previous_name }, "kept until the new one answers");
+    }
+    plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()) }, reason);
+}
+
+fn port_is_available(desired: &Desired, observed: &Observed) -> Result<()> {
+    match &observed.port {
+        PortState::Available => Ok(()),
+        PortState::Taken { holder, free_port } => Err(Error::PortInUse {
+            address: desired.container.publish.address.to_string(),
+            port: desired.container.publish.port,
+            holder: holder.clone(),
+            free_port: *free_port,
+        }),
+    }
 }
 
 /// The steps that put a replaced container back in its place.
@@ -254,7 +277,8 @@ fn put_back(desired: &Desired) -> Vec<Step> {
     [
         Action::RemoveContainer { name: name.clone() },
         Action::RenameContainer { from: desired.previous_name.clone(), to: name.clone() },
-        Action::StartContainer { name },
+        Action::StartContainer { name: name.clone() },
+        Action::WaitUntilReady { name, url: desired.url() },
     ]
     .map(|action| Step { action, reason: "the new one did not answer".to_owned() })
     .into()
@@ -296,3 +320,6 @@ fn refuse_foreign(observed: &Observed) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

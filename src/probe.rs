@@ -1,1 +1,90 @@
-//! TODO
+//! Does the page answer? The only proof that counts: HTTP 200 from the health path with the
+//! password, and from the page itself. A TCP connection proves nothing, for the engine's proxy
+//! accepts it while nobody listens behind it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use base64::Engine as _;
+
+use crate::{appliance::Appliance, desired::Publish, http, secrets::Secret, settings::Bind};
+
+/// Time that one request may take. The engine's health check allows the same.
+pub const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Most of an answer that is read; opencode's page is 3 KB and its health answer 40 bytes.
+const LARGEST_ANSWER: usize = 4 << 20;
+
+/// What a probe needs to know.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    address: SocketAddr,
+    health: String,
+    page: String,
+    authorization: String,
+}
+
+/// What a probe saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// The page answers.
+    Works,
+    /// Somebody answers, but not as it should.
+    Wrong {
+        /// HTTP status.
+        status: u16,
+        /// The path that was asked for.
+        path: String,
+    },
+    /// 401 with our own password: a restart does not heal that.
+    Unauthorized,
+    /// Nobody answers, or too slowly.
+    Silent {
+        /// In a few words.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for Seen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Seen::Works => write!(f, "the page answers"),
+            Seen::Wrong { status, path } => write!(f, "{path} answers with HTTP {status}"),
+            Seen::Unauthorized => write!(f, "the page refuses the password that docklet keeps (HTTP 401)"),
+            Seen::Silent { reason } => write!(f, "no answer yet: {reason}"),
+        }
+    }
+}
+
+impl Probe {
+    /// A probe of a published page.
+    pub fn new(appliance: &Appliance, publish: &Publish, password: &Secret) -> Self {
+        let login = format!("{}:{}", appliance.login.user, password.reveal());
+        Probe {
+            address: SocketAddr::new(Bind(publish.address).reachable(), publish.port),
+            health: appliance.health.path.clone(),
+            page: appliance.health.page.clone(),
+            authorization: format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login)),
+        }
+    }
+
+    /// Looks once.
+    pub async fn look(&self) -> Seen {
+        for path in [&self.health, &self.page] {
+            match tokio::time::timeout(TIMEOUT, self.get(path)).await {
+                Ok(Ok(200)) => {}
+                Ok(Ok(401)) => return Seen::Unauthorized,
+                Ok(Ok(status)) => return Seen::Wrong { status, path: path.clone() },
+                Ok(Err(reason)) => return Seen::Silent { reason },
+                Err(_) => return Seen::Silent { reason: format!("nothing within {} s", TIMEOUT.as_secs()) },
+            }
+        }
+        Seen::Works
+    }
+
+    async fn get(&self, path: &str) -> Result<u16, String> {
+        let stream = tokio::net::TcpStream::connect(self.address).await.map_err(|e| crate::error::io_reason(&e))?;
+        let headers = [("authorization", self.authorization.as_str()), ("user-agent", "docklet")];
+        let host = self.address.to_string();
+        http::get(stream, &host, path, &headers, LARGEST_ANSWER).await.map(|answer| answer.status)
+    }
+}

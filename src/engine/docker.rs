@@ -1,1 +1,498 @@
-//! TODO
+//! Containers and volumes on the engine: a dozen verbs in the domain's words. «Already so» is
+//! success everywhere (HTTP 304), and a missing thing is `None` where one asks for it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
+
+use bollard::query_parameters::{
+    CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
+    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions, RenameContainerOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
+};
+use futures_util::{Stream, StreamExt as _};
+
+use super::{
+    DEADLINE, Engine,
+    error::{port_conflict, status_of, translate, within},
+    translate,
+};
+use crate::{
+    desired::{ContainerSpec, VolumeSpec, label},
+    error::{Error, ObjectKind, Result},
+};
+
+/// Time for calls that make the engine work: starting a container takes seconds on a busy machine.
+const WORK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the engine may need beyond the grace for stopping: it sends SIGKILL and waits for the end.
+const STOP_MARGIN: Duration = Duration::from_secs(20);
+
+/// A container of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The engine's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Image reference that it was made from.
+    pub image: String,
+    /// Image id.
+    pub image_id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// `running`, `exited`, `created`, `paused`, …
+    pub state: String,
+    /// For people: «Up 2 hours».
+    pub status: String,
+    /// Published ports.
+    pub ports: Vec<PublishedPort>,
+}
+
+impl Listed {
+    /// Whether its process is there (paused counts).
+    pub fn is_running(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+    }
+}
+
+/// A port that a container publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedPort {
+    /// Address on the host; `None` where the engine does not say.
+    pub address: Option<IpAddr>,
+    /// Port on the host.
+    pub port: u16,
+}
+
+/// A container, looked at closely.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detail {
+    /// The engine's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Image reference that it was made from.
+    pub image: String,
+    /// Image id.
+    pub image_id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// `running`, `exited`, `created`, …, in the engine's word.
+    pub status: String,
+    /// Whether its process is there.
+    pub running: bool,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// How it ended last; `None` while it runs or when it never ran.
+    pub exit_code: Option<i64>,
+    /// RFC 3339 in UTC.
+    pub started_at: Option<String>,
+    /// RFC 3339 in UTC; `None` while it runs.
+    pub finished_at: Option<String>,
+    /// The engine's own flag.
+    pub oom_killed: bool,
+    /// The engine's own words about why it could not start.
+    pub error: Option<String>,
+    /// `starting`, `healthy` or `unhealthy`, where it has a health check.
+    pub health: Option<String>,
+    /// Names of the networks that it is in.
+    pub networks: Vec<String>,
+    /// The engine's restart policy, in its word.
+    pub restart_policy: String,
+    /// What it really is, in the planner's terms.
+    pub live: ContainerSpec,
+}
+
+/// A volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedVolume {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Whether a verb changed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It did.
+    Changed,
+    /// It was so already.
+    Unchanged,
+}
+
+impl Engine {
+    /// All containers, running or not. Only those of docklet's with `managed`.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn containers(&self, managed: bool) -> Result<Vec<Listed>> {
+        let mut options = ListContainersOptionsBuilder::default().all(true);
+        if managed {
+            options = options.filters(&managed_filter());
+        }
+        let list = within("list containers", self.docker.list_containers(Some(options.build()))).await?;
+        Ok(list.into_iter().map(translate::listed).collect())
+    }
+
+    /// One container by name or id; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn container(&self, name: &str) -> Result<Option<Detail>> {
+        let call = format!("inspect container {name}");
+        let answer = self.docker.inspect_container(name, None::<InspectContainerOptions>);
+        match none_if_missing(&call, DEADLINE, answer).await? {
+            Some(inspect) => Ok(Some(translate::detail(inspect))),
+            None => Ok(None),
+        }
+    }
+
+    /// Creates a container; its id.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] when the name is taken, [`Error::NoSuchObject`] when the image is
+    /// missing, [`Error::StartFailed`] when the engine refuses the specification.
+    pub async fn create_container(&self, spec: &ContainerSpec) -> Result<String> {
+        let call = format!("create container {}", spec.name);
+        let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
+        let answer = self.docker.create_container(Some(options), translate::create_body(spec));
+        match deadline(&call, WORK_DEADLINE, answer).await? {
+            Ok(created) => Ok(created.id),
+            Err(e) => Err(match status_of(&e) {
+                Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() },
+                Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
+                Some(400) => Error::StartFailed { name: spec.name.clone(), reason: message_of(&e), log: vec![] },
+                _ => translate(&call, e),
+            }),
+        }
+    }
+
+    /// Starts a container.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`], [`Error::PortInUse`] when the engine cannot publish the port, and
+    /// [`Error::StartFailed`] with the engine's words otherwise.
+    pub async fn start_container(&self, name: &str) -> Result<Change> {
+        let call = format!("start container {name}");
+        let answer = self.docker.start_container(name, None::<StartContainerOptions>);
+        match deadline(&call, WORK_DEADLINE, answer).await? {
+            Ok(()) => Ok(Change::Changed),
+            Err(e) => match status_of(&e) {
+                Some(304) => Ok(Change::Unchanged),
+                Some(404) if !mentions_other_object(&message_of(&e)) => {
+                    Err(Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() })
+                }
+                Some(_) => Err(start_failed(name, &message_of(&e))),
+                None => Err(translate(&call, e)),
+            },
+        }
+    }
+
+    /// Asks a container to end, and kills it when it has not after `grace`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`], and [`Error::StopFailed`] when the engine could not end it.
+    pub async fn stop_container(&self, name: &str, grace: Duration) -> Result<Change> {
+        let call = format!("stop container {name}");
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::default().t(seconds).build();
+        let limit = grace + STOP_MARGIN;
+        let docker = self.docker.clone().with_timeout(limit);
+        match deadline(&call, limit, docker.stop_container(name, Some(options))).await? {
+            Ok(()) => Ok(Change::Changed),
+            Err(e) => match status_of(&e) {
+                Some(304) => Ok(Change::Unchanged),
+                Some(404) => Err(Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() }),
+                Some(_) => Err(Error::StopFailed { name: name.to_owned(), reason: message_of(&e) }),
+                None => Err(translate(&call, e)),
+            },
+        }
+    }
+
+    /// Lets a paused container go on.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`], and what the engine says otherwise.
+    pub async fn unpause_container(&self, name: &str) -> Result<()> {
+        let call = format!("unpause container {name}");
+        match deadline(&call, DEADLINE, self.docker.unpause_container(name)).await? {
+            Ok(()) => Ok(()),
+            Err(e) => Err(match status_of(&e) {
+                Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() },
+                _ => translate(&call, e),
+            }),
+        }
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`] and [`Error::AlreadyExists`].
+    pub async fn rename_container(&self, from: &str, to: &str) -> Result<()> {
+        let call = format!("rename container {from} to {to}");
+        let options = RenameContainerOptionsBuilder::default().name(to).build();
+        match deadline(&call, DEADLINE, self.docker.rename_container(from, options)).await? {
+            Ok(()) => Ok(()),
+            Err(e) => Err(match status_of(&e) {
+                Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: from.to_owned() },
+                Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: to.to_owned() },
+                _ => translate(&call, e),
+            }),
+        }
+    }
+
+    /// Removes a container, killing it first when it runs. Named volumes stay.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn remove_container(&self, name: &str) -> Result<Change> {
+        let call = format!("remove container {name}");
+        // `v` removes only anonymous volumes, which an image may declare; ours have names.
+        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+        match deadline(&call, WORK_DEADLINE, self.docker.remove_container(name, Some(options))).await? {
+            Ok(()) => Ok(Change::Changed),
+            Err(e) => match status_of(&e) {
+                Some(404) => Ok(Change::Unchanged),
+                // Somebody else's removal of the same container is under way.
+                Some(409) if message_of(&e).contains("already in progress") => Ok(Change::Unchanged),
+                _ => Err(translate(&call, e)),
+            },
+        }
+    }
+
+    /// A container's log, oldest first, as lines with the stream that they came from.
+    pub fn logs(&self, name: &str, request: &LogRequest) -> impl Stream<Item = Result<LogLine>> + use<> {
+        let options = LogsOptionsBuilder::default()
+            .stdout(true)
+            .stderr(true)
+            .follow(request.follow)
+            .timestamps(request.timestamps)
+            .since(request.since.unwrap_or(0))
+            .tail(&request.tail.map_or("all".to_owned(), |n| n.to_string()))
+            .build();
+        let call = format!("read the log of {name}");
+        let missing = name.to_owned();
+        self.docker.logs(name, Some(options)).map(move |part| match part {
+            Ok(output) => Ok(LogLine {
+                error_stream: matches!(output, bollard::container::LogOutput::StdErr { .. }),
+                bytes: output.into_bytes(),
+            }),
+            Err(e) if status_of(&e) == Some(404) => {
+                Err(Error::NoSuchObject { kind: ObjectKind::Container, name: missing.clone() })
+            }
+            Err(e) => Err(translate(&call, e)),
+        })
+    }
+
+    /// The last lines of a container's log, for error messages: best effort, never an error.
+    pub async fn log_tail(&self, name: &str, lines: usize) -> Vec<String> {
+        let request = LogRequest { tail: Some(lines), ..LogRequest::default() };
+        let collect = async {
+            let mut text = Vec::new();
+            let mut stream = std::pin::pin!(self.logs(name, &request));
+            while let Some(Ok(part)) = stream.next().await {
+                text.extend_from_slice(&part.bytes);
+            }
+            text
+        };
+        let text = tokio::time::timeout(DEADLINE, collect).await.unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().map(|line| console::strip_ansi_codes(line).into_owned()).collect()
+    }
+
+    /// All volumes whose name begins with `prefix`.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn volumes(&self, prefix: &str) -> Result<Vec<ListedVolume>> {
+        let filters = HashMap::from([("name".to_owned(), vec![prefix.to_owned()])]);
+        let found = self.list_volumes(filters).await?;
+        // The engine's filter matches anywhere in the name.
+        Ok(found.into_iter().filter(|v| v.name.starts_with(prefix)).collect())
+    }
+
+    /// All volumes of docklet's.
+    ///
+    /// # Errors
+    /// As [`Engine::volumes`].
+    pub async fn managed_volumes(&self) -> Result<Vec<ListedVolume>> {
+        self.list_volumes(managed_filter()).await
+    }
+
+    async fn list_volumes(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<ListedVolume>> {
+        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let answer = within("list volumes", self.docker.list_volumes(Some(options))).await?;
+        let volumes = answer.volumes.unwrap_or_default().into_iter();
+        Ok(volumes.map(|v| ListedVolume { name: v.name, labels: v.labels.into_iter().collect() }).collect())
+    }
+
+    /// Creates a volume; one with the same name is left as it is.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
+        let request = bollard::models::VolumeCreateRequest {
+            name: Some(spec.name.clone()),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            ..Default::default()
+        };
+        within(&format!("create volume {}", spec.name), self.docker.create_volume(request)).await?;
+        Ok(())
+    }
+
+    /// Whether a volume exists.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn volume_exists(&self, name: &str) -> Result<bool> {
+        let call = format!("inspect volume {name}");
+        Ok(none_if_missing(&call, DEADLINE, self.docker.inspect_volume(name)).await?.is_some())
+    }
+
+    /// Removes a volume.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when a container still has it.
+    pub async fn remove_volume(&self, name: &str) -> Result<Change> {
+        let call = format!("remove volume {name}");
+        match deadline(&call, WORK_DEADLINE, self.docker.remove_volume(name, None::<RemoveVolumeOptions>)).await? {
+            Ok(()) => Ok(Change::Changed),
+            Err(e) => match status_of(&e) {
+                Some(404) => Ok(Change::Unchanged),
+                Some(409) => {
+                    Err(Error::InUse { kind: ObjectKind::Volume, name: name.to_owned(), by: user_of(&message_of(&e)) })
+                }
+                _ => Err(translate(&call, e)),
+            },
+        }
+    }
+}
+
+/// What of a log is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct LogRequest {
+    /// How many lines from the end; `None` for all.
+    pub tail: Option<usize>,
+    /// Only lines since then, in seconds since 1970.
+    pub since: Option<i32>,
+    /// Whether the engine puts the time before each line.
+    pub timestamps: bool,
+    /// Whether to go on as lines come.
+    pub follow: bool,
+}
+
+/// A piece of log; usually one line with its line end.
+#[derive(Debug, Clone)]
+pub struct LogLine {
+    /// Whether it came from standard error.
+    pub error_stream: bool,
+    /// The bytes as they came.
+    pub bytes: bytes::Bytes,
+}
+
+fn managed_filter() -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), vec![format!("{}=true", label::MANAGED)])])
+}
+
+/// Applies a deadline; the engine's own refusal stays bollard's error, for the caller to read.
+pub(super) async fn deadline<T>(
+    call: &str,
+    limit: Duration,
+    answer: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<Result<T, bollard::errors::Error>> {
+    tokio::time::timeout(limit, answer)
+        .await
+        .map_err(|_| Error::EngineTimeout { call: call.to_owned(), seconds: limit.as_secs() })
+}
+
+async fn none_if_missing<T>(
+    call: &str,
+    limit: Duration,
+    answer: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<Option<T>> {
+    match deadline(call, limit, answer).await? {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if status_of(&e) == Some(404) => Ok(None),
+        Err(e) => Err(translate(call, e)),
+    }
+}
+
+fn message_of(error: &bollard::errors::Error) -> String {
+    match error {
+        bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// An engine answers 404 to a start also when something that the container needs is missing.
+fn mentions_other_object(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["network", "volume", "mount", "exec", "executable", "oci runtime", "bind source"]
+        .iter()
+        .any(|word| message.contains(word))
+}
+
+fn start_failed(name: &str, message: &str) -> Error {
+    if port_conflict(message) {
+        let (address, port) = address_in(message).unwrap_or(("127.0.0.1".to_owned(), 0));
+        return Error::PortInUse { address, port, holder: None, free_port: None };
+    }
+    Error::StartFailed { name: name.to_owned(), reason: message.to_owned(), log: vec![] }
+}
+
+/// The first `ADDRESS:PORT` with a real port in an engine's message.
+fn address_in(message: &str) -> Option<(String, u16)> {
+    message
+        .split(|c: char| c.is_whitespace() || c == '(' || c == ')' || c == ',')
+        .map(|word| word.trim_end_matches([':', '.']))
+        .filter_map(|word| word.parse::<std::net::SocketAddr>().ok())
+        .find(|address| address.port() > 0)
+        .map(|address| (address.ip().to_string(), address.port()))
+}
+
+/// From «volume is in use - [0123…, 4567…]», who uses it.
+fn user_of(message: &str) -> String {
+    match (message.find('['), message.rfind(']')) {
+        (Some(start), Some(end)) if start < end => {
+            let ids = message[start + 1..end].split(',').map(|id| id.trim().chars().take(12).collect::<String>());
+            format!("container {}", ids.collect::<Vec<_>>().join(", "))
+        }
+        _ => "a container".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn port_conflicts_of_every_engine_are_read() {
+        let messages = [
+            "driver failed programming external connectivity on endpoint x (0d): Bind for 127.0.0.1:3000 failed: port is already allocated",
+            "driver failed programming external connectivity on endpoint x: Error starting userland proxy: listen tcp4 127.0.0.1:3000: bind: address already in use",
+            "rootlessport listen tcp 127.0.0.1:3000: bind: address already in use",
+        ];
+        for message in messages {
+            match start_failed("x", message) {
+                Error::PortInUse { address, port, .. } => {
+                    assert_eq!((address.as_str(), port), ("127.0.0.1", 3000), "{message}")
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(start_failed("x", "OCI runtime create failed"), Error::StartFailed { .. }));
+    }
+
+    #[test]
+    fn users_of_a_volume_are_named() {
+        assert_eq!(
+            user_of("remove x: volume is in use - [0123456789abcdef0123, fedcba9876543210]"),
+            "container 0123456789ab, fedcba987654"
+        );
+        assert_eq!(user_of("in use"), "a container");
+    }
+}

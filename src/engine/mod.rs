@@ -5,6 +5,7 @@
 //! - `docker`: containers and volumes
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
 //! - `credentials`: who we are to a registry
+//! - `usage`: how large volumes are
 //! - `translate`: ours ↔ bollard's types, pure
 //! - `error`: bollard's errors → ours
 
@@ -17,6 +18,7 @@ pub mod image;
 pub mod load;
 pub mod pull;
 mod translate;
+mod usage;
 
 use std::time::Duration;
 

@@ -1,1 +1,228 @@
-//! TODO
+//! Ours ↔ bollard's types. Pure; each engine flag with its why. Talks to nobody.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::models::{
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, HealthConfig, HostConfig, HostConfigLogConfig,
+    Mount, MountBindOptions, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+};
+
+use super::docker::{Detail, Listed, PublishedPort};
+use crate::desired::{BindMount, ContainerSpec, HealthCheck, Publish, label};
+
+const NANOSECONDS: i64 = 1_000_000_000;
+
+/// The create request for a wanted container.
+pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
+    let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
+    labels.insert(label::SPEC.to_owned(), spec.hash());
+    let inside = format!("{}/tcp", spec.publish.container_port);
+    ContainerCreateBody {
+        hostname: Some(spec.name.clone()),
+        image: Some(spec.image.clone()),
+        env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        working_dir: Some(spec.working_dir.clone()),
+        stop_signal: Some(spec.stop_signal.clone()),
+        labels: Some(labels),
+        exposed_ports: Some(vec![inside.clone()]),
+        // Set here as well as in the image: Podman drops an image's HEALTHCHECK when it builds the
+        // OCI format.
+        healthcheck: Some(health_config(&spec.health)),
+        host_config: Some(HostConfig {
+            // A literal address, never a name: see `settings::Bind`.
+            port_bindings: Some(HashMap::from([(
+                inside,
+                Some(vec![PortBinding {
+                    host_ip: Some(spec.publish.address.to_string()),
+                    host_port: Some(spec.publish.port.to_string()),
+                }]),
+            )])),
+            mounts: Some(mounts(spec)),
+            // docklet restarts it; two owners would fight.
+            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+            auto_remove: Some(false),
+            memory: i64::try_from(spec.memory).ok().filter(|m| *m > 0),
+            // As much again in swap would make the limit a slow death instead of a restart.
+            memory_swap: i64::try_from(spec.memory).ok().filter(|m| *m > 0),
+            nano_cpus: Some(spec.nano_cpus).filter(|n| *n > 0),
+            pids_limit: Some(spec.pids),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(spec.capabilities.clone()),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some("json-file".to_owned()),
+                config: Some(HashMap::from([
+                    ("max-size".to_owned(), "10m".to_owned()),
+                    ("max-file".to_owned(), "3".to_owned()),
+                ])),
+            }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn health_config(health: &HealthCheck) -> HealthConfig {
+    let nanoseconds = |seconds: u32| Some(i64::from(seconds) * NANOSECONDS);
+    HealthConfig {
+        test: Some(std::iter::once("CMD".to_owned()).chain(health.command.iter().cloned()).collect()),
+        interval: nanoseconds(health.interval),
+        timeout: nanoseconds(health.timeout),
+        start_period: nanoseconds(health.start_period),
+        retries: Some(i64::from(health.retries)),
+        start_interval: None,
+    }
+}
+
+fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
+    let volumes = spec.volumes.iter().map(|(name, target)| Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(name.clone()),
+        target: Some(target.clone()),
+        ..Mount::default()
+    });
+    // As mounts, not as `Binds`: those would create a missing host folder, owned by root.
+    let binds = spec.binds.iter().map(|bind| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(bind.host.display().to_string()),
+        target: Some(bind.container.clone()),
+        read_only: Some(bind.read_only),
+        bind_options: Some(MountBindOptions::default()),
+        ..Mount::default()
+    });
+    volumes.chain(binds).collect()
+}
+
+/// One container of a list.
+pub(super) fn listed(summary: ContainerSummary) -> Listed {
+    let name = summary.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
+    let ports = summary.ports.unwrap_or_default().into_iter().filter_map(|port| {
+        Some(PublishedPort {
+            address: port.ip.as_deref().and_then(|ip| ip.parse().ok()),
+            port: port.public_port.filter(|p| *p > 0)?,
+        })
+    });
+    Listed {
+        id: summary.id.unwrap_or_default(),
+        name: name.trim_start_matches('/').to_owned(),
+        image: summary.image.unwrap_or_default(),
+        image_id: summary.image_id.unwrap_or_default(),
+        labels: summary.labels.unwrap_or_default().into_iter().collect(),
+        state: summary.state.map(|s| s.to_string()).unwrap_or_default(),
+        status: summary.status.unwrap_or_default(),
+        ports: ports.collect(),
+    }
+}
+
+/// One container, looked at closely.
+pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
+    let state = inspect.state.unwrap_or_default();
+    let host = inspect.host_config.unwrap_or_default();
+    let config = inspect.config.unwrap_or_default();
+    let status = state.status.map(|s| s.to_string()).unwrap_or_default();
+    // Docker's zero time means: never.
+    let time = |text: Option<String>| text.as_deref().and_then(crate::clock::parse).map(crate::clock::rfc3339);
+    let running = state.running.unwrap_or(false);
+    // A container that was only created has code 0 and never ran.
+    let has_ended = !running && time(state.finished_at.clone()).is_some();
+    let labels: BTreeMap<String, String> = config.labels.clone().unwrap_or_default().into_iter().collect();
+    let mounts = inspect.mounts.unwrap_or_default();
+    let volumes: BTreeMap<String, String> = mounts
+        .iter()
+        .filter(|m| m.typ.as_deref() == Some("volume"))
+        .filter_map(|m| Some((m.name.clone()?, m.destination.clone()?)))
+        .collect();
+    let binds: Vec<BindMount> = mounts
+        .iter()
+        .filter(|m| m.typ.as_deref() == Some("bind"))
+        .filter_map(|m| {
+            Some(BindMount {
+                host: m.source.clone()?.into(),
+                container: m.destination.clone()?,
+                read_only: !m.rw.unwrap_or(true),
+            })
+        })
+        .collect();
+    let publish = published(&host);
+    let name = inspect.name.unwrap_or_default().trim_start_matches('/').to_owned();
+    Detail {
+        id: inspect.id.unwrap_or_default(),
+        image: config.image.clone().unwrap_or_default(),
+        image_id: inspect.image.unwrap_or_default(),
+        status,
+        running,
+        paused: state.paused.unwrap_or(false),
+        exit_code: state.exit_code.filter(|_| has_ended),
+        started_at: time(state.started_at),
+        finished_at: time(state.finished_at).filter(|_| !running),
+        oom_killed: state.oom_killed.unwrap_or(false),
+        error: state.error.filter(|text| !text.is_empty()),
+        health: state.health.and_then(|h| h.status).map(|s| s.to_string()).filter(|s| !s.is_empty() && s != "none"),
+        networks: inspect
+            .network_settings
+            .and_then(|n| n.networks)
+            .map(|n| {
+                let mut names: Vec<String> = n.into_keys().collect();
+                names.sort();
+                names
+            })
+            .unwrap_or_default(),
+        restart_policy: host
+            .restart_policy
+            .as_ref()
+            .and_then(|policy| policy.name)
+            .map(|name| name.to_string())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "no".to_owned()),
+        live: ContainerSpec {
+            name: name.clone(),
+            image: config.image.unwrap_or_default(),
+            environment: BTreeMap::new(),
+            publish: publish.unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
+            volumes,
+            binds,
+            memory: host.memory.and_then(|m| u64::try_from(m).ok()).unwrap_or(0),
+            nano_cpus: host.nano_cpus.unwrap_or(0),
+            pids: host.pids_limit.unwrap_or(0),
+            capabilities: host
+                .cap_add
+                .unwrap_or_default()
+                .into_iter()
+                .map(|c| c.trim_start_matches("CAP_").to_owned())
+                .collect(),
+            working_dir: config.working_dir.unwrap_or_default(),
+            stop_signal: config.stop_signal.unwrap_or_default(),
+            health: config.healthcheck.map(health_check).unwrap_or_else(|| HealthCheck {
+                command: vec![],
+                interval: 0,
+                timeout: 0,
+                start_period: 0,
+                retries: 0,
+            }),
+            labels: labels.clone(),
+        },
+        name,
+        labels,
+    }
+}
+
+fn health_check(config: HealthConfig) -> HealthCheck {
+    let seconds = |nanoseconds: Option<i64>| u32::try_from(nanoseconds.unwrap_or(0) / NANOSECONDS).unwrap_or(0);
+    HealthCheck {
+        command: config.test.unwrap_or_default().into_iter().skip(1).collect(),
+        interval: seconds(config.interval),
+        timeout: seconds(config.timeout),
+        start_period: seconds(config.start_period),
+        retries: config.retries.and_then(|r| u32::try_from(r).ok()).unwrap_or(0),
+    }
+}
+
+fn published(host: &HostConfig) -> Option<Publish> {
+    let bindings = host.port_bindings.as_ref()?;
+    let (inside, outside) = bindings.iter().find_map(|(inside, outside)| Some((inside, outside.as_ref()?.first()?)))?;
+    Some(Publish {
+        address: outside.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0").parse().ok()?,
+        port: outside.host_port.as_deref()?.parse().ok()?,
+        container_port: inside.split('/').next()?.parse().ok()?,
+    })
+}

@@ -1,0 +1,39 @@
+//! Ctrl-C and SIGTERM as a condition that long work waits for beside its own. The first signal
+//! asks; the process's owner decides what the second one does.
+
+use tokio::sync::watch;
+
+/// Tells whether the user wants to stop. Clones tell the same.
+#[derive(Debug, Clone)]
+pub struct Interrupt(watch::Receiver<bool>);
+
+/// Raises an [`Interrupt`].
+#[derive(Debug)]
+pub struct Raise(watch::Sender<bool>);
+
+/// A connected pair.
+pub fn pair() -> (Raise, Interrupt) {
+    let (sender, receiver) = watch::channel(false);
+    (Raise(sender), Interrupt(receiver))
+}
+
+impl Raise {
+    /// From now on, everything that waits is interrupted.
+    pub fn raise(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Interrupt {
+    /// Completes when the user wants to stop; never when nobody can say so any more.
+    pub async fn wait(&self) {
+        if self.0.clone().wait_for(|raised| *raised).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Whether the user wants to stop.
+    pub fn is_raised(&self) -> bool {
+        *self.0.borrow()
+    }
+}

@@ -1,0 +1,313 @@
+//! Tests of the planner: what it says in words, and that any state, also one that a kill left
+//! behind, is led to the wanted one without losing the container that worked.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    appliance::Appliance,
+    desired::EngineMemory,
+    instance::Instance,
+    observed::Volume,
+    paths::Paths,
+    settings::{Port, Settings},
+};
+
+fn desired_with(change: impl FnOnce(&mut Settings)) -> Desired {
+    let appliance = Appliance::embedded().unwrap();
+    let instance: Instance = "default".parse().unwrap();
+    let paths = Paths::find(Some(Path::new("/home/me/docklet"))).unwrap().instance(&instance);
+    let mut settings = Settings::default();
+    settings.image.source = crate::settings::ImageSource::Pull;
+    settings.image.reference = "example.test/opencode:1".to_owned();
+    change(&mut settings);
+    Desired::new(&appliance, &settings, &instance, &paths, EngineMemory(16 << 30), None)
+}
+
+fn desired() -> Desired {
+    desired_with(|_| {})
+}
+
+/// A small engine: what the steps do to names, and nothing else.
+#[derive(Debug, Clone, Default)]
+struct Model {
+    containers: Vec<Container>,
+    volumes: Vec<String>,
+    images: Vec<String>,
+}
+
+impl Model {
+    fn observe(&self, desired: &Desired) -> Observed {
+        let find = |name: &str| self.containers.iter().find(|c| c.name == name).cloned();
+        Observed {
+            main: find(&desired.container.name),
+            previous: find(&desired.previous_name),
+            volumes: self
+                .volumes
+                .iter()
+                .map(|name| Volume { name: name.clone(), ownership: Ownership::Ours })
+                .collect(),
+            image_present: self.images.contains(&desired.image.reference().to_owned()),
+            port: PortState::Available,
+        }
+    }
+
+    /// Does one step; `None` where a real engine would refuse it.
+    fn run(&mut self, action: &Action) -> Option<()> {
+        let at = |model: &Model, name: &str| model.containers.iter().position(|c| c.name == *name);
+        match action {
+            Action::BuildImage { reference, .. }
+            | Action::PullImage { reference }
+            | Action::LoadImage { reference, .. } => {
+                self.images.push(reference.clone());
+            }
+            Action::CreateVolume { volume } => self.volumes.push(volume.name.clone()),
+            Action::CreateContainer { spec } => {
+                if at(self, &spec.name).is_some() || !self.images.contains(&spec.image) {
+                    return None;
+                }
+                self.containers.push(container(&spec.name, Some(spec.hash()), false));
+            }
+            Action::StartContainer { name } => {
+                if self.containers.iter().any(|c| c.running && c.name != *name) {
+                    return None; // the port is held by the other one
+                }
+                let index = at(self, name)?;
+                self.containers[index].running = true;
+            }
+            Action::UnpauseContainer { name } => {
+                let index = at(self, name)?;
+                self.containers[index].paused = false;
+            }
+            Action::WaitUntilReady { name, .. } => {
+                let index = at(self, name)?;
+                if !self.containers[index].running || self.containers[index].paused {
+                    return None;
+                }
+            }
+            Action::StopContainer { name } => {
+                let index = at(self, name)?;
+                self.containers[index].running = false;
+            }
+            Action::RenameContainer { from, to } => {
+                if at(self, to).is_some() {
+                    return None;
+                }
+                let index = at(self, from)?;
+                self.containers[index].name.clone_from(to);
+            }
+            Action::RemoveContainer { name } => self.containers.retain(|c| c.name != *name),
+        }
+        Some(())
+    }
+}
+
+fn container(name: &str, spec_hash: Option<String>, running: bool) -> Container {
+    Container {
+        id: name.to_owned(),
+        name: name.to_owned(),
+        ownership: Ownership::Ours,
+        spec_hash,
+        running,
+        paused: false,
+        live: None,
+    }
+}
+
+fn all_in_place(desired: &Desired, hash: &str, running: bool) -> Model {
+    Model {
+        containers: vec![container(&desired.container.name, Some(hash.to_owned()), running)],
+        volumes: desired.volumes.iter().map(|v| v.name.clone()).collect(),
+        images: vec![desired.image.reference().to_owned()],
+    }
+}
+
+#[test]
+fn no_difference_gives_an_empty_plan() {
+    let desired = desired();
+    let model = all_in_place(&desired, &desired.container.hash(), true);
+    let plan = converge(&desired, &model.observe(&desired)).unwrap();
+    assert!(plan.is_empty(), "{plan}");
+    assert_eq!(plan.to_string(), "nothing to do");
+}
+
+#[test]
+fn the_first_plan_in_words() {
+    let plan = converge(&desired(), &Observed::default()).unwrap();
+    insta::assert_snapshot!(plan, @r"
+      1. pull image example.test/opencode:1
+      2. create volume opencode-cloud-session for /home/opencode/.opencode
+      3. create volume opencode-cloud-projects for /workspace
+      4. create volume opencode-cloud-config for /home/opencode/.config
+      5. create container opencode-cloud
+      6. start container opencode-cloud
+      7. wait until http://127.0.0.1:3000/ answers
+    ");
+}
+
+#[test]
+fn changed_settings_in_words() {
+    let desired = desired_with(|s| {
+        s.resources.memory = "2GiB".parse().unwrap();
+        s.network.port = Port(3001);
+    });
+    let mut model = all_in_place(&desired, "old", true);
+    model.containers[0].live = Some(Box::new(self::desired().container));
+    let plan = converge(&desired, &model.observe(&desired)).unwrap();
+    insta::assert_snapshot!(plan, @r"
+      1. rename container opencode-cloud to opencode-cloud.previous (settings changed: port 3000 → 3001, memory 4 GiB → 2 GiB)
+      2. stop container opencode-cloud.previous (kept until the new one answers)
+      3. create container opencode-cloud (settings changed: port 3000 → 3001, memory 4 GiB → 2 GiB)
+      4. start container opencode-cloud
+      5. wait until http://127.0.0.1:3001/ answers
+      6. remove container opencode-cloud.previous (the new one answers; the data is in the volumes)
+         should it not answer, the container from before is put back
+    ");
+}
+
+#[test]
+fn a_small_engine_lowers_the_default_memory() {
+    let appliance = Appliance::embedded().unwrap();
+    let instance: Instance = "default".parse().unwrap();
+    let paths = Paths::find(Some(Path::new("/x"))).unwrap().instance(&instance);
+    let memory = |settings: &Settings, engine: u64| {
+        Desired::new(&appliance, settings, &instance, &paths, EngineMemory(engine), None).container.memory
+    };
+    let mut settings = Settings::default();
+    assert_eq!(memory(&settings, 16 << 30), 4 << 30);
+    assert_eq!(memory(&settings, 2 << 30), 3 << 29);
+    assert_eq!(memory(&settings, 0), 4 << 30);
+    settings.resources.memory = "3GiB".parse().unwrap();
+    assert_eq!(memory(&settings, 2 << 30), 3 << 30, "what the user asked for is what the user gets");
+}
+
+#[test]
+fn foreign_objects_are_refused() {
+    let desired = desired();
+    let mut model = all_in_place(&desired, "x", true);
+    model.containers[0].ownership = Ownership::Foreign;
+    assert!(matches!(
+        converge(&desired, &model.observe(&desired)),
+        Err(Error::Foreign { kind: ObjectKind::Container, .. })
+    ));
+    let mut observed = Observed::default();
+    observed.volumes.push(Volume { name: desired.volumes[0].name.clone(), ownership: Ownership::Foreign });
+    assert!(matches!(converge(&desired, &observed), Err(Error::Foreign { kind: ObjectKind::Volume, .. })));
+}
+
+#[test]
+fn a_taken_port_matters_only_for_a_start() {
+    let desired = desired();
+    let taken = PortState::Taken { holder: Some("node (pid 4711)".to_owned()), free_port: Some(3001) };
+    let observed = Observed { port: taken.clone(), ..Observed::default() };
+    assert!(matches!(converge(&desired, &observed), Err(Error::PortInUse { port: 3000, free_port: Some(3001), .. })));
+    let running = all_in_place(&desired, &desired.container.hash(), true);
+    let observed = Observed { port: taken, ..running.observe(&desired) };
+    assert!(converge(&desired, &observed).unwrap().is_empty());
+}
+
+#[test]
+fn an_image_that_can_only_be_loaded_and_is_gone_is_an_error() {
+    let mut desired = desired();
+    desired.image = ImagePlan::Load { reference: "x".to_owned(), file: None };
+    assert!(matches!(
+        converge(&desired, &Observed::default()),
+        Err(Error::NoSuchObject { kind: ObjectKind::Image, .. })
+    ));
+}
+
+/// Any state that docklet itself can have left behind.
+fn any_state() -> impl Strategy<Value = Model> {
+    let hash = prop_oneof![Just("old".to_owned()), Just("wanted".to_owned()), Just("older".to_owned())];
+    let one = (hash, 0..3u8);
+    (proptest::option::of(one.clone()), proptest::option::of(one), any::<[bool; 3]>(), any::<bool>()).prop_map(
+        |(main, previous, volumes, image)| {
+            let desired = desired();
+            let real = |hash: String| if hash == "wanted" { desired.container.hash() } else { hash };
+            let make = |name: &str, (hash, state): (String, u8)| Container {
+                paused: state == 2,
+                ..container(name, Some(real(hash)), state > 0)
+            };
+            let mut containers: Vec<Container> = main.into_iter().map(|m| make(&desired.container.name, m)).collect();
+            // Only one of the two can hold the port.
+            let held = containers.iter().any(|c| c.running);
+            containers.extend(
+                previous
+                    .into_iter()
+                    .map(|(hash, state)| make(&desired.previous_name, (hash, if held { 0 } else { state }))),
+            );
+            let volumes = desired.volumes.iter().zip(volumes).filter(|(_, there)| *there).map(|(v, _)| v.name.clone());
+            let images = image.then(|| desired.image.reference().to_owned()).into_iter();
+            Model { volumes: volumes.collect(), images: images.collect(), containers }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn every_state_converges_and_then_there_is_nothing_to_do(model in any_state()) {
+        let (desired, mut model) = (desired(), model);
+        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        for step in &plan.steps {
+            prop_assert!(model.run(&step.action).is_some(), "refused: {step}\nof\n{plan}\nin {model:?}");
+        }
+        prop_assert_eq!(model.containers.len(), 1);
+        prop_assert!(model.containers[0].running && !model.containers[0].paused);
+        let again = converge(&desired, &model.observe(&desired)).unwrap();
+        prop_assert!(again.is_empty(), "{}", again);
+    }
+
+    #[test]
+    fn killed_after_any_step_the_next_run_converges(model in any_state(), kill_after in 0usize..8) {
+        let (desired, mut model) = (desired(), model);
+        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        for step in plan.steps.iter().take(kill_after) {
+            prop_assert!(model.run(&step.action).is_some());
+        }
+        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        for step in &plan.steps {
+            prop_assert!(model.run(&step.action).is_some(), "refused: {step}\nof\n{plan}\nin {model:?}");
+        }
+        prop_assert!(converge(&desired, &model.observe(&desired)).unwrap().is_empty());
+    }
+
+    /// Whatever guarded step fails, putting back leads to the container that was there before.
+    #[test]
+    fn a_failure_while_replacing_puts_the_old_container_back(running in any::<bool>(), fails_at in 0usize..8) {
+        let desired = desired();
+        let mut model = all_in_place(&desired, "old", running);
+        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        prop_assume!(fails_at < plan.steps.len() - 1);
+        for step in plan.steps.iter().take(fails_at) {
+            prop_assert!(model.run(&step.action).is_some());
+        }
+        if fails_at >= plan.guarded_from {
+            for step in &plan.put_back {
+                prop_assert!(model.run(&step.action).is_some(), "refused: {step} in {model:?}");
+            }
+            prop_assert!(model.containers[0].running);
+        } else {
+            prop_assert_eq!(model.containers[0].running, running);
+        }
+        prop_assert_eq!(model.containers.len(), 1);
+        prop_assert_eq!(model.containers[0].name.as_str(), desired.container.name.as_str());
+        prop_assert_eq!(model.containers[0].spec_hash.as_deref(), Some("old"));
+    }
+
+    /// With --no-start, nothing that exists is touched.
+    #[test]
+    fn without_starting_no_container_is_changed(model in any_state()) {
+        let mut desired = desired();
+        desired.running = false;
+        let had = !model.containers.is_empty();
+        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        let touches = plan.steps.iter().filter(|s| !matches!(s.action, Action::CreateVolume { .. } | Action::PullImage { .. }));
+        let touched: Vec<&Step> = touches.collect();
+        let only_creates = touched.iter().all(|s| matches!(s.action, Action::CreateContainer { .. }));
+        prop_assert!(if had { touched.is_empty() } else { touched.len() == 1 && only_creates }, "{}", plan);
+    }
+}

@@ -1,0 +1,106 @@
+//! Waits until the page answers, and notices at once when it never will.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    engine::{Engine, docker::Detail},
+    error::{Error, ExitReport, Result},
+    event::{Event, Reporter},
+    probe::{Probe, Seen},
+};
+
+/// Time between two looks at the page.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Time between two looks at the container.
+const INSPECT_EVERY: Duration = Duration::from_secs(1);
+
+/// How many lines of its log an error shows.
+pub const LOG_LINES: usize = 20;
+
+/// So many refusals of our password in a row are an answer: it will not change its mind.
+const REFUSALS: u32 = 3;
+
+/// Waits until the page of a started container answers.
+///
+/// # Errors
+/// [`Error::Exited`] as soon as the container has ended or was restarted, [`Error::Unhealthy`]
+/// when it refuses our password, [`Error::NotReady`] when the time is up.
+pub async fn wait(
+    engine: &Engine,
+    name: &str,
+    url: &str,
+    probe: &Probe,
+    timeout: Duration,
+    reporter: &dyn Reporter,
+) -> Result<()> {
+    let began = Instant::now();
+    let mut inspected: Option<Instant> = None;
+    let mut started_at: Option<String> = None;
+    let mut refusals = 0;
+    loop {
+        let seen = probe.look().await;
+        refusals = if seen == Seen::Unauthorized { refusals + 1 } else { 0 };
+        if seen == Seen::Works {
+            return Ok(());
+        }
+        if inspected.is_none_or(|at| at.elapsed() >= INSPECT_EVERY) {
+            inspected = Some(Instant::now());
+            let detail = engine.container(name).await?;
+            let same_run = match &detail {
+                Some(detail) if detail.running => {
+                    started_at.get_or_insert_with(|| detail.started_at.clone().unwrap_or_default())
+                        == detail.started_at.as_deref().unwrap_or_default()
+                }
+                _ => false,
+            };
+            if !same_run {
+                return Err(ended(engine, name, detail).await);
+            }
+        }
+        if refusals >= REFUSALS {
+            let log = engine.log_tail(name, LOG_LINES).await;
+            return Err(Error::Unhealthy { name: name.to_owned(), reason: seen.to_string(), log });
+        }
+        if began.elapsed() >= timeout {
+            let log = engine.log_tail(name, LOG_LINES).await;
+            return Err(Error::NotReady {
+                name: name.to_owned(),
+                seconds: timeout.as_secs(),
+                last: seen.to_string(),
+                log,
+            });
+        }
+        reporter.report(&Event::Waiting {
+            what: format!("{url} to answer"),
+            seen: seen.to_string(),
+            elapsed: began.elapsed(),
+            timeout,
+        });
+        tokio::time::sleep(PAUSE.min(timeout.saturating_sub(began.elapsed()))).await;
+    }
+}
+
+/// The error for a container that is not running any more.
+async fn ended(engine: &Engine, name: &str, detail: Option<Detail>) -> Error {
+    let Some(detail) = detail else {
+        return Error::StartFailed {
+            name: name.to_owned(),
+            reason: "somebody removed the container".to_owned(),
+            log: vec![],
+        };
+    };
+    let log_tail = engine.log_tail(name, LOG_LINES).await;
+    Error::Exited { name: name.to_owned(), report: exit_report(&detail, log_tail) }
+}
+
+/// How a container ended.
+pub fn exit_report(detail: &Detail, log_tail: Vec<String>) -> ExitReport {
+    ExitReport {
+        exit_code: detail.exit_code.unwrap_or(0),
+        oom_killed: detail.oom_killed,
+        engine_error: detail.error.clone(),
+        memory_limit: Some(detail.live.memory).filter(|limit| *limit > 0),
+        log_tail,
+    }
+}

@@ -1,0 +1,12 @@
+//! Tests against a real engine, the one that `DOCKER_HOST` names. `tests/run` brings one where there is none, and
+//! the images and registries that these tests use; without it they are ignored.
+//!
+//! `support` is the world of one test, `proxy` stands before the engine's socket, `harness` proves those two and
+//! the stand-in image. Each other module proves one part of the tool.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
+
+mod harness;
+#[allow(dead_code)]
+mod proxy;
+#[allow(dead_code)]
+mod support;

@@ -1,0 +1,535 @@
+//! The world of one engine test: an instance name, a home, a port and an image that no other test has, and the
+//! removal of all that is left of them at the end. Nothing else on the engine is looked at or touched.
+//!
+//! ```ignore
+//! let world = World::new();
+//! world.setup();                                          // docklet setup --yes with the stand-in image
+//! world.misbehave("exit-after:1:3 once");                 // words: tests/fixtures/stand-in/stand-in
+//! let status = json(&world.docklet().args(["status", "--json"]).output().unwrap());
+//! wait_until(SOON, "the page answers", || world.http_get("/", Some(&world.password())).0 == 200);
+//! ```
+//!
+//! `tests/run` says through the environment what there is:
+//!
+//! | variable | what |
+//! |---|---|
+//! | `DOCKER_HOST` | the engine |
+//! | `DOCKLET_TEST_IMAGE`, `DOCKLET_TEST_IMAGE_2` | the stand-in, versions 1.0.1 and 1.0.2 |
+//! | `DOCKLET_TEST_IMAGE_TAR` | the first, saved |
+//! | `DOCKLET_TEST_REGISTRY` | a registry with `stand-in:1` and `stand-in:2`, open to all |
+//! | `DOCKLET_TEST_REGISTRY_AUTH`, `…_USER`, `…_PASSWORD` | the same behind basic auth |
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// For what takes moments on an idle machine: long enough for a busy one.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// The engine that the tests are run against.
+pub fn engine_host() -> String {
+    variable("DOCKER_HOST")
+}
+
+/// A variable that `tests/run` sets.
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests with tests/run"))
+}
+
+/// The stand-in image, version 1.0.1.
+pub fn stand_in() -> String {
+    variable("DOCKLET_TEST_IMAGE")
+}
+
+/// The stand-in image, version 1.0.2.
+pub fn stand_in_2() -> String {
+    variable("DOCKLET_TEST_IMAGE_2")
+}
+
+/// The world of one test.
+pub struct World {
+    /// The instance.
+    pub name: String,
+    /// Published by `setup`.
+    pub port: u16,
+    /// `DOCKLET_HOME`. Its path has a space in it.
+    pub home: PathBuf,
+    folder: TempDir,
+    engine: RefCell<String>,
+    image: RefCell<Option<String>>,
+    tags: RefCell<Vec<String>>,
+    made: Cell<u32>,
+}
+
+impl World {
+    /// A new one, with nothing in it yet.
+    pub fn new() -> Self {
+        let name = format!("t-{}", random_hex());
+        let folder = tempfile::Builder::new().prefix("dk ").tempdir_in("/tmp").expect("a folder in /tmp");
+        let home = folder.path().join("docklet home");
+        fs::create_dir(folder.path().join("user")).expect("a home");
+        Self {
+            name,
+            port: free_port(),
+            home,
+            folder,
+            engine: RefCell::new(engine_host()),
+            image: RefCell::new(None),
+            tags: RefCell::new(Vec::new()),
+            made: Cell::new(0),
+        }
+    }
+
+    /// The same home and engine, another instance: for two side by side.
+    pub fn sibling(&self) -> Self {
+        let mut other = Self::new();
+        other.home.clone_from(&self.home);
+        *other.engine.borrow_mut() = self.engine.borrow().clone();
+        other
+    }
+
+    /// Lets `docklet` (and nothing else here) talk to this address from now on: a proxy's.
+    pub fn use_engine(&self, host: &str) {
+        host.clone_into(&mut self.engine.borrow_mut());
+    }
+
+    /// The name of the container.
+    pub fn container(&self) -> String {
+        format!("opencode-cloud-{}", self.name)
+    }
+
+    /// The names of the three volumes.
+    pub fn volumes(&self) -> [String; 3] {
+        ["session", "projects", "config"].map(|volume| format!("opencode-cloud-{}-{volume}", self.name))
+    }
+
+    /// A folder of this test's own, below a path with a space.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The real binary in a bare environment: this home, this instance, this engine, and nothing of the user's.
+    pub fn docklet(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
+        self.bare(&mut command);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The same, with the machine's way to the Internet: its proxy variables and certificates.
+    pub fn docklet_online(&self) -> Command {
+        let mut command = self.docklet();
+        let wanted = ["SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"];
+        for (key, value) in std::env::vars() {
+            if wanted.contains(&key.as_str()) || key.to_ascii_lowercase().ends_with("_proxy") {
+                command.env(key, value);
+            }
+        }
+        command
+    }
+
+    /// The same bare environment for any command: for a pseudo-terminal, or a `docklet` that lies elsewhere.
+    pub fn bare(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.folder.path().join("user"))
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "xterm-256color")
+            .env("DOCKER_HOST", &*self.engine.borrow())
+            .env("DOCKLET_HOME", &self.home)
+            .env("DOCKLET_INSTANCE", &self.name)
+            .current_dir(self.folder.path());
+        if let Some(folder) = std::env::var_os("LLVM_PROFILE_FILE") {
+            command.env("LLVM_PROFILE_FILE", folder);
+        }
+    }
+
+    /// `docklet` with these arguments, run to its end.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.docklet().args(args).output().expect("the docklet binary")
+    }
+
+    /// The same, which must succeed; its standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "docklet {}\n{}", args.join(" "), shown(&output));
+        String::from_utf8(output.stdout).expect("UTF-8 on standard output")
+    }
+
+    /// The same, which must end with this code; what it printed.
+    pub fn fails(&self, args: &[&str], code: i32) -> Output {
+        let output = self.run(args);
+        assert_eq!(output.status.code(), Some(code), "docklet {}\n{}", args.join(" "), shown(&output));
+        output
+    }
+
+    /// `docklet` with these arguments as the leader of its own process group, for [`super::proxy::Proxy::kill_target`].
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.docklet()
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("the docklet binary")
+    }
+
+    /// The arguments of [`World::setup`].
+    pub fn setup_args(&self) -> Vec<String> {
+        let port = self.port.to_string();
+        ["setup", "--yes", "--image", &self.image(), "--port", &port].map(str::to_owned).to_vec()
+    }
+
+    /// Sets this instance up with its own tag of the stand-in image and its port. Must succeed.
+    pub fn setup(&self) -> Output {
+        let args = self.setup_args();
+        let output = self.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(output.status.success(), "docklet {}\n{}", args.join(" "), shown(&output));
+        output
+    }
+
+    /// The password as `docklet password` prints it.
+    pub fn password(&self) -> String {
+        self.ok(&["password"]).trim().to_owned()
+    }
+
+    /// `docklet status --json`, whatever its exit code.
+    pub fn status(&self) -> Value {
+        json(&self.run(&["status", "--json"]))
+    }
+
+    /// This world's own stand-in image: its tag and its id are no other's.
+    pub fn image(&self) -> String {
+        if let Some(image) = self.image.borrow().as_ref() {
+            return image.clone();
+        }
+        let image = self.build(&stand_in(), &[]);
+        *self.image.borrow_mut() = Some(image.clone());
+        image
+    }
+
+    /// Its own stand-in image of the second version.
+    pub fn image_2(&self) -> String {
+        self.build(&stand_in_2(), &[])
+    }
+
+    /// Its own stand-in image that misbehaves from its first moment: words as in tests/fixtures/stand-in/stand-in.
+    pub fn image_with(&self, misbehaviour: &str) -> String {
+        self.build(&stand_in(), &[&format!("ENV STAND_IN=\"{misbehaviour}\"")])
+    }
+
+    /// Its own image from another and lines of a Dockerfile.
+    pub fn build(&self, from: &str, lines: &[&str]) -> String {
+        let number = self.made.get() + 1;
+        self.made.set(number);
+        let tag = format!("docklet-test/{}:{number}", self.name);
+        let file = format!("FROM {from}\nLABEL docklet-test.world={}\n{}\n", self.name, lines.join("\n"));
+        docker_with(&["build", "--quiet", "--tag", &tag, "-"], file.as_bytes());
+        self.tags.borrow_mut().push(tag.clone());
+        tag
+    }
+
+    /// A tar of its own stand-in image and the reference that loading it brings; the image itself is gone again.
+    pub fn image_tar(&self) -> (PathBuf, String) {
+        let tag = self.build(&stand_in(), &[&format!("LABEL docklet-test.tar={}", self.name)]);
+        let tar = self.folder.path().join("image.tar");
+        docker(&["save", "--output", tar.to_str().expect("a plain path"), &tag]);
+        docker(&["rmi", &tag]);
+        (tar, tag)
+    }
+
+    /// Pushes its own stand-in image to a registry (`DOCKLET_TEST_REGISTRY`); the reference to pull. The image
+    /// itself is gone from the engine again.
+    pub fn registry_image(&self) -> String {
+        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[])
+    }
+
+    /// The same in the registry that wants user and password (`DOCKLET_TEST_REGISTRY_USER`, `…_PASSWORD`).
+    pub fn registry_image_auth(&self) -> String {
+        let registry = variable("DOCKLET_TEST_REGISTRY_AUTH");
+        let config = self.folder.path().join("push-config");
+        self.docker_config(&config);
+        self.push(&registry, &["--config", config.to_str().expect("a plain path")])
+    }
+
+    /// Writes a docker config with the password for `DOCKLET_TEST_REGISTRY_AUTH` into `folder`/config.json.
+    pub fn docker_config(&self, folder: &Path) {
+        let registry = variable("DOCKLET_TEST_REGISTRY_AUTH");
+        let user = variable("DOCKLET_TEST_REGISTRY_USER");
+        let password = variable("DOCKLET_TEST_REGISTRY_PASSWORD");
+        let auth = STANDARD.encode(format!("{user}:{password}"));
+        fs::create_dir_all(folder).expect("a folder for the docker config");
+        let text = serde_json::json!({ "auths": { registry: { "auth": auth } } });
+        fs::write(folder.join("config.json"), text.to_string()).expect("a docker config");
+    }
+
+    fn push(&self, registry: &str, options: &[&str]) -> String {
+        let local = self.build(&stand_in(), &[&format!("LABEL docklet-test.push={registry}")]);
+        let remote = format!("{registry}/{}:1", self.name);
+        docker(&["tag", &local, &remote]);
+        self.tags.borrow_mut().push(remote.clone());
+        docker(&[options, &["push", &remote]].concat());
+        docker(&["rmi", &remote, &local]);
+        remote
+    }
+
+    /// Tells the running stand-in how to misbehave from now on; an empty string ends it.
+    pub fn misbehave(&self, words: &str) {
+        let script = format!(
+            "printf %s '{words}' > /workspace/.stand-in.new && mv /workspace/.stand-in.new /workspace/.stand-in"
+        );
+        docker(&["exec", &self.container(), "sh", "-c", &script]);
+    }
+
+    /// Asks the page at this world's port, as user `opencode` when there is a password: status (0: no answer) and
+    /// body.
+    pub fn http_get(&self, path: &str, password: Option<&str>) -> (u16, String) {
+        http(self.port, "GET", path, password, None)
+    }
+
+    /// The same with a JSON body.
+    pub fn http_post(&self, path: &str, password: Option<&str>, body: &Value) -> (u16, String) {
+        http(self.port, "POST", path, password, Some(&body.to_string()))
+    }
+
+    /// `docker inspect` of this world's container, or `None` without one.
+    pub fn inspect(&self) -> Option<Value> {
+        let output = docker_try(&["container", "inspect", &self.container()]);
+        let list: Value = serde_json::from_slice(&output.stdout).ok()?;
+        list.get(0).cloned()
+    }
+
+    /// What on the engine carries this instance's label: `container NAME`, `volume NAME`, `image ID`.
+    pub fn left(&self) -> Vec<String> {
+        let label = format!("label=docklet.instance={}", self.name);
+        let mut left = Vec::new();
+        let containers =
+            docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label, "--format", "{{.Names}}"]);
+        left.extend(containers.lines().map(|name| format!("container {name}")));
+        let volumes = docker(&["volume", "ls", "--quiet", "--filter", &label]);
+        left.extend(volumes.lines().map(|name| format!("volume {name}")));
+        let images = docker(&["images", "--quiet", "--no-trunc", "--filter", &label]);
+        left.extend(images.lines().map(|id| format!("image {id}")));
+        left.sort();
+        left.dedup();
+        left
+    }
+
+    /// The processes that run with this world's home in their environment: supervisors, and commands still at work.
+    pub fn processes(&self) -> Vec<u32> {
+        let wanted = format!("DOCKLET_HOME={}", self.home.display());
+        let instance = format!("DOCKLET_INSTANCE={}", self.name);
+        let Ok(list) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        list.flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| {
+                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let environment = String::from_utf8_lossy(&environment);
+                environment.split('\0').any(|pair| pair == wanted)
+                    && environment.split('\0').any(|pair| pair == instance)
+            })
+            .collect()
+    }
+
+    /// What a failed test wants to know.
+    fn tell(&self) {
+        eprintln!("--- what world {} looked like ---", self.name);
+        let label = format!("label=docklet.instance={}", self.name);
+        for args in [
+            vec!["ps", "--all", "--no-trunc", "--filter", &label],
+            vec!["volume", "ls", "--filter", &label],
+            vec!["logs", "--tail", "20", &self.container()],
+        ] {
+            eprintln!("$ docker {}\n{}", args.join(" "), shown(&docker_try(&args)));
+        }
+        eprintln!("processes: {:?}", self.processes());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.tell();
+        }
+        for pid in self.processes() {
+            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
+        }
+        let label = format!("label=docklet.instance={}", self.name);
+        remove(&["ps", "--all", "--quiet", "--filter", &label], &["rm", "--force", "--volumes"]);
+        let name = format!("name=^/?{}$", self.container());
+        remove(&["ps", "--all", "--quiet", "--filter", &name], &["rm", "--force", "--volumes"]);
+        remove(&["volume", "ls", "--quiet", "--filter", &label], &["volume", "rm", "--force"]);
+        for volume in self.volumes() {
+            let _ = docker_try(&["volume", "rm", "--force", &volume]);
+        }
+        let _ = docker_try(&["network", "rm", &self.container()]);
+        for tag in self.tags.borrow().iter() {
+            let _ = docker_try(&["rmi", "--force", tag]);
+        }
+        let world = format!("label=docklet-test.world={}", self.name);
+        remove(&["images", "--quiet", "--no-trunc", "--filter", &world], &["rmi", "--force"]);
+        remove(&["images", "--quiet", "--no-trunc", "--filter", &label], &["rmi", "--force"]);
+    }
+}
+
+/// Removes what a listing command lists.
+fn remove(list: &[&str], command: &[&str]) {
+    let output = docker_try(list);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut ids: Vec<&str> = text.split_whitespace().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if !ids.is_empty() {
+        let _ = docker_try(&[command, &ids].concat());
+    }
+}
+
+/// The docker command against the engine, which must succeed; its standard output without the last newline.
+pub fn docker(args: &[&str]) -> String {
+    let output = docker_try(args);
+    assert!(output.status.success(), "docker {}\n{}", args.join(" "), shown(&output));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// The docker command against the engine, whatever comes of it.
+pub fn docker_try(args: &[&str]) -> Output {
+    docker_command().args(args).stdin(Stdio::null()).output().expect("the docker command")
+}
+
+/// The docker command with this on its standard input; must succeed.
+pub fn docker_with(args: &[&str], input: &[u8]) -> String {
+    let mut child = docker_command()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the docker command");
+    child.stdin.take().expect("its standard input").write_all(input).expect("to write to it");
+    let output = child.wait_with_output().expect("its end");
+    assert!(output.status.success(), "docker {}\n{}", args.join(" "), shown(&output));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// The docker command for the engine. The classic builder: it is there on every engine, and leaves no cache.
+pub fn docker_command() -> Command {
+    let mut command = Command::new("docker");
+    command.env("DOCKER_HOST", engine_host()).env("DOCKER_BUILDKIT", "0").env_remove("DOCKER_CONTEXT");
+    command
+}
+
+/// Status (0: no answer) and body of a request to 127.0.0.1.
+pub fn http(port: u16, method: &str, path: &str, password: Option<&str>, body: Option<&str>) -> (u16, String) {
+    http_within(Duration::from_secs(10), port, method, path, password, body).unwrap_or_default()
+}
+
+/// The same with a limit to each wait for more of the answer; `None` for no answer.
+pub fn http_within(
+    patience: Duration,
+    port: u16,
+    method: &str,
+    path: &str,
+    password: Option<&str>,
+    body: Option<&str>,
+) -> Option<(u16, String)> {
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    socket.set_read_timeout(Some(patience)).ok()?;
+    let auth = password.map_or(String::new(), |password| {
+        format!("authorization: Basic {}\r\n", STANDARD.encode(format!("opencode:{password}")))
+    });
+    let body = body.unwrap_or_default();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{auth}content-type: application/json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    let whole = socket.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    whole.ok()?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    Some((status, if chunked { unchunked(body) } else { body.to_owned() }))
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut plain = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 || rest.len() < size {
+            break;
+        }
+        plain.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    plain
+}
+
+/// Standard output as exactly one JSON object.
+pub fn json(output: &Output) -> Value {
+    let value: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("standard output is not one JSON object: {error}\n{}", shown(output)));
+    assert!(value.is_object(), "standard output is not one JSON object\n{}", shown(output));
+    value
+}
+
+/// All of an output, for a message.
+pub fn shown(output: &Output) -> String {
+    format!(
+        "{}\n--- standard output\n{}--- standard error\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Waits until a condition holds; fails with its name when the time is over.
+pub fn wait_until(timeout: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    wait_for(timeout, what, || condition().then_some(()));
+}
+
+/// Waits until there is something; fails with its name when the time is over.
+pub fn wait_for<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + timeout;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "after {timeout:?} still waiting for this: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A port that nothing listens on, below those that the system gives to outgoing connections.
+pub fn free_port() -> u16 {
+    for _ in 0..200 {
+        let port = 20_000 + u16::from_str_radix(&random_hex()[..4], 16).expect("hex") % 10_000;
+        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port");
+}
+
+/// Eight random hex digits.
+pub fn random_hex() -> String {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).expect("random bytes");
+    format!("{:08x}", u32::from_ne_bytes(bytes))
+}

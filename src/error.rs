@@ -195,7 +195,7 @@ pub enum Error {
     EngineNotRunning { endpoint: String, reason: String, start_command: String },
     #[error("no permission to use the container engine at {endpoint}")]
     EnginePermissionDenied { endpoint: String, group_command: String },
-    #[error("the container engine at {endpoint} cannot be used: {reason}")]
+    #[error("the container engine at {endpoint} cannot be used")]
     EngineUnsupported { endpoint: String, reason: String, hint: String },
     #[error("the engine did not answer within {seconds} s ({call})")]
     EngineTimeout { call: String, seconds: u64 },
@@ -240,7 +240,7 @@ pub enum Error {
     Exited { name: String, report: ExitReport },
     #[error("{name} did not stop")]
     StopFailed { name: String, reason: String },
-    #[error("{name} runs but does not work: {reason}")]
+    #[error("{name} runs but does not work")]
     Unhealthy { name: String, reason: String, log: Vec<String> },
     #[error("{name} did not answer within {seconds} s")]
     NotReady { name: String, seconds: u64, last: String, log: Vec<String> },
@@ -325,7 +325,6 @@ impl Error {
             | Error::NotSetUp { .. }
             | Error::NoSuchObject { .. }
             | Error::EnginePermissionDenied { .. }
-            | Error::EngineUnsupported { .. }
             | Error::EngineTimeout { .. }
             | Error::ConfirmationRequired { .. }
             | Error::Cancelled
@@ -335,6 +334,7 @@ impl Error {
             Error::SettingsInvalid { reason, .. }
             | Error::File { reason, .. }
             | Error::EngineNotRunning { reason, .. }
+            | Error::EngineUnsupported { reason, .. }
             | Error::EngineGone { reason, .. }
             | Error::StopFailed { reason, .. }
             | Error::BackupInvalid { reason, .. }
@@ -343,13 +343,13 @@ impl Error {
             Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),
             Error::Image { reason, log, .. }
             | Error::StartFailed { reason, log, .. }
+            | Error::Unhealthy { reason, log, .. }
             | Error::UpdateRolledBack { reason, log, .. } => with_log(vec![reason.clone()], log),
             Error::Foreign { .. } => vec!["it has one of our names but not our labels, so it is left alone".to_owned()],
             Error::PortInUse { holder, .. } => holder.iter().map(|h| format!("{h} is listening on it")).collect(),
             Error::InUse { by, .. } => vec![format!("it is used by {by}")],
             Error::Locked { holder, .. } => vec![holder.clone()],
             Error::Exited { report, .. } => with_log(vec![report.cause()], &report.log_tail),
-            Error::Unhealthy { log, .. } => with_log(vec![], log),
             Error::NotReady { last, log, .. } | Error::GaveUp { last, log, .. } => with_log(vec![last.clone()], log),
         }
     }
@@ -366,7 +366,7 @@ impl Error {
             },
             Error::NotSetUp { instance } => format!("docklet setup{}", instance_flag(instance)),
             Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet list".to_owned(),
-            Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; one that was loaded needs its file: docklet setup --image-file TAR".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Volume, .. } => "docker volume ls".to_owned(),
             Error::EngineNotInstalled { .. } => "docklet setup --install-engine".to_owned(),
             Error::EngineInstallFailed { .. } => {
@@ -376,28 +376,29 @@ impl Error {
             Error::EnginePermissionDenied { group_command, .. } => group_command.clone(),
             Error::EngineUnsupported { hint, .. } => hint.clone(),
             Error::EngineTimeout { .. } | Error::EngineGone { .. } => {
-                "see whether the engine still works: docker version. Then run the same command again, it goes on where it stopped".to_owned()
+                "see whether the engine still works: docker version\nthen run the same command again, it goes on where it stopped".to_owned()
             }
             Error::EngineRefused { .. } => {
-                "run the same command again, it goes on where it stopped; if it fails again, look into the engine's own log".to_owned()
+                "run the same command again, it goes on where it stopped\nif it fails again, the engine's own log says more".to_owned()
             }
             Error::ConfirmationRequired { flag, .. } => format!("add {flag}, or run it in a terminal"),
             Error::Cancelled => return None,
             Error::Interrupted { next } => next.clone(),
             Error::Image { action, fault, log_file, reference, .. } => {
                 let text = match (fault, action) {
-                    (ImageFault::NotFound, ImageAction::Pull) => {
-                        format!("check the name, or build the image here: docklet setup --build ({reference} is not in that registry)")
-                    }
+                    (ImageFault::NotFound, ImageAction::Pull) => "check name and tag, or build the image here: docklet setup --build".to_owned(),
                     (ImageFault::NotFound, _) => "check the base image: docklet setup --base-image REF".to_owned(),
-                    (ImageFault::Unauthorized, _) => "sign in to that registry first: docker login REGISTRY".to_owned(),
+                    (ImageFault::Unauthorized, ImageAction::Pull) => format!("sign in first: docker login{}", registry(reference)),
+                    (ImageFault::Unauthorized, _) => "sign in to the base image's registry first: docker login REGISTRY".to_owned(),
                     (ImageFault::RateLimited, _) => "wait an hour, or sign in: docker login".to_owned(),
                     (ImageFault::NoSpace, _) => "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned(),
+                    (ImageFault::Architecture, ImageAction::Build) => "choose a base image for this machine: docklet setup --base-image REF".to_owned(),
                     (ImageFault::Architecture, _) => "build it for this machine: docklet setup --build".to_owned(),
-                    (ImageFault::Truncated | ImageFault::Network, ImageAction::Load) => "run it again".to_owned(),
-                    (ImageFault::Truncated | ImageFault::Network, _) => "check the network and run it again; finished parts are kept. Behind a company proxy: docklet setup --ca-file FILE".to_owned(),
-                    (ImageFault::BadArchive, _) => "make the file with: docker save -o FILE IMAGE".to_owned(),
-                    (ImageFault::BuildStep | ImageFault::Other, _) => "run it again; if it fails at the same place, the log says why".to_owned(),
+                    (ImageFault::Network, ImageAction::Pull | ImageAction::Build) => "check the network and run it again; finished parts are kept\nbehind a company proxy: docklet setup --ca-file FILE".to_owned(),
+                    (ImageFault::Truncated, ImageAction::Load) | (ImageFault::BadArchive, _) => "check the file, or make it again: docker save -o FILE IMAGE".to_owned(),
+                    (ImageFault::Truncated, _) => "run it again; finished parts are kept".to_owned(),
+                    (ImageFault::BuildStep, _) => "run it again; if it fails at the same step, the full log says why".to_owned(),
+                    (ImageFault::Other | ImageFault::Network, _) => "run it again; if it fails again, the engine's own log says more".to_owned(),
                 };
                 match log_file {
                     Some(file) => format!("{text}\nfull log: {file}"),
@@ -406,19 +407,29 @@ impl Error {
             }
             Error::AlreadyExists { kind, name } => format!("look at it: docker {kind} inspect {name}"),
             Error::InUse { kind, name, .. } => format!("look at it: docker ps -a --filter {kind}={name}"),
-            Error::Foreign { kind, name } => match kind {
-                ObjectKind::Container => format!("look at it: docker container inspect {name}, then give it another name: docker rename {name} {name}-old. Or use another instance: docklet --instance NAME setup"),
-                ObjectKind::Volume | ObjectKind::Image => format!("look at it: docker {kind} inspect {name}. Or use another instance: docklet --instance NAME setup"),
-            },
+            Error::Foreign { kind, name } => {
+                let rename = match kind {
+                    ObjectKind::Container => format!("\nthen give it another name: docker rename {name} {name}-old"),
+                    ObjectKind::Volume | ObjectKind::Image => String::new(),
+                };
+                format!("look at it: docker {kind} inspect {name}{rename}\nor use another instance: docklet setup --instance NAME")
+            }
             Error::PortInUse { free_port, .. } => match free_port {
                 Some(port) => format!("docklet setup --port {port}"),
                 None => "choose another port: docklet setup --port PORT".to_owned(),
             },
             Error::Locked { .. } => "wait until it is done, then run this again".to_owned(),
-            Error::StartFailed { .. } | Error::Exited { .. } | Error::NotReady { .. } | Error::Unhealthy { .. } => {
+            Error::Exited { report: ExitReport { oom_killed: true, memory_limit: Some(limit), .. }, .. } => {
+                format!("give it more memory: docklet setup --memory {}", crate::units::Bytes(limit.saturating_mul(2)).exact())
+            }
+            Error::NotReady { seconds, .. } => format!(
+                "docklet logs -n 200 shows more\nif it only needs more time: docklet start --timeout {}",
+                seconds.saturating_mul(2)
+            ),
+            Error::StartFailed { .. } | Error::Exited { .. } | Error::Unhealthy { .. } => {
                 "docklet logs -n 200 shows more; docklet restart tries again".to_owned()
             }
-            Error::StopFailed { .. } => "run it again with more time: docklet stop --timeout 60".to_owned(),
+            Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
             Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start begins afresh".to_owned(),
             Error::BackupInvalid { .. } => "docklet backup list shows the backups that are there".to_owned(),
             Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
@@ -431,11 +442,19 @@ fn instance_flag(instance: &str) -> String {
     if instance == crate::instance::DEFAULT { String::new() } else { format!(" --instance {instance}") }
 }
 
+/// The registry in an image reference as an argument; empty for Docker Hub, which needs none.
+fn registry(reference: &str) -> String {
+    match reference.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => format!(" {host}"),
+        _ => String::new(),
+    }
+}
+
 /// Appends a log tail, as one cause of several lines.
 fn with_log(mut causes: Vec<String>, log: &[String]) -> Vec<String> {
     if !log.is_empty() {
         let lines: Vec<String> = log.iter().map(|line| format!("    {line}")).collect();
-        causes.push(format!("its last log lines were\n{}", lines.join("\n")));
+        causes.push(format!("the last log lines were\n{}", lines.join("\n")));
     }
     causes
 }

@@ -12,9 +12,10 @@
 //!
 //! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`paths`]; [`lock`]
 //! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
-//! - [`observe`]: looks at engine and host; [`apply`]: runs a plan; [`probe`]: does the page answer
+//! - [`apply`]: runs a plan; [`probe`]: does the page answer
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
-//! - [`event`]: what happens; `present`: who shows it; [`error`]: what went wrong
+//! - [`event`]: what happens; [`report`]: what came of it; [`present`]: who shows it; [`error`]: what
+//!   went wrong
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
 //!
 //! Who may call whom: `cli → wizard, present, apply → plan → desired, observed`;
@@ -41,7 +42,9 @@ pub mod plan;
 pub mod present;
 pub mod probe;
 pub mod ready;
+pub mod report;
 pub mod secrets;
 pub mod settings;
 pub mod units;
+pub mod wish;
 pub mod wizard;

@@ -1,1 +1,233 @@
-//! TODO
+//! Who shows what happened: results to standard output, progress and messages to standard error.
+//! The only code that writes to either; what the streams can do is handed in, so that every way of
+//! showing is tested against a string.
+//!
+//! - `progress`: for people at a terminal (indicatif lives there and nowhere else); `plain`: without
+//!   a terminal; `json`: for programs
+//! - `error`, `result`, `status`: texts of errors and results, pure; `style`: colours and marks
+
+pub mod error;
+mod json;
+mod plain;
+mod progress;
+pub mod result;
+pub mod status;
+pub mod style;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use serde::Serialize;
+
+pub use self::{error::ErrorReport, style::Style};
+use crate::{
+    error::Error,
+    event::{Reporter, Silent},
+};
+
+/// Tells the time; tests hand in their own.
+type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
+/// When colours are used: `--color`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What is known of the streams and what the user asked for. Everything else follows from it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Streams {
+    /// Standard output is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Standard error is a terminal.
+    pub stderr_is_terminal: bool,
+    /// `--json`
+    pub json: bool,
+    /// `--quiet`
+    pub quiet: bool,
+    /// `--color`
+    pub color: ColorChoice,
+    /// `NO_COLOR` is set and not empty.
+    pub no_color: bool,
+    /// `TERM` is `dumb`.
+    pub term_dumb: bool,
+    /// The locale is UTF-8; see [`style::locale_is_utf8`].
+    pub unicode: bool,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Bars and lines that change.
+    Human,
+    /// Lines.
+    Plain,
+    /// JSON lines.
+    Json,
+    /// Not at all.
+    Quiet,
+}
+
+impl Mode {
+    /// Decides how progress is shown. `--quiet` wins over `--json`: the result is JSON then and
+    /// there is no progress.
+    pub fn of(streams: &Streams) -> Self {
+        if streams.quiet {
+            Mode::Quiet
+        } else if streams.json {
+            Mode::Json
+        } else if streams.stderr_is_terminal && !streams.term_dumb {
+            Mode::Human
+        } else {
+            Mode::Plain
+        }
+    }
+}
+
+impl Streams {
+    fn style(&self, is_terminal: bool) -> Style {
+        let color = match self.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => is_terminal && !self.no_color && !self.term_dumb,
+        };
+        Style { color, unicode: self.unicode }
+    }
+
+    /// What may be used on standard output.
+    pub fn stdout_style(&self) -> Style {
+        self.style(self.stdout_is_terminal)
+    }
+
+    /// What may be used on standard error.
+    pub fn stderr_style(&self) -> Style {
+        self.style(self.stderr_is_terminal)
+    }
+}
+
+/// A stream that several write to, whole lines each. Once its reader is gone it swallows what
+/// comes: nobody reads it, and showing is never a reason to fail.
+#[derive(Clone)]
+struct SharedWriter {
+    to: Arc<Mutex<Box<dyn Write + Send>>>,
+    closed: Arc<AtomicBool>,
+}
+
+impl SharedWriter {
+    fn new(to: Box<dyn Write + Send>) -> Self {
+        SharedWriter { to: Arc::new(Mutex::new(to)), closed: Arc::default() }
+    }
+
+    fn write(&self, text: &str) {
+        let mut to = self.to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !self.is_closed() && to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_err() {
+            self.closed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.write(&format!("{text}\n"));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+/// Both streams, and how they are written to.
+pub struct Output {
+    stdout: SharedWriter,
+    stderr: SharedWriter,
+    streams: Streams,
+}
+
+impl Output {
+    /// The process's own streams.
+    pub fn new(streams: Streams) -> Self {
+        Output::to(streams, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    /// Any two streams.
+    pub fn to(streams: Streams, stdout: Box<dyn Write + Send>, stderr: Box<dyn Write + Send>) -> Self {
+        Output { stdout: SharedWriter::new(stdout), stderr: SharedWriter::new(stderr), streams }
+    }
+
+    /// What is known of the streams.
+    pub fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// What may be used on standard output.
+    pub fn style(&self) -> Style {
+        self.streams.stdout_style()
+    }
+
+    /// Writes a result: with `--json` the report as one line, else what `text` makes of it. An
+    /// empty text writes nothing.
+    pub fn result<R: Serialize>(&self, report: &R, text: impl FnOnce(Style) -> String) {
+        if self.streams.json {
+            match serde_json::to_string(report) {
+                Ok(json) => self.stdout.line(&json),
+                Err(e) => self.error(&Error::bug(format!("a result does not serialise: {e}")), None),
+            }
+            return;
+        }
+        let text = text(self.style());
+        if !text.is_empty() {
+            self.stdout.line(text.trim_end_matches('\n'));
+        }
+    }
+
+    /// Writes text to standard output as it is, without a line break: logs, a man page, an address.
+    /// `false` once the reader has gone, so that a follower can end.
+    pub fn raw(&self, text: &str) -> bool {
+        self.stdout.write(text);
+        !self.stdout.is_closed()
+    }
+
+    /// Writes a message for people to standard error; nothing with `--json` or `--quiet`.
+    pub fn message(&self, text: &str) {
+        if !self.streams.json && !self.streams.quiet {
+            self.stderr.line(text);
+        }
+    }
+
+    /// Writes an error: as text to standard error; with `--json` as the one object on standard
+    /// output. Drop the reporter first, so that no bar is in the way.
+    pub fn error(&self, error: &Error, instance: Option<&str>) {
+        if self.streams.json {
+            let json = serde_json::to_string(&ErrorReport::new(error, instance)).unwrap_or_default();
+            self.stdout.line(&json);
+        } else {
+            self.stderr.line(&error::text(error, self.streams.stderr_style()));
+        }
+    }
+
+    /// Who shows what happens, on standard error. Dropping it leaves the terminal tidy and marks a
+    /// step that was still running as not done.
+    pub fn reporter(&self) -> Box<dyn Reporter> {
+        let style = self.streams.stderr_style();
+        let to = self.stderr.clone();
+        let clock: Clock = Arc::new(Instant::now);
+        match Mode::of(&self.streams) {
+            Mode::Quiet => Box::new(Silent),
+            Mode::Json => Box::new(json::Json::new(to, clock)),
+            Mode::Plain => Box::new(plain::Plain::new(to, style, clock)),
+            Mode::Human => Box::new(progress::Human::on_stderr(style, clock)),
+        }
+    }
+}

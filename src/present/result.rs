@@ -1,0 +1,140 @@
+//! The texts of what setup, start, stop, restart and uninstall came to. Pure, ASCII only.
+
+use super::{status::instance_flag, style::Style};
+use crate::{
+    report::{Kept, SetupReport, StartReport, StopReport, Thing, UninstallReport},
+    units::Bytes,
+};
+
+/// The end of `docklet setup`. `password` is `Some` only when it is new: it is shown once.
+pub fn setup(report: &SetupReport, password: Option<&str>, style: Style) -> String {
+    let flag = instance_flag(&report.instance);
+    if !report.changed {
+        return format!("nothing to do: {} is set up at {}", report.name, style.strong(&report.url));
+    }
+    if !report.running {
+        return format!("{} is set up and not started\n{} docklet{flag} start", report.name, style.hint("next:"));
+    }
+    let mut text = format!("{} answers at\n\n    {}\n\n", report.name, style.strong(&report.url));
+    text.push_str(&format!("  user       {}\n", report.user));
+    match password {
+        Some(password) => text.push_str(&format!(
+            "  password   {}\n             docklet{flag} password shows it again\n",
+            style.strong(password)
+        )),
+        None => text.push_str(&format!("  password   as before; docklet{flag} password shows it\n")),
+    }
+    let mut label = "data";
+    for volume in &report.volumes {
+        text.push_str(&format!("  {label:<9}  volume {} on {}\n", volume.name, volume.mount));
+        label = "";
+    }
+    text.push_str(&format!("  settings   {}\n\n", report.settings_file));
+    let next = [
+        ("open", "the page in the browser, signed in"),
+        ("status", "how it is"),
+        ("stop", "stop it; the data stays"),
+        ("uninstall", "remove it; the data stays unless --volumes is said"),
+    ];
+    for (command, what) in next {
+        let command = format!("docklet{flag} {command}");
+        text.push_str(&format!("  {command:<width$}  {what}\n", width = 17 + flag.len()));
+    }
+    text.trim_end().to_owned()
+}
+
+/// `docklet start`
+pub fn start(report: &StartReport, style: Style) -> String {
+    match (report.changed, report.running) {
+        (true, true) => format!("{} is running at {}", report.name, style.strong(&report.url)),
+        (false, true) => format!("{} is already running at {}", report.name, style.strong(&report.url)),
+        (_, false) => format!("{} is {}", report.name, report.state),
+    }
+}
+
+/// `docklet stop`
+pub fn stop(report: &StopReport, style: Style) -> String {
+    if !report.changed {
+        return format!("{} is already stopped", report.name);
+    }
+    format!("{} is stopped{}", report.name, ending(report, style))
+}
+
+/// `docklet restart`
+pub fn restart(report: &StopReport, url: &str, style: Style) -> String {
+    format!("{} was restarted{} and is running at {}", report.name, ending(report, style), style.strong(url))
+}
+
+/// How the process ended.
+fn ending(report: &StopReport, style: Style) -> String {
+    let code = report.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
+    if report.oom_killed {
+        format!(" ({}: out of memory)", style.warning(&code))
+    } else if report.killed {
+        format!(" ({}: it did not end in time and was killed)", style.warning(&code))
+    } else if report.graceful_shutdown || code.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", style.warning(&code))
+    }
+}
+
+/// What `docklet uninstall` will do: shown before the question, and all of `--dry-run`.
+pub fn uninstall_plan(report: &UninstallReport, style: Style) -> String {
+    let mut text = String::new();
+    if report.removed.is_empty() {
+        text.push_str("nothing to remove\n");
+    } else {
+        text.push_str(&format!("{}\n", style.strong("will be removed")));
+        text.push_str(&things(&report.removed));
+    }
+    if !report.kept.is_empty() {
+        text.push_str(&format!("{}\n", style.strong("will be kept")));
+        text.push_str(&kept(&report.kept, false));
+    }
+    text.trim_end().to_owned()
+}
+
+/// The end of `docklet uninstall`, with its proof.
+pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
+    if report.dry_run {
+        return uninstall_plan(report, style);
+    }
+    let mut text = String::new();
+    if report.removed.is_empty() {
+        text.push_str("nothing was there to remove\n");
+    } else {
+        text.push_str(&format!("{}\n", style.strong("removed")));
+        text.push_str(&things(&report.removed));
+    }
+    if !report.kept.is_empty() {
+        text.push_str(&format!("{}\n", style.strong("kept")));
+        text.push_str(&kept(&report.kept, true));
+    }
+    if report.left.is_empty() {
+        let rest = if report.kept.is_empty() { "nothing left" } else { "nothing else left" };
+        text.push_str(&format!("{} {rest} that docklet made for instance {}", style.ok("checked:"), report.instance));
+    } else {
+        text.push_str(&format!("{}\n", style.warning("still there")));
+        text.push_str(things(&report.left).trim_end());
+    }
+    text
+}
+
+fn things(things: &[Thing]) -> String {
+    things.iter().map(|thing| format!("  {:<10}  {}\n", thing.kind.word(), thing.name)).collect()
+}
+
+/// What is kept; with `how`, the command that removes it below those that it removes.
+fn kept(kept: &[Kept], how: bool) -> String {
+    let mut text = String::new();
+    for (index, thing) in kept.iter().enumerate() {
+        let size = thing.size.map(|size| format!(" ({})", Bytes(size))).unwrap_or_default();
+        text.push_str(&format!("  {:<10}  {}{size}\n", thing.kind.word(), thing.name));
+        let last_of_its_kind = kept.get(index + 1).is_none_or(|next| next.how_to_remove != thing.how_to_remove);
+        if how && last_of_its_kind {
+            text.push_str(&format!("  {:<10}  to remove: {}\n", "", thing.how_to_remove));
+        }
+    }
+    text
+}

@@ -1,0 +1,174 @@
+//! The text of `docklet status` and `docklet list`. Pure: the time is handed in.
+
+use time::OffsetDateTime;
+
+use super::style::{Style, columns};
+use crate::{
+    clock,
+    report::{ContainerStatus, ListReport, State, StatusReport, Wanted},
+    units::{Bytes, Elapsed},
+};
+
+/// `docklet` alone: one line that says how it is, and one with the next step where there is one.
+pub fn short(report: &StatusReport, style: Style) -> String {
+    let name = &report.appliance;
+    let flag = instance_flag(&report.instance);
+    let at = report.url.as_deref().map(|url| format!(" at {url}")).unwrap_or_default();
+    let (line, next) = match report.state {
+        State::Running => (format!("{name} is {}{at}", style.ok("running")), format!("docklet{flag} open")),
+        State::Starting => (format!("{name} is {}, soon{at}", style.warning("starting")), String::new()),
+        State::Unhealthy => {
+            (format!("{name} {}{at}", style.error("runs but does not answer")), format!("docklet{flag} logs"))
+        }
+        State::Stopped => (format!("{name} is {}", style.strong("stopped")), format!("docklet{flag} start")),
+        State::Failed => {
+            let why = if report.supervisor.gave_up { ": the restarts did not help" } else { "" };
+            (format!("{name} {}{why}", style.error("has failed")), format!("docklet{flag} logs"))
+        }
+        State::NotSetUp => (format!("{name} is {}", style.strong("not set up")), format!("docklet{flag} setup")),
+        State::EngineUnreachable => {
+            (format!("{name}: {}", style.error("the container engine cannot be reached")), "docklet doctor".to_owned())
+        }
+    };
+    if next.is_empty() { line } else { format!("{line}\n{} {next}", style.hint("next:")) }
+}
+
+/// `docklet status`: the short form and what lies behind it.
+pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String {
+    let mut rows: Vec<(&str, String)> = vec![];
+    if report.instance != crate::instance::DEFAULT {
+        rows.push(("instance", report.instance.clone()));
+    }
+    let wanted = report.desired;
+    let as_wanted = matches!(
+        (report.state, wanted),
+        (State::Running | State::Starting, Wanted::Running)
+            | (State::Stopped, Wanted::Stopped)
+            | (State::NotSetUp | State::EngineUnreachable, _)
+    );
+    if !as_wanted {
+        rows.push((
+            "wanted",
+            match wanted {
+                Wanted::Running => "running",
+                Wanted::Stopped => "stopped",
+            }
+            .to_owned(),
+        ));
+    }
+    if let Some(container) = &report.container {
+        rows.push(("container", container_text(container, now)));
+    }
+    if let Some(image) = &report.image {
+        let mut text = image.reference.clone();
+        let details: Vec<String> = [
+            image.appliance_version.as_ref().map(|v| format!("version {v}")),
+            image.size.map(|size| Bytes(size).to_string()),
+            image.id.is_none().then(|| "not on this engine".to_owned()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !details.is_empty() {
+            text.push_str(&format!(" ({})", details.join(", ")));
+        }
+        rows.push(("image", text));
+    }
+    for volume in &report.volumes {
+        let missing = if volume.exists { "" } else { " (missing)" };
+        rows.push(("volume", format!("{} on {}{missing}", volume.name, volume.mount)));
+    }
+    if report.state != State::NotSetUp {
+        rows.push(("restarts", supervisor_text(report)));
+    }
+    let engine = &report.engine;
+    if let Some(endpoint) = &engine.endpoint {
+        let what = match (&engine.name, &engine.version) {
+            (Some(name), Some(version)) => format!("{name} {version} at {endpoint}"),
+            _ => endpoint.clone(),
+        };
+        let origin = engine.origin.as_ref().map(|o| format!(" ({o})")).unwrap_or_default();
+        rows.push(("engine", format!("{what}{origin}")));
+    }
+    let mut text = short(report, style);
+    if !rows.is_empty() {
+        text.push('\n');
+    }
+    let mut before = "";
+    for (label, value) in rows {
+        let shown = if label == before { "" } else { label };
+        text.push_str(&format!("\n  {}  {value}", style.dim(&format!("{shown:<9}"))));
+        before = label;
+    }
+    text
+}
+
+fn container_text(container: &ContainerStatus, now: OffsetDateTime) -> String {
+    let since = |at: &Option<String>| {
+        let at = at.as_deref().and_then(clock::parse)?;
+        Some(Elapsed(std::time::Duration::try_from(now - at).unwrap_or_default()).to_string())
+    };
+    let state = if container.paused { "paused" } else { container.state.as_str() };
+    let mut details = vec![];
+    if container.running {
+        details.push(since(&container.started_at).map_or(state.to_owned(), |time| format!("{state} for {time}")));
+        details.extend(container.health.clone());
+    } else {
+        details.push(since(&container.finished_at).map_or(state.to_owned(), |time| format!("{state} {time} ago")));
+        details.extend(container.exit_code.map(|code| format!("exit code {code}")));
+        if container.oom_killed {
+            details.push("out of memory".to_owned());
+        }
+    }
+    format!("{} ({})", container.name, details.join(", "))
+}
+
+fn supervisor_text(report: &StatusReport) -> String {
+    let supervisor = &report.supervisor;
+    let count = match supervisor.restarts {
+        0 => "none".to_owned(),
+        n => n.to_string(),
+    };
+    let last = supervisor.last_restart.as_ref().map(|l| format!(", the last at {}: {}", l.at, l.reason));
+    let state = match (supervisor.gave_up, supervisor.running, supervisor.pid) {
+        (true, ..) => "; gave up".to_owned(),
+        (_, true, Some(pid)) => format!("; supervisor runs (pid {pid})"),
+        (_, true, None) => "; supervisor runs".to_owned(),
+        (_, false, _) => "; no supervisor runs".to_owned(),
+    };
+    format!("{count}{}{state}", last.unwrap_or_default())
+}
+
+/// `docklet list`: an aligned table.
+pub fn list(report: &ListReport, style: Style) -> String {
+    if report.instances.is_empty() {
+        return format!("no instances on this engine\n{} docklet setup", style.hint("next:"));
+    }
+    let mut rows = vec![["INSTANCE", "CONTAINER", "STATE", "PORT", "STATUS"].map(str::to_owned)];
+    rows.extend(report.instances.iter().map(|entry| {
+        let port = entry.port.map_or_else(|| "-".to_owned(), |port| port.to_string());
+        [entry.instance.clone(), entry.name.clone(), entry.state.clone(), port, entry.status.clone()]
+    }));
+    table(&rows, style)
+}
+
+/// Rows in aligned columns; the first row is the head.
+fn table<const N: usize>(rows: &[[String; N]], style: Style) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = columns(cell).max(*width);
+        }
+    }
+    let lines = rows.iter().enumerate().map(|(index, row)| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - columns(cell))));
+        let line = cells.collect::<Vec<_>>().join("  ").trim_end().to_owned();
+        if index == 0 { style.dim(&line) } else { line }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// ` --instance NAME` where it is not the default one.
+pub(super) fn instance_flag(instance: &str) -> String {
+    if instance == crate::instance::DEFAULT { String::new() } else { format!(" --instance {instance}") }
+}

@@ -1,0 +1,166 @@
+//! Colours, marks and cutting of text. Each colour has one meaning; nothing relies on colour, and
+//! everything has a form for terminals that show ASCII only. Pure: what the terminal can do is
+//! handed in.
+
+use std::time::Duration;
+
+use console::Style as Ansi;
+
+use crate::units::Elapsed;
+
+/// What may be used on one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Colours.
+    pub color: bool,
+    /// Characters beyond ASCII.
+    pub unicode: bool,
+}
+
+impl Style {
+    /// Neither colours nor characters beyond ASCII.
+    pub const PLAIN: Style = Style { color: false, unicode: false };
+
+    fn paint(self, ansi: Ansi, text: &str) -> String {
+        if self.color { ansi.force_styling(true).apply_to(text).to_string() } else { text.to_owned() }
+    }
+
+    /// Something failed: red and bold.
+    pub fn error(self, text: &str) -> String {
+        self.paint(Ansi::new().red().bold(), text)
+    }
+
+    /// Something to see to: yellow.
+    pub fn warning(self, text: &str) -> String {
+        self.paint(Ansi::new().yellow(), text)
+    }
+
+    /// The next step: cyan.
+    pub fn hint(self, text: &str) -> String {
+        self.paint(Ansi::new().cyan(), text)
+    }
+
+    /// Something is as it should be: green.
+    pub fn ok(self, text: &str) -> String {
+        self.paint(Ansi::new().green(), text)
+    }
+
+    /// Less important: dimmed.
+    pub fn dim(self, text: &str) -> String {
+        self.paint(Ansi::new().dim(), text)
+    }
+
+    /// What the eye looks for first: bold.
+    pub fn strong(self, text: &str) -> String {
+        self.paint(Ansi::new().bold(), text)
+    }
+
+    /// The mark of something done.
+    pub fn check(self) -> String {
+        self.ok(if self.unicode { "✓" } else { "ok" })
+    }
+
+    /// The mark of something that did not get done.
+    pub fn cross(self) -> String {
+        self.error(if self.unicode { "✗" } else { "x" })
+    }
+
+    /// Cuts a line to `width` columns, saying so with an ellipsis.
+    pub fn fit(self, line: &str, width: usize) -> String {
+        let tail = if self.unicode { "…" } else { "..." };
+        if width <= 3 {
+            return line.chars().take(width).collect();
+        }
+        console::truncate_str(line, width, tail).into_owned()
+    }
+
+    /// A bar of `width` columns, filled by `fraction` (0 to 1).
+    pub fn bar(self, fraction: f64, width: usize) -> String {
+        let filled = ((fraction.clamp(0.0, 1.0) * width as f64) as usize).min(width);
+        let (full, empty) = if self.unicode { ("━", "─") } else { ("#", "-") };
+        format!("{}{}", self.hint(&full.repeat(filled)), self.dim(&empty.repeat(width - filled)))
+    }
+
+    /// One picture of a turning wheel.
+    pub fn spinner(self, elapsed: Duration) -> &'static str {
+        const DOTS: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+        const STROKES: [&str; 4] = ["|", "/", "-", "\\"];
+        let turn = usize::try_from(elapsed.as_millis() / 100).unwrap_or_default();
+        if self.unicode { DOTS[turn % DOTS.len()] } else { STROKES[turn % STROKES.len()] }
+    }
+}
+
+/// Columns that a text takes on a terminal.
+pub fn columns(text: &str) -> usize {
+    console::measure_text_width(text)
+}
+
+/// A line from a foreign program made harmless: no escape sequences or control characters, and of
+/// a line that overwrites itself with carriage returns the last state.
+pub fn harmless(line: &str) -> String {
+    let line = line.trim_end_matches(['\r', '\n']);
+    let last = line.rsplit('\r').next().unwrap_or(line);
+    let plain = console::strip_ansi_codes(last);
+    plain.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
+}
+
+/// Breaks a text between words into lines of at most `width` columns; a longer word stays whole.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(word) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// A running time: whole seconds, so that it does not flicker.
+pub fn ticking(elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 if seconds.is_multiple_of(60) => format!("{} min", seconds / 60),
+        seconds => Elapsed(Duration::from_secs(seconds)).to_string(),
+    }
+}
+
+/// Whether these values of `LC_ALL`, `LC_CTYPE` and `LANG` name a locale that shows UTF-8. The
+/// first that is set and not empty decides; with none, ASCII.
+pub fn locale_is_utf8(lc_all: Option<&str>, lc_ctype: Option<&str>, lang: Option<&str>) -> bool {
+    let locale = [lc_all, lc_ctype, lang].into_iter().flatten().find(|value| !value.is_empty()).unwrap_or("");
+    let upper = locale.to_ascii_uppercase();
+    upper.ends_with("UTF-8") || upper.ends_with("UTF8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_lines_are_made_harmless() {
+        assert_eq!(harmless("\u{1b}[31mred\u{1b}[0m\tend\r\n"), "red end");
+        assert_eq!(harmless("10%\r50%\r100%"), "100%");
+        assert_eq!(harmless("bell\u{7} and \u{1b}[2Jclear"), "bell and clear");
+    }
+
+    #[test]
+    fn lines_are_cut_by_columns() {
+        let unicode = Style { color: false, unicode: true };
+        assert_eq!(unicode.fit("abcdefgh", 5), "abcd…");
+        assert_eq!(Style::PLAIN.fit("abcdefgh", 5), "ab...");
+        assert_eq!(Style::PLAIN.fit("abc", 5), "abc");
+        assert!(columns(&unicode.fit("日本語日本語", 6)) <= 6);
+    }
+
+    #[test]
+    fn the_first_locale_that_is_set_decides() {
+        assert!(locale_is_utf8(None, None, Some("en_US.UTF-8")));
+        assert!(locale_is_utf8(Some(""), Some("C.utf8"), Some("C")));
+        assert!(!locale_is_utf8(Some("C"), None, Some("en_US.UTF-8")));
+        assert!(!locale_is_utf8(None, None, None));
+    }
+}

@@ -1,0 +1,375 @@
+//! The results of commands as plain data: what `--json` prints and what `present` turns into text.
+//! The field names are the contract's (section 4). Nothing is looked up or rendered here.
+
+use serde::{Serialize, Serializer};
+
+use crate::engine::About;
+
+/// Version of the JSON form; always serialises as `1`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Schema;
+
+impl Serialize for Schema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(1)
+    }
+}
+
+/// What an instance does, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// The container runs and the page answers.
+    Running,
+    /// The container runs and may still need time.
+    Starting,
+    /// The container runs and the page does not answer.
+    Unhealthy,
+    /// The container does not run, as wanted.
+    Stopped,
+    /// The container does not run although it should.
+    Failed,
+    /// There are no settings and no container.
+    NotSetUp,
+    /// The engine cannot be asked.
+    EngineUnreachable,
+}
+
+/// What the user wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// It shall run.
+    Running,
+    /// It shall not run.
+    Stopped,
+}
+
+/// `docklet status`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StatusReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// The appliance's name.
+    pub appliance: String,
+    /// What it does.
+    pub state: State,
+    /// What the user wants.
+    pub desired: Wanted,
+    /// Address of the page; `None` when not set up.
+    pub url: Option<String>,
+    /// The container.
+    pub container: Option<ContainerStatus>,
+    /// The image.
+    pub image: Option<ImageStatus>,
+    /// The volumes.
+    pub volumes: Vec<VolumeStatus>,
+    /// Who restarts it.
+    pub supervisor: SupervisorStatus,
+    /// The container engine.
+    pub engine: EngineStatus,
+}
+
+/// A container in `docklet status`. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ContainerStatus {
+    /// The engine's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image that it was made from.
+    pub image: String,
+    /// Its state in the engine's word.
+    pub state: String,
+    /// Whether its process runs.
+    pub running: bool,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// How it ended the last time; `None` while it runs or when it never ran.
+    pub exit_code: Option<i64>,
+    /// When it started.
+    pub started_at: Option<String>,
+    /// When it ended.
+    pub finished_at: Option<String>,
+    /// The engine's own out-of-memory flag.
+    pub oom_killed: bool,
+    /// The engine's health check: `healthy`, `unhealthy`, `starting`.
+    pub health: Option<String>,
+    /// Networks that it is attached to.
+    pub networks: Vec<String>,
+    /// The engine's restart policy; ours is `no`.
+    pub restart_policy: String,
+}
+
+/// An image in `docklet status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ImageStatus {
+    /// Its name.
+    pub reference: String,
+    /// The engine's id; `None` when it is not there.
+    pub id: Option<String>,
+    /// Version of the program in it.
+    pub appliance_version: Option<String>,
+    /// Size in bytes.
+    pub size: Option<u64>,
+}
+
+/// A volume in `docklet status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VolumeStatus {
+    /// Its name.
+    pub name: String,
+    /// Path inside the container.
+    pub mount: String,
+    /// Whether it is on the engine.
+    pub exists: bool,
+}
+
+/// The supervisor in `docklet status`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct SupervisorStatus {
+    /// Whether it runs.
+    pub running: bool,
+    /// Its process id.
+    pub pid: Option<u32>,
+    /// How often it restarted the container since `docklet start`.
+    pub restarts: u32,
+    /// The last time that it did.
+    pub last_restart: Option<LastRestart>,
+    /// Whether it gave up.
+    pub gave_up: bool,
+}
+
+/// The last restart by the supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastRestart {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The engine in `docklet status`; what it says of itself is `None` when it cannot be reached.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct EngineStatus {
+    /// Where it listens.
+    pub endpoint: Option<String>,
+    /// Why this one.
+    pub origin: Option<String>,
+    /// What it is.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// The newest API version that it speaks.
+    pub api_version: Option<String>,
+}
+
+impl From<&About> for EngineStatus {
+    fn from(about: &About) -> Self {
+        EngineStatus {
+            endpoint: Some(about.endpoint.clone()),
+            origin: Some(about.origin.clone()),
+            name: Some(about.name.clone()),
+            version: Some(about.version.clone()),
+            api_version: Some(about.api_version.clone()),
+        }
+    }
+}
+
+/// `docklet list`
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ListReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// All instances on this engine.
+    pub instances: Vec<ListEntry>,
+}
+
+/// An instance in `docklet list`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ListEntry {
+    /// Its name.
+    pub instance: String,
+    /// The container's name.
+    pub name: String,
+    /// The engine's id.
+    pub id: String,
+    /// Its state in the engine's word.
+    pub state: String,
+    /// The engine's sentence, such as «Up 2 hours».
+    pub status: String,
+    /// Published port; `None` while it does not run.
+    pub port: Option<u16>,
+}
+
+/// `docklet start`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StartReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// The engine's id.
+    pub container_id: String,
+    /// The container's name.
+    pub name: String,
+    /// Its state in the engine's word.
+    pub state: String,
+    /// Whether its process runs.
+    pub running: bool,
+    /// Whether there was anything to do.
+    pub changed: bool,
+    /// Address of the page.
+    pub url: String,
+}
+
+/// `docklet stop` and `docklet restart`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StopReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// The engine's id.
+    pub container_id: String,
+    /// The container's name.
+    pub name: String,
+    /// Its state in the engine's word.
+    pub state: String,
+    /// Whether its process runs.
+    pub running: bool,
+    /// Whether there was anything to do.
+    pub changed: bool,
+    /// How the process ended; `None` when it did not run before.
+    pub exit_code: Option<i64>,
+    /// Whether it ended by itself after SIGTERM.
+    pub graceful_shutdown: bool,
+    /// Whether it had to be killed.
+    pub killed: bool,
+    /// The engine's own out-of-memory flag.
+    pub oom_killed: bool,
+}
+
+/// `docklet logs`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LogsReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// The lines, oldest first.
+    pub lines: Vec<String>,
+    /// How many there are in `lines`.
+    pub line_count: usize,
+    /// How many were asked for at most.
+    pub tail_limit: usize,
+    /// Whether there are older lines that were left out.
+    pub truncated: bool,
+}
+
+/// What an uninstall can find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ThingKind {
+    /// The container.
+    Container,
+    /// The image.
+    Image,
+    /// A volume.
+    Volume,
+    /// The autostart entry.
+    Autostart,
+    /// The running supervisor.
+    Supervisor,
+    /// The settings file.
+    Settings,
+    /// The folder of secrets.
+    Secrets,
+    /// State, lock and logs.
+    State,
+    /// The backups.
+    Backups,
+}
+
+impl ThingKind {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            ThingKind::Container => "container",
+            ThingKind::Image => "image",
+            ThingKind::Volume => "volume",
+            ThingKind::Autostart => "autostart",
+            ThingKind::Supervisor => "supervisor",
+            ThingKind::Settings => "settings",
+            ThingKind::Secrets => "secrets",
+            ThingKind::State => "state",
+            ThingKind::Backups => "backups",
+        }
+    }
+}
+
+/// Something that an uninstall removes, or that is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Thing {
+    /// What it is.
+    pub kind: ThingKind,
+    /// Its name, or its path.
+    pub name: String,
+}
+
+/// Something that an uninstall keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// What it is.
+    pub kind: ThingKind,
+    /// Its name, or its path.
+    pub name: String,
+    /// Size in bytes; `None` when the engine does not say.
+    pub size: Option<u64>,
+    /// The command that removes it.
+    pub how_to_remove: String,
+}
+
+/// `docklet uninstall`
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct UninstallReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// Whether this only says what would be done.
+    pub dry_run: bool,
+    /// What went, or would go.
+    pub removed: Vec<Thing>,
+    /// What stays on purpose.
+    pub kept: Vec<Kept>,
+    /// What still carries our labels and was not kept on purpose: empty when all went well.
+    pub left: Vec<Thing>,
+}
+
+/// `docklet setup`. The password is no part of it: it is shown once, as text, and never in JSON.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SetupReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// Whether there was anything to do.
+    pub changed: bool,
+    /// The engine's id of the container; `None` after a dry run.
+    pub container_id: Option<String>,
+    /// The container's name.
+    pub name: String,
+    /// Whether its process runs.
+    pub running: bool,
+    /// Address of the page.
+    pub url: String,
+    /// The user name to sign in with.
+    pub user: String,
+    /// The settings file.
+    pub settings_file: String,
+    /// The volumes that hold the data.
+    pub volumes: Vec<VolumeStatus>,
+}

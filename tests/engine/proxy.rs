@@ -198,7 +198,7 @@ pub struct Proxy {
 impl Proxy {
     /// Starts one before the engine at `host` (`unix://…` or `tcp://…`).
     pub fn start(host: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("dkp-").tempdir_in("/tmp").expect("a folder in /tmp");
+        let folder = super::support::new_folder("dkp-");
         let socket = folder.path().join("s").to_str().expect("a plain path").to_owned();
         let listener = UnixListener::bind(&socket).expect("the proxy's socket");
         let shared = Arc::new(Shared {

@@ -18,6 +18,8 @@
 //! | `DOCKLET_TEST_IMAGE_TAR` | the first, saved |
 //! | `DOCKLET_TEST_REGISTRY` | a registry with `stand-in:1` and `stand-in:2`, open to all |
 //! | `DOCKLET_TEST_REGISTRY_AUTH`, `…_USER`, `…_PASSWORD` | the same behind basic auth |
+//! | `DOCKLET_TEST_FOLDER`, `DOCKLET_TEST_RUN` | where to put folders, and what names start with: the run finds and |
+//! | | removes by them what a test that was killed has left |
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -75,8 +77,9 @@ pub struct World {
 impl World {
     /// A new one, with nothing in it yet.
     pub fn new() -> Self {
-        let name = format!("t-{}", random_hex());
-        let folder = tempfile::Builder::new().prefix("dk ").tempdir_in("/tmp").expect("a folder in /tmp");
+        let run = std::env::var("DOCKLET_TEST_RUN").unwrap_or_else(|_| "hand".to_owned());
+        let name = format!("t-{run}-{}", random_hex());
+        let folder = new_folder("dk ");
         let home = folder.path().join("docklet home");
         fs::create_dir(folder.path().join("user")).expect("a home");
         Self {
@@ -514,6 +517,12 @@ pub fn wait_for<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Opti
         assert!(Instant::now() < deadline, "after {timeout:?} still waiting for this: {what}");
         thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// A new folder that is removed when dropped, with a path short enough for sockets in it.
+pub fn new_folder(prefix: &str) -> TempDir {
+    let parent = std::env::var("DOCKLET_TEST_FOLDER").unwrap_or_else(|_| "/tmp".to_owned());
+    tempfile::Builder::new().prefix(prefix).tempdir_in(parent).expect("a new folder")
 }
 
 /// A port that nothing listens on, below those that the system gives to outgoing connections.

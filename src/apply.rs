@@ -1,15 +1,18 @@
 //! Runs a plan's steps in order, and has no choice left. It can be killed anywhere: the next run
 //! observes again and plans what is left. Plans nothing and shows nothing.
 
-use std::{collections::BTreeMap, path::PathBuf, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use crate::{
     appliance::Appliance,
-    desired::{VERSION, label},
-    engine::{Engine, build::BuildRequest, credentials::CredentialStore, reference::Reference},
+    engine::{Engine, build::BuildRequest, credentials, reference::Reference},
     error::{Error, ImageFault, Result},
     event::{Event, Reporter},
-    host::{base_image, ports},
+    host::{base_image, ports, system},
     interrupt::Interrupt,
     observed::PortState,
     plan::{Action, Plan, Step},
@@ -28,8 +31,8 @@ pub struct Tools<'a> {
     pub appliance: &'a Appliance,
     /// Looks at the page.
     pub probe: &'a Probe,
-    /// Who we are to registries.
-    pub credentials: &'a CredentialStore,
+    /// The user's docker configuration folder, which says who we are to registries.
+    pub docker_config: &'a Path,
     /// What the build gets besides the embedded files.
     pub build: BuildSurroundings,
     /// How long the page may take to answer.
@@ -107,10 +110,13 @@ async fn run_step(step: &Step, number: usize, total: usize, tools: &Tools<'_>) -
 async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
     let engine = tools.engine;
     match action {
-        Action::BuildImage { reference, base, extra_packages } => build(reference, base, extra_packages, tools).await,
+        Action::BuildImage { reference, base, extra_packages, labels } => {
+            build(reference, base, extra_packages, labels, tools).await
+        }
         Action::PullImage { reference } => {
-            let reference: Reference = reference.parse().map_err(Error::usage)?;
-            engine.pull(&reference, tools.credentials, tools.reporter).await
+            let reference: Reference = reference.parse()?;
+            let who = credentials::find(tools.docker_config, reference.registry(), tools.reporter).await;
+            engine.pull(&reference, who.as_ref(), tools.reporter).await
         }
         Action::LoadImage { reference, file } => engine.load(file, reference, tools.reporter).await,
         Action::CreateVolume { volume } => engine.create_volume(volume).await,
@@ -133,10 +139,10 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
 fn name_holder(error: Error) -> Error {
     match error {
         Error::PortInUse { address, port, holder: None, .. } if port > 0 => {
-            let state = address.parse().map(|ip| ports::state(ip, port)).unwrap_or_default();
-            let (holder, free_port) = match state {
+            let ip = address.parse().unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+            let (holder, free_port) = match ports::state(ip, port) {
                 PortState::Taken { holder, free_port } => (holder, free_port),
-                PortState::Available => (None, ports::free_port(port)),
+                PortState::Available => (None, ports::next_free(ip, port)),
             };
             Error::PortInUse { address, port, holder, free_port }
         }
@@ -144,23 +150,24 @@ fn name_holder(error: Error) -> Error {
     }
 }
 
-async fn build(reference: &str, base: &str, extra_packages: &[String], tools: &Tools<'_>) -> Result<()> {
+async fn build(
+    reference: &str,
+    base: &str,
+    extra_packages: &[String],
+    labels: &BTreeMap<String, String>,
+    tools: &Tools<'_>,
+) -> Result<()> {
     let surroundings = &tools.build;
     ensure_base(base, tools).await?;
     let mut arguments = surroundings.proxies.clone();
     arguments.insert("BASE_IMAGE".to_owned(), base.to_owned());
     arguments.insert("EXTRA_PACKAGES".to_owned(), extra_packages.join(" "));
     arguments.insert("APPLIANCE_VERSION".to_owned(), tools.appliance.version.clone());
-    let labels = [
-        (label::MANAGED, "true"),
-        (label::APPLIANCE, tools.appliance.name.as_str()),
-        (label::VERSION, VERSION),
-    ];
     let request = BuildRequest {
         reference: reference.to_owned(),
         context: tools.appliance.build_context(&surroundings.ca_bundle)?,
         arguments,
-        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        labels: labels.clone(),
         log_file: surroundings.log_file.clone(),
     };
     tools.engine.build(request, tools.reporter).await
@@ -169,20 +176,28 @@ async fn build(reference: &str, base: &str, extra_packages: &[String], tools: &T
 /// Brings the base image to the engine: it is there, or is pulled, or, where the registry cannot
 /// be reached, is built from the distribution's signed packages.
 async fn ensure_base(base: &str, tools: &Tools<'_>) -> Result<()> {
-    let Err(error) = tools.engine.ensure_base(base, tools.credentials, tools.reporter).await else { return Ok(()) };
-    let unreachable = matches!(error, Error::Image { fault: ImageFault::Network | ImageFault::RateLimited | ImageFault::Truncated, .. });
+    let reference: Reference = base.parse()?;
+    let who = credentials::find(tools.docker_config, reference.registry(), tools.reporter).await;
+    let Err(error) = tools.engine.ensure_base(&reference, who.as_ref(), tools.reporter).await else { return Ok(()) };
+    let unreachable = matches!(
+        error,
+        Error::Image { fault: ImageFault::Network | ImageFault::RateLimited | ImageFault::Truncated, .. }
+    );
     if !unreachable || !base_image::can_build(base) || !tools.engine.is_local() {
         return Err(error);
     }
-    if !base_image::is_installed() && !tools.build.may_install {
+    if system::which("mmdebstrap").is_none() && !tools.build.may_install {
         return Err(Error::ConfirmationRequired {
             question: format!("{base} cannot be pulled; building it here installs mmdebstrap, which"),
             flag: "--install-engine".to_owned(),
         });
     }
     tools.reporter.report(&Event::Note {
-        text: format!("the registry of {base} cannot be reached, so the base is built here from Debian's signed packages"),
+        text: format!(
+            "the registry of {base} cannot be reached, so the base is built here from Debian's signed packages"
+        ),
     });
-    let archive = base_image::build_base(base, &tools.build.work_folder, tools.reporter).await?;
+    let architecture = &tools.engine.about.architecture;
+    let archive = base_image::build_base(base, architecture, &tools.build.work_folder, tools.reporter).await?;
     tools.engine.import_base(&archive, base).await
 }

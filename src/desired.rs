@@ -241,14 +241,7 @@ impl Desired {
         engine_memory: EngineMemory,
         image_file: Option<&Path>,
     ) -> Self {
-        let labels: BTreeMap<String, String> = [
-            (label::MANAGED, "true"),
-            (label::APPLIANCE, appliance.name.as_str()),
-            (label::INSTANCE, instance.as_str()),
-            (label::VERSION, VERSION),
-        ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
+        let labels = labels(appliance, instance);
         let volumes: Vec<VolumeSpec> = appliance
             .volumes
             .iter()
@@ -300,6 +293,18 @@ impl Desired {
     pub fn url(&self) -> String {
         page_url(self.container.publish.address, self.container.publish.port)
     }
+}
+
+/// The labels of everything that belongs to an instance.
+pub fn labels(appliance: &Appliance, instance: &Instance) -> BTreeMap<String, String> {
+    [
+        (label::MANAGED, "true"),
+        (label::APPLIANCE, appliance.name.as_str()),
+        (label::INSTANCE, instance.as_str()),
+        (label::VERSION, VERSION),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
 }
 
 /// The address of a page that is published on `address`.

@@ -50,7 +50,11 @@ where
 }
 
 fn words(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+    // An engine's proxy accepts a connection and resets it while nobody listens behind it.
+    let reset = std::error::Error::source(error)
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionReset);
+    if reset || error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         "the connection was closed without an answer".to_owned()
     } else {
         let mut text = error.to_string();

@@ -23,7 +23,7 @@
 //! code below `cli` does not print, exit, prompt or read the environment.
 
 pub mod appliance;
-//pub mod apply;
+pub mod apply;
 pub mod cli;
 pub mod clock;
 pub mod desired;
@@ -35,7 +35,7 @@ mod http;
 pub mod instance;
 pub mod interrupt;
 pub mod lock;
-//pub mod observe;
+pub mod observe;
 pub mod observed;
 pub mod paths;
 pub mod plan;

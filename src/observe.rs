@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use crate::{
     appliance::Appliance,
     desired::{Desired, label},
-    engine::{Engine, Host, docker::{Listed, ListedVolume}},
+    engine::{
+        Engine, Host,
+        docker::{Listed, ListedVolume},
+    },
     error::Result,
     host::ports,
     observed::{Container, Observed, Ownership, PortState, Volume},
@@ -70,7 +73,8 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         }
     }
     let volumes = look.volumes.iter().filter(|v| desired.volumes.iter().any(|wanted| wanted.name == v.name));
-    let volumes = volumes.map(|v| Volume { name: v.name.clone(), ownership: Ownership::of(&v.labels, labels) }).collect();
+    let volumes =
+        volumes.map(|v| Volume { name: v.name.clone(), ownership: Ownership::of(&v.labels, labels) }).collect();
     let port = port_state(&look.containers, desired);
     Ok(Observed { main, previous, volumes, image_present, port })
 }
@@ -90,7 +94,7 @@ fn port_state(containers: &[Listed], desired: &Desired) -> PortState {
                 Some(instance) => format!("container {} (docklet instance {instance})", c.name),
                 None => format!("container {}", c.name),
             });
-            PortState::Taken { holder, free_port: ports::free_port(wanted.port) }
+            PortState::Taken { holder, free_port: ports::next_free(wanted.address, wanted.port) }
         }
         None => ports::state(wanted.address, wanted.port),
     }

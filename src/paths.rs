@@ -61,6 +61,11 @@ impl Paths {
         }
     }
 
+    /// The one folder above all three (`DOCKLET_HOME`), where there is one.
+    pub fn shared_home(&self) -> Option<&Path> {
+        self.config.parent().filter(|home| self.state.parent() == Some(home) && self.data.parent() == Some(home))
+    }
+
     /// The base folders, for removing them when they are empty.
     pub fn bases(&self) -> [&Path; 3] {
         [&self.config, &self.state, &self.data]
@@ -91,6 +96,10 @@ impl InstancePaths {
     /// The copy of the host's CA bundle that is mounted into the container.
     pub fn ca_bundle(&self) -> PathBuf {
         self.state.join("ca-bundle.crt")
+    }
+    /// There once the generated password was shown to the user.
+    pub fn password_shown(&self) -> PathBuf {
+        self.state.join("password-shown")
     }
     /// The backups.
     pub fn backups(&self) -> PathBuf {

@@ -44,6 +44,8 @@ pub enum Action {
         base: String,
         /// Packages to build in.
         extra_packages: Vec<String>,
+        /// The image's labels.
+        labels: std::collections::BTreeMap<String, String>,
     },
     /// Pull the image.
     PullImage {
@@ -188,7 +190,7 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     if !kept && (desired.running || !exists) && !observed.image_present {
         // The image comes first: it takes longest and fails most often, so nothing else is touched
         // until it is there.
-        plan.push(get_image(&desired.image)?, "");
+        plan.push(get_image(desired)?, "");
     }
     for volume in &desired.volumes {
         if !observed.volumes.iter().any(|v| v.name == volume.name) {
@@ -284,11 +286,14 @@ fn put_back(desired: &Desired) -> Vec<Step> {
     .into()
 }
 
-fn get_image(image: &ImagePlan) -> Result<Action> {
-    Ok(match image.clone() {
-        ImagePlan::Build { reference, inputs } => {
-            Action::BuildImage { reference, base: inputs.base, extra_packages: inputs.extra_packages }
-        }
+fn get_image(desired: &Desired) -> Result<Action> {
+    Ok(match desired.image.clone() {
+        ImagePlan::Build { reference, inputs } => Action::BuildImage {
+            reference,
+            base: inputs.base,
+            extra_packages: inputs.extra_packages,
+            labels: desired.container.labels.clone(),
+        },
         ImagePlan::Pull { reference } => Action::PullImage { reference },
         ImagePlan::Load { reference, file: Some(file) } => Action::LoadImage { reference, file },
         ImagePlan::Load { reference, file: None } => {

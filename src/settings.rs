@@ -26,6 +26,9 @@ version = 1
 bind = "127.0.0.1"               # anything else lets other machines in
 port = 3000
 
+[engine]
+endpoint = ""                    # such as unix:///run/user/1000/docker.sock; empty = the first that answers
+
 [image]
 source = "build"                 # build | pull | load
 reference = ""                   # what to pull
@@ -57,6 +60,8 @@ pub struct Settings {
     pub version: FormatVersion,
     /// Where the page is published.
     pub network: Network,
+    /// Which container engine.
+    pub engine: EngineSetting,
     /// Where the image comes from.
     pub image: Image,
     /// Limits.
@@ -77,6 +82,7 @@ impl Default for Settings {
         Settings {
             version: FormatVersion,
             network: Network::default(),
+            engine: EngineSetting::default(),
             image: Image::default(),
             resources: Resources::default(),
             restart: Restart::default(),
@@ -208,6 +214,14 @@ macro_rules! as_text {
     };
 }
 as_text!(Bind);
+
+/// `[engine]`
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSetting {
+    /// Where it listens; empty: the first that answers. What the user chose where several did.
+    pub endpoint: String,
+}
 
 /// `[image]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

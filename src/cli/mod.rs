@@ -1,1 +1,106 @@
-//! TODO
+//! The commands: one file each, short. Parses, puts the context together, runs, renders errors.
+
+pub mod args;
+pub mod context;
+mod converge;
+mod list;
+mod logs;
+mod open;
+mod password;
+mod setup;
+mod start;
+mod status;
+mod stop;
+mod uninstall;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use self::{
+    args::{Cli, Command},
+    context::Context,
+};
+use crate::{
+    error::{Error, Result},
+    interrupt,
+    present::{ColorChoice, Output},
+};
+
+/// Runs the program with the process's own arguments, environment and streams.
+pub async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let streams = context::streams(&cli.global);
+    let output = Output::new(streams);
+    let instance = cli.global.instance.clone();
+    let (raise, interrupt) = interrupt::pair();
+    tokio::spawn(listen_for_signals(raise));
+    let result = match Context::new(cli.global, streams, interrupt) {
+        Ok(context) => run(&context, cli.command).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            output.error(&error, Some(instance.as_str()));
+            ExitCode::from(error.code().exit_status())
+        }
+    }
+}
+
+async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
+    let done = match command {
+        None => return status::short(context).await,
+        Some(Command::Status) => return status::run(context, status::Form::Long).await,
+        Some(Command::Setup(args)) => return setup::run(context, &args).await,
+        Some(Command::Start(args)) => start::run(context, &args).await,
+        Some(Command::Stop(args)) => stop::run(context, &args).await,
+        Some(Command::Restart(args)) => stop::restart(context, &args).await,
+        Some(Command::Logs(args)) => logs::run(context, &args).await,
+        Some(Command::Open(args)) => open::run(context, &args).await,
+        Some(Command::Password(args)) => password::run(context, &args).await,
+        Some(Command::Uninstall(args)) => uninstall::run(context, &args).await,
+        Some(Command::List) => list::run(context).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The first Ctrl-C or SIGTERM lets the work end in good order; the second ends it at once.
+async fn listen_for_signals(raise: interrupt::Raise) {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    let mut next = async || {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    next().await;
+    raise.raise();
+    next().await;
+    #[allow(clippy::exit)] // the user insists; the next run goes on where this one stopped
+    std::process::exit(130);
+}
+
+/// Help and version go to standard output; wrong usage is an error like any other.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) || !json {
+        // clap knows which stream each kind belongs to, and has its own exit code 2.
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    }
+    let streams = crate::present::Streams { json: true, color: ColorChoice::Never, ..Default::default() };
+    let message = error.render().to_string();
+    let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    Output::new(streams).error(&Error::usage(message), None);
+    ExitCode::from(2)
+}
+
+/// The whole command tree, for help snapshots, completions and man pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

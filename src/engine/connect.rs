@@ -1,1 +1,375 @@
-//! Finds an engine and says where from.
+//! Finds an engine that answers, with exactly one call to it, and says where from. What the
+//! answer means is `identify`'s, what a failure means `remedy`'s.
+//!
+//! bollard joins its absolute paths to the base address, so its calls carry no API version and
+//! the engine answers each with its newest: there is nothing to negotiate.
+
+use std::{
+    collections::HashSet,
+    io,
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as Theirs};
+use futures_util::future::join_all;
+
+pub use crate::engine::places::Selection;
+use crate::{
+    engine::{
+        DEADLINE, Engine, Host,
+        error::{clean, io_error, not_http, status_of, translate, within},
+        identify::{self, Unusable, identify},
+        places::{self, Endpoint, Place, Places},
+        remedy::{self, Failure, explain, most_useful},
+    },
+    error::{Result, io_reason},
+    host::system::System,
+};
+
+/// bollard's own time-out, in seconds, which also ends uploads. Ours are beside each call.
+const NO_TIMEOUT: u64 = 7 * 24 * 3600;
+
+/// What the one call asks, for messages.
+const CALL: &str = "say its version";
+
+/// Finds the engine to work with: the chosen one, else the first that answers.
+///
+/// # Errors
+/// Why there is none, and what to do on this system. A chosen engine has no second choice.
+pub async fn connect(selection: &Selection) -> Result<Engine> {
+    let system = System::look();
+    match places::choose(selection)? {
+        Places::Chosen(place) => ask(&place).await.map_err(|failure| explain(&place, failure, system)),
+        Places::FirstOf(places) => first_of(distinct(places), system).await,
+    }
+}
+
+/// All engines that answer, for a choice between them; each once, in the order of preference.
+///
+/// # Errors
+/// When what the user chose cannot be understood. That nobody answers is no error.
+pub async fn answering(selection: &Selection) -> Result<Vec<Engine>> {
+    let places = match places::choose(selection)? {
+        Places::Chosen(place) => vec![place],
+        Places::FirstOf(places) => distinct(places),
+    };
+    Ok(join_all(places.iter().map(ask)).await.into_iter().flatten().collect())
+}
+
+impl Engine {
+    /// What the engine says of its machine.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn host(&self) -> Result<Host> {
+        let info = within("describe its machine", self.docker.info()).await?;
+        let count = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+        Ok(Host {
+            memory: count(info.mem_total),
+            cpus: count(info.ncpu),
+            rootless: info.security_options.unwrap_or_default().iter().any(|o| o.contains("rootless")),
+            storage_driver: info.driver.unwrap_or_default(),
+            data_folder: info.docker_root_dir.unwrap_or_default(),
+            operating_system: info.operating_system.unwrap_or_default(),
+        })
+    }
+}
+
+async fn first_of(places: Vec<Place>, system: System) -> Result<Engine> {
+    let mut tried = vec![];
+    for place in places {
+        match ask(&place).await {
+            Ok(engine) => return Ok(engine),
+            Err(failure) if failure.may_go_on() => tried.push((place, failure)),
+            Err(failure) => return Err(explain(&place, failure, system)),
+        }
+    }
+    Err(most_useful(tried, remedy::is_installed, system))
+}
+
+/// Leaves out places that are another one's by a symbolic link.
+fn distinct(places: Vec<Place>) -> Vec<Place> {
+    let mut seen = HashSet::new();
+    places
+        .into_iter()
+        .filter(|place| match &place.endpoint {
+            Endpoint::Unix(path) => seen.insert(real_path(path)),
+            _ => true,
+        })
+        .collect()
+}
+
+fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Asks a place for its version.
+async fn ask(place: &Place) -> Result<Engine, Failure> {
+    ask_within(DEADLINE, place).await
+}
+
+async fn ask_within(deadline: Duration, place: &Place) -> Result<Engine, Failure> {
+    let docker = open(&place.endpoint)?;
+    let version = match tokio::time::timeout(deadline, docker.version()).await {
+        Ok(answer) => answer.map_err(|e| failure(place, e))?,
+        Err(_) => return Err(Failure::Hangs),
+    };
+    let socket = match &place.endpoint {
+        Endpoint::Unix(path) => Some(real_path(path)),
+        _ => None,
+    };
+    let about = identify(version, place, socket.as_deref()).map_err(Failure::Unusable)?;
+    Ok(Engine { docker, about })
+}
+
+/// Makes a client for a place. Connects to nothing, but looks whether a socket is there.
+fn open(endpoint: &Endpoint) -> Result<Docker, Failure> {
+    let url = endpoint.to_string();
+    let client = match endpoint {
+        Endpoint::Unix(path) => {
+            let found = path.metadata().map_err(|e| match e.kind() {
+                io::ErrorKind::PermissionDenied => Failure::Hidden,
+                _ => Failure::Missing,
+            })?;
+            if !found.file_type().is_socket() {
+                return Err(no_engine("it is no socket".to_owned()));
+            }
+            Docker::connect_with_unix(&url, NO_TIMEOUT, API_DEFAULT_VERSION)
+        }
+        Endpoint::Tcp(_) => Docker::connect_with_http(&url, NO_TIMEOUT, API_DEFAULT_VERSION),
+        Endpoint::Tls(_, folder) => {
+            let file = |name: &str| folder.join(name);
+            // bollard reads key and certificate only when they are asked for, and then says nothing.
+            for name in ["ca.pem", "cert.pem", "key.pem"] {
+                std::fs::File::open(file(name)).map_err(|e| {
+                    Failure::Unusable(Unusable {
+                        reason: format!("cannot read {}: {}", file(name).display(), io_reason(&e)),
+                        hint: "put ca.pem, cert.pem and key.pem for that engine into one folder and name it in DOCKER_CERT_PATH".to_owned(),
+                    })
+                })?;
+            }
+            let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(file);
+            Docker::connect_with_ssl(&url, &key, &cert, &ca, NO_TIMEOUT, API_DEFAULT_VERSION)
+        }
+        Endpoint::Ssh(url) => Docker::connect_with_ssh(url, NO_TIMEOUT, API_DEFAULT_VERSION, None),
+    };
+    client.map_err(|e| match e {
+        Theirs::SocketNotFoundError(_) => Failure::Missing,
+        other => no_engine(other.to_string()),
+    })
+}
+
+fn no_engine(reason: String) -> Failure {
+    Failure::Unusable(Unusable { reason, hint: identify::other_engine() })
+}
+
+/// What the failure of the first call says about a place.
+fn failure(place: &Place, error: Theirs) -> Failure {
+    let local = matches!(place.endpoint, Endpoint::Unix(_));
+    let connecting = matches!(&error, Theirs::HyperLegacyError { err } if err.is_connect());
+    match status_of(&error) {
+        // An engine knows this path; 400 is what one that wants TLS says to plain HTTP.
+        Some(400 | 404) => return no_engine(format!("it answers like no engine: {}", clean(&error.to_string()))),
+        Some(_) => return Failure::Broken(translate(CALL, error)),
+        None => {}
+    }
+    if not_http(&error) || matches!(error, Theirs::JsonDataError { .. }) {
+        return no_engine("what answers there is no container engine".to_owned());
+    }
+    match io_error(&error).map(io::Error::kind) {
+        Some(io::ErrorKind::PermissionDenied) if local => Failure::Denied,
+        Some(io::ErrorKind::NotFound) if local => Failure::Missing,
+        Some(io::ErrorKind::ConnectionRefused) if local => {
+            Failure::Refused("nothing listens on its socket, which is left over".to_owned())
+        }
+        Some(io::ErrorKind::InvalidData) if connecting => {
+            no_engine(format!("no TLS connection: {}", innermost(&error)))
+        }
+        _ if connecting && !local => Failure::Refused(innermost(&error)),
+        _ => Failure::Broken(translate(CALL, error)),
+    }
+}
+
+/// The words of the error at the very bottom.
+fn innermost(error: &Theirs) -> String {
+    if let Some(io) = io_error(error) {
+        return io_reason(io);
+    }
+    let mut error: &dyn std::error::Error = error;
+    while let Some(below) = error.source() {
+        error = below;
+    }
+    clean(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::UnixListener,
+    };
+
+    use super::*;
+    use crate::{
+        engine::places::Kind,
+        error::{Code, Error},
+        host::system::Init,
+    };
+
+    const SYSTEM: System = System { macos: false, init: Init::Systemd, root: false };
+    const VERSION: &str = r#"{"Version":"28.5.2","ApiVersion":"1.51","Os":"linux","Arch":"amd64"}"#;
+
+    fn place(socket: &Path) -> Place {
+        Place { endpoint: Endpoint::Unix(socket.into()), origin: "test".to_owned(), kind: Kind::Docker }
+    }
+
+    /// A socket that answers each request with `answer`, or never when it is empty. Counts.
+    fn listener(socket: &Path, answer: String) -> Arc<AtomicUsize> {
+        let listener = UnixListener::bind(socket).unwrap();
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        tokio::spawn(async move {
+            let mut held = vec![];
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                assert!(request[..length].starts_with(b"GET /version HTTP/1.1"), "no version in the path");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                if answer.is_empty() {
+                    held.push(stream);
+                }
+            }
+        });
+        count
+    }
+
+    fn http(status: &str, body: &str) -> String {
+        format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    async fn error_of(answer: String) -> Error {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("engine.sock");
+        let _served = listener(&socket, answer);
+        let place = place(&socket);
+        explain(&place, ask_within(Duration::from_millis(500), &place).await.unwrap_err(), SYSTEM)
+    }
+
+    #[tokio::test]
+    async fn an_engine_is_asked_once_and_described() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("engine.sock");
+        let calls = listener(&socket, http("200 OK", VERSION));
+        let engine = ask(&place(&socket)).await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+        assert_eq!(engine.about.endpoint, format!("unix://{}", socket.display()));
+        assert_eq!((engine.about.name.as_str(), engine.about.api_version.as_str()), ("Docker", "1.51"));
+    }
+
+    #[tokio::test]
+    async fn each_failure_is_its_own_error() {
+        for (answer, code) in [
+            (String::new(), Code::NetworkError),
+            (http("500 Internal Server Error", r#"{"message":"out of order"}"#), Code::NetworkError),
+            (http("200 OK", VERSION).replace("Content-Length: ", "Content-Length: 9"), Code::NetworkError),
+            (http("404 Not Found", "<html>"), Code::EngineUnsupported),
+            (http("400 Bad Request", "Client sent an HTTP request to an HTTPS server."), Code::EngineUnsupported),
+            (http("200 OK", "<html>hello</html>"), Code::EngineUnsupported),
+            (http("200 OK", "{}"), Code::EngineUnsupported),
+            ("SSH-2.0-OpenSSH_9.2\r\n".to_owned(), Code::EngineUnsupported),
+        ] {
+            let error = error_of(answer.clone()).await;
+            assert_eq!(error.code(), code, "{answer}: {error:?}");
+            assert!(error.hint().is_some());
+        }
+        match error_of(String::new()).await {
+            Error::EngineTimeout { call, .. } => assert!(call.starts_with("say its version, at unix://"), "{call}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_there_decides_what_a_dead_place_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("engine.sock");
+        let place = place(&socket);
+        assert!(matches!(ask(&place).await, Err(Failure::Missing)));
+        std::fs::write(&socket, "").unwrap();
+        assert!(matches!(ask(&place).await, Err(Failure::Unusable(_))), "a file is no socket");
+        std::fs::remove_file(&socket).unwrap();
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        assert!(matches!(ask(&place).await, Err(Failure::Refused(_))), "a left-over socket");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let remote = Place { endpoint: Endpoint::Tcp(format!("127.0.0.1:{port}")), ..place };
+        match ask(&remote).await {
+            Err(Failure::Refused(reason)) => assert_eq!(reason, "connection refused"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_that_answers_wins_and_a_sick_one_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let [none, sick, well, link] = ["none", "sick", "well", "link"].map(|name| folder.path().join(name));
+        let _well = listener(&well, http("200 OK", VERSION));
+        let _sick = listener(&sick, http("503 Service Unavailable", ""));
+        std::os::unix::fs::symlink(&well, &link).unwrap();
+
+        let found = first_of(vec![place(&none), place(&well), place(&sick)], SYSTEM).await.unwrap();
+        assert_eq!(found.about.endpoint, format!("unix://{}", well.display()));
+        match first_of(vec![place(&none), place(&sick), place(&well)], SYSTEM).await {
+            Err(Error::EngineRefused { status: 503, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(distinct(vec![place(&well), place(&link), place(&none)]), [place(&well), place(&none)]);
+    }
+
+    #[tokio::test]
+    async fn a_chosen_engine_has_no_second_choice() {
+        let folder = tempfile::tempdir().unwrap();
+        let host = format!("unix://{}", folder.path().join("none.sock").display());
+        let selection = Selection { docker_host: Some(host.clone()), ..Selection::default() };
+        match connect(&selection).await {
+            Err(Error::EngineNotRunning { endpoint, reason, .. }) => {
+                assert_eq!((endpoint, reason.as_str()), (host, "there is no such socket"));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(answering(&selection).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn missing_certificates_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let selection = Selection {
+            host: Some("tcp://127.0.0.1:2376".to_owned()),
+            tls_verify: true,
+            cert_path: Some(folder.path().to_owned()),
+            ..Selection::default()
+        };
+        match connect(&selection).await {
+            Err(Error::EngineUnsupported { reason, .. }) => assert!(reason.contains("ca.pem"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    #[ignore = "needs an engine: tests/run brings one"]
+    async fn a_real_engine_describes_itself() {
+        let selection = Selection { docker_host: std::env::var("DOCKER_HOST").ok(), ..Selection::default() };
+        let engine = connect(&selection).await.unwrap();
+        let host = engine.host().await.unwrap();
+        assert!(host.memory > 0 && host.cpus > 0, "{host:?}");
+        assert!(!engine.about.version.is_empty() && !engine.about.architecture.is_empty(), "{:?}", engine.about);
+    }
+}

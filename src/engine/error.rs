@@ -1,24 +1,249 @@
-//! bollard's errors → ours.
-use crate::error::{Error, Result};
+//! bollard's errors → ours, and what an engine's message is about. Pure but for the clock of
+//! [`within`]. Decides nothing about the user's next step: that is `crate::error`'s.
 
-pub(in crate::engine) fn translate(call: &str, error: bollard::errors::Error) -> Error {
-    Error::EngineGone { call: call.to_owned(), reason: error.to_string() }
+use std::{error::Error as _, future::Future, io, time::Duration};
+
+use bollard::errors::Error as Theirs;
+
+use crate::{
+    engine::DEADLINE,
+    error::{Error, Result, io_reason},
+};
+
+/// Longest reason that is shown; some proxies answer with a whole page.
+const LONGEST_REASON: usize = 400;
+
+/// Runs one short call to the engine under the deadline. `call` completes «the engine refused
+/// to …», such as «start the container».
+///
+/// # Errors
+/// What [`translate`] makes of the engine's error; [`Error::EngineTimeout`] after [`DEADLINE`].
+pub(in crate::engine) async fn within<T>(
+    call: &str,
+    future: impl Future<Output = std::result::Result<T, Theirs>>,
+) -> Result<T> {
+    within_deadline(DEADLINE, call, future).await
 }
-pub(in crate::engine) fn status_of(error: &bollard::errors::Error) -> Option<u16> {
+
+async fn within_deadline<T>(
+    deadline: Duration,
+    call: &str,
+    future: impl Future<Output = std::result::Result<T, Theirs>>,
+) -> Result<T> {
+    match tokio::time::timeout(deadline, future).await {
+        Ok(answer) => answer.map_err(|e| translate(call, e)),
+        Err(_) => Err(timeout(call)),
+    }
+}
+
+/// The error of a call that met the deadline.
+pub(in crate::engine) fn timeout(call: &str) -> Error {
+    Error::EngineTimeout { call: call.to_owned(), seconds: DEADLINE.as_secs() }
+}
+
+/// Turns bollard's error into ours. `call` as in [`within`].
+pub(in crate::engine) fn translate(call: &str, error: Theirs) -> Error {
+    let gone = |reason: String| Error::EngineGone { call: call.to_owned(), reason };
+    let refused = |status, reason: &str| Error::EngineRefused { call: call.to_owned(), status, reason: clean(reason) };
+    match &error {
+        Theirs::DockerResponseServerError { status_code, message } => refused(*status_code, message),
+        // An error inside a stream comes after HTTP 200; what it means is a failure of the engine.
+        Theirs::DockerStreamError { error } | Theirs::DockerContainerWaitError { error, .. } => refused(500, error),
+        Theirs::RequestTimeoutError => timeout(call),
+        Theirs::SocketNotFoundError(path) => gone(format!("its socket {path} is gone")),
+        Theirs::JsonDataError { .. } | Theirs::JsonSerdeError { .. } | Theirs::StrParseError { .. } => {
+            gone("its answer was cut off, or is not what an engine says".to_owned())
+        }
+        Theirs::IOError { .. } | Theirs::HyperResponseError { .. } | Theirs::HyperLegacyError { .. } => {
+            match io_error(&error) {
+                Some(e) if e.kind() == io::ErrorKind::TimedOut => timeout(call),
+                Some(e) => gone(io_reason(e)),
+                None => gone("it closed the connection before its answer was complete".to_owned()),
+            }
+        }
+        _ => Error::bug(format!("{call}: {error}")),
+    }
+}
+
+/// The HTTP status of an error that the engine answered with.
+pub(in crate::engine) fn status_of(error: &Theirs) -> Option<u16> {
     match error {
-        bollard::errors::Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        Theirs::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
     }
 }
-pub(in crate::engine) async fn within<T>(
-    call: &str,
-    answer: impl Future<Output = Result<T, bollard::errors::Error>>,
-) -> Result<T> {
-    match tokio::time::timeout(super::DEADLINE, answer).await {
-        Ok(done) => done.map_err(|e| translate(call, e)),
-        Err(_) => Err(Error::EngineTimeout { call: call.to_owned(), seconds: 6 }),
+
+/// The operating system's error below bollard's, however deep.
+pub(in crate::engine) fn io_error(error: &Theirs) -> Option<&io::Error> {
+    // A transparent variant hides its own error from the chain of sources.
+    let mut next: Option<&(dyn std::error::Error + 'static)> = match error {
+        Theirs::IOError { err } => return Some(deepest(err)),
+        Theirs::HyperResponseError { err } => Some(err),
+        other => other.source(),
+    };
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(deepest(io));
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An I/O error may wrap another one that has the real kind.
+fn deepest(error: &io::Error) -> &io::Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
+        Some(inner) => deepest(inner),
+        None => error,
     }
 }
+
+/// Whether the other side spoke, but not HTTP.
+pub(in crate::engine) fn not_http(error: &Theirs) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = match error {
+        Theirs::HyperResponseError { err } => Some(err),
+        other => other.source(),
+    };
+    while let Some(error) = next {
+        if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            return hyper.is_parse();
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The engine's message without its wrapping: one line, no JSON around it, no «Error response
+/// from daemon».
+pub(in crate::engine) fn clean(message: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Wrapped {
+        #[serde(alias = "error", alias = "cause")]
+        message: String,
+    }
+    let unwrapped = serde_json::from_str::<Wrapped>(message).map(|w| w.message);
+    let mut text = unwrapped.as_deref().unwrap_or(message).trim();
+    for noise in ["Error response from daemon: ", "Error: "] {
+        text = text.strip_prefix(noise).unwrap_or(text);
+    }
+    let line = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(", ");
+    match line.char_indices().nth(LONGEST_REASON) {
+        _ if line.is_empty() => "it gave no reason".to_owned(),
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line,
+    }
+}
+
+/// Whether an engine's message says that a port to be published is taken.
 pub(in crate::engine) fn port_conflict(message: &str) -> bool {
-    message.contains("port is already allocated") || message.contains("address already in use")
+    contains_any(
+        message,
+        &[
+            // Docker's own book-keeping
+            "port is already allocated",
+            // Docker's proxy, Podman's rootlessport, pasta and conmon
+            "address already in use",
+            "failed to bind port",
+            "failed to bind host port",
+            // Docker Desktop
+            "ports are not available",
+            // slirp4netns, through Podman and rootless Docker
+            "proxy already running",
+        ],
+    )
+}
+
+/// Whether an engine's message says that its disk is full.
+pub(in crate::engine) fn no_space(message: &str) -> bool {
+    contains_any(message, &["no space left on device", "disk quota exceeded", "not enough free space"])
+}
+
+fn contains_any(message: &str, parts: &[&str]) -> bool {
+    let message = message.to_lowercase();
+    parts.iter().any(|part| message.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn server(status_code: u16, message: &str) -> Theirs {
+        Theirs::DockerResponseServerError { status_code, message: message.to_owned() }
+    }
+
+    #[test]
+    fn what_the_engine_refuses_keeps_status_and_loses_its_wrapping() {
+        for (message, wanted) in [
+            ("No such container: x\n", "No such container: x"),
+            ("{\"message\":\"No such container: x\"}", "No such container: x"),
+            ("{\"cause\":\"no such container\",\"response\":404}", "no such container"),
+            ("Error response from daemon: conflict", "conflict"),
+            ("", "it gave no reason"),
+        ] {
+            match translate("look", server(404, message)) {
+                Error::EngineRefused { call, status: 404, reason } => {
+                    assert_eq!((call.as_str(), reason.as_str()), ("look", wanted))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(clean(&"x".repeat(5000)).chars().count(), LONGEST_REASON + 2);
+        assert_eq!(status_of(&server(409, "")), Some(409));
+        assert_eq!(status_of(&Theirs::RequestTimeoutError), None);
+    }
+
+    #[test]
+    fn a_broken_connection_is_gone_and_a_slow_one_timed_out() {
+        let io = |kind| Theirs::IOError { err: io::Error::from(kind) };
+        for error in [
+            io(io::ErrorKind::ConnectionReset),
+            io(io::ErrorKind::ConnectionRefused),
+            io(io::ErrorKind::BrokenPipe),
+            Theirs::IOError { err: io::Error::other(io::Error::from(io::ErrorKind::UnexpectedEof)) },
+            Theirs::JsonDataError { message: "expected value".to_owned(), column: 1 },
+            Theirs::JsonSerdeError { err: serde_json::from_str::<u8>("").unwrap_err() },
+            Theirs::SocketNotFoundError("/run/x.sock".to_owned()),
+        ] {
+            let shown = format!("{error:?}");
+            assert!(matches!(translate("look", error), Error::EngineGone { .. }), "{shown}");
+        }
+        for error in [Theirs::RequestTimeoutError, io(io::ErrorKind::TimedOut)] {
+            assert!(matches!(translate("look", error), Error::EngineTimeout { seconds: 6, .. }));
+        }
+        assert!(matches!(translate("look", Theirs::MissingSessionBuildkitError {}), Error::Bug { .. }));
+    }
+
+    #[test]
+    fn the_kind_is_found_below_wrapped_io_errors() {
+        let inner = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = Theirs::IOError { err: io::Error::other(io::Error::other(inner)) };
+        assert_eq!(io_error(&error).unwrap().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn bind_errors_of_every_engine_are_known() {
+        for message in [
+            "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:3000 failed: port is already allocated",
+            "Error starting userland proxy: listen tcp4 127.0.0.1:3000: bind: address already in use",
+            "failed to set up container networking: driver failed: failed to bind host port for 127.0.0.1:3000:172.17.0.2:3000/tcp: address already in use",
+            "rootlessport listen tcp 127.0.0.1:3000: bind: address already in use",
+            "Ports are not available: exposing port TCP 127.0.0.1:3000 -> 0.0.0.0:0: listen tcp 127.0.0.1:3000: bind: address already in use",
+            "cannot listen on the TCP port: listen tcp4 127.0.0.1:3000: bind: Address already in use",
+            "Failed to bind port 3000 (Address already in use) for option '-t 127.0.0.1/3000-3000:3000-3000'",
+        ] {
+            assert!(port_conflict(message), "{message}");
+        }
+        assert!(!port_conflict("Conflict. The container name \"/x\" is already in use by container \"y\""));
+        assert!(no_space("write /var/lib/docker/tmp/x: No space left on device"));
+        assert!(!no_space("no such image"));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_never_answers_meets_the_deadline() {
+        let never = std::future::pending::<std::result::Result<(), Theirs>>();
+        let answer = within_deadline(Duration::from_millis(10), "look", never).await;
+        assert!(matches!(answer, Err(Error::EngineTimeout { seconds: 6, .. })));
+        assert_eq!(within("look", async { Ok(7) }).await.unwrap(), 7);
+    }
 }

@@ -1,1 +1,269 @@
-//! TODO
+//! Images that are on the engine: look up, list, tag, remove. Brings none there; see `build`,
+//! `pull` and `load`.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use bollard::{
+    errors::Error as BollardError,
+    models::{ImageInspect, ImageSummary},
+    query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder},
+};
+use time::OffsetDateTime;
+
+use super::{DEADLINE, Engine, fault, reference::Reference};
+use crate::{
+    desired::label,
+    error::{Error, ImageAction, ImageFault, Result},
+};
+
+/// Removing deletes files, for a large image on a slow disk many: no short call.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// An image on the engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Image {
+    /// The engine's id, `sha256:…`.
+    pub id: String,
+    /// All names that it has there.
+    pub references: Vec<String>,
+    /// Size in bytes as the engine reports it.
+    pub size: u64,
+    /// Processor architecture in Go's words: `amd64`, `arm64`.
+    pub architecture: String,
+    /// Operating system: `linux`.
+    pub os: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Version of the program inside, from the label `org.opencontainers.image.version`.
+    pub appliance_version: Option<String>,
+    /// When it was built, where it says so.
+    pub created: Option<OffsetDateTime>,
+}
+
+/// What became of an image that was to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// The name is gone, and with its last name the image.
+    Removed,
+    /// There was none.
+    WasMissing,
+    /// A container uses it; it is left alone.
+    InUse {
+        /// The engine's words on who uses it.
+        by: String,
+    },
+}
+
+impl Engine {
+    /// Looks an image up by name or id; `None` when it is not on the engine.
+    ///
+    /// # Errors
+    /// When the engine does not answer within [`DEADLINE`] or refuses.
+    pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        match self.short("inspect an image", DEADLINE, self.docker.inspect_image(reference)).await {
+            Ok(found) => Ok(Some(from_inspect(found))),
+            Err(Error::EngineRefused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives an image another name.
+    ///
+    /// # Errors
+    /// As [`Engine::image`], and a usage error when `reference` is no name that can be given.
+    pub async fn tag_image(&self, image: &str, reference: &str) -> Result<()> {
+        let parsed: Reference = reference.parse()?;
+        let (repository, tag) =
+            parsed.as_tag().ok_or_else(|| Error::usage(format!("`{reference}` is a digest, not a name to give")))?;
+        let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
+        self.short("tag an image", DEADLINE, self.docker.tag_image(image, Some(options))).await
+    }
+
+    /// Removes a name of an image, and with the last name the image itself, but none that a
+    /// container uses.
+    ///
+    /// # Errors
+    /// When the engine does not answer or refuses for another reason.
+    pub async fn remove_image(&self, reference: &str) -> Result<Removed> {
+        let options = RemoveImageOptionsBuilder::default().force(false).build();
+        let call = self.docker.remove_image(reference, Some(options), None);
+        match self.short("remove an image", REMOVE_DEADLINE, call).await {
+            Ok(_) => Ok(Removed::Removed),
+            Err(Error::EngineRefused { status: 404, .. }) => Ok(Removed::WasMissing),
+            Err(Error::EngineRefused { status: 409, reason, .. }) => Ok(Removed::InUse { by: user_of(&reason) }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All images that docklet built for an appliance, told by their labels.
+    ///
+    /// # Errors
+    /// As [`Engine::image`].
+    pub async fn images_labelled(&self, appliance: &str) -> Result<Vec<Image>> {
+        let labels = vec![format!("{}=true", label::MANAGED), format!("{}={appliance}", label::APPLIANCE)];
+        let filters = [("label".to_owned(), labels)].into();
+        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
+        let listed = self.short("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
+        Ok(listed.into_iter().map(from_summary).collect())
+    }
+
+    /// A short call, with its deadline and its errors in our words.
+    async fn short<T>(
+        &self,
+        call: &str,
+        deadline: Duration,
+        work: impl Future<Output = Result<T, BollardError>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(deadline, work).await {
+            Ok(done) => done.map_err(|error| fault::translate(call, &error)),
+            Err(_) => Err(Error::EngineTimeout { call: call.to_owned(), seconds: deadline.as_secs() }),
+        }
+    }
+
+    /// The image that a pull, build or load must have left on the engine, for its processor.
+    pub(super) async fn arrived(&self, action: ImageAction, on_engine: &str, named: &str) -> Result<Image> {
+        let failed = |fault, reason: String| Error::Image {
+            action,
+            reference: named.to_owned(),
+            fault,
+            reason,
+            log: vec![],
+            log_file: None,
+        };
+        let image = self.image(on_engine).await?.ok_or_else(|| {
+            failed(ImageFault::Truncated, "it ended without an error, but the image is not there".to_owned())
+        })?;
+        let wanted = &self.about.architecture;
+        if !image.architecture.is_empty() && !wanted.is_empty() && image.architecture != *wanted {
+            let reason = format!("it is for {}, and this engine runs on {wanted}", image.architecture);
+            return Err(failed(ImageFault::Architecture, reason));
+        }
+        Ok(image)
+    }
+}
+
+fn from_inspect(found: ImageInspect) -> Image {
+    let labels: BTreeMap<String, String> =
+        found.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect();
+    let mut references = found.repo_tags.unwrap_or_default();
+    references.extend(found.repo_digests.unwrap_or_default());
+    Image {
+        id: found.id.unwrap_or_default(),
+        references: named(references),
+        size: size(found.size.unwrap_or_default()),
+        architecture: found.architecture.unwrap_or_default(),
+        os: found.os.unwrap_or_default(),
+        appliance_version: labels.get(label::IMAGE_VERSION).cloned(),
+        labels,
+        created: found.created,
+    }
+}
+
+/// A listed image; a list does not tell architecture and operating system.
+fn from_summary(listed: ImageSummary) -> Image {
+    let labels: BTreeMap<String, String> = listed.labels.into_iter().collect();
+    let mut references = listed.repo_tags;
+    references.extend(listed.repo_digests);
+    Image {
+        id: listed.id,
+        references: named(references),
+        size: size(listed.size),
+        architecture: String::new(),
+        os: String::new(),
+        appliance_version: labels.get(label::IMAGE_VERSION).cloned(),
+        labels,
+        created: OffsetDateTime::from_unix_timestamp(listed.created).ok(),
+    }
+}
+
+/// Without the placeholders that engines list for an image that lost its name.
+fn named(mut references: Vec<String>) -> Vec<String> {
+    references.retain(|r| !r.contains("<none>"));
+    references
+}
+
+fn size(bytes: i64) -> u64 {
+    u64::try_from(bytes).unwrap_or(0)
+}
+
+/// From «conflict: unable to remove repository reference "x" (must force) - container 0a1b is
+/// using its referenced image 2c3d», who uses it.
+fn user_of(reason: &str) -> String {
+    let words: Vec<&str> = reason.split_whitespace().collect();
+    words
+        .windows(2)
+        .find(|pair| pair[0] == "container" && pair[1].bytes().all(|b| b.is_ascii_hexdigit()))
+        .map_or_else(|| reason.to_owned(), |pair| format!("container {}", pair[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{
+        super::fake::{Fake, Reply, image_of, missing, real_engine, write_archive},
+        *,
+    };
+    use crate::event::Silent;
+
+    #[tokio::test]
+    async fn an_image_is_looked_up() {
+        let fake = Fake::new(&[
+            ("GET /images/here", vec![image_of("amd64", &["here:1", "<none>:<none>"])]),
+            ("GET /images/gone", vec![missing()]),
+            ("GET /images/broken", vec![Reply::Status(500, r#"{"message":"disk on fire"}"#.to_owned())]),
+        ]);
+        let image = fake.engine.image("here:1").await.unwrap().unwrap();
+        assert_eq!(image.references, ["here:1"]);
+        assert_eq!((image.size, image.appliance_version.as_deref()), (1000, Some("1.2.3")));
+        assert_eq!(fake.engine.image("gone:1").await.unwrap(), None);
+        match fake.engine.image("broken:1").await {
+            Err(Error::EngineRefused { status: 500, reason, .. }) => assert_eq!(reason, "disk on fire"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_hangs_is_a_timeout() {
+        let fake = Fake::new(&[("GET /images/", vec![Reply::Hang(vec![])])]);
+        let call = fake.engine.short("inspect", Duration::from_millis(50), fake.engine.docker.inspect_image("x"));
+        assert!(matches!(call.await, Err(Error::EngineTimeout { .. })));
+    }
+
+    #[tokio::test]
+    async fn removing_says_what_became_of_it() {
+        let conflict = r#"{"message":"conflict: unable to remove repository reference \"x:1\" (must force) - container 0a1b2c3d is using its referenced image 4e5f"}"#;
+        let fake = Fake::new(&[
+            ("DELETE /images/used", vec![Reply::Status(409, conflict.to_owned())]),
+            ("DELETE /images/gone", vec![missing()]),
+            ("DELETE /images/here", vec![Reply::Status(200, r#"[{"Untagged":"here:1"}]"#.to_owned())]),
+        ]);
+        assert_eq!(fake.engine.remove_image("here:1").await.unwrap(), Removed::Removed);
+        assert_eq!(fake.engine.remove_image("gone:1").await.unwrap(), Removed::WasMissing);
+        let by = "container 0a1b2c3d".to_owned();
+        assert_eq!(fake.engine.remove_image("used:1").await.unwrap(), Removed::InUse { by });
+        assert!(!fake.asked().iter().any(|r| r.contains("force=true")), "{:?}", fake.asked());
+    }
+
+    #[tokio::test]
+    #[ignore = "needs an engine: tests/run brings one"]
+    async fn images_of_a_real_engine() {
+        let engine = real_engine();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("image.tar");
+        let name = "helper-d/image-test:1";
+        write_archive(&file, Some(name), "amd64", 1000);
+        engine.load(&file, name, &Silent).await.unwrap();
+        let image = engine.image(name).await.unwrap().unwrap();
+        assert_eq!((image.architecture.as_str(), image.os.as_str()), ("amd64", "linux"));
+        assert_eq!(image.appliance_version.as_deref(), Some("9.8.7"));
+        engine.tag_image(name, "helper-d/image-test:2").await.unwrap();
+        let image = engine.image(&image.id).await.unwrap().unwrap();
+        assert_eq!(image.references.len(), 2, "{image:?}");
+        assert!(engine.images_labelled("helper-d-nothing").await.unwrap().is_empty());
+        for tag in ["1", "2"] {
+            assert_eq!(engine.remove_image(&format!("helper-d/image-test:{tag}")).await.unwrap(), Removed::Removed);
+        }
+        assert_eq!(engine.remove_image(name).await.unwrap(), Removed::WasMissing);
+        assert_eq!(engine.image(&image.id).await.unwrap(), None);
+    }
+}

@@ -1,22 +1,36 @@
 //! The container engine: the only room that knows bollard. Others see [`Engine`] and a dozen verbs
 //! in the domain's words.
 //!
-//! - `connect`: finds an engine and says where from
+//! - `connect`: finds an engine and says where from; `places`, `context`: where to look;
+//!   `identify`: what answered; `remedy`: why nothing did, and what to do
 //! - `docker`: containers and volumes
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
-//! - `credentials`: who we are to a registry
+//! - `import`: a base image from a tar of files
+//! - `reference`: names of images, pure; `credentials`: who we are to a registry
+//! - `transfer`, `trace`, `fault`: pure: the engine's streams → progress, and what a failure in them is
 //! - `usage`: how large volumes are
 //! - `translate`: ours ↔ bollard's types, pure
 //! - `error`: bollard's errors → ours
 
 pub mod build;
 pub mod connect;
+mod context;
 pub mod credentials;
 pub mod docker;
 mod error;
+#[cfg(test)]
+mod fake;
+mod fault;
+mod identify;
 pub mod image;
+pub mod import;
 pub mod load;
+mod places;
 pub mod pull;
+pub mod reference;
+mod remedy;
+mod trace;
+mod transfer;
 mod translate;
 mod usage;
 
@@ -33,6 +47,14 @@ pub struct Engine {
     docker: bollard::Docker,
     /// What it said of itself when it answered.
     pub about: About,
+}
+
+impl Engine {
+    /// Whether the engine is reached through a socket of this machine, and so may share its files
+    /// and its processor.
+    pub fn is_local(&self) -> bool {
+        self.about.endpoint.starts_with("unix://")
+    }
 }
 
 /// What an engine says of itself, and how it was found.

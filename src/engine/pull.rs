@@ -1,1 +1,475 @@
-//! TODO
+//! Pulls an image from a registry: progress by layer, failures told apart, what is worth another
+//! try tried again, and what arrived looked at before it counts. Knows no settings.
+
+use std::time::{Duration, Instant};
+
+use bollard::{models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
+use futures_util::StreamExt as _;
+
+use super::{
+    Engine,
+    credentials::Credentials,
+    fault::Failure,
+    reference::Reference,
+    transfer::{Layers, Message, Pace},
+};
+use crate::{
+    error::{Error, ImageAction, ImageFault, Result},
+    event::{Event, Reporter},
+};
+
+/// Time between two events about the same thing.
+pub(super) const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// How long an engine may say nothing during a pull. It reports while it downloads and unpacks, and
+/// itself gives up on a silent registry much earlier.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// When to try again, and when not to.
+struct Patience {
+    /// The pauses before the second try, the third, …
+    pauses: &'static [Duration],
+    /// Whether to try again although not one byte has come yet.
+    before_first_byte: bool,
+    /// How long the engine may say nothing.
+    silence: Duration,
+}
+
+const PATIENT: Patience = Patience {
+    pauses: &[Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)],
+    before_first_byte: true,
+    silence: SILENCE,
+};
+
+/// For what can be had in another way: a registry that does not even answer is left at once.
+const WITH_ANOTHER_WAY: Patience = Patience { before_first_byte: false, silence: Duration::from_secs(45), ..PATIENT };
+
+impl Engine {
+    /// Pulls an image. Transient failures of the network are tried again three times; finished
+    /// layers are kept between the tries.
+    ///
+    /// # Errors
+    /// [`Error::Image`] with the fault; an image for another processor is a fault, too, and its
+    /// name is taken away again, lest the next run finds it there.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        self.pull_patiently(reference, credentials, reporter, &PATIENT).await
+    }
+
+    /// Makes sure that a base image is on the engine: what is there is taken as it is, else it is
+    /// pulled, because BuildKit would do it without the user's credentials. A registry that cannot
+    /// be reached ends in [`ImageFault::Network`] without long tries: a base can be had without one.
+    ///
+    /// # Errors
+    /// As [`Engine::pull`], worded for a build.
+    pub async fn ensure_base(
+        &self,
+        base: &Reference,
+        credentials: Option<&Credentials>,
+        reporter: &dyn Reporter,
+    ) -> Result<()> {
+        if self.image(&base.on_engine()).await?.is_some() {
+            return Ok(());
+        }
+        self.pull_patiently(base, credentials, reporter, &WITH_ANOTHER_WAY).await.map_err(|error| match error {
+            Error::Image { reference, fault, reason, log, log_file, .. } => Error::Image {
+                action: ImageAction::Build,
+                reference,
+                fault,
+                reason: format!("the base image cannot be pulled: {reason}"),
+                log,
+                log_file,
+            },
+            other => other,
+        })
+    }
+
+    async fn pull_patiently(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+        reporter: &dyn Reporter,
+        patience: &Patience,
+    ) -> Result<()> {
+        let on_engine = reference.on_engine();
+        let before = self.image(&on_engine).await?.map(|image| image.id);
+        // Kept over all tries, so that the bars do not begin anew.
+        let mut layers = Layers::default();
+        let mut pauses = patience.pauses.iter();
+        loop {
+            let Err(failure) = self.pull_once(reference, credentials, reporter, patience, &mut layers).await else {
+                break;
+            };
+            let worth_it = failure.transient && (patience.before_first_byte || layers.has_begun());
+            let Some(pause) = pauses.next().filter(|_| worth_it) else {
+                return Err(failure.into_error(ImageAction::Pull, &reference.to_string()));
+            };
+            let text = format!("pulling {reference}: {}; trying again in {} s", failure.reason, pause.as_secs());
+            reporter.report(&Event::Note { text });
+            tokio::time::sleep(*pause).await;
+        }
+        let arrived = self.arrived(ImageAction::Pull, &on_engine, &reference.to_string()).await;
+        if let Err(Error::Image { fault: ImageFault::Architecture, .. }) = &arrived
+            && self.image(&on_engine).await?.map(|image| image.id) != before
+        {
+            // Best effort: the fault is what the user needs to hear of.
+            let _ = self.remove_image(&on_engine).await;
+        }
+        arrived.map(|_| ())
+    }
+
+    async fn pull_once(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+        reporter: &dyn Reporter,
+        patience: &Patience,
+        layers: &mut Layers,
+    ) -> Result<(), Failure> {
+        let options =
+            CreateImageOptionsBuilder::default().from_image(reference.name()).tag(reference.version()).build();
+        // `silence` bounds the waiting for the first message, too.
+        let docker = url_safe_credentials(self.docker.clone()).with_timeout(Duration::MAX);
+        let mut messages = Box::pin(docker.create_image(Some(options), None, credentials.map(Credentials::to_bollard)));
+        let mut pace = Pace::new(REPORT_EVERY);
+        let mut done = false;
+        let mut unspoken = false;
+        loop {
+            let next = tokio::time::timeout(patience.silence, messages.next()).await;
+            let message = match next {
+                Err(_) => {
+                    let reason = format!("nothing was heard for {} s", patience.silence.as_secs());
+                    return Err(Failure { fault: ImageFault::Network, reason, transient: true });
+                }
+                Ok(None) => break,
+                // The connection may end untidily behind the last message.
+                Ok(Some(Err(_))) if done => break,
+                Ok(Some(Err(error))) => {
+                    return Err(explain(Failure::from_bollard(ImageAction::Pull, &error), reference));
+                }
+                Ok(Some(Ok(message))) => message,
+            };
+            unspoken |= message == CreateImageInfo::default();
+            let about_layer = layers.take(as_message(&message));
+            done |= !about_layer && is_last(&message);
+            if done || about_layer && pace.is_due(Instant::now()) {
+                reporter.report(&Event::Transfer(layers.transfer()));
+            }
+        }
+        if done {
+            return Ok(());
+        }
+        // Older Podmans put an error into a field of their own, of which bollard leaves an empty
+        // message.
+        if unspoken {
+            return Err(Failure::lasting(ImageFault::Other, "the engine reported an error, its own log says which"));
+        }
+        Err(Failure::lasting(ImageFault::Truncated, "the engine's answer ended before the image was complete"))
+    }
+}
+
+/// bollard writes the credentials' header in the standard alphabet of base64; engines read the
+/// one for addresses and silently go on without credentials when it does not parse, which is so
+/// for some passwords and not for others.
+fn url_safe_credentials(docker: bollard::Docker) -> bollard::Docker {
+    docker.with_request_modifier(|mut request| {
+        if let Some(header) = request.headers_mut().get_mut("X-Registry-Auth")
+            && let Ok(text) = header.to_str()
+            && let Ok(mut safe) = text.replace('+', "-").replace('/', "_").parse::<hyper::header::HeaderValue>()
+        {
+            safe.set_sensitive(true);
+            *header = safe;
+        }
+        request
+    })
+}
+
+fn as_message(info: &CreateImageInfo) -> Message<'_> {
+    let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    let progress = info.progress_detail.as_ref();
+    Message {
+        id: info.id.as_deref(),
+        status: info.status.as_deref().unwrap_or_default(),
+        current: bytes(progress.and_then(|p| p.current)),
+        total: bytes(progress.and_then(|p| p.total)),
+    }
+}
+
+/// Whether a message that is about no layer says that the image is complete: Docker's «Status: …»,
+/// or Podman's «Pull complete» with the image's own id.
+fn is_last(info: &CreateImageInfo) -> bool {
+    info.status.as_deref().is_some_and(|s| s.starts_with("Status: ") || s == "Pull complete")
+}
+
+/// Adds what the engine's words leave open.
+fn explain(mut failure: Failure, reference: &Reference) -> Failure {
+    if failure.reason.contains("repository does not exist")
+        || failure.reason.contains("access to the resource is denied")
+    {
+        failure.reason = format!(
+            "{} has no {}, or it is private: then sign in first with docker login {}",
+            reference.registry(),
+            reference.name(),
+            reference.registry()
+        );
+    }
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::{
+        super::fake::{Fake, Recorder, Reply, image_of, missing, needed, real_engine, stream, write_archive},
+        *,
+    };
+    use crate::{error::Code, event::Silent};
+
+    const IMPATIENT: Patience = Patience {
+        pauses: &[Duration::from_millis(1), Duration::from_millis(2), Duration::from_millis(3)],
+        before_first_byte: true,
+        silence: Duration::from_millis(300),
+    };
+
+    const GOOD: &str = r#"{"status":"Pulling from x","id":"1"}
+{"status":"Pulling fs layer","progressDetail":{},"id":"68f1e3441b75"}
+{"status":"Downloading","progressDetail":{"current":36445,"total":1500644},"progress":"[=>  ]","id":"68f1e3441b75"}
+{"status":"Download complete","progressDetail":{},"id":"68f1e3441b75"}
+{"status":"Extracting","progressDetail":{"current":1500644,"total":1500644},"id":"68f1e3441b75"}
+{"status":"Pull complete","progressDetail":{},"id":"68f1e3441b75"}
+{"status":"Digest: sha256:c3b8a3d97a30dd92eb902700db879b13d9241814a4dec683e97dd584f78fac68"}
+{"status":"Status: Downloaded newer image for x:1"}"#;
+
+    fn in_stream(error: &str) -> Reply {
+        let error = serde_json::json!({"errorDetail": {"message": error}, "error": error});
+        stream(&format!("{}\n{error}", GOOD.lines().take(3).collect::<Vec<_>>().join("\n")))
+    }
+
+    async fn pull(pulls: Vec<Reply>, patience: &Patience) -> (Result<()>, Fake, Recorder) {
+        // An older image is there all the time: it must hide no failure.
+        let fake = Fake::new(&[("POST /images/create", pulls), ("GET /images/", vec![image_of("amd64", &["x:1"])])]);
+        let recorder = Recorder::default();
+        let result = fake.engine.pull_patiently(&"x:1".parse().unwrap(), None, &recorder, patience).await;
+        (result, fake, recorder)
+    }
+
+    async fn failure(pulls: Vec<Reply>) -> (ImageFault, Code, usize) {
+        let (result, fake, _) = pull(pulls, &IMPATIENT).await;
+        let error = result.unwrap_err();
+        let code = error.code();
+        match error {
+            Error::Image { fault, .. } => (fault, code, fake.count("POST /images/create")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_good_pull_is_asked_for_once_and_shown() {
+        let (result, fake, recorder) = pull(vec![stream(GOOD)], &IMPATIENT).await;
+        result.unwrap();
+        let asked = fake.asked();
+        assert!(
+            asked.iter().any(|r| r.starts_with("POST /images/create?") && r.contains("fromImage=x&tag=1")),
+            "{asked:?}"
+        );
+        assert_eq!(fake.count("POST /images/create"), 1);
+        match recorder.0.lock().unwrap().last() {
+            Some(Event::Transfer(t)) => {
+                assert_eq!((t.done, t.total, t.layers_done, t.layers_total), (1500644, 1500644, 1, 1));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_error_in_the_stream_has_its_code_and_only_transient_ones_another_try() {
+        for (words, fault, code, tries) in [
+            ("toomanyrequests: You have reached your pull rate limit", ImageFault::RateLimited, Code::RateLimited, 1),
+            ("failed to register layer: write /x: no space left on device", ImageFault::NoSpace, Code::NoSpace, 1),
+            ("manifest for x:1 not found: manifest unknown", ImageFault::NotFound, Code::PullFailed, 1),
+            ("unauthorized: authentication required", ImageFault::Unauthorized, Code::PullFailed, 1),
+            (
+                "no matching manifest for linux/amd64 in the manifest list entries",
+                ImageFault::Architecture,
+                Code::ArchMismatch,
+                1,
+            ),
+            ("dial tcp: lookup x on 10.0.0.1:53: no such host", ImageFault::Network, Code::PullFailed, 1),
+            ("unexpected EOF", ImageFault::Network, Code::PullFailed, 4),
+            ("read: connection reset by peer", ImageFault::Network, Code::PullFailed, 4),
+            ("net/http: TLS handshake timeout", ImageFault::Network, Code::PullFailed, 4),
+            ("received unexpected HTTP status: 503 Service Unavailable", ImageFault::Network, Code::PullFailed, 4),
+            ("something new", ImageFault::Other, Code::PullFailed, 1),
+        ] {
+            assert_eq!(failure(vec![in_stream(words)]).await, (fault, code, tries), "{words}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refusals_before_the_stream_count_the_same() {
+        let refused = |status, words: &str| Reply::Status(status, serde_json::json!({"message": words}).to_string());
+        let denied = "pull access denied for x, repository does not exist or may require 'docker login': denied: requested access to the resource is denied";
+        assert_eq!(failure(vec![refused(404, denied)]).await.0, ImageFault::NotFound);
+        assert_eq!(failure(vec![refused(500, "no basic auth credentials")]).await.0, ImageFault::Unauthorized);
+        assert_eq!(failure(vec![refused(429, "slow down")]).await.1, Code::RateLimited);
+        assert_eq!(failure(vec![refused(500, "Get \"https://x/v2/\": net/http: TLS handshake timeout")]).await.2, 4);
+        assert_eq!(failure(vec![refused(500, "disk on fire")]).await, (ImageFault::Other, Code::PullFailed, 1));
+        let (result, ..) = pull(vec![refused(404, denied)], &IMPATIENT).await;
+        let causes = result.unwrap_err().causes();
+        assert_eq!(causes, ["docker.io has no x, or it is private: then sign in first with docker login docker.io"]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_early_is_truncated_although_an_image_is_there() {
+        let half: Vec<String> = GOOD.lines().take(6).map(str::to_owned).collect();
+        for reply in [Reply::Stream(half.clone()), Reply::Cut(half.clone()), Reply::Stream(vec![])] {
+            assert_eq!(failure(vec![reply.clone()]).await, (ImageFault::Truncated, Code::PullFailed, 1), "{reply:?}");
+        }
+        let half_a_message = Reply::Cut(vec![r#"{"status":"Sta"#.to_owned()]);
+        assert_eq!(failure(vec![half_a_message]).await.0, ImageFault::Truncated);
+        let unspoken = stream(r#"{"error":"podman says"}"#);
+        assert_eq!(failure(vec![unspoken]).await.0, ImageFault::Other);
+    }
+
+    #[tokio::test]
+    async fn an_image_that_did_not_arrive_is_a_failure() {
+        let fake = Fake::new(&[("POST /images/create", vec![stream(GOOD)]), ("GET /images/", vec![missing()])]);
+        let result = fake.engine.pull(&"x:1".parse().unwrap(), None, &Silent).await;
+        assert!(matches!(result, Err(Error::Image { fault: ImageFault::Truncated, .. })), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn another_try_can_help_and_is_told() {
+        let (result, fake, recorder) = pull(vec![in_stream("unexpected EOF"), stream(GOOD)], &IMPATIENT).await;
+        result.unwrap();
+        assert_eq!(fake.count("POST /images/create"), 2);
+        assert_eq!(recorder.notes(), ["pulling x:1: unexpected EOF; trying again in 0 s"]);
+        let pauses: Vec<u64> = PATIENT.pauses.iter().map(Duration::as_secs).collect();
+        assert_eq!(pauses, [1, 2, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_silent_engine_is_left() {
+        let hang = || Reply::Hang(GOOD.lines().take(3).map(str::to_owned).collect());
+        assert_eq!(failure(vec![hang()]).await, (ImageFault::Network, Code::PullFailed, 4));
+    }
+
+    #[tokio::test]
+    async fn an_image_for_another_processor_loses_its_name_again() {
+        let fake = Fake::new(&[
+            ("POST /images/create", vec![stream(GOOD)]),
+            ("GET /images/x:1", vec![missing(), image_of("arm64", &["x:1"])]),
+            ("DELETE /images/x:1", vec![Reply::Status(200, "[]".to_owned())]),
+        ]);
+        let result = fake.engine.pull(&"x:1".parse().unwrap(), None, &Silent).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Code::ArchMismatch);
+        assert_eq!(error.causes(), ["it is for arm64, and this engine runs on amd64"]);
+        assert_eq!(fake.count("DELETE /images/x:1"), 1);
+    }
+
+    #[tokio::test]
+    async fn a_base_that_is_there_is_not_asked_for() {
+        let fake = Fake::new(&[("GET /images/", vec![image_of("amd64", &["x:1"])])]);
+        fake.engine.ensure_base(&"x:1".parse().unwrap(), None, &Silent).await.unwrap();
+        assert_eq!(fake.count("POST"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_base_whose_registry_does_not_answer_is_left_at_once() {
+        let timeout =
+            Reply::Status(500, r#"{"message":"Get \"https://x/v2/\": dial tcp 10.0.0.1:443: i/o timeout"}"#.to_owned());
+        let fake = Fake::new(&[("POST /images/create", vec![timeout]), ("GET /images/", vec![missing()])]);
+        let error = fake.engine.ensure_base(&"x:1".parse().unwrap(), None, &Silent).await.unwrap_err();
+        assert!(
+            matches!(error, Error::Image { fault: ImageFault::Network, action: ImageAction::Build, .. }),
+            "{error:?}"
+        );
+        assert_eq!(fake.count("POST /images/create"), 1);
+    }
+
+    /// Puts an image of its own into the registry that the tests brought, and takes it off the
+    /// engine.
+    async fn publish(registry: &str, credentials: Option<&Credentials>) -> Reference {
+        let engine = real_engine();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("image.tar");
+        let name = format!("{registry}/helper-d/pull-{}:1", std::process::id());
+        write_archive(&file, Some(&name), "amd64", 3_000_000);
+        engine.load(&file, &name, &Silent).await.unwrap();
+        let options = bollard::query_parameters::PushImageOptionsBuilder::default().tag("1").build();
+        let docker = url_safe_credentials(engine.docker.clone());
+        let repository = name.trim_end_matches(":1");
+        let pushed: Vec<_> =
+            docker.push_image(repository, Some(options), credentials.map(Credentials::to_bollard)).collect().await;
+        assert!(pushed.iter().all(Result::is_ok), "{pushed:?}");
+        engine.remove_image(&name).await.unwrap();
+        assert_eq!(engine.image(&name).await.unwrap(), None);
+        name.parse().unwrap()
+    }
+
+    #[tokio::test]
+    #[ignore = "needs an engine and a registry: tests/run brings them"]
+    async fn a_real_pull_by_tag_and_by_digest() {
+        let reference = publish(&needed("DOCKLET_TEST_REGISTRY"), None).await;
+        let engine = real_engine();
+        let recorder = Recorder::default();
+        engine.pull(&reference, None, &recorder).await.unwrap();
+        let image = engine.image(&reference.to_string()).await.unwrap().unwrap();
+        let digest = image.references.iter().find(|r| r.contains('@')).unwrap().clone();
+        let transfers: Vec<_> = recorder
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .filter_map(|e| if let Event::Transfer(t) = e { Some(t.clone()) } else { None })
+            .collect();
+        let last = transfers.last().unwrap();
+        assert!(last.done == last.total && last.total > 2_000_000 && last.layers_done == 1, "{last:?}");
+        assert!(transfers.windows(2).all(|w| w[0].done <= w[1].done));
+        engine.remove_image(&image.id).await.unwrap();
+        engine.remove_image(&reference.to_string()).await.unwrap();
+        engine.pull(&digest.parse().unwrap(), None, &Silent).await.unwrap();
+        engine.remove_image(&digest).await.unwrap();
+        let error = engine.pull(&format!("{}:nothere", reference.name()).parse().unwrap(), None, &Silent).await;
+        assert!(matches!(error, Err(Error::Image { fault: ImageFault::NotFound, .. })), "{error:?}");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs an engine and a registry: tests/run brings them"]
+    async fn a_real_pull_with_credentials_of_every_alphabet() {
+        use base64::Engine as _;
+        let registry = needed("DOCKLET_TEST_REGISTRY_AUTH");
+        let password = needed("DOCKLET_TEST_REGISTRY_PASSWORD");
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("docklet:{password}"));
+        let folder = tempfile::tempdir().unwrap();
+        let config = serde_json::json!({"auths": {&registry: {"auth": auth}}});
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let credentials = super::super::credentials::find(folder.path(), &registry, &Silent).await.unwrap();
+        let header = serde_json::to_string(&credentials.to_bollard()).unwrap();
+        let header = base64::engine::general_purpose::STANDARD.encode(header);
+        assert!(header.contains(['+', '/']), "with this password the test proves nothing: take one of ~ and ?");
+        let reference = publish(&registry, Some(&credentials)).await;
+        let engine = real_engine();
+        let without = engine.pull(&reference, None, &Silent).await;
+        assert!(matches!(without, Err(Error::Image { fault: ImageFault::Unauthorized, .. })), "{without:?}");
+        engine.pull(&reference, Some(&credentials), &Silent).await.unwrap();
+        engine.remove_image(&reference.to_string()).await.unwrap();
+    }
+
+    #[tokio::test]
+    #[ignore = "needs an engine: tests/run brings one"]
+    async fn a_registry_that_cannot_be_reached_is_told_quickly() {
+        let engine = real_engine();
+        for name in ["registry.invalid/x:1", "127.0.0.1:1/x:1"] {
+            let begin = Instant::now();
+            let error = engine.ensure_base(&name.parse().unwrap(), None, &Silent).await.unwrap_err();
+            assert!(matches!(error, Error::Image { fault: ImageFault::Network, .. }), "{error:?}");
+            assert!(begin.elapsed() < Duration::from_secs(30), "{name} took {:?}", begin.elapsed());
+        }
+    }
+}

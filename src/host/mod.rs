@@ -1,1 +1,15 @@
 //! The host: the only room that touches it.
+//!
+//! - `system`: what kind of system it is; `command`: runs a program, line by line;
+//!   `packages`: the package manager
+//! - `ports`: is a port free, and who has it
+//! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
+//! - `browser`: opens a page
+
+pub mod base_image;
+pub mod browser;
+pub mod command;
+pub mod engine_install;
+pub mod packages;
+pub mod ports;
+pub mod system;

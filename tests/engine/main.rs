@@ -5,8 +5,14 @@
 //! the stand-in image. Each other module proves one part of the tool.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
+mod convergence;
 mod harness;
+mod images;
+mod in_the_way;
+mod lifecycle;
 #[allow(dead_code)]
 mod proxy;
+mod real;
 #[allow(dead_code)]
 mod support;
+mod uninstall;

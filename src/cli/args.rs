@@ -1,0 +1,257 @@
+//! The command line: clap types whose doc comments are the help text. Parses and does nothing.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    instance::Instance,
+    settings::{Bind, Cpus, Memory, Mount, PackageName, Port, RestartPolicy},
+};
+
+/// Put opencode, an AI coding agent with a web page, into one container on your own machine, and
+/// keep it: set up, run, restart, look at, remove.
+#[derive(Debug, Parser)]
+#[command(name = "docklet", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "Begin with: docklet setup")]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Which instance, when there are several
+    #[arg(
+        long,
+        global = true,
+        env = "DOCKLET_INSTANCE",
+        default_value = "default",
+        value_name = "NAME",
+        help_heading = "Global options"
+    )]
+    pub instance: Instance,
+    /// Print the result as one JSON object, and progress as one object a line on standard error
+    #[arg(long, global = true, env = "DOCKLET_JSON", help_heading = "Global options")]
+    pub json: bool,
+    /// Answer yes to every question
+    #[arg(long, short, global = true, env = "DOCKLET_YES", help_heading = "Global options")]
+    pub yes: bool,
+    /// Print nothing but the result
+    #[arg(long, short, global = true, env = "DOCKLET_QUIET", help_heading = "Global options")]
+    pub quiet: bool,
+    /// Say more about what is done; twice for even more
+    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        env = "DOCKLET_COLOR",
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN",
+        help_heading = "Global options"
+    )]
+    pub color: Color,
+    /// Address of the container engine, such as unix:///var/run/docker.sock
+    #[arg(long, global = true, env = "DOCKLET_HOST", value_name = "URL", help_heading = "Global options")]
+    pub host: Option<String>,
+    /// Docker context that names the container engine
+    #[arg(long, global = true, env = "DOCKLET_CONTEXT", value_name = "NAME", help_heading = "Global options")]
+    pub context: Option<String>,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Where a terminal shows them.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set everything up, or bring it in line with changed answers
+    Setup(Box<Setup>),
+    /// Start it, creating or replacing what is needed, and wait until the page answers
+    Start(Start),
+    /// Stop it; it stays stopped until `docklet start`
+    Stop(Stop),
+    /// Stop and start it
+    Restart(Restart),
+    /// Say whether it runs, where, and how it is (exit code 0: runs, 3: does not, 4: not set up)
+    Status,
+    /// Show what it logged
+    Logs(Logs),
+    /// Open the page in the browser, already signed in
+    Open(Open),
+    /// Print the password of the page, or make a new one
+    Password(Password),
+    /// Remove it; the data stays unless you say otherwise
+    Uninstall(Uninstall),
+    /// List all instances on this engine
+    List,
+}
+
+/// Arguments of `docklet setup`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet setup --yes --port 3001 --extra-package python3")]
+pub struct Setup {
+    /// Show what would be done, and do nothing
+    #[arg(long, env = "DOCKLET_DRY_RUN")]
+    pub dry_run: bool,
+    /// Port of the page on this machine [default: 3000]
+    #[arg(long, env = "DOCKLET_PORT")]
+    pub port: Option<Port>,
+    /// Address to publish the page on; anything but 127.0.0.1 lets other machines in
+    #[arg(long, env = "DOCKLET_BIND", value_name = "ADDRESS")]
+    pub bind: Option<Bind>,
+    /// Pull this image
+    #[arg(long, env = "DOCKLET_IMAGE", value_name = "REF", conflicts_with_all = ["build", "image_file"])]
+    pub image: Option<String>,
+    /// Build the image here (this is the default)
+    #[arg(long, env = "DOCKLET_BUILD", conflicts_with = "image_file")]
+    pub build: bool,
+    /// Load the image from an archive made with `docker save`; needs no network
+    #[arg(long, env = "DOCKLET_IMAGE_FILE", value_name = "TAR")]
+    pub image_file: Option<PathBuf>,
+    /// Image to build on [default: debian:trixie-slim]
+    #[arg(long, env = "DOCKLET_BASE_IMAGE", value_name = "REF")]
+    pub base_image: Option<String>,
+    /// Debian packages to build into the image, for the agent's use
+    #[arg(long = "extra-package", env = "DOCKLET_EXTRA_PACKAGE", value_name = "PKG", num_args = 1.., value_delimiter = ',')]
+    pub extra_packages: Option<Vec<PackageName>>,
+    /// Memory limit [default: 4GiB, or three quarters of the engine's memory]
+    #[arg(long, env = "DOCKLET_MEMORY", value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// Number of processors, 0 for all [default: 0]
+    #[arg(long, env = "DOCKLET_CPUS", value_name = "N")]
+    pub cpus: Option<Cpus>,
+    /// When docklet restarts it [default: always]
+    #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
+    pub restart: Option<RestartPolicy>,
+    /// Start it with your session
+    #[arg(long, env = "DOCKLET_AUTOSTART", overrides_with = "no_autostart")]
+    pub autostart: bool,
+    /// Do not start it with your session
+    #[arg(long, env = "DOCKLET_NO_AUTOSTART")]
+    pub no_autostart: bool,
+    /// Folder of this machine to show inside, such as ~/code/app:/workspace/app, with :ro behind it for read-only
+    #[arg(long = "mount", env = "DOCKLET_MOUNT", value_name = "HOST:CONTAINER[:ro]", value_delimiter = ',')]
+    pub mounts: Option<Vec<Mount>>,
+    /// File with a secret, such as ANTHROPIC_API_KEY=key.txt
+    #[arg(long = "secret-file", env = "DOCKLET_SECRET_FILE", value_name = "NAME=PATH", value_delimiter = ',')]
+    pub secret_files: Vec<String>,
+    /// File with the password of the page, or - for standard input; without it, one is made up
+    #[arg(long, env = "DOCKLET_PASSWORD_FILE", value_name = "PATH")]
+    pub password_file: Option<PathBuf>,
+    /// File with a company's own certificate authorities (PEM)
+    #[arg(long, env = "DOCKLET_CA_FILE", value_name = "PATH")]
+    pub ca_file: Option<PathBuf>,
+    /// Create everything and start nothing
+    #[arg(long, env = "DOCKLET_NO_START")]
+    pub no_start: bool,
+    /// Open the page in the browser at the end
+    #[arg(long, env = "DOCKLET_OPEN")]
+    pub open: bool,
+    /// Longest time to wait for the page
+    #[arg(long, env = "DOCKLET_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Install and start a container engine if there is none
+    #[arg(long, env = "DOCKLET_INSTALL_ENGINE")]
+    pub install_engine: bool,
+}
+
+/// Arguments of `docklet start`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet start --timeout 300")]
+pub struct Start {
+    /// Longest time to wait for the page
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Do not wait for the page
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Arguments of `docklet stop`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet stop --timeout 30")]
+pub struct Stop {
+    /// How long it may take to end by itself before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub timeout: u64,
+}
+
+/// Arguments of `docklet restart`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet restart")]
+pub struct Restart {
+    /// How long it may take to end by itself before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub timeout: u64,
+}
+
+/// Arguments of `docklet logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet logs -f --since 10m")]
+pub struct Logs {
+    /// Go on as lines come
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many lines from the end, at most 10,000
+    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub lines: u64,
+    /// Only lines since then: 10m, 2h, or a time like 2026-11-21T08:00:00Z
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Put the time before each line
+    #[arg(long, short)]
+    pub timestamps: bool,
+}
+
+/// Arguments of `docklet open`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet open --print")]
+pub struct Open {
+    /// Print the address instead; whoever has it is signed in
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// Arguments of `docklet password`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet password --rotate")]
+pub struct Password {
+    /// Make a new one and restart
+    #[arg(long)]
+    pub rotate: bool,
+}
+
+/// Arguments of `docklet uninstall`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet uninstall --dry-run")]
+pub struct Uninstall {
+    /// Remove the three volumes too: sessions, projects and configuration
+    #[arg(long)]
+    pub volumes: bool,
+    /// Remove everything: volumes, settings, secrets and backups
+    #[arg(long)]
+    pub purge: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take no last backup before volumes are removed
+    #[arg(long)]
+    pub no_backup: bool,
+}

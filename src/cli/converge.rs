@@ -1,0 +1,166 @@
+//! What `setup`, `start`, `restart` and `password --rotate` share: look, plan, and apply.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::context::Context;
+use crate::{
+    apply::{self, BuildSurroundings, Tools},
+    desired::{Desired, EngineMemory},
+    engine::Engine,
+    error::{Error, Result},
+    observe, paths,
+    plan::{self, Action, Plan},
+    ready, secrets,
+    settings::Settings,
+    wish::{self, Wish},
+};
+
+/// A plan, and what it was made from.
+pub struct Planned {
+    /// What is wanted.
+    pub desired: Desired,
+    /// What to do.
+    pub plan: Plan,
+    /// The engine's id of the container that is there now.
+    pub container_id: Option<String>,
+}
+
+/// How to go about it.
+#[derive(Debug, Clone, Default)]
+pub struct How {
+    /// Whether it shall run in the end.
+    pub running: bool,
+    /// An archive to load the image from.
+    pub image_file: Option<PathBuf>,
+    /// Whether programs may be installed on the host for it.
+    pub may_install: bool,
+}
+
+/// Looks at the engine and plans.
+///
+/// # Errors
+/// What [`observe::look`] and [`plan::converge`] find.
+pub async fn plan(context: &Context, engine: &Engine, settings: &Settings, how: &How) -> Result<Planned> {
+    let look = observe::look(engine, &context.appliance).await?;
+    plan_with(context, engine, &look, settings, how).await
+}
+
+/// Plans from a look that was taken already.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn plan_with(
+    context: &Context,
+    engine: &Engine,
+    look: &observe::Look,
+    settings: &Settings,
+    how: &How,
+) -> Result<Planned> {
+    let mut desired = Desired::new(
+        &context.appliance,
+        settings,
+        &context.instance,
+        &context.files,
+        EngineMemory(look.host.memory),
+        how.image_file.as_deref(),
+    );
+    desired.running = how.running;
+    let observed = observe::observe(engine, look, &desired).await?;
+    let plan = plan::converge(&desired, &observed)?;
+    Ok(Planned { container_id: observed.main.map(|c| c.id), desired, plan })
+}
+
+/// Applies a plan and remembers what the user wants.
+///
+/// # Errors
+/// The first step's that failed.
+pub async fn apply(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    planned: &Planned,
+    how: &How,
+    timeout: Duration,
+) -> Result<()> {
+    let probe = context.probe(settings)?;
+    prepare_ca_bundle(context, settings)?;
+    let tools = Tools {
+        engine,
+        appliance: &context.appliance,
+        probe: &probe,
+        docker_config: &context.environment.docker_config,
+        build: build_surroundings(context, settings, how)?,
+        ready_timeout: timeout,
+        reporter: context.reporter.as_ref(),
+        interrupt: &context.interrupt,
+    };
+    wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
+    apply::apply(&planned.plan, &tools).await?;
+    let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
+    if how.running && !waited && !timeout.is_zero() {
+        // «Running» is said of a page that answers, also when there was nothing to do.
+        let name = &planned.desired.container.name;
+        let url = planned.desired.url();
+        tokio::select! {
+            biased;
+            () = context.interrupt.wait() => return Err(interrupted()),
+            ready = ready::wait(engine, name, &url, &probe, timeout, tools.reporter) => ready?,
+        }
+    }
+    Ok(())
+}
+
+/// The error for Ctrl-C.
+pub fn interrupted() -> Error {
+    Error::Interrupted { next: "run the same command again, it goes on where it stopped".to_owned() }
+}
+
+/// Copies the host's CA bundle to its place, from where it is mounted: the original may be
+/// replaced by an update, or lie where an engine in a virtual machine cannot see it.
+fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Result<()> {
+    let copy = context.files.ca_bundle();
+    let Some(bundle) = read_ca_bundle(settings)? else { return Ok(()) };
+    if std::fs::read(&copy).is_ok_and(|old| old == bundle) {
+        return Ok(());
+    }
+    paths::create_folder(&context.files.state, 0o700)?;
+    paths::write_file(&copy, &bundle, 0o644)
+}
+
+/// The CA bundle that the settings name.
+///
+/// # Errors
+/// When it cannot be read or holds no certificate.
+pub fn read_ca_bundle(settings: &Settings) -> Result<Option<Vec<u8>>> {
+    if settings.trust.ca_file.is_empty() {
+        return Ok(None);
+    }
+    let path = Path::new(&settings.trust.ca_file);
+    let bundle = fs_err::read(path).map_err(|e| Error::file("read the CA file", path, &e))?;
+    if !String::from_utf8_lossy(&bundle).contains("-----BEGIN CERTIFICATE-----") {
+        return Err(Error::Usage {
+            message: format!("{} holds no certificate in PEM form", path.display()),
+            hint: Some("name a file with -----BEGIN CERTIFICATE----- in it: --ca-file FILE".to_owned()),
+        });
+    }
+    Ok(Some(bundle))
+}
+
+fn build_surroundings(context: &Context, settings: &Settings, how: &How) -> Result<BuildSurroundings> {
+    let mut proxies = std::collections::BTreeMap::new();
+    for name in super::setup::PROXIES {
+        if let Some(value) = secrets::read(&context.files.secrets(), name)? {
+            proxies.insert(name.to_owned(), value.reveal().to_owned());
+        }
+    }
+    Ok(BuildSurroundings {
+        ca_bundle: read_ca_bundle(settings)?.unwrap_or_default(),
+        proxies,
+        log_file: context.files.build_log(),
+        work_folder: context.files.state.clone(),
+        may_install: how.may_install,
+    })
+}

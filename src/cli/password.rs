@@ -1,0 +1,44 @@
+//! `docklet password`
+
+use std::time::Duration;
+
+use super::{args, context::Context, start, stop};
+use crate::{error::Result, event::Event, secrets};
+
+/// Grace for the restart after a change of the password.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Prints the password, or makes a new one and restarts.
+pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
+    if args.rotate {
+        rotate(context).await?;
+    }
+    let password = context.password()?;
+    let report = serde_json::json!({
+        "schema": 1, "instance": context.instance, "user": context.appliance.login.user, "password": password.reveal(),
+    });
+    context.output.result(&report, |_| password.reveal().to_owned());
+    Ok(())
+}
+
+async fn rotate(context: &Context) -> Result<()> {
+    let settings = context.settings()?;
+    let _lock = context.lock("password --rotate")?;
+    context.confirm("make a new password and restart; everybody who is signed in must sign in again?")?;
+    // The engine first: without it the new password could not be put into effect.
+    let engine = context.engine().await?;
+    let container = engine.container(&context.container_name()).await?;
+    secrets::write(&context.files.secrets(), &context.appliance.login.password_secret, &secrets::generate_password()?)?;
+    match container {
+        Some(container)
+            if container.running && stop::ownership(context, &container) == crate::observed::Ownership::Ours =>
+        {
+            stop::stop(context, &engine, container, STOP_GRACE).await?;
+            start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
+        }
+        _ => context
+            .reporter
+            .report(&Event::Note { text: "it does not run; the new password holds from the next start on".to_owned() }),
+    }
+    Ok(())
+}

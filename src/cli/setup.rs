@@ -1,0 +1,446 @@
+//! `docklet setup`: the first run, and every later one. Check the engine, ask, show the plan,
+//! confirm, apply, wait until the page really answers, print where it is.
+
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use super::{
+    args,
+    context::Context,
+    converge::{self, How},
+    open,
+};
+use crate::{
+    engine::{Engine, connect, load, reference::Reference},
+    error::{Error, Result},
+    event::Event,
+    host::{browser, engine_install, ports},
+    observe,
+    observed::PortState,
+    paths,
+    plan::Action,
+    present::result,
+    report::{Schema, SetupReport, VolumeStatus},
+    secrets::{self, Secret},
+    settings::{ImageSource, Mount, Port, Settings},
+    wizard,
+};
+
+/// Proxy variables of the host that serve the build and the appliance. They can hold a password,
+/// so they are kept and handed over like secrets.
+pub const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
+
+/// All answers: what is remembered, and what is only for this run.
+struct Answers {
+    settings: Settings,
+    secrets: BTreeMap<String, Secret>,
+    image_file: Option<PathBuf>,
+    open: bool,
+    /// Which of the engines.
+    engine: usize,
+    /// Whether the user has seen and confirmed what may be installed on the host.
+    interactive: bool,
+}
+
+/// Sets up, or brings in line.
+pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
+    let before = Settings::load(&context.files.settings())?;
+    let interactive = context.environment.interactive && !context.global.yes && !args.dry_run;
+    let mut settings = before.clone().unwrap_or_default();
+    let image_file = take_flags(context, args, &mut settings)?;
+    // Everything that can be refused is refused before anything is changed.
+    let given = given_secrets(context, args)?;
+    let lock = if args.dry_run { None } else { Some(context.lock("setup")?) };
+    let mut engines = match find_engines(context, args, interactive).await? {
+        Found::Engines(engines) => engines,
+        Found::NeedsNewGroup(group) => {
+            drop(lock);
+            return again_with_group(&group);
+        }
+    };
+    let mut answers = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
+    let mut looks = vec![];
+    for engine in &engines {
+        looks.push(observe::look(engine, &context.appliance).await?);
+    }
+    if interactive {
+        ask(context, args, &engines, &looks, &mut answers)?;
+    }
+    let several = engines.len() > 1;
+    let (engine, look) = (engines.swap_remove(answers.engine), looks.swap_remove(answers.engine));
+    if several || context.global.host.is_some() {
+        answers.settings.engine.endpoint.clone_from(&engine.about.endpoint);
+    }
+    check(context, &answers.settings)?;
+
+    let how = How {
+        running: !args.no_start,
+        image_file: answers.image_file.clone(),
+        may_install: answers.interactive || args.install_engine,
+    };
+    let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
+    if args.dry_run {
+        let report = serde_json::json!({"schema": 1, "instance": context.instance, "plan": planned.plan});
+        context.output.result(&report, |_| planned.plan.to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    confirm(context, &planned, &answers, args)?;
+    answers.settings.save(&context.files.settings())?;
+    let password_is_new = save_secrets(context, &answers)?;
+    let timeout = Duration::from_secs(args.timeout);
+    converge::apply(context, &engine, &answers.settings, &planned, &how, timeout).await?;
+    if !planned.plan.is_empty() {
+        planned.container_id = engine.container(&context.container_name()).await?.map(|c| c.id);
+    }
+
+    let report = report(context, &planned, &how);
+    let first_time = password_is_new || !context.files.password_shown().exists();
+    let password = if first_time { Some(context.password()?) } else { None };
+    context.output.result(&report, |style| result::setup(&report, password.as_ref().map(Secret::reveal), style));
+    if first_time && !context.global.json && how.running {
+        paths::write_file(&context.files.password_shown(), b"", 0o600)?;
+    }
+    if answers.open && how.running {
+        open::run(context, &args::Open { print: false }).await?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the flags into the settings; an archive to load the image from is only for this run.
+fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) -> Result<Option<PathBuf>> {
+    set(&mut settings.network.port, &args.port);
+    set(&mut settings.network.bind, &args.bind);
+    set(&mut settings.image.base, &args.base_image);
+    set(&mut settings.image.extra_packages, &args.extra_packages);
+    set(&mut settings.resources.memory, &args.memory);
+    set(&mut settings.resources.cpus, &args.cpus);
+    set(&mut settings.restart.policy, &args.restart);
+    if args.autostart || args.no_autostart {
+        settings.restart.autostart = args.autostart;
+    }
+    if let Some(mounts) = &args.mounts {
+        settings.mounts = mounts.iter().map(|m| absolute(context, m)).collect::<Result<_>>()?;
+    }
+    take_ca_file(context, args, settings)?;
+    if args.build {
+        settings.image.source = ImageSource::Build;
+        settings.image.reference.clear();
+    }
+    if let Some(reference) = &args.image {
+        let _: Reference = reference.parse()?;
+        settings.image.source = ImageSource::Pull;
+        settings.image.reference.clone_from(reference);
+    }
+    match &args.image_file {
+        Some(file) => take_image_file(context, file, settings).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn set<T: Clone>(setting: &mut T, flag: &Option<T>) {
+    if let Some(value) = flag {
+        setting.clone_from(value);
+    }
+}
+
+/// Reads from the archive what its image is called.
+fn take_image_file(context: &Context, file: &Path, settings: &mut Settings) -> Result<PathBuf> {
+    let file = std::path::absolute(file).map_err(|e| Error::file("find", file, &e))?;
+    let image = load::reference_in(&file)?;
+    settings.image.source = ImageSource::Load;
+    settings.image.reference = match image {
+        Some(load::ArchiveImage { reference: Some(reference), .. }) => reference,
+        Some(load::ArchiveImage { digest, .. }) => format!("{}:loaded-{:.12}", context.appliance.name, digest),
+        None => format!("{}:loaded", context.appliance.name),
+    };
+    Ok(file)
+}
+
+/// The CA bundle is a lasting choice: taken from the flag, else kept, else from the environment of
+/// the first setup.
+fn take_ca_file(context: &Context, args: &args::Setup, settings: &mut Settings) -> Result<()> {
+    let first_time = !context.files.settings().exists();
+    let found = context.environment.ca_file.as_ref().filter(|file| first_time && file.is_file());
+    if let Some(file) = args.ca_file.as_ref().or(found) {
+        if file.as_os_str().is_empty() {
+            settings.trust.ca_file.clear();
+            return Ok(());
+        }
+        let file = std::path::absolute(file).map_err(|e| Error::file("find", file, &e))?;
+        settings.trust.ca_file = file.display().to_string();
+    }
+    Ok(())
+}
+
+/// A mount with an absolute host path; `~` is the user's home.
+fn absolute(context: &Context, mount: &Mount) -> Result<Mount> {
+    let host = match mount.host.strip_prefix("~") {
+        Ok(below) => context.environment.home.join(below),
+        Err(_) => std::path::absolute(&mount.host).map_err(|e| Error::file("find", &mount.host, &e))?,
+    };
+    Ok(Mount { host, ..mount.clone() })
+}
+
+/// Secrets from flags and the proxy variables from the environment.
+fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<String, Secret>> {
+    let mut given = BTreeMap::new();
+    for pair in &args.secret_files {
+        let (name, file) = pair.split_once('=').ok_or_else(|| {
+            Error::usage(format!("`{pair}` is no secret; write it like --secret-file ANTHROPIC_API_KEY=key.txt"))
+        })?;
+        secrets::check_name(name).map_err(Error::usage)?;
+        given.insert(name.to_owned(), Secret::new(read_secret(Path::new(file))?));
+    }
+    if let Some(file) = &args.password_file {
+        let password = secrets::check_password(&read_secret(file)?).map_err(Error::usage)?;
+        given.insert(context.appliance.login.password_secret.clone(), password);
+    }
+    for (name, value) in &context.environment.proxies {
+        given.insert(name.clone(), Secret::new(value.clone()));
+    }
+    Ok(given)
+}
+
+/// A secret from a file, or from standard input when the file is `-`; one line end is no part of it.
+fn read_secret(file: &Path) -> Result<String> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map_err(|e| Error::file("read", Path::new("standard input"), &e))?;
+    } else {
+        text = fs_err::read_to_string(file).map_err(|e| Error::file("read", file, &e))?;
+    }
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+}
+
+/// What looking for an engine came to.
+enum Found {
+    /// Those that can be used; more than one only when the user is to choose.
+    Engines(Vec<Engine>),
+    /// One was installed, and the user was put into this group, which the session has yet to get.
+    NeedsNewGroup(String),
+}
+
+/// The engine; where there is none, it is installed with `--install-engine` or a yes.
+async fn find_engines(context: &Context, args: &args::Setup, interactive: bool) -> Result<Found> {
+    let selection = context.selection();
+    let named = [&selection.host, &selection.docker_host, &selection.context, &selection.docker_context];
+    let explicit = named.into_iter().flatten().any(|name| !name.is_empty());
+    if interactive && !explicit {
+        let answering = connect::answering(&selection).await?;
+        if !answering.is_empty() {
+            return Ok(Found::Engines(answering));
+        }
+    }
+    let error = match context.engine().await {
+        Ok(engine) => return Ok(Found::Engines(vec![engine])),
+        Err(error) => error,
+    };
+    let curable = matches!(error, Error::EngineNotInstalled { .. } | Error::EngineNotRunning { .. });
+    if !curable || explicit || args.dry_run {
+        return Err(error);
+    }
+    if !args.install_engine {
+        let how = "installs the distribution's own package with its package manager, and starts it";
+        if !interactive || !wizard::ask_install_engine(&context.prompt(INTERRUPTED), how)? {
+            return Err(error);
+        }
+    }
+    let installing = engine_install::install_engine(context.reporter.as_ref());
+    let installed = tokio::select! {
+        biased;
+        () = context.interrupt.wait() => return Err(converge::interrupted()),
+        installed = installing => installed?,
+    };
+    let text = format!("the container engine runs, started with: {}", installed.how);
+    context.reporter.report(&Event::Note { text });
+    match installed.new_group {
+        Some(group) => Ok(Found::NeedsNewGroup(group)),
+        None => Ok(Found::Engines(vec![context.engine().await?])),
+    }
+}
+
+/// Runs this same command again in a session that has the group.
+fn again_with_group(group: &str) -> Result<ExitCode> {
+    let program = std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?;
+    let mut command = vec![program.display().to_string()];
+    command.extend(std::env::args().skip(1));
+    let status = engine_install::with_group(group, &command).status().map_err(|e| Error::Usage {
+        message: format!("the engine is installed, and this session does not have the group {group} yet"),
+        hint: Some(format!("log out and in, then run docklet setup again ({})", crate::error::io_reason(&e))),
+    })?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// The hint after Ctrl-C in the wizard.
+const INTERRUPTED: &str = "nothing was changed; docklet setup begins again";
+
+/// The wizard.
+fn ask(
+    context: &Context,
+    args: &args::Setup,
+    engines: &[Engine],
+    looks: &[observe::Look],
+    answers: &mut Answers,
+) -> Result<()> {
+    let password_name = &context.appliance.login.password_secret;
+    let own_container = context.container_name();
+    let bind = answers.settings.network.bind.0;
+    let port_state = |port: Port| {
+        let containers = looks.iter().flat_map(|look| &look.containers).filter(|c| c.is_running());
+        let mut holders = containers.filter(|c| c.ports.iter().any(|p| p.port == port.0));
+        match holders.next() {
+            Some(holder) if holder.name == own_container => PortState::Available,
+            Some(holder) => PortState::Taken {
+                holder: Some(format!("container {}", holder.name)),
+                free_port: ports::next_free(bind, port.0),
+            },
+            None => ports::state(bind, port.0),
+        }
+    };
+    let choices: Vec<wizard::EngineChoice> = engines
+        .iter()
+        .zip(looks)
+        .map(|(engine, look)| wizard::EngineChoice { about: engine.about.clone(), memory: look.host.memory })
+        .collect();
+    let surroundings = wizard::Surroundings {
+        engines: &choices,
+        port_state: &port_state,
+        packages: &context.appliance.packages,
+        home: Some(context.environment.home.clone()),
+        has_password: secrets::read(&context.files.secrets(), password_name)?.is_some(),
+        can_open: browser::can_open(context.environment.session).is_ok(),
+    };
+    let settings = &answers.settings;
+    let source = if args.image.is_some() {
+        Some(wizard::Source::Pull(settings.image.reference.clone()))
+    } else if let Some(file) = &answers.image_file {
+        Some(wizard::Source::Load(Some(file.clone())))
+    } else {
+        args.build.then_some(wizard::Source::Build)
+    };
+    let answered = wizard::Answers {
+        engine: None,
+        port: args.port,
+        source,
+        extra_packages: args.extra_packages.clone(),
+        memory: args.memory,
+        mounts: args.mounts.is_some().then(|| settings.mounts.clone()),
+        restart: args.restart,
+        autostart: (args.autostart || args.no_autostart).then_some(args.autostart),
+        password: answers.secrets.get(password_name).map(|own| wizard::PasswordChoice::Own(own.clone())),
+        open: args.open.then_some(true),
+    };
+    let choice = wizard::ask(&context.prompt(INTERRUPTED), settings, &answered, &surroundings)?;
+    answers.settings = choice.settings;
+    answers.engine = choice.engine;
+    answers.open = choice.open;
+    if let Some(file) = choice.image_file {
+        answers.image_file = Some(take_image_file(context, &file, &mut answers.settings)?);
+    }
+    if let wizard::PasswordChoice::Own(password) = choice.password {
+        answers.secrets.insert(password_name.clone(), password);
+    }
+    Ok(())
+}
+
+/// Rules that need a look at the host.
+fn check(context: &Context, settings: &Settings) -> Result<()> {
+    converge::read_ca_bundle(settings)?;
+    for mount in &settings.mounts {
+        let refuse = |reason: &str| {
+            Err(Error::Usage {
+                message: format!("{} cannot be mounted: {reason}", mount.host.display()),
+                hint: Some("name a folder of this machine: --mount ~/code/app:/workspace/app".to_owned()),
+            })
+        };
+        match std::fs::metadata(&mount.host) {
+            Err(e) => return refuse(&crate::error::io_reason(&e)),
+            Ok(found) if !found.is_dir() => return refuse("it is no folder"),
+            Ok(_) => {}
+        }
+        let own =
+            context.paths.bases().into_iter().any(|base| mount.host.starts_with(base) || base.starts_with(&mount.host));
+        if own && mount.host != context.environment.home {
+            return refuse("docklet keeps its own files, with the password, there");
+        }
+        let fixed = &context.appliance.container;
+        let clashes = context.appliance.volumes.iter().any(|v| v.mount == mount.container)
+            || mount.container.starts_with(&fixed.secrets_dir)
+            || settings.mounts.iter().filter(|other| other.container == mount.container).count() > 1;
+        if clashes {
+            return refuse(&format!("{} is taken inside the container", mount.container));
+        }
+    }
+    Ok(())
+}
+
+/// Shows the plan and asks once.
+fn confirm(context: &Context, planned: &converge::Planned, answers: &Answers, args: &args::Setup) -> Result<()> {
+    let bind = answers.settings.network.bind;
+    if !bind.is_loopback() {
+        let text = format!(
+            "the page will be reachable from other machines at {bind}:{}, protected by nothing but its password over unencrypted HTTP",
+            answers.settings.network.port
+        );
+        context.reporter.report(&Event::Warning { text });
+    }
+    if planned.plan.is_empty() || context.global.yes {
+        return Ok(());
+    }
+    if !context.environment.interactive {
+        return Err(Error::ConfirmationRequired { question: "setup".to_owned(), flag: "--yes".to_owned() });
+    }
+    let builds = planned.plan.steps.iter().any(|s| matches!(s.action, Action::BuildImage { .. }));
+    let mut text = planned.plan.to_string();
+    if builds && !args.install_engine {
+        text.push_str(
+            "\n\n     should the registry of the base image not be reachable, the base is built here from\n     Debian's signed packages with mmdebstrap, which is installed for that if it is missing",
+        );
+    }
+    if wizard::confirm_plan(&context.prompt(INTERRUPTED), &text)? { Ok(()) } else { Err(Error::Cancelled) }
+}
+
+/// Writes secrets, making up a password where there is none; says whether that happened.
+fn save_secrets(context: &Context, answers: &Answers) -> Result<bool> {
+    let folder = context.files.secrets();
+    let password_name = &context.appliance.login.password_secret;
+    let mut changed = false;
+    for (name, value) in &answers.secrets {
+        changed |= secrets::write(&folder, name, value)?;
+    }
+    let missing = secrets::read(&folder, password_name)?.is_none();
+    if missing {
+        secrets::write(&folder, password_name, &secrets::generate_password()?)?;
+    }
+    if changed && context.files.password_shown().exists() {
+        let text = "a secret changed; a running appliance takes it up at its next start: docklet restart".to_owned();
+        context.reporter.report(&Event::Note { text });
+    }
+    Ok(missing)
+}
+
+fn report(context: &Context, planned: &converge::Planned, how: &How) -> SetupReport {
+    SetupReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        changed: !planned.plan.is_empty(),
+        container_id: planned.container_id.clone(),
+        name: context.container_name(),
+        running: how.running,
+        url: planned.desired.url(),
+        user: context.appliance.login.user.clone(),
+        settings_file: context.files.settings().display().to_string(),
+        volumes: planned
+            .desired
+            .volumes
+            .iter()
+            .map(|v| VolumeStatus { name: v.name.clone(), mount: v.mount.clone(), exists: true })
+            .collect(),
+    }
+}

@@ -1,0 +1,71 @@
+//! `docklet start`
+
+use std::time::Duration;
+
+use super::{
+    args,
+    context::Context,
+    converge::{self, How},
+};
+use crate::{
+    engine::Engine,
+    error::{Error, ObjectKind, Result},
+    plan::Action,
+    present::result,
+    report::{Schema, StartReport},
+    settings::Settings,
+};
+
+/// Brings it in line with the settings, starts it and waits until the page answers.
+pub async fn run(context: &Context, args: &args::Start) -> Result<()> {
+    let settings = context.settings()?;
+    let _lock = context.lock("start")?;
+    let engine = context.engine().await?;
+    let timeout = if args.no_wait { Duration::ZERO } else { Duration::from_secs(args.timeout) };
+    let report = start(context, &engine, &settings, timeout).await?;
+    context.output.result(&report, |style| result::start(&report, style));
+    Ok(())
+}
+
+/// The work of it; a time-out of zero does not wait. Also what `restart` ends with.
+pub async fn start(context: &Context, engine: &Engine, settings: &Settings, timeout: Duration) -> Result<StartReport> {
+    let how = How { running: true, ..How::default() };
+    let mut planned = converge::plan(context, engine, settings, &how).await?;
+    if timeout.is_zero() && planned.plan.put_back.is_empty() {
+        // A replacement is waited for all the same: the old container goes only when the new one works.
+        planned.plan.steps.retain(|s| !matches!(s.action, Action::WaitUntilReady { .. }));
+    }
+    let changed = !planned.plan.is_empty();
+    converge::apply(context, engine, settings, &planned, &how, timeout).await?;
+    let name = context.container_name();
+    let missing = || Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() };
+    let detail = if changed {
+        engine.container(&name).await?.ok_or_else(missing)?
+    } else {
+        return Ok(unchanged(context, &planned));
+    };
+    Ok(StartReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        container_id: detail.id,
+        name: detail.name,
+        state: detail.status,
+        running: detail.running,
+        changed,
+        url: planned.desired.url(),
+    })
+}
+
+/// The report where there was nothing to do; the look that found that out said all that is in it.
+fn unchanged(context: &Context, planned: &converge::Planned) -> StartReport {
+    StartReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        container_id: planned.container_id.clone().unwrap_or_default(),
+        name: context.container_name(),
+        state: "running".to_owned(),
+        running: true,
+        changed: false,
+        url: planned.desired.url(),
+    }
+}

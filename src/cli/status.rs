@@ -1,0 +1,185 @@
+//! `docklet status`, and `docklet` alone. One look: at most three engine calls.
+
+use std::process::ExitCode;
+
+use super::{context::Context, stop::ownership};
+use crate::{
+    desired::page_url,
+    engine::{Engine, docker::Detail, image::Image},
+    error::{Error, Result},
+    event::Event,
+    observed::Ownership,
+    present::status,
+    probe::Seen,
+    report::{
+        ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, SupervisorStatus, VolumeStatus, Wanted,
+    },
+    settings::Settings,
+    wish::{self, Wish},
+};
+
+/// Exit code for «set up and not running».
+const NOT_RUNNING: u8 = 3;
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A line or two.
+    Short,
+    /// All of it.
+    Long,
+}
+
+/// Shows how it is.
+pub async fn run(context: &Context, form: Form) -> Result<ExitCode> {
+    let settings = Settings::load(&context.files.settings())?;
+    let engine = match context.engine().await {
+        Ok(engine) => engine,
+        Err(error) => return unreachable(context, settings.as_ref(), &error, form),
+    };
+    let report = look(context, settings.as_ref(), &engine).await?;
+    show(context, &report, form);
+    Ok(ExitCode::from(match report.state {
+        State::Running => 0,
+        State::NotSetUp => crate::error::Code::NotFound.exit_status(),
+        State::EngineUnreachable => crate::error::Code::NetworkError.exit_status(),
+        State::Starting | State::Unhealthy | State::Stopped | State::Failed => NOT_RUNNING,
+    }))
+}
+
+fn show(context: &Context, report: &StatusReport, form: Form) {
+    if context.global.quiet && !context.global.json {
+        return; // the exit code is the result
+    }
+    context.output.result(report, |style| match form {
+        Form::Short => status::short(report, style),
+        Form::Long => status::long(report, style, time::OffsetDateTime::now_utc()),
+    });
+}
+
+/// `docklet` alone: the status in short when it is set up, else how to begin.
+pub async fn short(context: &Context) -> Result<ExitCode> {
+    if Settings::load(&context.files.settings())?.is_none() {
+        let flag = context.instance.flag();
+        let text = format!(
+            "docklet puts {}, an AI coding agent with a web page, into one container on this machine\nbegin with: docklet{flag} setup",
+            context.appliance.title
+        );
+        context
+            .output
+            .result(&serde_json::json!({"schema": 1, "instance": context.instance, "state": "not_set_up"}), |_| text);
+        return Ok(ExitCode::SUCCESS);
+    }
+    run(context, Form::Short).await
+}
+
+/// The engine cannot be asked: what can be said without it is said, and then why.
+fn unreachable(context: &Context, settings: Option<&Settings>, error: &Error, form: Form) -> Result<ExitCode> {
+    let mut report = empty(context, settings)?;
+    report.state = State::EngineUnreachable;
+    show(context, &report, form);
+    if context.global.json {
+        // Standard output holds the report already; why goes where progress goes.
+        context.reporter.report(&Event::Warning { text: error.to_string() });
+    } else {
+        context.output.error(error, Some(context.instance.as_str()));
+    }
+    Ok(ExitCode::from(error.code().exit_status()))
+}
+
+fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport> {
+    Ok(StatusReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        appliance: context.appliance.name.clone(),
+        state: if settings.is_some() { State::Stopped } else { State::NotSetUp },
+        desired: match (settings, wish::read(&context.files.desired())?) {
+            (Some(_), Wish::Running) => Wanted::Running,
+            _ => Wanted::Stopped,
+        },
+        url: settings.map(|s| page_url(s.network.bind.0, s.network.port.0)),
+        container: None,
+        image: None,
+        volumes: vec![],
+        supervisor: SupervisorStatus::default(),
+        engine: EngineStatus::default(),
+    })
+}
+
+/// Looks at the engine and at the page.
+pub async fn look(context: &Context, settings: Option<&Settings>, engine: &Engine) -> Result<StatusReport> {
+    let mut report = empty(context, settings)?;
+    report.engine = EngineStatus::from(&engine.about);
+    let container = engine.container(&context.container_name()).await?;
+    let volume_name = |role: &str| context.instance.volume(&context.appliance.name, role);
+    let volume =
+        |role: &str, mount: &str, exists| VolumeStatus { name: volume_name(role), mount: mount.to_owned(), exists };
+    let definitions = &context.appliance.volumes;
+    let Some(container) = container else {
+        let there = engine.volumes(&context.appliance.name).await?;
+        let exists = |role: &str| there.iter().any(|v| v.name == volume_name(role));
+        report.volumes = definitions.iter().map(|v| volume(&v.role, &v.mount, exists(&v.role))).collect();
+        return Ok(report);
+    };
+    if ownership(context, &container) == Ownership::Foreign {
+        return Err(Error::Foreign { kind: crate::error::ObjectKind::Container, name: container.name });
+    }
+    // A volume that a container has cannot be removed: those that it names are there.
+    let has = |role: &str| container.live.volumes.contains_key(&volume_name(role));
+    report.volumes = definitions.iter().map(|v| volume(&v.role, &v.mount, has(&v.role))).collect();
+    if container.live.publish.port > 0 {
+        report.url = Some(page_url(container.live.publish.address, container.live.publish.port));
+    }
+    let (image, state) = tokio::join!(engine.image(&container.image_id), state(context, &container, report.desired));
+    report.state = state?;
+    report.image = Some(image_status(&container, image?));
+    report.container = Some(container_status(container));
+    Ok(report)
+}
+
+async fn state(context: &Context, container: &Detail, desired: Wanted) -> Result<State> {
+    if !container.running {
+        // Ended by itself or by a polite request is «stopped»; anything else is a failure, unless
+        // the user wants it so.
+        let failed = desired == Wanted::Running && !matches!(container.exit_code, None | Some(0 | 143));
+        return Ok(if failed { State::Failed } else { State::Stopped });
+    }
+    if container.paused {
+        return Ok(State::Unhealthy);
+    }
+    let probe = crate::probe::Probe::new(&context.appliance, &container.live.publish, &context.password()?);
+    if probe.look().await == Seen::Works {
+        return Ok(State::Running);
+    }
+    let age =
+        container.started_at.as_deref().and_then(crate::clock::parse).map(|at| time::OffsetDateTime::now_utc() - at);
+    let still_starting = age.is_some_and(|age| age < context.appliance.health.ready_timeout());
+    Ok(if still_starting { State::Starting } else { State::Unhealthy })
+}
+
+fn image_status(container: &Detail, image: Option<Image>) -> ImageStatus {
+    ImageStatus {
+        reference: container.image.clone(),
+        id: Some(container.image_id.clone()),
+        appliance_version: image.as_ref().and_then(|i| i.appliance_version.clone()),
+        size: image.map(|i| i.size),
+    }
+}
+
+fn container_status(detail: Detail) -> ContainerStatus {
+    ContainerStatus {
+        id: detail.id,
+        name: detail.name,
+        image: detail.image,
+        state: detail.status,
+        running: detail.running,
+        paused: detail.paused,
+        exit_code: detail.exit_code,
+        started_at: detail.started_at,
+        finished_at: detail.finished_at,
+        oom_killed: detail.oom_killed,
+        health: detail.health,
+        networks: detail.networks,
+        restart_policy: detail.restart_policy,
+    }
+}

@@ -1,0 +1,294 @@
+//! `docklet uninstall`: lists what goes and what stays, confirms, removes, and looks again. What
+//! the second look finds is the proof.
+
+use std::path::Path;
+
+use super::{args, context::Context};
+use crate::{
+    desired::labels,
+    engine::{Engine, docker::Change, image::Removed},
+    error::{Error, Result},
+    event::Event,
+    observed::Ownership,
+    present::result,
+    report::{Kept, Schema, Thing, ThingKind, UninstallReport},
+    settings::{ImageSource, Settings},
+    wish::{self, Wish},
+    wizard,
+};
+
+/// What there is, and what shall happen to it.
+struct Inventory {
+    containers: Vec<String>,
+    images: Vec<String>,
+    volumes: Vec<String>,
+    remove_volumes: bool,
+    purge: bool,
+}
+
+/// Removes the instance.
+pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
+    let has_files = context.files.config.exists() || context.files.state.exists() || context.files.data.exists();
+    // Without files of ours there is nobody to lock out, and taking the lock would make some.
+    let lock = if args.dry_run || !has_files { None } else { Some(context.lock("uninstall")?) };
+    let engine = context.engine().await?;
+    let inventory = take_inventory(context, &engine, args).await?;
+    let sizes =
+        if inventory.volumes.is_empty() { Default::default() } else { engine.volume_sizes().await.unwrap_or_default() };
+    let mut report = UninstallReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        dry_run: args.dry_run,
+        removed: will_be_removed(context, &inventory),
+        kept: will_be_kept(context, &inventory, &sizes),
+        left: vec![],
+    };
+    if args.dry_run {
+        context.output.result(&report, |style| result::uninstalled(&report, style));
+        return Ok(());
+    }
+    if !report.removed.is_empty() {
+        confirm(context, &inventory, &report)?;
+    }
+    report.removed = remove(context, &engine, &inventory, &mut report.kept).await?;
+    if inventory.purge {
+        remove_files(context, &mut report.removed)?;
+    }
+    drop(lock);
+    remove_empty_folders(context);
+    report.left = left(context, &engine, &inventory).await?;
+    context.output.result(&report, |style| result::uninstalled(&report, style));
+    Ok(())
+}
+
+async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninstall) -> Result<Inventory> {
+    let appliance = &context.appliance.name;
+    let ours = labels(&context.appliance, &context.instance);
+    let (containers, volumes, images) =
+        tokio::try_join!(engine.containers(false), engine.volumes(appliance), engine.images_labelled(appliance))?;
+    let names = [context.container_name(), context.instance.previous_container(appliance)];
+    let containers = containers.iter().filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
+    let (named, stray): (Vec<_>, Vec<_>) = containers.partition(|c| names.contains(&c.name));
+    // Built for this instance, also by an earlier version; and whatever its container runs.
+    let built = images.iter().filter(|i| Ownership::of(&i.labels, &ours) == Ownership::Ours);
+    let mut references: Vec<String> = built.flat_map(|i| i.references.clone()).collect();
+    references.extend(named.iter().map(|c| c.image.clone()));
+    if let Ok(Some(settings)) = Settings::load(&context.files.settings())
+        && settings.image.source != ImageSource::Build
+    {
+        references.push(settings.image.reference);
+    }
+    references.sort();
+    references.dedup();
+    let mut images = vec![];
+    for reference in references {
+        if engine.image(&reference).await?.is_some() {
+            images.push(reference);
+        }
+    }
+    let wanted: Vec<String> =
+        context.appliance.volumes.iter().map(|v| context.instance.volume(appliance, &v.role)).collect();
+    let volumes =
+        volumes.into_iter().filter(|v| wanted.contains(&v.name) && Ownership::of(&v.labels, &ours) == Ownership::Ours);
+    Ok(Inventory {
+        containers: named.into_iter().chain(stray).map(|c| c.name.clone()).collect(),
+        images,
+        volumes: volumes.map(|v| v.name).collect(),
+        remove_volumes: args.volumes || args.purge,
+        purge: args.purge,
+    })
+}
+
+/// The instance's files that are there: what they are, and where.
+fn files(context: &Context) -> Vec<(ThingKind, std::path::PathBuf)> {
+    let files = &context.files;
+    [
+        (ThingKind::Settings, files.settings()),
+        (ThingKind::Secrets, files.secrets()),
+        (ThingKind::Backups, files.backups()),
+        (ThingKind::State, files.state.clone()),
+    ]
+    .into_iter()
+    .filter(|(_, path)| path.exists())
+    .collect()
+}
+
+fn will_be_removed(context: &Context, inventory: &Inventory) -> Vec<Thing> {
+    let thing = |kind| move |name: &String| Thing { kind, name: name.clone() };
+    let mut things: Vec<Thing> = inventory.containers.iter().map(thing(ThingKind::Container)).collect();
+    things.extend(inventory.images.iter().map(thing(ThingKind::Image)));
+    if inventory.remove_volumes {
+        things.extend(inventory.volumes.iter().map(thing(ThingKind::Volume)));
+    }
+    if inventory.purge {
+        things.extend(files(context).into_iter().map(|(kind, path)| Thing { kind, name: path.display().to_string() }));
+    }
+    things
+}
+
+fn will_be_kept(
+    context: &Context,
+    inventory: &Inventory,
+    sizes: &std::collections::BTreeMap<String, u64>,
+) -> Vec<Kept> {
+    let flag = context.instance.flag();
+    let mut kept = vec![];
+    if !inventory.remove_volumes {
+        kept.extend(inventory.volumes.iter().map(|name| Kept {
+            kind: ThingKind::Volume,
+            name: name.clone(),
+            size: sizes.get(name).copied(),
+            how_to_remove: format!("docklet{flag} uninstall --volumes"),
+        }));
+    }
+    if !inventory.purge {
+        // Of the state, only logs and the lock would be left: nothing that anybody misses or wants.
+        kept.extend(files(context).into_iter().filter(|(kind, _)| *kind != ThingKind::State).map(|(kind, path)| {
+            Kept {
+                kind,
+                size: Some(folder_size(&path)),
+                name: path.display().to_string(),
+                how_to_remove: format!("docklet{flag} uninstall --purge"),
+            }
+        }));
+    }
+    kept
+}
+
+fn confirm(context: &Context, inventory: &Inventory, report: &UninstallReport) -> Result<()> {
+    if context.global.yes {
+        return Ok(());
+    }
+    if !context.environment.interactive {
+        return Err(Error::ConfirmationRequired { question: "uninstall".to_owned(), flag: "--yes".to_owned() });
+    }
+    context.output.message(&result::uninstall_plan(report, context.output.style()));
+    let prompt = context.prompt("nothing was removed");
+    let sure = if inventory.remove_volumes && !inventory.volumes.is_empty() {
+        let question = "the data in the volumes cannot be brought back";
+        wizard::typed_confirmation(&prompt, question, context.instance.as_str())?
+    } else {
+        wizard::confirm(&prompt, "Remove it?", false)?
+    };
+    if sure { Ok(()) } else { Err(Error::Cancelled) }
+}
+
+async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept: &mut Vec<Kept>) -> Result<Vec<Thing>> {
+    let mut removed = vec![];
+    if !inventory.containers.is_empty() {
+        // First the wish, then the deed: nobody may bring it back in between.
+        wish::write(&context.files.desired(), Wish::Stopped)?;
+    }
+    let volumes: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };
+    let total = inventory.containers.len() + inventory.images.len() + volumes.len();
+    let mut number = 0;
+    let mut step = |kind: ThingKind, name: &str| {
+        number += 1;
+        let step = format!("remove {} {name}", kind.word());
+        context.reporter.report(&Event::StepStarted { number, total, step: step.clone() });
+        (number, step, std::time::Instant::now())
+    };
+    let done = |(number, step, began): (usize, String, std::time::Instant)| {
+        context.reporter.report(&Event::StepDone { number, total, step, elapsed: began.elapsed() });
+    };
+    for name in &inventory.containers {
+        let running = step(ThingKind::Container, name);
+        stop_gently(engine, name).await;
+        if engine.remove_container(name).await? == Change::Changed {
+            removed.push(Thing { kind: ThingKind::Container, name: name.clone() });
+        }
+        done(running);
+    }
+    for name in &inventory.images {
+        let running = step(ThingKind::Image, name);
+        match engine.remove_image(name).await? {
+            Removed::Removed => removed.push(Thing { kind: ThingKind::Image, name: name.clone() }),
+            Removed::WasMissing => {}
+            Removed::InUse { by } => kept.push(Kept {
+                kind: ThingKind::Image,
+                name: name.clone(),
+                size: None,
+                how_to_remove: format!("it is used by {by}"),
+            }),
+        }
+        done(running);
+    }
+    for name in volumes {
+        let running = step(ThingKind::Volume, name);
+        if engine.remove_volume(name).await? == Change::Changed {
+            removed.push(Thing { kind: ThingKind::Volume, name: name.clone() });
+        }
+        done(running);
+    }
+    Ok(removed)
+}
+
+/// The data stays, so the program gets its time to write it down.
+async fn stop_gently(engine: &Engine, name: &str) {
+    // A container that cannot be stopped is removed by force right after.
+    let _ = engine.stop_container(name, std::time::Duration::from_secs(10)).await;
+}
+
+fn remove_files(context: &Context, removed: &mut Vec<Thing>) -> Result<()> {
+    for (kind, path) in files(context) {
+        let result = if path.is_dir() { fs_err::remove_dir_all(&path) } else { fs_err::remove_file(&path) };
+        result.map_err(|e| Error::file("remove", &path, &e))?;
+        removed.push(Thing { kind, name: path.display().to_string() });
+    }
+    Ok(())
+}
+
+/// Removes our folders that are empty now, and those above them that are only ours.
+fn remove_empty_folders(context: &Context) {
+    let files = &context.files;
+    if !files.settings().exists() && !files.secrets().exists() {
+        // Nothing is set up any more: a lock and logs are no reason to stay.
+        let _ = std::fs::remove_dir_all(&files.state);
+    }
+    for folder in [&files.config, &files.state, &files.data] {
+        let _ = std::fs::remove_dir(folder);
+    }
+    for base in context.paths.bases() {
+        let _ = std::fs::remove_dir(base);
+    }
+    if let Some(home) = context.paths.shared_home() {
+        let _ = std::fs::remove_dir(home);
+    }
+}
+
+/// Looks again: what still carries our labels and was not kept on purpose.
+async fn left(context: &Context, engine: &Engine, inventory: &Inventory) -> Result<Vec<Thing>> {
+    let ours = labels(&context.appliance, &context.instance);
+    let (containers, volumes, images) = tokio::try_join!(
+        engine.containers(true),
+        engine.managed_volumes(),
+        engine.images_labelled(&context.appliance.name)
+    )?;
+    let belongs = |labels: &_| Ownership::of(labels, &ours) == Ownership::Ours;
+    let mut left: Vec<Thing> = containers
+        .iter()
+        .filter(|c| belongs(&c.labels))
+        .map(|c| Thing { kind: ThingKind::Container, name: c.name.clone() })
+        .collect();
+    if inventory.remove_volumes {
+        let volumes = volumes.into_iter().filter(|v| belongs(&v.labels));
+        left.extend(volumes.map(|v| Thing { kind: ThingKind::Volume, name: v.name }));
+    }
+    // Images are shared: one that another instance's container uses was kept on purpose.
+    let used = |id: &str| containers.iter().any(|c| c.image_id == id);
+    let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id));
+    left.extend(unused.map(|i| Thing { kind: ThingKind::Image, name: i.references.first().unwrap_or(&i.id).clone() }));
+    if inventory.purge {
+        left.extend(files(context).into_iter().map(|(kind, path)| Thing { kind, name: path.display().to_string() }));
+    }
+    Ok(left)
+}
+
+fn folder_size(path: &Path) -> u64 {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return 0 };
+    if !found.is_dir() {
+        return found.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| folder_size(&entry.path())).sum()
+}

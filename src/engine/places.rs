@@ -1,0 +1,368 @@
+//! Where an engine may listen, in the order of the contract's section 5. Pure but for the docker
+//! context files; connects to nothing.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    engine::context::{self, Context},
+    error::{Error, Result},
+};
+
+/// Docker's own socket.
+pub(crate) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// What the user said about which engine to use. The caller fills it from flags and environment;
+/// an empty text counts as not said.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// `--host`.
+    pub host: Option<String>,
+    /// `DOCKER_HOST`.
+    pub docker_host: Option<String>,
+    /// `--context`.
+    pub context: Option<String>,
+    /// `DOCKER_CONTEXT`.
+    pub docker_context: Option<String>,
+    /// The engine that the user chose in `docklet setup`.
+    pub remembered: Option<String>,
+    /// Whether `DOCKER_TLS_VERIFY` is set: `tcp://` is spoken with TLS.
+    pub tls_verify: bool,
+    /// `DOCKER_CERT_PATH`: the folder with `ca.pem`, `cert.pem` and `key.pem`.
+    pub cert_path: Option<PathBuf>,
+    /// Docker's configuration folder: `DOCKER_CONFIG`, else `~/.docker`.
+    pub docker_config: PathBuf,
+    /// The user's home folder.
+    pub home: PathBuf,
+    /// `XDG_CONFIG_HOME`, where Colima may live.
+    pub config_home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`, where rootless engines listen.
+    pub runtime_dir: Option<PathBuf>,
+}
+
+/// How an engine is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) enum Endpoint {
+    /// A socket in the file system.
+    Unix(PathBuf),
+    /// `host:port`, in the clear.
+    Tcp(String),
+    /// `host:port` with TLS, and the folder with the three certificate files.
+    Tls(String, PathBuf),
+    /// `ssh://[user@]host[:port]`; `docker` must be installed there.
+    Ssh(String),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Unix(path) => write!(f, "unix://{}", path.display()),
+            Endpoint::Tcp(host) | Endpoint::Tls(host, _) => write!(f, "tcp://{host}"),
+            Endpoint::Ssh(url) => f.write_str(url),
+        }
+    }
+}
+
+/// Whose place it is, which decides how to start what should be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Kind {
+    /// Docker's own socket, and every place that is nobody else's.
+    Docker,
+    /// Docker Desktop's.
+    Desktop,
+    /// Rootless Docker's.
+    RootlessDocker,
+    /// The user's own Podman's.
+    Podman,
+    /// Root's Podman's.
+    RootfulPodman,
+    /// That of Podman's virtual machine.
+    PodmanMachine,
+    /// Colima's.
+    Colima,
+    /// OrbStack's.
+    OrbStack,
+    /// Rancher Desktop's.
+    Rancher,
+}
+
+impl Kind {
+    /// Tells from a socket's path whose it is.
+    pub(in crate::engine) fn of(path: &Path) -> Self {
+        let text = path.to_string_lossy();
+        if text.contains("/.orbstack/") {
+            Kind::OrbStack
+        } else if text.contains("/.colima/") || text.contains("/colima/") {
+            Kind::Colima
+        } else if text.contains("/.rd/") {
+            Kind::Rancher
+        } else if text.contains("podman") {
+            match text.as_ref() {
+                "/run/podman/podman.sock" | "/var/run/podman/podman.sock" => Kind::RootfulPodman,
+                t if t.contains("machine") => Kind::PodmanMachine,
+                _ => Kind::Podman,
+            }
+        } else if text.contains("/.docker/") {
+            Kind::Desktop
+        } else if text.starts_with("/run/user/") {
+            Kind::RootlessDocker
+        } else {
+            Kind::Docker
+        }
+    }
+}
+
+/// One place to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) struct Place {
+    /// How it is reached.
+    pub(in crate::engine) endpoint: Endpoint,
+    /// Why it is looked at, such as «DOCKER_HOST» or «the default socket».
+    pub(in crate::engine) origin: String,
+    /// Whose it is.
+    pub(in crate::engine) kind: Kind,
+}
+
+/// Where to look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) enum Places {
+    /// The user chose; there is no second choice.
+    Chosen(Place),
+    /// Nobody chose: the first that answers.
+    FirstOf(Vec<Place>),
+}
+
+/// Decides where to look.
+///
+/// # Errors
+/// When what the user chose cannot be understood or does not exist.
+pub(in crate::engine) fn choose(selection: &Selection) -> Result<Places> {
+    let said = |value: &Option<String>| value.as_deref().map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned);
+    let by_host = |host: &str, origin: &str| place(host, origin.to_owned(), tls(selection));
+    // The order of the contract.
+    if let Some(host) = said(&selection.host) {
+        return by_host(&host, "--host").map(Places::Chosen);
+    }
+    if let Some(host) = said(&selection.docker_host) {
+        return by_host(&host, "DOCKER_HOST").map(Places::Chosen);
+    }
+    for (name, origin) in [(&selection.context, "--context"), (&selection.docker_context, "DOCKER_CONTEXT")] {
+        let Some(name) = said(name) else { continue };
+        if name == context::DEFAULT {
+            return by_host(&format!("unix://{DEFAULT_SOCKET}"), &format!("{origin} default")).map(Places::Chosen);
+        }
+        let context = context::named(&selection.docker_config, &name)?;
+        return by_context(context, &format!("{origin} {name}")).map(Places::Chosen);
+    }
+    if let Some(host) = said(&selection.remembered) {
+        return by_host(&host, "settings.toml").map(Places::Chosen);
+    }
+    if let Some(context) = context::current(&selection.docker_config)? {
+        let origin = format!("the current docker context {}", context.name);
+        return by_context(context, &origin).map(Places::Chosen);
+    }
+    Ok(Places::FirstOf(usual(selection)))
+}
+
+/// The places where engines listen when nobody says anything.
+fn usual(selection: &Selection) -> Vec<Place> {
+    let home = &selection.home;
+    let config_home = selection.config_home.clone().unwrap_or_else(|| home.join(".config"));
+    let machine = home.join(".local/share/containers/podman/machine");
+    let in_runtime_dir = |path: &str| selection.runtime_dir.as_ref().map(|dir| dir.join(path));
+    [
+        (Some(DEFAULT_SOCKET.into()), Kind::Docker, "the default socket"),
+        (Some(home.join(".docker/run/docker.sock")), Kind::Desktop, "Docker Desktop's socket"),
+        (Some(home.join(".docker/desktop/docker.sock")), Kind::Desktop, "Docker Desktop's socket"),
+        (in_runtime_dir("docker.sock"), Kind::RootlessDocker, "the rootless socket"),
+        (in_runtime_dir("podman/podman.sock"), Kind::Podman, "Podman's socket"),
+        (Some("/run/podman/podman.sock".into()), Kind::RootfulPodman, "root's Podman's socket"),
+        (Some(machine.join("podman.sock")), Kind::PodmanMachine, "Podman machine's socket"),
+        (Some(machine.join("qemu/podman.sock")), Kind::PodmanMachine, "Podman machine's socket"),
+        (Some(home.join(".colima/default/docker.sock")), Kind::Colima, "Colima's socket"),
+        (Some(config_home.join("colima/default/docker.sock")), Kind::Colima, "Colima's socket"),
+        (Some(home.join(".orbstack/run/docker.sock")), Kind::OrbStack, "OrbStack's socket"),
+        (Some(home.join(".rd/docker.sock")), Kind::Rancher, "Rancher Desktop's socket"),
+    ]
+    .into_iter()
+    .filter_map(|(path, kind, origin)| Some(Place { endpoint: Endpoint::Unix(path?), origin: origin.to_owned(), kind }))
+    .collect()
+}
+
+/// The certificates for `tcp://`, where TLS is wanted; for `https://` always.
+fn tls(selection: &Selection) -> Tls<'_> {
+    Tls { wanted: selection.tls_verify, folder: selection.cert_path.as_ref().unwrap_or(&selection.docker_config) }
+}
+
+#[derive(Clone, Copy)]
+struct Tls<'a> {
+    wanted: bool,
+    folder: &'a Path,
+}
+
+fn by_context(context: Context, origin: &str) -> Result<Place> {
+    let none = PathBuf::new();
+    let folder = context.certificates.as_ref().unwrap_or(&none);
+    place(&context.host, origin.to_owned(), Tls { wanted: context.certificates.is_some(), folder })
+}
+
+/// Understands what docker understands as a host.
+fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
+    let with = |endpoint, kind| Ok(Place { endpoint, origin: origin.clone(), kind });
+    if host.starts_with('/') {
+        return place(&format!("unix://{host}"), origin, tls);
+    }
+    let (scheme, rest) = host.split_once("://").unwrap_or(("tcp", host));
+    let unsupported = |reason: String, hint: &str| {
+        Err(Error::EngineUnsupported { endpoint: host.to_owned(), reason, hint: hint.to_owned() })
+    };
+    let example = "write it like unix:///var/run/docker.sock, tcp://HOST:2375 or ssh://USER@HOST";
+    if rest.trim_matches('/').is_empty() {
+        return unsupported(format!("{origin} names no place"), example);
+    }
+    match scheme {
+        "unix" => {
+            let path = PathBuf::from(rest);
+            if !path.is_absolute() {
+                return unsupported("the path of the socket must begin with /".to_owned(), example);
+            }
+            let kind = Kind::of(&path);
+            with(Endpoint::Unix(path), kind)
+        }
+        "tcp" | "http" | "https" => {
+            let host = rest.trim_end_matches('/');
+            if host.contains('/') {
+                return unsupported("a path behind the host is not supported".to_owned(), example);
+            }
+            if tls.wanted || scheme == "https" {
+                with(Endpoint::Tls(with_port(host, 2376), tls.folder.to_owned()), Kind::Docker)
+            } else {
+                with(Endpoint::Tcp(with_port(host, 2375)), Kind::Docker)
+            }
+        }
+        "ssh" => with(Endpoint::Ssh(format!("ssh://{}", rest.trim_end_matches('/'))), Kind::Docker),
+        "npipe" => unsupported(
+            "it is a pipe of Windows".to_owned(),
+            "run docklet inside WSL2, with Docker Desktop's WSL integration for that distribution",
+        ),
+        other => unsupported(format!("docklet cannot speak {other}://"), example),
+    }
+}
+
+/// `host` with docker's port where it has none.
+fn with_port(host: &str, port: u16) -> String {
+    let after_address = host.rfind(']').map_or(host, |end| &host[end..]);
+    if after_address.contains(':') { host.to_owned() } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::engine::context::tests::{COLIMA, write};
+
+    fn selection(root: &Path) -> Selection {
+        Selection { docker_config: root.join("docker"), home: "/home/me".into(), ..Selection::default() }
+    }
+
+    fn chosen(selection: &Selection) -> (String, String) {
+        match choose(selection).unwrap() {
+            Places::Chosen(place) => (place.endpoint.to_string(), place.origin),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_contract() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let some = |text: &str| Some(text.to_owned());
+        write(root, "docker/config.json", r#"{"currentContext":"colima"}"#);
+        write(
+            root,
+            &format!("docker/contexts/meta/{COLIMA}/meta.json"),
+            r#"{"Name":"colima","Endpoints":{"docker":{"Host":"unix:///c.sock"}}}"#,
+        );
+        let mut all = Selection {
+            host: some("unix:///a.sock"),
+            docker_host: some("unix:///b.sock"),
+            context: some("default"),
+            docker_context: some("colima"),
+            ..selection(root)
+        };
+        assert_eq!(chosen(&all), ("unix:///a.sock".into(), "--host".into()));
+        all.host = some("  ");
+        assert_eq!(chosen(&all), ("unix:///b.sock".into(), "DOCKER_HOST".into()));
+        all.docker_host = some("");
+        assert_eq!(chosen(&all), ("unix:///var/run/docker.sock".into(), "--context default".into()));
+        all.context = None;
+        assert_eq!(chosen(&all), ("unix:///c.sock".into(), "DOCKER_CONTEXT colima".into()));
+        all.docker_context = None;
+        assert_eq!(chosen(&all), ("unix:///c.sock".into(), "the current docker context colima".into()));
+        std::fs::remove_file(root.join("docker/config.json")).unwrap();
+        assert!(matches!(choose(&all).unwrap(), Places::FirstOf(_)));
+        all.context = some("nothing");
+        assert!(matches!(choose(&all), Err(Error::Usage { .. })), "a chosen context is final");
+    }
+
+    #[test]
+    fn the_usual_places_in_their_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut selection = selection(folder.path());
+        selection.runtime_dir = Some("/run/user/1000".into());
+        let Places::FirstOf(places) = choose(&selection).unwrap() else { panic!("nobody chose") };
+        let table: Vec<String> = places.iter().map(|p| format!("{} · {}", p.endpoint, p.origin)).collect();
+        insta::assert_snapshot!(table.join("\n"), @r"
+        unix:///var/run/docker.sock · the default socket
+        unix:///home/me/.docker/run/docker.sock · Docker Desktop's socket
+        unix:///home/me/.docker/desktop/docker.sock · Docker Desktop's socket
+        unix:///run/user/1000/docker.sock · the rootless socket
+        unix:///run/user/1000/podman/podman.sock · Podman's socket
+        unix:///run/podman/podman.sock · root's Podman's socket
+        unix:///home/me/.local/share/containers/podman/machine/podman.sock · Podman machine's socket
+        unix:///home/me/.local/share/containers/podman/machine/qemu/podman.sock · Podman machine's socket
+        unix:///home/me/.colima/default/docker.sock · Colima's socket
+        unix:///home/me/.config/colima/default/docker.sock · Colima's socket
+        unix:///home/me/.orbstack/run/docker.sock · OrbStack's socket
+        unix:///home/me/.rd/docker.sock · Rancher Desktop's socket
+        ");
+        for place in &places {
+            let Endpoint::Unix(path) = &place.endpoint else { panic!("{place:?}") };
+            assert_eq!(Kind::of(path), place.kind, "named by --host, {path:?} is the same place");
+        }
+        selection.runtime_dir = None;
+        let Places::FirstOf(fewer) = choose(&selection).unwrap() else { panic!("nobody chose") };
+        assert_eq!(fewer.len() + 2, places.len());
+    }
+
+    #[test]
+    fn every_spelling_of_a_host() {
+        let clear = Tls { wanted: false, folder: Path::new("/certs") };
+        let with_tls = Tls { wanted: true, ..clear };
+        let at = |host: &str, tls| place(host, "test".to_owned(), tls).map(|p| p.endpoint);
+        let tcp = |host: &str| Endpoint::Tcp(host.to_owned());
+        let tls = |host: &str| Endpoint::Tls(host.to_owned(), "/certs".into());
+        for (host, settings, wanted) in [
+            ("unix:///x.sock", clear, Endpoint::Unix("/x.sock".into())),
+            ("/x.sock", clear, Endpoint::Unix("/x.sock".into())),
+            ("tcp://h:1234/", clear, tcp("h:1234")),
+            ("tcp://h", clear, tcp("h:2375")),
+            ("h:1234", clear, tcp("h:1234")),
+            ("http://h:1234", clear, tcp("h:1234")),
+            ("tcp://[::1]", clear, tcp("[::1]:2375")),
+            ("tcp://[::1]:1", clear, tcp("[::1]:1")),
+            ("tcp://h", with_tls, tls("h:2376")),
+            ("https://h:1", clear, tls("h:1")),
+            ("ssh://me@h:22/", clear, Endpoint::Ssh("ssh://me@h:22".to_owned())),
+        ] {
+            assert_eq!(at(host, settings).unwrap(), wanted, "{host}");
+        }
+        for host in
+            ["npipe:////./pipe/docker_engine", "fd://", "unix://", "unix://x.sock", "tcp://", "ftp://h", "tcp://h/x"]
+        {
+            assert!(matches!(at(host, clear), Err(Error::EngineUnsupported { .. })), "{host}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What kind of system the host is: who starts its services, who we are, what is installed.
+//! Looks, changes nothing.
+
+use std::path::{Path, PathBuf};
+
+/// Where programs are looked for. Not the search path of the environment: on Debian that of an
+/// ordinary user lacks `/usr/sbin`, where the engine is.
+const PROGRAM_FOLDERS: [&str; 8] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/homebrew/bin", "/snap/bin"];
+
+/// Who starts and stops services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Init {
+    /// systemd is process 1.
+    Systemd,
+    /// OpenRC, as on Alpine.
+    OpenRc,
+    /// Scripts in `/etc/init.d`, run by a System V init at boot.
+    Scripts,
+    /// Nobody: a container, WSL2 without systemd, macOS.
+    Nobody,
+}
+
+/// The kind of system that this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct System {
+    /// Whether it is macOS.
+    pub macos: bool,
+    /// Who starts services.
+    pub init: Init,
+    /// Whether we are root.
+    pub root: bool,
+}
+
+impl System {
+    /// Looks at this system.
+    pub fn look() -> Self {
+        let exists = |path: &str| Path::new(path).exists();
+        let first_process = || std::fs::read_to_string("/proc/1/comm").unwrap_or_default();
+        let init = if exists("/run/systemd/system") {
+            Init::Systemd
+        } else if exists("/run/openrc") {
+            Init::OpenRc
+        } else if exists("/etc/inittab") && first_process().trim() == "init" {
+            Init::Scripts
+        } else {
+            Init::Nobody
+        };
+        System { macos: cfg!(target_os = "macos"), init, root: is_root() }
+    }
+
+    /// `sudo ` where root is needed and we are not root.
+    pub fn sudo(self) -> &'static str {
+        if self.root { "" } else { "sudo " }
+    }
+}
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Finds an installed program in the usual folders.
+pub fn which(program: &str) -> Option<PathBuf> {
+    PROGRAM_FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether a process of this name runs, whoever's it is.
+pub fn runs(program: &str) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    let is = |process: std::fs::DirEntry| {
+        std::fs::read_to_string(process.path().join("comm")).is_ok_and(|name| name.trim() == program)
+    };
+    processes.flatten().any(is)
+}
+
+/// The name of the user that this process acts for.
+pub fn user_name() -> Option<String> {
+    name_of_user(rustix::process::getuid().as_raw())
+}
+
+/// A user's name.
+pub fn name_of_user(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    entry(&users, uid).map(|fields| fields[0].to_owned())
+}
+
+/// A group's name and its members.
+pub fn group(gid: u32) -> Option<(String, Vec<String>)> {
+    let groups = std::fs::read_to_string("/etc/group").ok()?;
+    let fields = entry(&groups, gid)?;
+    let members = fields.get(3).map(|m| m.split(',').filter(|m| !m.is_empty()).map(str::to_owned).collect());
+    Some((fields[0].to_owned(), members.unwrap_or_default()))
+}
+
+/// The line of `/etc/passwd` or `/etc/group` with this number in its third field.
+fn entry(text: &str, number: u32) -> Option<Vec<&str>> {
+    let number = number.to_string();
+    text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.get(2) == Some(&number.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn users_and_groups_are_found_by_number() {
+        let text = "root:x:0:\ndocker:x:104:me,you\nbroken\n";
+        assert_eq!(entry(text, 104).unwrap(), ["docker", "x", "104", "me,you"]);
+        assert_eq!(entry(text, 0).unwrap()[0], "root");
+        assert_eq!(entry(text, 10), None);
+    }
+
+    #[test]
+    fn programs_are_found_where_they_are() {
+        assert!(which("sh").is_some());
+        assert_eq!(which("docklet-has-no-such-program"), None);
+        assert_eq!(which("systemd"), which("systemd").filter(|p| p.is_file()), "a folder is no program");
+    }
+}

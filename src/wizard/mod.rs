@@ -1,0 +1,265 @@
+//! Questions → settings. Asks what neither a flag nor the environment has answered, each question
+//! with a help line, a default on Enter and the reason beside the field when an answer cannot be
+//! taken. Changes nothing: it returns what was chosen.
+
+mod look;
+pub mod prompt;
+mod questions;
+
+use std::path::PathBuf;
+
+use self::prompt::Line;
+pub use self::prompt::Prompt;
+use crate::{
+    appliance::PackageChoice,
+    engine::About,
+    error::{Error, Result},
+    observed::PortState,
+    secrets::Secret,
+    settings::{ImageSource, Memory, Mount, PackageName, Port, RestartPolicy, Settings},
+};
+
+/// Where the image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Built here.
+    Build,
+    /// Pulled from a registry.
+    Pull(String),
+    /// Loaded from a file; `None` when it was loaded before.
+    Load(Option<PathBuf>),
+}
+
+/// Which password the page asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordChoice {
+    /// The one that is already set.
+    Keep,
+    /// A new random one.
+    Generated,
+    /// The user's own.
+    Own(Secret),
+}
+
+/// What flags and environment have answered; what is `Some` is not asked.
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    /// Index in [`Surroundings::engines`].
+    pub engine: Option<usize>,
+    /// `--port`
+    pub port: Option<Port>,
+    /// `--build`, `--image`, `--image-file`
+    pub source: Option<Source>,
+    /// `--extra-package`
+    pub extra_packages: Option<Vec<PackageName>>,
+    /// `--memory`
+    pub memory: Option<Memory>,
+    /// `--mount`
+    pub mounts: Option<Vec<Mount>>,
+    /// `--restart`
+    pub restart: Option<RestartPolicy>,
+    /// `--autostart`, `--no-autostart`
+    pub autostart: Option<bool>,
+    /// `--password-file`
+    pub password: Option<PasswordChoice>,
+    /// `--open`
+    pub open: Option<bool>,
+}
+
+impl Answers {
+    /// Whether no question is left that is always asked.
+    fn complete(&self) -> bool {
+        let Answers { engine: _, port, source, extra_packages, memory, mounts, restart, autostart, password, open: _ } =
+            self;
+        let builds = matches!(source, Some(Source::Build));
+        port.is_some()
+            && source.is_some()
+            && (extra_packages.is_some() || !builds)
+            && memory.is_some()
+            && mounts.is_some()
+            && restart.is_some()
+            && autostart.is_some()
+            && password.is_some()
+    }
+}
+
+/// An engine that answers.
+#[derive(Debug, Clone)]
+pub struct EngineChoice {
+    /// What it says of itself.
+    pub about: About,
+    /// Memory of its machine in bytes; 0 where it does not say.
+    pub memory: u64,
+}
+
+/// What the questions depend on.
+pub struct Surroundings<'a> {
+    /// The engines that answer, best first; at least one.
+    pub engines: &'a [EngineChoice],
+    /// Whether a port can be had.
+    pub port_state: &'a dyn Fn(Port) -> PortState,
+    /// Ready-made choices of packages.
+    pub packages: &'a [PackageChoice],
+    /// The user's home folder, for `~`.
+    pub home: Option<PathBuf>,
+    /// Whether a password is set already.
+    pub has_password: bool,
+    /// Whether a browser can be opened here.
+    pub can_open: bool,
+}
+
+/// What was chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The settings. With an image to load, `image.reference` is as before: the archive says its
+    /// name.
+    pub settings: Settings,
+    /// Index in [`Surroundings::engines`].
+    pub engine: usize,
+    /// The archive to load.
+    pub image_file: Option<PathBuf>,
+    /// The password.
+    pub password: PasswordChoice,
+    /// Whether to open the page in the browser once it answers.
+    pub open: bool,
+}
+
+/// The error for a question that would have to be asked where nobody can be asked. `question` is
+/// a noun phrase, such as «installing a container engine».
+pub fn missing(question: impl Into<String>, flag: impl Into<String>) -> Error {
+    Error::ConfirmationRequired { question: question.into(), flag: flag.into() }
+}
+
+/// Asks everything that has no answer yet, beginning with the settings as they are.
+///
+/// # Errors
+/// [`Error::Interrupted`] after Esc or Ctrl-C.
+pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Surroundings<'_>) -> Result<Choice> {
+    let mut settings = current.clone();
+    if !answered.complete() {
+        prompt
+            .say(&prompt.style().dim("Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.\n"))?;
+    }
+    let engine = match answered.engine {
+        Some(index) => index,
+        None if around.engines.len() > 1 => questions::engine(prompt, around.engines)?,
+        None => 0,
+    };
+    settings.network.port = match answered.port {
+        Some(port) => port,
+        None => questions::port(prompt, current, around.port_state)?,
+    };
+    let source = match &answered.source {
+        Some(source) => source.clone(),
+        None => questions::source(prompt, current, around)?,
+    };
+    let mut image_file = None;
+    match source {
+        Source::Build => settings.image.source = ImageSource::Build,
+        Source::Pull(reference) => {
+            settings.image.source = ImageSource::Pull;
+            settings.image.reference = reference;
+        }
+        Source::Load(file) => {
+            settings.image.source = ImageSource::Load;
+            image_file = file;
+        }
+    }
+    match &answered.extra_packages {
+        Some(packages) => settings.image.extra_packages.clone_from(packages),
+        None if settings.image.source == ImageSource::Build => {
+            settings.image.extra_packages = questions::packages(prompt, current, around.packages)?;
+        }
+        None => {}
+    }
+    settings.resources.memory = match answered.memory {
+        Some(memory) => memory,
+        None => questions::memory(prompt, current, around.engines.get(engine).map_or(0, |e| e.memory))?,
+    };
+    match &answered.mounts {
+        Some(mounts) => settings.mounts.clone_from(mounts),
+        None => settings.mounts.extend(questions::mount(prompt, current, around.home.as_deref())?),
+    }
+    settings.restart.policy = match answered.restart {
+        Some(policy) => policy,
+        None => questions::restart(prompt, current)?,
+    };
+    settings.restart.autostart = match answered.autostart {
+        Some(autostart) => autostart,
+        None => prompt.yes_no(
+            "Start it when you log in?",
+            "A service of your own user then starts it; docklet autostart changes that later.",
+            current.restart.autostart,
+        )?,
+    };
+    let password = match &answered.password {
+        Some(password) => password.clone(),
+        None => questions::password(prompt, around.has_password)?,
+    };
+    let open = match answered.open {
+        Some(open) => open,
+        None if around.can_open => {
+            prompt.yes_no("Open the page in the browser when it is ready?", "You are signed in then.", true)?
+        }
+        None => false,
+    };
+    Ok(Choice { settings, engine, image_file, password, open })
+}
+
+/// Asks whether to install a container engine; `how` says what that does, such as «installs the
+/// package docker.io with apt, through sudo, and starts it».
+///
+/// # Errors
+/// [`Error::Interrupted`] after Esc or Ctrl-C.
+pub fn ask_install_engine(prompt: &Prompt, how: &str) -> Result<bool> {
+    let help = format!("No container engine answers on this machine, and the appliance needs one. docklet {how}.");
+    prompt.yes_no("Install a container engine?", &help, true)
+}
+
+/// Asks whether to build the base image from the distribution's packages, because the registry
+/// cannot be reached.
+///
+/// # Errors
+/// [`Error::Interrupted`] after Esc or Ctrl-C.
+pub fn ask_build_base(prompt: &Prompt, base: &str) -> Result<bool> {
+    let help = format!(
+        "The registry that has {base} cannot be reached. docklet can make the same from Debian's signed packages, \
+         with mmdebstrap, which it installs for that. It takes about half a minute."
+    );
+    prompt.yes_no("Make the base image here?", &help, true)
+}
+
+/// Shows a plan and asks once.
+///
+/// # Errors
+/// [`Error::Interrupted`] after Esc or Ctrl-C.
+pub fn confirm_plan(prompt: &Prompt, plan: &str) -> Result<bool> {
+    prompt.say(&format!("\n{}\n{plan}\n", prompt.style().strong("This will be done:")))?;
+    prompt.yes_no("Go ahead?", "", true)
+}
+
+/// Asks yes or no.
+///
+/// # Errors
+/// [`Error::Interrupted`] after Esc or Ctrl-C.
+pub fn confirm(prompt: &Prompt, question: &str, default: bool) -> Result<bool> {
+    prompt.yes_no(question, "", default)
+}
+
+/// Asks for a word to be typed, for what cannot be undone; `warning` says what that is. Enter alone
+/// is a no.
+///
+/// # Errors
+/// [`Error::Interrupted`] after Esc or Ctrl-C.
+pub fn typed_confirmation(prompt: &Prompt, warning: &str, word: &str) -> Result<bool> {
+    let question = format!("Type {word} to confirm");
+    let line = Line { question: &question, help: warning, default: None, initial: "", hidden: false };
+    prompt.line(&line, |text| match text {
+        "" => Ok(false),
+        text if text == word => Ok(true),
+        _ => Err(format!("that is not {word}; Enter alone changes nothing")),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! The questions, one function each: help, default, and what is taken for an answer. What the host
+//! says of a port is asked through [`Surroundings`]; of a folder or a file only whether it is there.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    EngineChoice, PasswordChoice, Source, Surroundings,
+    prompt::{Line, Prompt},
+};
+use crate::{
+    appliance::PackageChoice,
+    error::{Error, Result},
+    observed::PortState,
+    secrets::{LEAST_PASSWORD_LENGTH, Secret, check_password},
+    settings::{ImageSource, Memory, Mount, PackageName, Port, Resources, RestartPolicy, Settings},
+    units::Bytes,
+};
+
+/// Which engine, by index.
+pub(super) fn engine(prompt: &Prompt, engines: &[EngineChoice]) -> Result<usize> {
+    let items: Vec<_> = engines
+        .iter()
+        .map(|e| {
+            (format!("{} {}", e.about.name, e.about.version), format!("{} ({})", e.about.endpoint, e.about.origin))
+        })
+        .collect();
+    prompt.select("Container engine", "Several answer on this machine. Which one shall run the appliance?", &items, 0)
+}
+
+/// Which port: a free one is proposed, and who holds a taken one is said.
+pub(super) fn port(prompt: &Prompt, current: &Settings, state: &dyn Fn(Port) -> PortState) -> Result<Port> {
+    let wanted = current.network.port;
+    let (proposed, mut help) = match state(wanted) {
+        PortState::Available => (wanted, String::new()),
+        PortState::Taken { holder, free_port } => {
+            let by = holder.map(|holder| format!(": {holder} is listening on it")).unwrap_or_default();
+            (free_port.map_or(wanted, Port), format!("Port {wanted} is taken{by}. "))
+        }
+    };
+    let bind = current.network.bind;
+    let page = SocketAddr::new(bind.reachable(), proposed.0);
+    let from = if bind.is_loopback() { "this machine only" } else { "other machines too" };
+    help.push_str(&format!("The page will be at http://{page}/, for {from}."));
+    let default = proposed.to_string();
+    let line = Line { question: "Port", help: &help, default: Some(&default), initial: "", hidden: false };
+    prompt.line(&line, |text| {
+        let port = if text.is_empty() { proposed } else { text.parse()? };
+        match state(port) {
+            PortState::Available => Ok(port),
+            PortState::Taken { holder, free_port } => {
+                let by = holder.map(|holder| format!(" by {holder}")).unwrap_or_default();
+                let free = free_port.map(|free| format!("; {free} is free")).unwrap_or_default();
+                Err(format!("port {port} is taken{by}{free}"))
+            }
+        }
+    })
+}
+
+/// Where the image comes from.
+pub(super) fn source(prompt: &Prompt, current: &Settings, around: &Surroundings<'_>) -> Result<Source> {
+    let items = [
+        ("build it here", "takes a few minutes, once; best for most"),
+        ("pull it", "from a registry, by its name"),
+        ("load it", "from a file that docker save made"),
+    ]
+    .map(|(name, said)| (name.to_owned(), said.to_owned()));
+    let default = match current.image.source {
+        ImageSource::Build => 0,
+        ImageSource::Pull => 1,
+        ImageSource::Load => 2,
+    };
+    let help = "The image holds opencode and its tools. Where shall it come from? (arrows and Enter)";
+    let chosen = prompt.select("Image", help, &items, default)?;
+    let known = Some(current.image.reference.as_str()).filter(|reference| !reference.is_empty());
+    match chosen {
+        0 => Ok(Source::Build),
+        1 => {
+            let help = "Name of the image, such as registry.example.org/opencode-cloud:1.18.33.";
+            let line = Line { question: "Image to pull", help, default: known, initial: "", hidden: false };
+            prompt
+                .line(&line, |text| match (text, known) {
+                    ("", Some(known)) => Ok(known.to_owned()),
+                    ("", None) => {
+                        Err("there is no default: a name that nobody here owns must never be pulled".to_owned())
+                    }
+                    (text, _) => check_reference(text),
+                })
+                .map(Source::Pull)
+        }
+        _ => {
+            let loaded = known.filter(|_| current.image.source == ImageSource::Load);
+            let help = match loaded {
+                Some(_) => "Path of the file. Enter alone keeps the image that was loaded before.",
+                None => "Path of the file, such as ~/opencode-cloud.tar.",
+            };
+            let line = Line { question: "File to load", help, default: loaded, initial: "", hidden: false };
+            prompt
+                .line(&line, |text| match text {
+                    "" if loaded.is_some() => Ok(None),
+                    "" => Err("a file is needed; Esc ends".to_owned()),
+                    text => {
+                        let path = expand(text, around.home.as_deref())?;
+                        if path.is_file() { Ok(Some(path)) } else { Err(what_is_wrong(&path, "file")) }
+                    }
+                })
+                .map(Source::Load)
+        }
+    }
+}
+
+/// A rough check of an image's name; the registry does the rest.
+fn check_reference(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "./:_-@".contains(c);
+    if text.chars().all(allowed) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no image name; write it like registry.example.org/name:tag"))
+    }
+}
+
+/// Which packages are built in: ready-made choices, then free text.
+pub(super) fn packages(prompt: &Prompt, current: &Settings, choices: &[PackageChoice]) -> Result<Vec<PackageName>> {
+    let before: Vec<&str> = current.image.extra_packages.iter().map(|p| p.0.as_str()).collect();
+    let has_all = |choice: &PackageChoice| choice.names.iter().all(|name| before.contains(&name.as_str()));
+    let mut wanted: Vec<PackageName> = vec![];
+    let mut others = before.clone();
+    if !choices.is_empty() {
+        let items: Vec<_> = choices.iter().map(|c| (c.title.clone(), c.names.join(" "))).collect();
+        let chosen: Vec<bool> = choices.iter().map(has_all).collect();
+        others.retain(|p| !choices.iter().filter(|c| has_all(c)).any(|c| c.names.iter().any(|n| n == p)));
+        let help = "What shall the agent have at hand? Space marks, arrows move, Enter goes on.";
+        for index in prompt.many("Languages", help, &items, &chosen)? {
+            for name in choices.get(index).map(|c| c.names.as_slice()).unwrap_or_default() {
+                wanted.push(PackageName(name.clone()));
+            }
+        }
+    }
+    let initial = others.join(" ");
+    let help = "More Debian packages for the agent, with spaces between them, such as: ffmpeg sqlite3. Empty for none.";
+    let line = Line { question: "Other packages", help, default: None, initial: &initial, hidden: false };
+    let more = prompt.line(&line, |text| {
+        let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+        words.map(str::parse).collect::<Result<Vec<PackageName>, String>>()
+    })?;
+    for package in more {
+        if !wanted.contains(&package) {
+            wanted.push(package);
+        }
+    }
+    Ok(wanted)
+}
+
+/// The memory limit.
+pub(super) fn memory(prompt: &Prompt, current: &Settings, engine: u64) -> Result<Memory> {
+    let kept = current.resources.memory;
+    let part = Bytes(engine / 4 * 3);
+    // The default gives way to a small engine by itself; written down, it would not.
+    let gives_way = kept == Resources::default().memory && engine > 0 && part < kept.0;
+    let default = if gives_way { part.to_string() } else { kept.0.to_string() };
+    let mut help = "The most that the appliance may use, such as 4GiB; opencode idles at about 300 MiB.".to_owned();
+    if engine > 0 {
+        help.push_str(&format!(" The engine has {}.", Bytes(engine)));
+    }
+    let line = Line { question: "Memory", help: &help, default: Some(&default), initial: "", hidden: false };
+    prompt.line(&line, |text| {
+        if text.is_empty() {
+            return Ok(kept);
+        }
+        let memory: Memory = text.parse()?;
+        if engine > 0 && memory.0.0 > engine {
+            return Err(format!("{} is more than the engine has, which is {}", memory.0, Bytes(engine)));
+        }
+        Ok(memory)
+    })
+}
+
+/// A folder of the host, or none; and where it is seen inside.
+pub(super) fn mount(prompt: &Prompt, current: &Settings, home: Option<&Path>) -> Result<Option<Mount>> {
+    let mut help =
+        "A folder of yours that the agent may read and change, such as ~/code/app. Empty for none.".to_owned();
+    if !current.mounts.is_empty() {
+        let known: Vec<String> = current.mounts.iter().map(|m| m.host.display().to_string()).collect();
+        help = format!("The agent sees {} already. One more folder of yours? Empty for none.", known.join(", "));
+    }
+    let line = Line { question: "Project folder", help: &help, default: None, initial: "", hidden: false };
+    let host = prompt.line(&line, |text| {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let path = expand(text, home)?;
+        if !path.is_dir() {
+            return Err(what_is_wrong(&path, "folder"));
+        }
+        if path.file_name().is_none() {
+            return Err("that is the whole disk; choose a folder in it".to_owned());
+        }
+        Ok(Some(path))
+    })?;
+    let Some(host) = host else { return Ok(None) };
+    let name: String = host
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect();
+    let proposed = format!("/workspace/{name}");
+    let help = "Where the agent finds that folder, inside the container.";
+    let line = Line { question: "Path inside", help, default: Some(&proposed), initial: "", hidden: false };
+    let mount = prompt.line(&line, |text| {
+        let container = if text.is_empty() { proposed.as_str() } else { text };
+        if !container.starts_with('/') || container.contains(':') {
+            return Err(format!("`{container}` is no path inside the container; write it like {proposed}"));
+        }
+        // Read as the flag would be, so that both take the same.
+        let container = format!("/host:{container}").parse::<Mount>()?.container;
+        if current.mounts.iter().any(|m| m.container == container) {
+            return Err(format!("{container} is taken by another folder"));
+        }
+        Ok(Mount { host: host.clone(), container, read_only: false })
+    })?;
+    Ok(Some(mount))
+}
+
+/// When it is brought back.
+pub(super) fn restart(prompt: &Prompt, current: &Settings) -> Result<RestartPolicy> {
+    let policies = [
+        (RestartPolicy::Always, "always", "whenever it ends or hangs, until you stop it"),
+        (RestartPolicy::OnFailure, "on failure", "only after a crash, or when it hangs"),
+        (RestartPolicy::Never, "never", "you start it again yourself"),
+    ];
+    let items = policies.map(|(_, name, said)| (name.to_owned(), said.to_owned()));
+    let default = policies.iter().position(|(policy, ..)| *policy == current.restart.policy).unwrap_or_default();
+    let index = prompt.select("Restart", "When shall docklet bring the appliance back by itself?", &items, default)?;
+    Ok(policies.get(index).map_or(current.restart.policy, |(policy, ..)| *policy))
+}
+
+/// Which password.
+pub(super) fn password(prompt: &Prompt, has_one: bool) -> Result<PasswordChoice> {
+    let mut choices = vec![
+        (PasswordChoice::Generated, "make one", "32 random letters and digits, shown at the end"),
+        (PasswordChoice::Own(Secret::new("")), "choose my own", "typed twice, hidden"),
+    ];
+    if has_one {
+        choices.insert(0, (PasswordChoice::Keep, "keep it", "the one that is set"));
+    }
+    let items: Vec<_> = choices.iter().map(|(_, name, said)| ((*name).to_owned(), (*said).to_owned())).collect();
+    let help = "The page asks for it, so that no other program and no web page gets in.";
+    let index = prompt.select("Password", help, &items, 0)?;
+    match choices.into_iter().nth(index) {
+        Some((PasswordChoice::Own(_), ..)) => own_password(prompt).map(PasswordChoice::Own),
+        Some((choice, ..)) => Ok(choice),
+        None => Err(Error::bug("a password choice that was not offered")),
+    }
+}
+
+fn own_password(prompt: &Prompt) -> Result<Secret> {
+    let help = format!("At least {LEAST_PASSWORD_LENGTH} characters. It is not shown.");
+    let mut help = help.as_str();
+    loop {
+        let line = Line { question: "Your password", help, default: None, initial: "", hidden: true };
+        let first = prompt.line(&line, check_password)?;
+        let again = "Empty goes back to the first one.";
+        let line = Line { question: "The same again", help: again, default: None, initial: "", hidden: true };
+        let same = prompt.line(&line, |text| {
+            if text.is_empty() {
+                Ok(false)
+            } else if text == first.reveal() {
+                Ok(true)
+            } else {
+                Err("the two are different; try again, or empty it (Ctrl-U) to begin with the first".to_owned())
+            }
+        })?;
+        if same {
+            return Ok(first);
+        }
+        help = "Once more from the beginning.";
+    }
+}
+
+/// A path as typed: absolute, or below the home folder.
+fn expand(text: &str, home: Option<&Path>) -> Result<PathBuf, String> {
+    let path = match (text.strip_prefix('~'), home) {
+        (Some(""), Some(home)) => home.to_owned(),
+        (Some(rest), Some(home)) if rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+        _ => PathBuf::from(text),
+    };
+    if !path.is_absolute() {
+        let example = home.map_or_else(|| "/home/me/code".to_owned(), |home| home.join("code").display().to_string());
+        return Err(format!("write the whole path, such as {example}, or begin it with ~/"));
+    }
+    Ok(path.components().collect())
+}
+
+/// Why a path is not what it should be.
+fn what_is_wrong(path: &Path, wanted: &str) -> String {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Ok(_) => format!("{shown} is no {wanted}"),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => format!("{shown} does not exist"),
+        Err(e) => format!("{shown} cannot be looked at: {}", crate::error::io_reason(&e)),
+    }
+}

@@ -1,0 +1,543 @@
+#![allow(clippy::unwrap_used)]
+//! The wizard in a real pseudo-terminal: this test program runs itself again as the one that asks
+//! (`wizard_child`), and the tests type and look at the screen.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::AsFd as _,
+    path::PathBuf,
+    process::Command,
+    sync::mpsc::{self, Receiver},
+    time::{Duration, Instant},
+};
+
+use expectrl::{Session, session::OsSession};
+use insta::assert_snapshot;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+
+use super::*;
+use crate::settings::Resources;
+
+/// Set for the child: what to run. Its outcome goes into the file that `DOCKLET_TEST_OUTCOME` names.
+const RUN: &str = "DOCKLET_TEST_WIZARD";
+const OUTCOME: &str = "DOCKLET_TEST_OUTCOME";
+const HOME: &str = "DOCKLET_TEST_WIZARD_HOME";
+
+/// Long enough for a busy machine; reached only when a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn about(name: &str, endpoint: &str, origin: &str) -> EngineChoice {
+    let about = About {
+        endpoint: endpoint.into(),
+        origin: origin.into(),
+        name: name.into(),
+        version: "20.10.24".into(),
+        api_version: "1.41".into(),
+        architecture: "amd64".into(),
+    };
+    EngineChoice { about, memory: 8 << 30 }
+}
+
+/// The one who asks, when run by a test (or by hand); nothing otherwise.
+#[test]
+fn wizard_child() {
+    let Ok(run) = std::env::var(RUN) else { return };
+    // The pseudo-terminal begins without echo; a real one has it.
+    let mut modes = tcgetattr(std::io::stdin()).unwrap();
+    modes.local_modes.insert(LocalModes::ECHO);
+    tcsetattr(std::io::stdin(), OptionalActions::Now, &modes).unwrap();
+    let term = console::Term::stderr();
+    term.write_str("\u{1b}[2J\u{1b}[H").unwrap();
+    let style = crate::present::Style { color: run == "look", unicode: run != "ascii" };
+    let prompt = Prompt::new(term.clone(), style, "nothing was changed; docklet setup begins again");
+    let outcome = match run.as_str() {
+        "confirm" => format!("{:?}", confirm_plan(&prompt, "  1. build image opencode-cloud:1\n  2. start container")),
+        "typed" => format!(
+            "{:?}",
+            typed_confirmation(&prompt, "The three volumes and all in them are lost.", "opencode-cloud")
+        ),
+        "engine" => format!(
+            "{:?}",
+            ask_install_engine(&prompt, "installs the package docker.io with apt, through sudo, and starts it")
+        ),
+        "base" => format!("{:?}", ask_build_base(&prompt, "debian:trixie-slim")),
+        // As the commands do: they ask from inside a runtime.
+        "runtime" => {
+            drop(prompt);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                asked(&Prompt::new(term.clone(), style, "nothing was changed; docklet setup begins again"), &run)
+            })
+        }
+        _ => asked(&prompt, &run),
+    };
+    std::fs::write(std::env::var(OUTCOME).unwrap_or("/dev/null".into()), outcome).unwrap();
+}
+
+fn asked(prompt: &Prompt, run: &str) -> String {
+    let mut engines = vec![about("Docker", "unix:///var/run/docker.sock", "the default socket")];
+    if run == "engines" || run == "look" {
+        engines.push(about("Podman", "unix:///run/user/1000/podman/podman.sock", "Podman's socket"));
+    }
+    let taken_from = if run == "taken" || run == "look" { 3000 } else { 3005 };
+    let port_state = |port: Port| {
+        if port.0 == taken_from {
+            PortState::Taken { holder: Some("node (pid 4711)".into()), free_port: Some(taken_from + 1) }
+        } else {
+            PortState::Available
+        }
+    };
+    let choice = |title: &str, names: &[&str]| PackageChoice {
+        title: title.into(),
+        names: names.iter().map(|n| (*n).to_owned()).collect(),
+    };
+    let packages = [
+        choice("Python", &["python3", "python3-pip", "python3-venv"]),
+        choice("Node.js", &["nodejs", "npm"]),
+        choice("Go", &["golang"]),
+        choice("Rust", &["rustc", "cargo"]),
+        choice("C/C++", &["build-essential", "cmake", "gdb"]),
+    ];
+    let around = Surroundings {
+        engines: &engines,
+        port_state: &port_state,
+        packages: &packages,
+        home: std::env::var_os(HOME).map(PathBuf::from),
+        has_password: run == "again",
+        can_open: true,
+    };
+    let mut current = Settings::default();
+    if run == "again" {
+        current.image.extra_packages =
+            ["python3", "python3-pip", "python3-venv", "ffmpeg"].map(|p| p.parse().unwrap()).into();
+        current.network.port = Port(3002);
+        current.restart = crate::settings::Restart { policy: RestartPolicy::OnFailure, autostart: true };
+    }
+    let answers = match run {
+        // Only the question that a test is about.
+        "port" | "taken" => Answers { port: None, ..all_answers() },
+        "packages" => Answers { extra_packages: None, ..all_answers() },
+        "source" | "runtime" => Answers { source: None, ..all_answers() },
+        "memory" => Answers { memory: None, ..all_answers() },
+        "mount" | "ascii" => Answers { mounts: None, ..all_answers() },
+        "password" => Answers { password: None, ..all_answers() },
+        "nothing" => all_answers(),
+        _ => Answers::default(),
+    };
+    match ask(prompt, &current, &answers, &around) {
+        Ok(choice) => {
+            let Choice { settings, engine, image_file, password, open } = choice;
+            let password = match password {
+                PasswordChoice::Own(secret) => format!("own {}", secret.reveal()),
+                other => format!("{other:?}"),
+            };
+            format!(
+                "engine {engine}, file {image_file:?}, password {password}, open {open}\n{}",
+                toml::to_string(&settings).unwrap()
+            )
+        }
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+fn all_answers() -> Answers {
+    Answers {
+        engine: Some(0),
+        port: Some(Port(3000)),
+        source: Some(Source::Build),
+        extra_packages: Some(vec![]),
+        memory: Some(Resources::default().memory),
+        mounts: Some(vec![]),
+        restart: Some(RestartPolicy::Always),
+        autostart: Some(false),
+        password: Some(PasswordChoice::Generated),
+        open: Some(false),
+    }
+}
+
+/// The one who types and looks.
+struct Person {
+    session: OsSession,
+    bytes: Receiver<Vec<u8>>,
+    screen: vt100::Parser,
+    folder: tempfile::TempDir,
+}
+
+impl Person {
+    fn at(run: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("my app")).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "wizard::tests::wizard_child", "--nocapture", "--test-threads=1"]);
+        command.env(RUN, run).env(OUTCOME, folder.path().join("outcome")).env(HOME, folder.path());
+        let mut session = Session::spawn(command).unwrap();
+        session.get_process_mut().set_window_size(80, 24).unwrap();
+        let mut from = File::from(session.get_stream().as_fd().try_clone_to_owned().unwrap());
+        let (to, bytes) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            // A pseudo-terminal whose other side has gone ends with an error.
+            while let Ok(count @ 1..) = from.read(&mut buffer) {
+                if to.send(buffer[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Person { session, bytes, screen: vt100::Parser::new(24, 80, 0), folder }
+    }
+
+    fn seen(&self) -> String {
+        let text = self.screen.screen().contents();
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        lines.join("\n").replace(&self.folder.path().display().to_string(), "/home/me").trim().to_owned()
+    }
+
+    /// Waits until the screen shows a text.
+    fn sees(&mut self, text: &str) -> &mut Self {
+        self.until(text, |seen| seen.contains(text))
+    }
+
+    /// Waits until the screen shows a line that is just this.
+    fn sees_line(&mut self, line: &str) -> &mut Self {
+        self.until(line, |seen| seen.lines().any(|shown| shown == line))
+    }
+
+    fn until(&mut self, what: &str, holds: impl Fn(&str) -> bool) -> &mut Self {
+        let end = Instant::now() + PATIENCE;
+        while !holds(&self.seen()) {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.bytes.recv_timeout(left) {
+                Ok(bytes) => self.screen.process(&bytes),
+                Err(_) => panic!("never saw {what:?} on\n{}", self.seen()),
+            }
+        }
+        self
+    }
+
+    fn types(&mut self, keys: &str) -> &mut Self {
+        self.session.write_all(keys.as_bytes()).unwrap();
+        self.session.flush().unwrap();
+        self
+    }
+
+    /// Waits for the end; what came of it.
+    fn ends(mut self) -> (String, String) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.bytes.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.screen.process(&bytes),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it never ended:\n{}", self.seen()),
+            }
+        }
+        assert!(!self.screen.screen().hide_cursor(), "the cursor is visible again");
+        let modes = tcgetattr(self.session.get_stream().as_fd()).unwrap().local_modes;
+        let usual = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        assert!(modes.contains(usual), "the terminal is as it was: {modes:?}");
+        let seen = self.seen();
+        let seen = seen.split("\nok\n").next().unwrap_or(&seen).split("\n\ntest result").next().unwrap_or(&seen);
+        let outcome = std::fs::read_to_string(self.folder.path().join("outcome")).unwrap();
+        (seen.to_owned(), outcome.replace(&self.folder.path().display().to_string(), "/home/me"))
+    }
+}
+
+const DOWN: &str = "\u{1b}[B";
+const BACK: &str = "\u{7f}";
+const CTRL_C: &str = "\u{3}";
+
+#[test]
+fn enter_everywhere_gives_the_defaults() {
+    let mut person = Person::at("defaults");
+    for question in [
+        "? Port",
+        "? Image",
+        "? Languages",
+        "? Other packages",
+        "? Memory",
+        "? Project folder",
+        "? Restart",
+        "? Start it",
+        "? Password",
+        "? Open",
+    ] {
+        person.sees(question).types("\r");
+    }
+    let (seen, outcome) = person.ends();
+    assert_snapshot!(seen);
+    let (first, settings) = outcome.split_once('\n').unwrap();
+    assert_eq!(first, "engine 0, file None, password Generated, open true");
+    assert_eq!(settings, toml::to_string(&Settings::default()).unwrap());
+}
+
+#[test]
+fn a_second_time_everything_is_kept() {
+    let mut person = Person::at("again");
+    for question in [
+        "? Port (3002)",
+        "? Image",
+        "[x] Python",
+        "ffmpeg",
+        "? Memory",
+        "? Project folder",
+        "> on failure",
+        "(Y/n)",
+        "> keep it",
+        "? Open",
+    ] {
+        person.sees(question).types("\r");
+    }
+    let (seen, outcome) = person.ends();
+    assert_snapshot!(seen);
+    assert!(outcome.starts_with("engine 0, file None, password Keep, open true"), "{outcome}");
+    assert!(outcome.contains(r#"["python3", "python3-pip", "python3-venv", "ffmpeg"]"#), "{outcome}");
+    assert!(outcome.contains("port = 3002"), "{outcome}");
+    assert!(outcome.contains("policy = \"on-failure\"\nautostart = true"), "{outcome}");
+}
+
+#[test]
+fn what_is_answered_is_not_asked() {
+    let (seen, outcome) = Person::at("nothing").ends();
+    assert!(!seen.contains('?'), "{seen}");
+    assert!(outcome.starts_with("engine 0"), "{outcome}");
+}
+
+#[test]
+fn a_taken_port_is_named_and_a_free_one_proposed() {
+    let mut person = Person::at("taken");
+    person.sees("? Port (3001)");
+    assert_snapshot!(person.seen(), @r"
+    Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.
+
+      Port 3000 is taken: node (pid 4711) is listening on it. The page will be at
+      http://127.0.0.1:3001/, for this machine only.
+    ? Port (3001) ›
+    ");
+    person.types("3000\r").sees("port 3000 is taken by node (pid 4711); 3001 is free");
+    person.types(BACK).types("7\r");
+    let (seen, outcome) = person.ends();
+    assert!(seen.contains("✔ Port · 3007"), "{seen}");
+    assert!(outcome.contains("port = 3007"), "{outcome}");
+}
+
+#[test]
+fn a_wrong_port_is_corrected_with_backspace() {
+    let mut person = Person::at("port");
+    person.sees("? Port (3000)").types("70000\r").sees("`70000` is no port; ports are 1 to 65535");
+    assert_snapshot!(person.seen(), @"
+    Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.
+
+      The page will be at http://127.0.0.1:3000/, for this machine only.
+    ? Port (3000) › 70000
+      ✘ `70000` is no port; ports are 1 to 65535
+    ");
+    person.types(BACK).sees_line("? Port (3000) › 7000");
+    person.types("\r");
+    let (seen, outcome) = person.ends();
+    assert!(!seen.contains('✘'), "the reason has gone: {seen}");
+    assert!(outcome.contains("port = 7000"), "{outcome}");
+}
+
+#[test]
+fn packages_are_marked_and_typed() {
+    let mut person = Person::at("packages");
+    person.sees("? Languages").types(" ").sees("[x] Python").types(DOWN).sees("> [ ] Node.js");
+    person.types(DOWN).sees("> [ ] Go").types(" ").sees("> [x] Go").sees("gdb");
+    assert_snapshot!(person.seen(), @"
+    Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.
+
+      What shall the agent have at hand? Space marks, arrows move, Enter goes on.
+    ? Languages ›
+      [x] Python    python3 python3-pip python3-venv
+      [ ] Node.js   nodejs npm
+    > [x] Go        golang
+      [ ] Rust      rustc cargo
+      [ ] C/C++     build-essential cmake gdb
+    ");
+    person.types("\r").sees("? Other packages").types("ffmpeg Foo\r").sees("✘ `Foo` is no Debian package name");
+    person.types(&BACK.repeat(3)).types("sqlite3 golang\r");
+    let (_, outcome) = person.ends();
+    assert!(
+        outcome.contains(r#"["python3", "python3-pip", "python3-venv", "golang", "ffmpeg", "sqlite3"]"#),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn an_image_is_pulled_or_loaded() {
+    let mut person = Person::at("source");
+    person.sees("? Image").types(DOWN).sees("> pull it").types("\r");
+    person.sees("? Image to pull").types("\r").sees("✘ there is no default");
+    person.types("127.0.0.1:5000/opencode:1\r");
+    let (_, outcome) = person.ends();
+    assert!(outcome.contains("source = \"pull\"\nreference = \"127.0.0.1:5000/opencode:1\""), "{outcome}");
+
+    let mut person = Person::at("source");
+    std::fs::write(person.folder.path().join("image.tar"), "").unwrap();
+    person.sees("? Image").types(DOWN).sees("> pull it").types(DOWN).sees("> load it").types("\r");
+    person.sees("? File to load").types("~/other.tar\r").sees("/home/me/other.tar does not exist");
+    person.types("\u{17}~/image.tar\r");
+    let (_, outcome) = person.ends();
+    assert!(outcome.starts_with("engine 0, file Some(\"/home/me/image.tar\")"), "{outcome}");
+    assert!(outcome.contains("source = \"load\""), "{outcome}");
+}
+
+#[test]
+fn memory_is_checked_against_the_engine() {
+    let mut person = Person::at("memory");
+    person.sees("? Memory (4 GiB)").types("16GiB\r").sees("✘ 16 GiB is more than the engine has, which is 8 GiB");
+    person.types("\u{15}lots\r").sees("✘ `lots` is no amount of memory");
+    person.types("\u{15}2g\r");
+    let (_, outcome) = person.ends();
+    assert!(outcome.contains("memory = \"2GiB\""), "{outcome}");
+}
+
+#[test]
+fn a_folder_must_exist() {
+    let mut person = Person::at("mount");
+    person.sees("? Project folder").types("code\r").sees("✘ write the whole path, such as /home/me/code");
+    person.types("\u{15}~/nowhere\r").sees("✘ /home/me/nowhere does not exist");
+    person
+        .types("\u{15}~/my app/\r")
+        .sees("? Path inside (/workspace/my-app)")
+        .types("workspace\r")
+        .sees("✘ `workspace` is no path");
+    person.types("\u{15}\r");
+    let (_, outcome) = person.ends();
+    assert!(
+        outcome.contains("host = \"/home/me/my app\"\ncontainer = \"/workspace/my-app\"\nread_only = false"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_line_longer_than_the_terminal_stays_one_line() {
+    let mut person = Person::at("mount");
+    let long = format!("~/{}", "0123456789".repeat(12));
+    person
+        .sees("? Project folder")
+        .types(&long)
+        .sees_line(&format!("? Project folder › {}", &long[long.len() - 59..]))
+        .types("\u{1}")
+        .sees("› ~/0123");
+    assert_eq!(person.seen().lines().count(), 5, "{}", person.seen());
+    person.types("\u{1b}[3~\u{1b}[3~\u{5}").sees("6789");
+    person.types(&BACK.repeat(120)).sees_line("? Project folder ›").types("\r");
+    let (seen, outcome) = person.ends();
+    assert!(seen.contains("✔ Project folder · none"), "{seen}");
+    assert!(!outcome.contains("mounts"), "{outcome}");
+}
+
+#[test]
+fn an_own_password_is_typed_twice() {
+    let mut person = Person::at("password");
+    person.sees("? Password").types(DOWN).sees("> choose my own").types("\r");
+    person.sees("? Your password").types("short\r").sees("✘ a password has at least 8 characters");
+    person
+        .types("\u{15}correct horse\r")
+        .sees("? The same again")
+        .types("correct house\r")
+        .sees("✘ the two are different");
+    person.types("\u{15}correct horse\r");
+    let (seen, outcome) = person.ends();
+    assert!(!seen.contains("horse") && !seen.contains("house"), "{seen}");
+    assert!(outcome.contains("password own correct horse"), "{outcome}");
+
+    let mut person = Person::at("password");
+    person.sees("? Password").types(DOWN).sees("> choose my own").types("\r");
+    person.sees("? Your password").types("wrong horse\r").sees("? The same again").types("\r");
+    person.sees("Once more").types("correct horse\r").sees_line("? The same again ›").types("correct horse\r");
+    assert!(person.ends().1.contains("password own correct horse"));
+}
+
+#[test]
+fn ctrl_c_and_esc_end_it_anywhere() {
+    let interrupted = r#"Interrupted { next: "nothing was changed; docklet setup begins again" }"#;
+    for keys in [CTRL_C, "\u{1b}"] {
+        let list = ("source", "? Image", "");
+        let inside = ("runtime", "? Image", "");
+        let many = ("packages", "? Languages", " ");
+        let line = ("port", "? Port", "30");
+        let yes_no = ("confirm", "? Go ahead?", "");
+        let hidden = ("password", "? Password", "\u{1b}[B\r");
+        for (run, question, before) in [list, inside, many, line, yes_no, hidden] {
+            let mut person = Person::at(run);
+            person.sees(question).types(before);
+            if run == "password" {
+                person.sees("? Your password").types("secret");
+            }
+            person.types(keys);
+            let (_, outcome) = person.ends();
+            assert!(outcome.contains(interrupted), "{run}: {outcome}");
+        }
+    }
+}
+
+#[test]
+fn one_of_several_engines() {
+    let mut person = Person::at("engines");
+    person.sees("? Container engine").types(DOWN).sees("> Podman").sees("Podman's");
+    assert_snapshot!(person.seen());
+    person.types("\r").sees("? Port").types(CTRL_C);
+    assert!(person.ends().1.starts_with("Interrupted"));
+}
+
+#[test]
+fn a_plan_is_shown_and_confirmed_once() {
+    let mut person = Person::at("confirm");
+    person.sees("? Go ahead?");
+    assert_snapshot!(person.seen(), @"
+    This will be done:
+      1. build image opencode-cloud:1
+      2. start container
+
+    ? Go ahead? (Y/n) ›
+    ");
+    person.types("n");
+    assert_eq!(person.ends().1, "Ok(false)");
+    let mut person = Person::at("confirm");
+    person.sees("? Go ahead?").types("\r");
+    assert_eq!(person.ends().1, "Ok(true)");
+}
+
+#[test]
+fn what_cannot_be_undone_is_typed() {
+    let mut person = Person::at("typed");
+    person.sees("? Type opencode-cloud to confirm").types("yes\r").sees("✘ that is not opencode-cloud");
+    person.types("\u{15}opencode-cloud\r");
+    assert_eq!(person.ends().1, "Ok(true)");
+    let mut person = Person::at("typed");
+    person.sees("? Type").types("\r");
+    assert_eq!(person.ends().1, "Ok(false)");
+}
+
+#[test]
+fn consent_to_install() {
+    let mut person = Person::at("engine");
+    person.sees("? Install a container engine?");
+    assert_snapshot!(person.seen());
+    person.types("y");
+    assert_eq!(person.ends().1, "Ok(true)");
+    let mut person = Person::at("base");
+    person.sees("? Make the base image here?");
+    assert_snapshot!(person.seen());
+    person.types("n");
+    assert_eq!(person.ends().1, "Ok(false)");
+}
+
+#[test]
+fn ascii_where_nothing_else_is_shown() {
+    let mut person = Person::at("ascii");
+    person.sees("? Project folder >").types("code\r").sees("! write the whole path");
+    person.types("\u{15}\r");
+    let (seen, _) = person.ends();
+    assert!(seen.contains("+ Project folder - none"), "{seen}");
+    assert!(seen.is_ascii(), "{seen}");
+}
+
+#[test]
+fn a_question_that_cannot_be_asked_names_its_flag() {
+    let error = missing("installing a container engine", "--install-engine");
+    assert_eq!(error.to_string(), "installing a container engine needs a yes");
+    assert_eq!(error.hint().unwrap(), "add --install-engine, or run it in a terminal");
+}

@@ -1,0 +1,66 @@
+//! Getting an image: pull from a registry, with and without a password, load from a file.
+
+use crate::support::*;
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_image_is_pulled_with_progress() {
+    let world = World::new();
+    let image = world.registry_image();
+    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()]);
+    assert!(output.status.success(), "{}", shown(&output));
+    let progress = String::from_utf8_lossy(&output.stderr).into_owned();
+    for line in progress.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    }
+    assert!(progress.contains("\"transfer\""), "{progress}");
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+    world.ok(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    assert!(!docker_try(&["image", "inspect", &image]).status.success(), "the pulled image goes too");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_registry_with_a_password_wants_it() {
+    let world = World::new();
+    let image = world.registry_image_auth();
+    let port = world.port.to_string();
+    let args = ["setup", "--yes", "--json", "--image", &image, "--port", &port];
+    let output = world.fails(&args, 7);
+    assert_eq!(json(&output)["error"]["code"], "PULL_FAILED");
+    assert!(json(&output)["error"]["hint"].as_str().unwrap().contains("docker login"), "{}", shown(&output));
+    let config = world.folder().join("docker config");
+    world.docker_config(&config);
+    let output = world.docklet().args(args).env("DOCKER_CONFIG", &config).output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_image_that_is_not_there_is_pull_failed() {
+    let world = World::new();
+    let image = format!("{}/no-such-image:1", variable("DOCKLET_TEST_REGISTRY"));
+    let output = world.fails(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()], 7);
+    assert_eq!(json(&output)["error"]["code"], "PULL_FAILED");
+    assert_eq!(world.left(), Vec::<String>::new(), "nothing is made before the image is there");
+    world.fails(&["setup", "--yes", "--image", "Not A Reference"], 2);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_image_is_loaded_from_a_file() {
+    let world = World::new();
+    let (tar, reference) = world.image_tar();
+    let port = world.port.to_string();
+    let file = tar.to_str().unwrap();
+    world.ok(&["setup", "--yes", "--image-file", file, "--port", &port]);
+    assert_eq!(world.status()["image"]["reference"], reference);
+    let again = world.ok(&["setup", "--yes", "--image-file", file, "--port", &port]);
+    assert!(again.contains("nothing to do"), "{again}");
+    let wrong = world.folder().join("wrong.tar");
+    std::fs::write(&wrong, "this is no archive").unwrap();
+    let output = world.fails(&["setup", "--yes", "--json", "--image-file", wrong.to_str().unwrap()], 7);
+    assert_eq!(json(&output)["error"]["code"], "LOAD_FAILED");
+    world.fails(&["setup", "--yes", "--image-file", "/no/such/file"], 2);
+    assert_eq!(world.status()["state"], "running", "the one that works is untouched");
+}

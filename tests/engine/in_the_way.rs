@@ -1,0 +1,175 @@
+//! Things that are in the way: taken ports, foreign objects, another docklet at work, wrong input.
+
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+use crate::proxy::{Action, At, Fault, Proxy};
+use crate::support::*;
+
+fn error(output: &std::process::Output) -> serde_json::Value {
+    json(output)["error"].clone()
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_taken_port_is_named_with_its_holder_on_all_three_addresses() {
+    let world = World::new();
+    let image = world.image();
+    let port = world.port;
+    let setup = ["setup", "--yes", "--json", "--image", &image, "--port", &port.to_string()].map(str::to_owned);
+    let args: Vec<&str> = setup.iter().map(String::as_str).collect();
+    type Listen = Box<dyn Fn() -> std::io::Result<TcpListener>>;
+    let listeners: [(&str, Listen); 3] = [
+        ("127.0.0.1", Box::new(move || TcpListener::bind((Ipv4Addr::LOCALHOST, port)))),
+        ("0.0.0.0", Box::new(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))),
+        ("::", Box::new(move || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))),
+    ];
+    for (address, listen) in listeners {
+        let _listener = listen().unwrap();
+        let output = world.fails(&args, 8);
+        let error = error(&output);
+        assert_eq!(error["code"], "PORT_IN_USE", "{address}");
+        let causes = error["causes"].to_string();
+        assert!(causes.contains(&format!("pid {}", std::process::id())), "{address}: {causes}");
+        assert!(error["hint"].as_str().unwrap().contains("--port"), "{address}: {error}");
+        assert_eq!(world.left(), Vec::<String>::new(), "nothing is made before the port is known to be free");
+    }
+    world.setup();
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_port_held_by_another_container_names_it_and_ours_is_recognised() {
+    let world = World::new();
+    world.setup();
+    let other = world.sibling();
+    let image = other.image();
+    let port = world.port.to_string();
+    let output = other.run(&["setup", "--yes", "--json", "--image", &image, "--port", &port]);
+    assert_eq!(output.status.code(), Some(8), "{}", shown(&output));
+    assert!(error(&output)["causes"].to_string().contains(&world.container()), "{}", shown(&output));
+    // Our own running container holds it: that is no conflict.
+    world.ok(&["setup", "--yes", "--memory", "512MiB"]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn the_engines_own_bind_error_is_a_port_in_use() {
+    let world = World::new();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let message = format!(
+        "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:{} failed: port is already allocated",
+        world.port
+    );
+    proxy.fault(Fault { at: At::first("POST", "/containers/*/start"), action: Action::error(500, &message) });
+    let mut args = world.setup_args();
+    args.push("--json".to_owned());
+    let output = world.fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), 8);
+    assert_eq!(error(&output)["code"], "PORT_IN_USE");
+    assert!(error(&output)["message"].as_str().unwrap().contains(&world.port.to_string()));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_foreign_container_is_never_touched() {
+    let world = World::new();
+    let image = world.image();
+    docker(&["create", "--name", &world.container(), &image]);
+    let before = world.inspect().unwrap();
+    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()]);
+    assert_eq!(output.status.code(), Some(8), "{}", shown(&output));
+    assert_eq!(error(&output)["code"], "FOREIGN_OBJECT");
+    assert!(error(&output)["hint"].as_str().unwrap().contains("docker rename"), "{}", shown(&output));
+    world.run(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    world.run(&["stop"]);
+    assert_eq!(world.inspect().unwrap(), before);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_foreign_volume_is_never_touched() {
+    let world = World::new();
+    let [session, ..] = world.volumes();
+    docker(&["volume", "create", &session]);
+    let args = world.setup_args();
+    let output = world.fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), 8);
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&session), "{}", shown(&output));
+    world.ok(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    assert_eq!(docker(&["volume", "inspect", "--format", "{{.Name}}", &session]), session);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_second_command_is_told_who_works_on_the_instance() {
+    let world = World::new();
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    proxy.fault(Fault { at: At::first("GET", "/version"), action: Action::Hang });
+    let mut first = world.spawn(&["restart"]);
+    wait_until(SOON, "the first command to hold the lock", || proxy.fired());
+    let output = world.fails(&["stop", "--json"], 9);
+    assert_eq!(error(&output)["code"], "LOCKED");
+    let causes = error(&output)["causes"].to_string();
+    assert!(causes.contains("docklet restart") && causes.contains(&format!("pid {}", first.id())), "{causes}");
+    // Looking is always allowed.
+    world.ok(&["status"]);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    world.ok(&["stop"]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn two_setups_at_once_end_in_one_appliance() {
+    let world = World::new();
+    let args = world.setup_args();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let children: Vec<_> = (0..4).map(|_| world.spawn(&args)).collect();
+    let outputs: Vec<_> = children.into_iter().map(|c| c.wait_with_output().unwrap()).collect();
+    let codes: Vec<_> = outputs.iter().map(|o| o.status.code().unwrap()).collect();
+    assert!(codes.contains(&0), "{}", outputs.iter().map(shown).collect::<String>());
+    assert!(codes.iter().all(|c| [0, 9].contains(c)), "{codes:?}");
+    assert_eq!(world.left().iter().filter(|t| t.starts_with("container")).count(), 1);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn without_a_terminal_a_yes_has_to_be_given() {
+    let world = World::new();
+    let image = world.image();
+    let port = world.port.to_string();
+    let output = world.fails(&["setup", "--json", "--image", &image, "--port", &port], 6);
+    assert_eq!(error(&output)["code"], "CONFIRMATION_REQUIRED");
+    assert!(error(&output)["hint"].as_str().unwrap().contains("--yes"));
+    assert_eq!(world.left(), Vec::<String>::new());
+    world.setup();
+    let output = world.fails(&["uninstall", "--json"], 6);
+    assert!(error(&output)["hint"].as_str().unwrap().contains("--yes"));
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_dry_run_shows_the_plan_and_changes_nothing() {
+    let world = World::new();
+    let image = world.image();
+    let port = world.port.to_string();
+    let text = world.ok(&["setup", "--dry-run", "--image", &image, "--port", &port]);
+    assert!(text.contains(&format!("create container {}", world.container())), "{text}");
+    assert_eq!(world.left(), Vec::<String>::new());
+    assert!(!world.home.exists(), "no file is written either");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_public_address_is_warned_about() {
+    let world = World::new();
+    let image = world.image();
+    let port = world.port.to_string();
+    let output = world.run(&["setup", "--yes", "--image", &image, "--port", &port, "--bind", "0.0.0.0"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("reachable from other machines"), "{}", shown(&output));
+    assert_eq!(world.http_get("/", None).0, 401, "never without a password");
+}

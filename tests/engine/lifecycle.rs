@@ -1,0 +1,443 @@
+//! Setup, start, stop, restart, status, list and logs of one instance with the stand-in image, and what each says of
+//! it. The action names of the seed projects are in the tests' names.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::proxy::{Action, At, Fault, Proxy};
+use crate::support::*;
+
+fn health(world: &World) -> u16 {
+    world.http_get("/global/health", Some(&world.password())).0
+}
+
+fn error_code(output: &std::process::Output) -> String {
+    json(output)["error"]["code"].as_str().unwrap_or_else(|| panic!("no error\n{}", shown(output))).to_owned()
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn create_start_status_list_remove_leaves_nothing() {
+    let world = World::new();
+    let output = world.setup();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains(&format!("http://127.0.0.1:{}/", world.port)), "{text}");
+    assert!(text.contains(&world.password()), "the password is printed once\n{text}");
+    assert_eq!(health(&world), 200, "ready means that the page answers");
+
+    let status = world.status();
+    assert_eq!(status["schema"], 1);
+    assert_eq!(status["state"], "running");
+    assert_eq!(status["desired"], "running");
+    assert_eq!(status["url"], format!("http://127.0.0.1:{}/", world.port));
+    assert_eq!(status["container"]["name"], world.container());
+    assert_eq!(status["container"]["restart_policy"], "no");
+    assert_eq!(status["container"]["exit_code"], Value::Null, "a running container has not ended");
+    assert_eq!(status["container"]["finished_at"], Value::Null);
+    assert!(status["container"]["networks"].as_array().is_some_and(|n| !n.is_empty()));
+    assert_eq!(status["volumes"].as_array().map(Vec::len), Some(3));
+    assert!(status["volumes"].as_array().unwrap().iter().all(|v| v["exists"] == true));
+    assert_eq!(status["image"]["appliance_version"], "1.0.1");
+    assert!(status["engine"]["version"].is_string());
+
+    let listed = json(&world.run(&["list", "--json"]));
+    let entry = listed["instances"].as_array().unwrap().iter().find(|i| i["instance"] == world.name.as_str()).unwrap();
+    assert_eq!(entry["port"], world.port);
+    assert!(entry["status"].as_str().unwrap().starts_with("Up "), "{entry}");
+
+    let gone = json(&world.run(&["uninstall", "--yes", "--purge", "--no-backup", "--json"]));
+    assert_eq!(gone["left"], serde_json::json!([]), "{gone}");
+    assert_eq!(world.left(), Vec::<String>::new());
+    let listed = json(&world.run(&["list", "--json"]));
+    assert!(!listed.to_string().contains(&world.name));
+    assert!(!world.home.exists(), "no file is left either");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_image_whose_process_exits_at_once_fails_the_start_and_leaves_nothing() {
+    let world = World::new();
+    let image = world.image_with("exit:3");
+    let began = Instant::now();
+    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()]);
+    assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
+    assert!(began.elapsed() < Duration::from_secs(20), "it does not wait for the time-out");
+    assert_eq!(error_code(&output), "START_FAILED");
+    let causes = json(&output)["error"]["causes"].to_string();
+    assert!(causes.contains("exited with code 3"), "{causes}");
+    assert!(causes.contains("stand-in: "), "the log's last lines are shown\n{causes}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("http://"), "no address before it answered");
+    assert_eq!(world.status()["state"], "failed");
+    world.ok(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    assert_eq!(world.left(), Vec::<String>::new());
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn out_of_memory_is_told_apart() {
+    let world = World::new();
+    let image = world.image_with("oom");
+    let port = world.port.to_string();
+    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &port, "--memory", "128MiB"]);
+    assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
+    let causes = json(&output)["error"]["causes"].to_string();
+    assert!(causes.contains("out of memory at 128 MiB"), "{causes}");
+    assert_eq!(world.status()["container"]["oom_killed"], true);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_page_that_hangs_is_a_timeout_and_not_ready() {
+    let world = World::new();
+    for (words, seen) in [("hang", "nothing within 3 s"), ("page-404", "HTTP 404"), ("status:500", "HTTP 500")] {
+        let image = world.image_with(words);
+        let port = world.port.to_string();
+        let args = ["setup", "--yes", "--json", "--image", &image, "--port", &port, "--timeout", "4"];
+        let output = world.run(&args);
+        assert_eq!(output.status.code(), Some(10), "{words}\n{}", shown(&output));
+        assert_eq!(error_code(&output), "TIMEOUT", "{words}");
+        let causes = json(&output)["error"]["causes"].to_string();
+        assert!(causes.contains(seen), "{words}: {causes}");
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_page_that_refuses_our_password_is_unhealthy() {
+    let world = World::new();
+    let image = world.image_with("unauthorized");
+    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()]);
+    assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
+    assert_eq!(error_code(&output), "UNHEALTHY");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn start_success_start_already_running_start_not_found() {
+    let world = World::new();
+    let output = world.fails(&["start", "--json"], 4);
+    assert_eq!(error_code(&output), "NOT_FOUND");
+    world.setup();
+    let again = json(&world.run(&["start", "--json"]));
+    assert_eq!((again["changed"].clone(), again["running"].clone()), (false.into(), true.into()));
+    assert_eq!(again["container_id"].as_str().map(str::len), Some(64));
+    world.ok(&["stop"]);
+    let started = json(&world.run(&["start", "--json"]));
+    assert_eq!((started["changed"].clone(), started["running"].clone()), (true.into(), true.into()));
+    assert_eq!(started["container_id"], again["container_id"], "starting keeps the container");
+    assert_eq!(health(&world), 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn stop_success_stop_graceful_exit_stop_already_stopped() {
+    let world = World::new();
+    world.fails(&["stop"], 4);
+    world.setup();
+    let stopped = json(&world.run(&["stop", "--json"]));
+    assert_eq!(stopped["changed"], true);
+    assert_eq!(stopped["running"], false);
+    assert_eq!(stopped["graceful_shutdown"], true, "{stopped}");
+    assert_eq!(stopped["killed"], false);
+    assert_eq!(stopped["oom_killed"], false);
+    assert!([0, 143].contains(&stopped["exit_code"].as_i64().unwrap()));
+    let status = world.run(&["status", "--json"]);
+    assert_eq!(status.status.code(), Some(3));
+    assert_eq!(json(&status)["state"], "stopped");
+    assert_eq!(json(&status)["desired"], "stopped");
+    let again = json(&world.run(&["stop", "--json"]));
+    assert_eq!(again["changed"], false);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn stop_killed_exit() {
+    let world = World::new();
+    world.setup();
+    world.misbehave("ignore-term");
+    wait_until(SOON, "the stand-in to know", || docker(&["logs", &world.container()]).contains("ignore-term"));
+    let stopped = json(&world.run(&["stop", "--timeout", "1", "--json"]));
+    assert_eq!(stopped["exit_code"], 137, "{stopped}");
+    assert_eq!(stopped["killed"], true);
+    assert_eq!(stopped["graceful_shutdown"], false);
+    assert_eq!(stopped["oom_killed"], false);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn stop_that_the_engine_cannot_do_is_stop_failed() {
+    let world = World::new();
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    proxy.fault(Fault {
+        at: At::first("POST", "/containers/*/stop"),
+        action: Action::error(500, "cannot stop container: tried to kill container, but did not receive an exit event"),
+    });
+    let output = world.fails(&["stop", "--json"], 10);
+    assert_eq!(error_code(&output), "STOP_FAILED");
+    assert!(json(&output)["error"]["causes"].to_string().contains("did not receive an exit event"));
+    // The engine says that it did, and it did not.
+    proxy.fault(Fault { at: At::first("POST", "/containers/*/stop"), action: Action::Status(204, String::new()) });
+    assert_eq!(error_code(&world.fails(&["stop", "--json"], 10)), "STOP_FAILED");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn restart_success() {
+    let world = World::new();
+    world.setup();
+    let before = world.inspect().unwrap()["State"]["StartedAt"].clone();
+    let restarted = json(&world.run(&["restart", "--json"]));
+    assert_eq!(restarted["running"], true);
+    assert_eq!(restarted["changed"], true);
+    assert_eq!(restarted["graceful_shutdown"], true, "{restarted}");
+    assert_ne!(world.inspect().unwrap()["State"]["StartedAt"], before);
+    assert_eq!(health(&world), 200);
+    world.ok(&["stop"]);
+    let restarted = json(&world.run(&["restart", "--json"]));
+    assert_eq!(restarted["running"], true);
+    assert_eq!(restarted["exit_code"], 0, "how it ended when it was stopped before");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn inspect_not_found_is_no_error_and_null() {
+    let world = World::new();
+    let output = world.fails(&["status", "--json"], 4);
+    let status = json(&output);
+    assert_eq!(status["state"], "not_set_up");
+    assert_eq!(status["container"], Value::Null);
+    assert_eq!(status["image"], Value::Null);
+    assert!(!world.home.exists(), "looking makes no files");
+    world.setup();
+    docker(&["rm", "--force", &world.container()]);
+    let status = json(&world.fails(&["status", "--json"], 3));
+    assert_eq!(status["state"], "stopped");
+    assert_eq!(status["container"], Value::Null);
+    assert!(status["volumes"].as_array().unwrap().iter().all(|v| v["exists"] == true));
+    world.ok(&["start"]);
+    assert_eq!(health(&world), 200, "start creates what is missing");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn answer_304_is_success() {
+    let world = World::new();
+    world.setup();
+    world.ok(&["stop"]);
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    // Somebody else started it between our look and our call.
+    docker(&["start", &world.container()]);
+    proxy.fault(Fault { at: At::first("POST", "/containers/*/stop"), action: Action::Status(304, String::new()) });
+    docker(&["stop", &world.container()]);
+    assert_eq!(json(&world.run(&["stop", "--json"]))["changed"], false);
+    proxy.fault(Fault { at: At::first("POST", "/containers/*/start"), action: Action::Status(304, String::new()) });
+    let output = world.run(&["start", "--no-wait", "--json"]);
+    assert!(output.status.success(), "{}", shown(&output));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn the_container_is_as_the_contract_says() {
+    let world = World::new();
+    world.setup();
+    let inspect = world.inspect().unwrap();
+    let (config, host) = (&inspect["Config"], &inspect["HostConfig"]);
+    assert_eq!(config["Hostname"], world.container());
+    assert_eq!(config["WorkingDir"], "/workspace");
+    assert_eq!(host["RestartPolicy"]["Name"], "no");
+    assert_eq!(host["AutoRemove"], false);
+    assert_eq!(
+        host["PortBindings"]["3000/tcp"],
+        serde_json::json!([{"HostIp": "127.0.0.1", "HostPort": world.port.to_string()}])
+    );
+    assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]));
+    assert_eq!(host["SecurityOpt"], serde_json::json!(["no-new-privileges"]));
+    assert_eq!(host["PidsLimit"], 4096);
+    let memory = host["Memory"].as_u64().unwrap();
+    assert!(memory > 0 && memory <= 4 << 30, "{memory}");
+    assert_eq!(
+        host["LogConfig"],
+        serde_json::json!({"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}})
+    );
+    let health = &config["Healthcheck"];
+    assert_eq!(health["Interval"], 30_000_000_000u64);
+    assert_eq!(health["Timeout"], 3_000_000_000u64);
+    assert_eq!(health["StartPeriod"], 5_000_000_000u64);
+    assert_eq!(health["Retries"], 3);
+    let mounts = inspect["Mounts"].as_array().unwrap();
+    let mount = |destination: &str| mounts.iter().find(|m| m["Destination"] == destination).unwrap();
+    let [session, projects, own_config] = world.volumes();
+    for (name, destination) in
+        [(session, "/home/opencode/.opencode"), (projects, "/workspace"), (own_config, "/home/opencode/.config")]
+    {
+        assert_eq!(mount(destination)["Type"], "volume");
+        assert_eq!(mount(destination)["Name"], name);
+        assert_eq!(mount(destination)["RW"], true);
+    }
+    assert_eq!(mount("/run/secrets")["RW"], false);
+    let labels = &config["Labels"];
+    assert_eq!(labels["docklet.managed"], "true");
+    assert_eq!(labels["docklet.appliance"], "opencode-cloud");
+    assert_eq!(labels["docklet.instance"], world.name);
+    assert_eq!(labels["docklet.version"], env!("CARGO_PKG_VERSION"));
+    assert!(labels["docklet.spec"].as_str().is_some_and(|hash| hash.len() >= 12));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn every_spelling_of_loopback_is_published_as_127_0_0_1() {
+    let world = World::new();
+    for (bind, port) in [("localhost", free_port()), ("LOCALHOST", free_port()), ("127.0.0.1", free_port())] {
+        let image = world.image();
+        world.ok(&["setup", "--yes", "--image", &image, "--bind", bind, "--port", &port.to_string()]);
+        let published = docker(&["port", &world.container(), "3000/tcp"]);
+        assert_eq!(published, format!("127.0.0.1:{port}"), "{bind}");
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn no_secret_is_visible_anywhere() {
+    let world = World::new();
+    let secret = "s3cret-of-the-provider";
+    let file = world.folder().join("key");
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let image = world.image();
+    let port = world.port.to_string();
+    let pair = format!("ANTHROPIC_API_KEY={}", file.display());
+    let args = ["setup", "--yes", "--json", "--image", &image, "--port", &port, "--secret-file", &pair];
+    let output = world.run(&args);
+    assert!(output.status.success(), "{}", shown(&output));
+    let password = world.password();
+    assert!(password.len() >= 24, "{password}");
+    let container = world.container();
+    let places = [
+        ("setup --json", shown(&output)),
+        ("status", world.ok(&["status", "--json"])),
+        ("plan", world.ok(&["setup", "--yes", "--dry-run", "--json", "--port", &free_port().to_string()])),
+        ("inspect", docker(&["inspect", &container])),
+        ("history", docker(&["history", "--no-trunc", &image])),
+        ("log", docker(&["logs", &container])),
+        ("arguments", docker(&["top", &container, "-eo", "args"])),
+    ];
+    for (place, text) in places {
+        assert!(!text.contains(&password), "the password is in {place}\n{text}");
+        assert!(!text.contains(secret), "the secret is in {place}\n{text}");
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = world.home.join("config").join(&world.name).join("secrets");
+    assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(docker(&["exec", &container, "cat", "/run/secrets/ANTHROPIC_API_KEY"]), secret);
+    let write = docker_try(&["exec", &container, "sh", "-c", "echo x > /run/secrets/ANTHROPIC_API_KEY"]);
+    assert!(!write.status.success(), "the secrets are read-only inside");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn secrets_of_another_host_user_are_readable_inside() {
+    let world = World::new();
+    world.setup();
+    let folder = world.home.join("config").join(&world.name).join("secrets");
+    let chown = std::process::Command::new("chown").args(["-R", "1001:1001"]).arg(&folder).status().unwrap();
+    assert!(chown.success());
+    world.ok(&["restart"]);
+    assert_eq!(health(&world), 200);
+    let without = world.http_get("/global/health", None).0;
+    assert_eq!(without, 401, "the password was really read");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_rotated_password_replaces_the_old_one() {
+    let world = World::new();
+    world.setup();
+    let old = world.password();
+    let new = world.ok(&["password", "--rotate", "--yes"]).trim().to_owned();
+    assert_ne!(old, new);
+    assert_eq!(world.http_get("/global/health", Some(&old)).0, 401);
+    assert_eq!(world.http_get("/global/health", Some(&new)).0, 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn data_survives_removal_and_replacement_of_the_container() {
+    let world = World::new();
+    world.setup();
+    let password = world.password();
+    let (_, session) = world.http_post("/session", Some(&password), &serde_json::json!({"title": "kept"}));
+    let id = serde_json::from_str::<Value>(&session).unwrap()["id"].as_str().unwrap().to_owned();
+    let path = format!("/session/{id}/message");
+    let message = serde_json::json!({"noReply": true, "parts": [{"type": "text", "text": "do not lose me"}]});
+    assert_eq!(world.http_post(&path, Some(&password), &message).0, 200);
+    let kept = |when: &str| {
+        let (_, body) = world.http_get(&path, Some(&password));
+        assert!(body.contains("do not lose me"), "{when}: {body}");
+    };
+    world.ok(&["restart"]);
+    kept("after a restart");
+    docker(&["rm", "--force", &world.container()]);
+    world.ok(&["start"]);
+    kept("after removal and creation");
+    world.ok(&["setup", "--yes", "--memory", "512MiB"]);
+    kept("after a replacement");
+    world.ok(&["uninstall", "--yes"]);
+    world.ok(&["setup", "--yes", "--image", &world.image_2(), "--port", &world.port.to_string()]);
+    kept("after an uninstall and a new setup");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn logs_as_text_and_as_json() {
+    let world = World::new();
+    world.fails(&["logs"], 4);
+    world.setup();
+    for _ in 0..5 {
+        world.http_get("/", Some(&world.password()));
+    }
+    let text = world.ok(&["logs", "-n", "3"]);
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let logs = json(&world.run(&["logs", "-n", "2", "--json"]));
+    assert_eq!(logs["line_count"], 2);
+    assert_eq!(logs["lines"].as_array().map(Vec::len), Some(2));
+    assert_eq!(logs["tail_limit"], 2);
+    assert_eq!(logs["truncated"], true);
+    let all = json(&world.run(&["logs", "-n", "10000", "--json"]));
+    assert_eq!(all["truncated"], false);
+    assert!(world.ok(&["logs", "-t", "-n", "1"]).starts_with("20"), "a time is put before each line");
+    assert_eq!(json(&world.run(&["logs", "--since", "2099-01-01", "--json"]))["line_count"], 0);
+    world.fails(&["logs", "-n", "10001"], 2);
+    world.fails(&["logs", "--since", "soon"], 2);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_paused_container_goes_on() {
+    let world = World::new();
+    world.setup();
+    docker(&["pause", &world.container()]);
+    assert_eq!(world.status()["container"]["paused"], true);
+    let started = json(&world.run(&["start", "--json"]));
+    assert_eq!(started["changed"], true, "{started}");
+    assert_eq!(health(&world), 200);
+    docker(&["pause", &world.container()]);
+    let stopped = json(&world.run(&["stop", "--json"]));
+    assert_eq!(stopped["graceful_shutdown"], true, "{stopped}");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn the_printed_address_signs_in() {
+    let world = World::new();
+    world.setup();
+    let address = world.ok(&["open", "--print"]);
+    let path = address.trim().split_once(&format!(":{}", world.port)).unwrap().1.to_owned();
+    assert_eq!(world.http_get(&path, None).0, 200);
+    assert_eq!(world.http_get("/", None).0, 401);
+}

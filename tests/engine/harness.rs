@@ -123,10 +123,12 @@ fn stand_in_misbehaves_while_it_runs() {
     assert_eq!(exit_code(&world), 7);
     docker(&["start", &world.container()]);
     answers(&world, "/", Some("pw"), 200);
-    world.misbehave("once oom");
-    assert_eq!(exit_code(&world), 137);
-    docker(&["start", &world.container()]);
-    answers(&world, "/", Some("pw"), 200);
+    if limits_memory() {
+        world.misbehave("once oom");
+        assert_eq!(exit_code(&world), 137);
+        docker(&["start", &world.container()]);
+        answers(&world, "/", Some("pw"), 200);
+    }
     world.misbehave("ignore-term page-404");
     answers(&world, "/", Some("pw"), 404);
     docker(&["stop", "--time", "1", &world.container()]);
@@ -324,6 +326,9 @@ fn proxy_faults_happen() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn proxy_takes_the_engines_side_of_a_client_that_leaves() {
     // A build that its client gives up is cancelled by the engine: only if the proxy lets go of it too.
+    if is_podman() {
+        return eprintln!("Podman goes on with a build that its client gave up");
+    }
     let world = World::new();
     let proxy = Proxy::start(&engine_host());
     let file = format!("FROM {}\nLABEL docklet-test.world={}\nRUN sleep 300\n", stand_in(), world.name);

@@ -428,6 +428,19 @@ pub fn docker_with(args: &[&str], input: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
+/// Whether the engine can hold a container to a memory limit. Rootless ones on cgroup v1 cannot, and Podman, which
+/// is taken for rootless here, claims it all the same.
+pub fn limits_memory() -> bool {
+    let info = docker(&["info", "--format", "{{.MemoryLimit}} {{.CgroupVersion}} {{.SecurityOptions}}"]);
+    let rootless = is_podman() || info.contains("rootless");
+    info.starts_with("true") && !(rootless && info.starts_with("true 1 "))
+}
+
+/// Whether the engine is Podman behind its Docker-compatible socket.
+pub fn is_podman() -> bool {
+    docker(&["version", "--format", "{{json .Server.Components}}"]).contains("Podman")
+}
+
 /// The docker command for the engine. The classic builder: it is there on every engine, and leaves no cache.
 pub fn docker_command() -> Command {
     let mut command = Command::new("docker");

@@ -31,17 +31,17 @@ use crate::{
 const TAIL: usize = 20;
 
 /// Time between two looks at a build; at each, one event on where it stands and a few log lines.
-const REPORT_EVERY: Duration = Duration::from_millis(200);
+const REPORT_EVERY: Duration = Duration::from_millis(400);
 
 /// Most log lines that are reported at once. All of them are in the file.
-const LINES_AT_ONCE: usize = 5;
+const LINES_AT_ONCE: usize = 3;
 
-/// How long a builder may take to begin to answer. A running step may be silent for as long as it
+/// How long a builder may take to begin to answer, and its session to be opened. A running step may be silent for as long as it
 /// likes.
 const FIRST_ANSWER: Duration = Duration::from_secs(120);
 
 /// How long the connection may stay open behind the last message.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// What to build.
 #[derive(Debug, Clone)]
@@ -99,6 +99,7 @@ impl Engine {
         let mut waiting = VecDeque::new();
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         let mut state = State::Running;
+        let mut last_message = Instant::now();
         let outcome = loop {
             let mut ended = false;
             tokio::select! {
@@ -108,10 +109,12 @@ impl Engine {
                     // The connection may end untidily behind the last message.
                     Some(Err(_)) if state == State::Complete => ended = true,
                     Some(Err(error)) => break Err(Failure::from_bollard(ImageAction::Build, &error)),
-                    Some(Ok(info)) => state = state.after(&info, &mut trace, begin.elapsed()),
+                    Some(Ok(info)) => {
+                        last_message = Instant::now();
+                        state = state.after(&info, &mut trace, begin.elapsed());
+                    }
                 },
-                _ = ticks.tick() => {}
-                () = tokio::time::sleep(LAST_WORDS), if state == State::Complete => ended = true,
+                _ = ticks.tick() => ended = state == State::Complete && last_message.elapsed() >= LAST_WORDS,
             }
             if ended {
                 break match state {
@@ -327,7 +330,7 @@ mod tests {
           over http://***@proxy:3128
 
         write the image
-          Successfully tagged helper-d/fx:1
+          Successfully tagged docklet-test/fixture:1
 
         done
         "#);
@@ -357,6 +360,16 @@ mod tests {
             "{}",
             built.log
         );
+    }
+
+    #[tokio::test]
+    async fn a_step_that_reached_nobody_is_a_fault_of_the_network() {
+        let text = r#"{"stream":"Step 1/1 : RUN apt-get update\n"}
+{"stream":"W: Temporary failure resolving 'deb.debian.org'\n"}
+{"errorDetail":{"message":"executor failed running [/bin/sh -c apt-get update]: exit code: 100"}}"#;
+        let (fault, reason, _) = told(build(stream(text), here()).await.result);
+        assert_eq!(fault, ImageFault::Network);
+        assert_eq!(reason, "the step «RUN apt-get update» ended with exit code 100");
     }
 
     #[tokio::test]
@@ -396,19 +409,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_that_stays_open_keeps_nobody_waiting() {
-        let half: Vec<String> = OK.lines().take(9).map(str::to_owned).collect();
-        for (answer, good) in [(stream(OK), true), (Reply::Stream(half), false)] {
-            let fake = Fake::new(&[
-                ("POST /build", vec![answer]),
-                ("POST /session", vec![Reply::Upgrade]),
-                ("GET /images/", vec![here()]),
-            ]);
-            let folder = tempfile::tempdir().unwrap();
-            let work = fake.engine.build(request("x:1", "FROM scratch", &folder), &Silent);
-            let result = tokio::time::timeout(LAST_WORDS * 4, work).await;
-            assert_eq!(result.map(|r| r.is_ok()), Ok(good));
-        }
+    async fn a_session_without_an_answer_keeps_nobody_waiting_for_a_good_build() {
+        let fake = Fake::new(&[
+            ("POST /build", vec![stream(OK)]),
+            ("POST /grpc", vec![Reply::Upgrade]),
+            ("POST /session", vec![Reply::Mute]),
+            ("GET /images/", vec![here()]),
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let work = fake.engine.build(request("x:1", "FROM scratch", &folder), &Silent);
+        tokio::time::timeout(LAST_WORDS * 4, work).await.unwrap().unwrap();
+        assert_eq!(fake.count("POST /session"), 1);
     }
 
     #[tokio::test]
@@ -431,7 +442,7 @@ mod tests {
         let engine = real_engine();
         let folder = tempfile::tempdir().unwrap();
         let recorder = Recorder::default();
-        let name = "helper-d/build-test:1";
+        let name = "docklet-test/build-test:1";
         let text = format!(
             "FROM {BASE} AS a\nARG A\nRUN echo \"$A\" {} > /x\nFROM {BASE}\nCOPY --from=a /x /x\n",
             std::process::id()
@@ -475,7 +486,7 @@ mod tests {
         };
         let limit = Duration::from_secs(30);
         tokio::select! {
-            ended = engine.build(request("helper-d/build-drop:1", &text, &folder), &Silent) => panic!("{ended:?}"),
+            ended = engine.build(request("docklet-test/build-drop:1", &text, &folder), &Silent) => panic!("{ended:?}"),
             began = tokio::time::timeout(limit, wait(true)) => began.unwrap(),
         }
         tokio::time::timeout(limit, wait(false)).await.unwrap();

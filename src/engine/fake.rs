@@ -30,6 +30,8 @@ pub(super) enum Reply {
     Hang(Vec<String>),
     /// A connection that becomes one of another protocol, in which nothing is ever said.
     Upgrade,
+    /// No answer at all, on an open connection.
+    Mute,
 }
 
 /// A stream from lines of text.
@@ -171,6 +173,10 @@ async fn answer(mut connection: UnixStream, script: Arc<Mutex<Script>>, asked: A
             );
             let _ = connection.write_all(text.as_bytes()).await;
             let _ = connection.shutdown().await;
+            return;
+        }
+        Reply::Mute => {
+            while connection.read(&mut byte).await.unwrap_or(0) > 0 {}
             return;
         }
         Reply::Upgrade => {

@@ -10,7 +10,7 @@ use bollard::{
 };
 use time::OffsetDateTime;
 
-use super::{DEADLINE, Engine, fault, reference::Reference};
+use super::{DEADLINE, Engine, docker::deadline, error::translate, reference::Reference};
 use crate::{
     desired::label,
     error::{Error, ImageAction, ImageFault, Result},
@@ -111,13 +111,10 @@ impl Engine {
     async fn short<T>(
         &self,
         call: &str,
-        deadline: Duration,
+        limit: Duration,
         work: impl Future<Output = Result<T, BollardError>>,
     ) -> Result<T> {
-        match tokio::time::timeout(deadline, work).await {
-            Ok(done) => done.map_err(|error| fault::translate(call, &error)),
-            Err(_) => Err(Error::EngineTimeout { call: call.to_owned(), seconds: deadline.as_secs() }),
-        }
+        deadline(call, limit, work).await?.map_err(|error| translate(call, error))
     }
 
     /// The image that a pull, build or load must have left on the engine, for its processor.
@@ -250,18 +247,18 @@ mod tests {
         let engine = real_engine();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("image.tar");
-        let name = "helper-d/image-test:1";
+        let name = "docklet-test/image-test:1";
         write_archive(&file, Some(name), "amd64", 1000);
         engine.load(&file, name, &Silent).await.unwrap();
         let image = engine.image(name).await.unwrap().unwrap();
         assert_eq!((image.architecture.as_str(), image.os.as_str()), ("amd64", "linux"));
         assert_eq!(image.appliance_version.as_deref(), Some("9.8.7"));
-        engine.tag_image(name, "helper-d/image-test:2").await.unwrap();
+        engine.tag_image(name, "docklet-test/image-test:2").await.unwrap();
         let image = engine.image(&image.id).await.unwrap().unwrap();
         assert_eq!(image.references.len(), 2, "{image:?}");
-        assert!(engine.images_labelled("helper-d-nothing").await.unwrap().is_empty());
+        assert!(engine.images_labelled("docklet-test-nothing").await.unwrap().is_empty());
         for tag in ["1", "2"] {
-            assert_eq!(engine.remove_image(&format!("helper-d/image-test:{tag}")).await.unwrap(), Removed::Removed);
+            assert_eq!(engine.remove_image(&format!("docklet-test/image-test:{tag}")).await.unwrap(), Removed::Removed);
         }
         assert_eq!(engine.remove_image(name).await.unwrap(), Removed::WasMissing);
         assert_eq!(engine.image(&image.id).await.unwrap(), None);

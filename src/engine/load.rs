@@ -475,8 +475,8 @@ mod tests {
     #[ignore = "needs an engine: tests/run brings one"]
     async fn a_real_load_with_and_without_a_name_and_compressed() {
         let engine = real_engine();
-        let wanted = "helper-d/load-wanted:1";
-        for (tag, compress) in [(Some("helper-d/load-own:1"), false), (None, false), (None, true)] {
+        let wanted = "docklet-test/load-wanted:1";
+        for (tag, compress) in [(Some("docklet-test/load-own:1"), false), (None, false), (None, true)] {
             let (_folder, mut file, digest) = archive(tag);
             if compress {
                 assert!(std::process::Command::new("gzip").arg(&file).status().unwrap().success());
@@ -500,19 +500,19 @@ mod tests {
         let engine = real_engine();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("image.tar");
-        let fault = async || match engine.load(&file, "helper-d/load-bad:1", &Silent).await {
+        let fault = async || match engine.load(&file, "docklet-test/load-bad:1", &Silent).await {
             Err(Error::Image { fault, .. }) => fault,
             other => panic!("{other:?}"),
         };
-        write_archive(&file, Some("helper-d/load-bad:1"), "amd64", 30_000_000);
+        write_archive(&file, Some("docklet-test/load-bad:1"), "amd64", 30_000_000);
         std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(20_000_000).unwrap();
         assert_eq!(fault().await, ImageFault::BadArchive);
         let mut garbage = vec![0x1f, 0x8b, 8, 0];
         garbage.resize(60_000_000, 7);
         std::fs::write(&file, garbage).unwrap();
         assert_eq!(fault().await, ImageFault::BadArchive);
-        write_archive(&file, Some("helper-d/load-bad:1"), "s390x", 1000);
+        write_archive(&file, Some("docklet-test/load-bad:1"), "s390x", 1000);
         assert_eq!(fault().await, ImageFault::Architecture);
-        assert_eq!(engine.image("helper-d/load-bad:1").await.unwrap(), None);
+        assert_eq!(engine.image("docklet-test/load-bad:1").await.unwrap(), None);
     }
 }

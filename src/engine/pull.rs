@@ -398,7 +398,7 @@ mod tests {
         let engine = real_engine();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("image.tar");
-        let name = format!("{registry}/helper-d/pull-{}:1", std::process::id());
+        let name = format!("{registry}/docklet-test/pull-{}:1", std::process::id());
         write_archive(&file, Some(&name), "amd64", 3_000_000);
         engine.load(&file, &name, &Silent).await.unwrap();
         let options = bollard::query_parameters::PushImageOptionsBuilder::default().tag("1").build();

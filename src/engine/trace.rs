@@ -132,14 +132,11 @@ impl Trace {
 
     /// Takes output of a step; `step` is BuildKit's digest of it, or empty.
     fn take_output(&mut self, step: &str, bytes: &[u8]) {
-        for &byte in bytes {
-            if byte == b'\n' || byte == b'\r' {
-                self.end_line(step);
-                continue;
-            }
+        for piece in bytes.split_inclusive(|b| matches!(b, b'\n' | b'\r')) {
+            let text = piece.strip_suffix(b"\n").or_else(|| piece.strip_suffix(b"\r")).unwrap_or(piece);
             let line = self.partial.entry(step.to_owned()).or_default();
-            line.push(byte);
-            if line.len() >= LINE_LENGTH {
+            line.extend_from_slice(text);
+            if text.len() < piece.len() || line.len() >= LINE_LENGTH {
                 self.end_line(step);
             }
         }
@@ -185,6 +182,9 @@ impl Trace {
     pub(super) fn finish(&mut self) {
         self.steps.iter_mut().for_each(|s| s.done = true);
         self.transfers.clear();
+        // Some steps are never reported: a stage's first that another stage shares, or one that
+        // another build on the same engine runs under its own name.
+        self.last_done = self.stages.values().sum::<usize>() + self.steps.len();
         self.end_all_lines();
     }
 
@@ -374,13 +374,13 @@ mod tests {
         1/5 "RUN echo side by side"
         RUN echo side by side | side by side
         1/5 "RUN echo side by side"
-        3/5 "tool: RUN printf 'one\\rtwo\\nd\\033[31mred\\033[0m\\n'; sleep 1; echo over http://***@proxy:3128"
+        2/5 "tool: RUN printf 'one\\rtwo\\nd\\033[31mred\\033[0m\\n'; sleep 1; echo over http://***@proxy:3128"
         tool: RUN printf 'one\rtwo\nd\033[31mred\033[0m\n'; sleep 1; echo over http://***@proxy:3128 | one
         tool: RUN printf 'one\rtwo\nd\033[31mred\033[0m\n'; sleep 1; echo over http://***@proxy:3128 | two
         tool: RUN printf 'one\rtwo\nd\033[31mred\033[0m\n'; sleep 1; echo over http://***@proxy:3128 | dred
-        3/5 "tool: RUN printf 'one\\rtwo\\nd\\033[31mred\\033[0m\\n'; sleep 1; echo over http://***@proxy:3128"
+        2/5 "tool: RUN printf 'one\\rtwo\\nd\\033[31mred\\033[0m\\n'; sleep 1; echo over http://***@proxy:3128"
         tool: RUN printf 'one\rtwo\nd\033[31mred\033[0m\n'; sleep 1; echo over http://***@proxy:3128 | over http://***@proxy:3128
-        3/5 "tool: RUN printf 'one\\rtwo\\nd\\033[31mred\\033[0m\\n'; sleep 1; echo over http://***@proxy:3128"
+        2/5 "tool: RUN printf 'one\\rtwo\\nd\\033[31mred\\033[0m\\n'; sleep 1; echo over http://***@proxy:3128"
         4/5 "-"
         4/5 "COPY --from=tool /etc/hostname /x"
         5/5 "-"
@@ -390,6 +390,17 @@ mod tests {
         trace.finish();
         let build = trace.build(Duration::ZERO);
         assert_eq!((build.done, build.running), (build.total, None));
+    }
+
+    #[test]
+    fn a_finished_build_is_complete_although_a_step_was_never_reported() {
+        let mut trace = Trace::default();
+        let vertex = Vertex { digest: "a".into(), name: "[stage-1 1/9] RUN true".into(), ..Vertex::default() };
+        trace.take(&StatusResponse { vertexes: vec![vertex], ..StatusResponse::default() }, Duration::ZERO);
+        assert_eq!(trace.build(Duration::ZERO).done, 0);
+        trace.finish();
+        let build = trace.build(Duration::ZERO);
+        assert_eq!((build.done, build.total), (9, 9));
     }
 
     #[test]
@@ -435,6 +446,19 @@ mod tests {
         1/2 COPY f /
         2/2
         "#);
+    }
+
+    #[test]
+    fn lines_are_put_together_from_pieces() {
+        let mut trace = Trace::default();
+        let mut take = |bytes: &[u8]| {
+            trace.take_output("", bytes);
+            trace.take_lines().into_iter().map(|(_, line)| line).collect::<Vec<_>>()
+        };
+        assert_eq!(take(b"one\r\ntwo"), ["one"]);
+        assert_eq!(take(b"-three\rf\xc3"), ["two-three"]);
+        assert_eq!(take(b"\xbcnf\n\n"), ["f\u{fc}nf"], "a letter in two pieces stays whole");
+        assert_eq!(take(&vec![b'x'; LINE_LENGTH]).len(), 1, "an endless line is cut");
     }
 
     #[test]

@@ -172,7 +172,7 @@ mod tests {
 
     /// As Docker 20.10 sent it for an image of three layers.
     const CAPTURED: &str = "\
-2 Pulling from helper/multi 0 0
+2 Pulling from team/multi 0 0
 68f1e3441b75 Pulling fs layer 0 0
 a250ea402abf Pulling fs layer 0 0
 b376015c8e44 Pulling fs layer 0 0

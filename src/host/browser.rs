@@ -1,6 +1,22 @@
 //! Opens a page in the user's browser. Where there is none to see it, says so instead.
 
-use crate::error::{Error, Result};
+use std::{net::Ipv4Addr, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    error::{Error, Result},
+    host::ports,
+};
+
+/// Longest first line of a request that is read.
+const LONGEST_LINE: u64 = 8 * 1024;
+
+/// How long one visitor may take for it; browsers open connections that they do not use.
+const LONGEST_VISIT: Duration = Duration::from_secs(1);
 
 /// What the caller knows of the session; the environment is its to read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -63,9 +79,86 @@ pub fn open(url: &str) -> Result<()> {
     })
 }
 
+/// Opens an address that holds a secret. The browser is given another one, which works once and
+/// for this user alone, and leads to the real one; so the secret is in no list of arguments.
+/// Returns when the browser has come, or with `false` after `patience`.
+///
+/// # Errors
+/// When no browser could be started.
+pub async fn open_privately(url: &str, patience: Duration) -> Result<bool> {
+    let broken = |what: String| Error::bug(format!("cannot hand the address to the browser: {what}"));
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|e| broken(e.to_string()))?;
+    let path = format!("/{}", crate::appliance::hex(&random));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| broken(e.to_string()))?;
+    let place = listener.local_addr().map_err(|e| broken(e.to_string()))?;
+    open(&format!("http://{place}{path}"))?;
+    Ok(tokio::time::timeout(patience, hand_over(&listener, &path, url)).await.is_ok())
+}
+
+/// Answers until the right visitor asks for the right path, and sends that one on.
+async fn hand_over(listener: &TcpListener, path: &str, url: &str) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let visit = tokio::time::timeout(LONGEST_VISIT, visit(stream, path, url));
+        if visit.await.is_ok_and(|sent_on| sent_on.unwrap_or(false)) {
+            return;
+        }
+    }
+}
+
+async fn visit(mut stream: TcpStream, path: &str, url: &str) -> std::io::Result<bool> {
+    let user = ports::user_of(stream.peer_addr()?, stream.local_addr()?);
+    // Root can read the secret anyway, and passes on connections from Windows to WSL2.
+    let welcome = user.is_none_or(|user| user == 0 || user == rustix::process::geteuid().as_raw());
+    let (reader, mut writer) = stream.split();
+    let mut lines = BufReader::new(reader.take(LONGEST_LINE));
+    let mut request = String::new();
+    lines.read_line(&mut request).await?;
+    let right = welcome && request.split_whitespace().take(2).eq(["GET", path]);
+    // The rest of the request is read, or closing would reset the connection before the answer is.
+    let mut header = String::from("x");
+    while !header.trim().is_empty() {
+        header.clear();
+        lines.read_line(&mut header).await?;
+    }
+    let answer = if right { format!("302 Found\r\nLocation: {url}") } else { "404 Not Found".to_owned() };
+    let head = "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nContent-Length: 0\r\nConnection: close";
+    writer.write_all(format!("HTTP/1.1 {answer}\r\n{head}\r\n\r\n").as_bytes()).await?;
+    writer.shutdown().await?;
+    Ok(right)
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn the_secret_address_is_handed_over_once_and_to_the_right_path() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let served =
+            tokio::spawn(async move { hand_over(&listener, "/right", "http://127.0.0.1:3000/?auth_token=x").await });
+        let get = async |path: &str| {
+            let mut stream = TcpStream::connect(place).await.unwrap();
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        for wrong in ["/", "/favicon.ico", "/right/", "/righ"] {
+            let answer = get(wrong).await;
+            assert!(answer.starts_with("HTTP/1.1 404") && !answer.contains("auth_token"), "{wrong}: {answer}");
+        }
+        let answer = get("/right").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:3000/?auth_token=x\r\n"),
+            "{answer}"
+        );
+        served.await.unwrap();
+        assert!(TcpStream::connect(place).await.is_err(), "it works once");
+    }
 
     #[cfg(not(target_os = "macos"))]
     #[test]

@@ -198,7 +198,7 @@ async fn start_detached(daemon: &Daemon, what: &str, reporter: &dyn Reporter) ->
         .run(&Both(&said, reporter))
         .await?;
     let pid = said.pid();
-    let alive = || pid.is_none_or(|pid| Path::new("/proc").join(pid.to_string()).exists());
+    let alive = || pid.is_none_or(system::is_alive);
     if wait(daemon, STARTUP, alive).await {
         return Ok(());
     }

@@ -92,6 +92,20 @@ fn listeners(port: u16) -> Vec<Listener> {
         .collect()
 }
 
+/// The user at the other end of a connection within this machine, over IPv4; `None` where that
+/// cannot be seen.
+pub(in crate::host) fn user_of(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+    user_of_connection(&fs::read_to_string("/proc/net/tcp").ok()?, peer.port(), ours.port())
+}
+
+fn user_of_connection(table: &str, from: u16, to: u16) -> Option<u32> {
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is = |field: usize, port: u16| fields.get(field).is_some_and(|f| f.ends_with(&format!(":{port:04X}")));
+        if is(1, from) && is(2, to) { fields.get(7)?.parse().ok() } else { None }
+    })
+}
+
 /// Reads the kernel's table of sockets: `sl local remote st queues timers retransmits uid timeout inode`.
 fn parse(table: &str, port: u16) -> Vec<Listener> {
     const LISTEN: &str = "0A";
@@ -161,6 +175,8 @@ mod tests {
         assert_eq!(parse(tcp6, 3000), [Listener { uid: 0, inode: 777 }]);
         assert_eq!(parse(tcp, 3001), []);
         assert_eq!(parse("", 22), []);
+        assert_eq!(user_of_connection(tcp, 3000, 0xD431), Some(1000));
+        assert_eq!(user_of_connection(tcp, 0xD431, 3000), None, "that is the other direction");
     }
 
     #[test]

@@ -79,6 +79,16 @@ pub fn runs(program: &str) -> bool {
     processes.flatten().any(is)
 }
 
+/// Whether a process is there and has not ended. Where there is no `/proc`, nobody knows: yes.
+pub fn is_alive(pid: u32) -> bool {
+    // One that ended stays as a zombie until its parent looks: the `Z` behind its name.
+    let state = |stat: String| Some(stat.rsplit_once(')')?.1.trim_start().starts_with('Z'));
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => state(stat) != Some(true),
+        Err(_) => !Path::new("/proc/self").exists(),
+    }
+}
+
 /// The name of the user that this process acts for.
 pub fn user_name() -> Option<String> {
     name_of_user(rustix::process::getuid().as_raw())
@@ -115,6 +125,20 @@ mod tests {
         assert_eq!(entry(text, 104).unwrap(), ["docker", "x", "104", "me,you"]);
         assert_eq!(entry(text, 0).unwrap()[0], "root");
         assert_eq!(entry(text, 10), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_process_that_ended_is_not_alive() {
+        assert!(is_alive(std::process::id()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        while is_alive(child.id()) {
+            std::thread::yield_now();
+        }
+        assert!(Path::new("/proc").join(child.id().to_string()).exists(), "a zombie");
+        let pid = child.id();
+        child.wait().unwrap();
+        assert!(!is_alive(pid));
     }
 
     #[test]

@@ -437,7 +437,7 @@ fn the_printed_address_signs_in() {
     let world = World::new();
     world.setup();
     let address = world.ok(&["open", "--print"]);
-    let path = address.trim().split_once(&format!(":{}", world.port)).unwrap().1.to_owned();
-    assert_eq!(world.http_get(&path, None).0, 200);
+    let expected = format!("http://opencode:{}@127.0.0.1:{}/", world.password(), world.port);
+    assert_eq!(address.trim(), expected, "browsers sign in with user and password in the address");
     assert_eq!(world.http_get("/", None).0, 401);
 }

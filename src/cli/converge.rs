@@ -11,6 +11,7 @@ use crate::{
     desired::{Desired, EngineMemory},
     engine::Engine,
     error::{Error, Result},
+    event::Event,
     observe, paths,
     plan::{self, Action, Plan},
     ready, secrets,
@@ -122,7 +123,17 @@ pub fn interrupted() -> Error {
 /// replaced by an update, or lie where an engine in a virtual machine cannot see it.
 fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Result<()> {
     let copy = context.files.ca_bundle();
-    let Some(bundle) = read_ca_bundle(settings)? else { return Ok(()) };
+    let bundle = match read_ca_bundle(settings) {
+        Ok(Some(bundle)) => bundle,
+        Ok(None) => return Ok(()),
+        Err(error) if copy.exists() => {
+            // What runs is not stopped from running because a file moved.
+            let text = format!("{error}; the copy from before is used");
+            context.reporter.report(&Event::Warning { text });
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
     if std::fs::read(&copy).is_ok_and(|old| old == bundle) {
         return Ok(());
     }
@@ -157,7 +168,11 @@ fn build_surroundings(context: &Context, settings: &Settings, how: &How) -> Resu
         }
     }
     Ok(BuildSurroundings {
-        ca_bundle: read_ca_bundle(settings)?.unwrap_or_default(),
+        ca_bundle: if settings.trust.ca_file.is_empty() {
+            vec![]
+        } else {
+            fs_err::read(context.files.ca_bundle()).unwrap_or_default()
+        },
         proxies,
         log_file: context.files.build_log(),
         work_folder: context.files.state.clone(),

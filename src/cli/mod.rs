@@ -51,7 +51,21 @@ pub async fn main() -> ExitCode {
     }
 }
 
+/// Runs a command. One that only looks ends at the first Ctrl-C; one that changes something
+/// decides itself where it can end.
 async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
+    let only_looks = matches!(command, None | Some(Command::Status | Command::List | Command::Open(_)));
+    if !only_looks {
+        return dispatch(context, command).await;
+    }
+    tokio::select! {
+        biased;
+        () = context.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
+        done = dispatch(context, command) => done,
+    }
+}
+
+async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCode> {
     let done = match command {
         None => return status::short(context).await,
         Some(Command::Status) => return status::run(context, status::Form::Long).await,

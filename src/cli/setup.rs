@@ -93,7 +93,17 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     answers.settings.save(&context.files.settings())?;
     let password_is_new = save_secrets(context, &answers)?;
     let timeout = Duration::from_secs(args.timeout);
-    converge::apply(context, &engine, &answers.settings, &planned, &how, timeout).await?;
+    let applied = converge::apply(context, &engine, &answers.settings, &planned, &how, timeout).await;
+    if let (Err(error), Some(before)) = (&applied, &before)
+        && !planned.plan.put_back.is_empty()
+        && !matches!(error, Error::Interrupted { .. })
+    {
+        // The container from before is back, so its settings are, too: the next start must not
+        // replace what works with what does not.
+        before.save(&context.files.settings())?;
+        context.reporter.report(&Event::Note { text: "the settings are as before, too".to_owned() });
+    }
+    applied?;
     if !planned.plan.is_empty() {
         planned.container_id = engine.container(&context.container_name()).await?.map(|c| c.id);
     }

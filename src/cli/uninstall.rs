@@ -86,14 +86,14 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
             images.push(reference);
         }
     }
-    let wanted: Vec<String> =
-        context.appliance.volumes.iter().map(|v| context.instance.volume(appliance, &v.role)).collect();
-    let volumes =
-        volumes.into_iter().filter(|v| wanted.contains(&v.name) && Ownership::of(&v.labels, &ours) == Ownership::Ours);
+    let is_ours =
+        |name: &String| volumes.iter().any(|v| v.name == *name && Ownership::of(&v.labels, &ours) == Ownership::Ours);
+    let wanted = context.appliance.volumes.iter().map(|v| context.instance.volume(appliance, &v.role));
+    let volumes = wanted.filter(is_ours).collect();
     Ok(Inventory {
         containers: named.into_iter().chain(stray).map(|c| c.name.clone()).collect(),
         images,
-        volumes: volumes.map(|v| v.name).collect(),
+        volumes,
         remove_volumes: args.volumes || args.purge,
         purge: args.purge,
     })

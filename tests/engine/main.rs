@@ -1,7 +1,8 @@
 //! Tests against a real engine, the one that `DOCKER_HOST` names. `tests/run` brings one where there is none, and
 //! the images and registries that these tests use; without it they are ignored.
 //!
-//! `support` is the world of one test, `proxy` stands before the engine's socket, `harness` proves those two and
+//! `support` is the world of one test, `proxy` stands before the engine's socket, `terminal` is a person before a
+//! terminal, `harness` proves those two and
 //! the stand-in image. Each other module proves one part of the tool.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
@@ -15,4 +16,6 @@ mod proxy;
 mod real;
 #[allow(dead_code)]
 mod support;
+mod terminal;
 mod uninstall;
+mod wizard;

@@ -318,8 +318,7 @@ impl World {
     pub fn left(&self) -> Vec<String> {
         let label = format!("label=docklet.instance={}", self.name);
         let mut left = Vec::new();
-        let containers =
-            docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label, "--format", "{{.Names}}"]);
+        let containers = docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"]);
         left.extend(containers.lines().map(|name| format!("container {name}")));
         let volumes = docker(&["volume", "ls", "--quiet", "--filter", &label]);
         left.extend(volumes.lines().map(|name| format!("volume {name}")));
@@ -474,14 +473,28 @@ pub fn http_within(
         body.len()
     );
     socket.write_all(head.as_bytes()).ok()?;
+    // opencode keeps the connection of its page open whatever it is asked, so the length decides.
     let mut answer = Vec::new();
-    let whole = socket.read_to_end(&mut answer);
+    let mut buffer = [0; 16_384];
+    while !is_whole(&answer) {
+        match socket.read(&mut buffer).ok()? {
+            0 => break,
+            count => answer.extend_from_slice(&buffer[..count]),
+        }
+    }
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    whole.ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
     Some((status, if chunked { unchunked(body) } else { body.to_owned() }))
+}
+
+/// Whether an answer that says how long it is has all arrived.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    length.is_some_and(|length: usize| answer.len() >= end + 4 + length)
 }
 
 fn unchunked(mut body: &str) -> String {

@@ -1,0 +1,104 @@
+//! `docklet setup` in a real pseudo-terminal, from the first question to the page.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::*;
+use crate::terminal::{CTRL_C, DOWN, Person};
+
+/// `docklet` in a terminal, in this world's bare environment.
+fn at_terminal(world: &World, args: &[&str]) -> Person {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
+    world.bare(&mut command);
+    command.args(args);
+    Person::at(command, Duration::from_secs(60))
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn from_the_first_question_to_the_page() {
+    let world = World::new();
+    let image = world.image();
+    let port = world.port;
+    let folder = world.folder().join("my app");
+    std::fs::create_dir(&folder).unwrap();
+    let mut person = at_terminal(&world, &["setup"]);
+    person.sees("Port").types(&format!("{port}\r"));
+    person.sees("Image").types(&format!("{DOWN}\r"));
+    person.sees("pull").types(&format!("{image}\r"));
+    person.sees("Memory").types("512MiB\r");
+    person.sees("Project folder").types(&format!("{}\r", folder.display()));
+    person.sees("Path inside").types("\r");
+    person.sees("Restart").types("\r");
+    person.sees("Start it when you log in").types("n");
+    person.sees("Password").types("\r");
+    person.sees("This will be done").sees("Go ahead?").types("y");
+    person.sees(&format!("http://127.0.0.1:{port}/"));
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains(&world.password()), "{seen}");
+    assert!(seen.contains("✓ start container") || seen.contains("answers at"), "{seen}");
+    assert_eq!(world.http_get("/", Some(&world.password())).0, 200);
+    let inspect = world.inspect().unwrap();
+    assert_eq!(inspect["HostConfig"]["Memory"], 512 << 20);
+    let mounts = inspect["Mounts"].to_string();
+    assert!(mounts.contains("/workspace/my app") && mounts.contains(folder.to_str().unwrap()), "{mounts}");
+
+    // A second time, Enter everywhere keeps everything.
+    let mut person = at_terminal(&world, &["setup"]);
+    for question in ["Port", "Image", "Memory", "Project folder", "Restart", "Start it when you log in", "Password"] {
+        person.sees(question);
+        // The question that waits is the last line but its help.
+        person.types("\r");
+    }
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("nothing to do"), "{seen}");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn ctrl_c_in_the_wizard_changes_nothing_and_the_next_setup_finishes() {
+    let world = World::new();
+    let mut person = at_terminal(&world, &["setup"]);
+    person.sees("Port").types(CTRL_C);
+    let (code, seen) = person.ends();
+    assert_eq!(code, 130, "{seen}");
+    assert!(seen.contains("nothing was changed"), "{seen}");
+    assert_eq!(world.left(), Vec::<String>::new());
+    world.setup();
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn ctrl_c_while_it_waits_leaves_what_the_next_setup_finishes() {
+    let world = World::new();
+    let image = world.image_with("slow:60");
+    let port = world.port.to_string();
+    let mut person = at_terminal(&world, &["setup", "--yes", "--image", &image, "--port", &port]);
+    person.sees("wait until").types(CTRL_C);
+    let (code, seen) = person.ends();
+    assert_eq!(code, 130, "{seen}");
+    assert!(seen.contains("interrupted") && seen.contains("run the same command again"), "{seen}");
+    world.setup();
+    assert_eq!(world.http_get("/", Some(&world.password())).0, 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn removing_data_has_to_be_typed() {
+    let world = World::new();
+    world.setup();
+    let mut person = at_terminal(&world, &["uninstall", "--volumes", "--no-backup"]);
+    person.sees("will be removed").sees("to confirm").types("no\r");
+    person.types(CTRL_C);
+    let (code, seen) = person.ends();
+    assert_eq!(code, 130, "{seen}");
+    assert_eq!(world.status()["state"], "running");
+    let mut person = at_terminal(&world, &["uninstall", "--volumes", "--no-backup"]);
+    person.sees("to confirm").types(&format!("{}\r", world.name));
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("checked:"), "{seen}");
+    assert_eq!(world.left(), Vec::<String>::new());
+}

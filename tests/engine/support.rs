@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -368,7 +369,7 @@ impl Drop for World {
             self.tell();
         }
         for pid in self.processes() {
-            let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).output();
+            kill(pid);
         }
         let label = format!("label=docklet.instance={}", self.name);
         remove(&["ps", "--all", "--quiet", "--filter", &label], &["rm", "--force", "--volumes"]);
@@ -385,6 +386,13 @@ impl Drop for World {
         let world = format!("label=docklet-test.world={}", self.name);
         remove(&["images", "--quiet", "--no-trunc", "--filter", &world], &["rmi", "--force"]);
         remove(&["images", "--quiet", "--no-trunc", "--filter", &label], &["rmi", "--force"]);
+    }
+}
+
+/// SIGKILL to one process. Not by the kill command: a bare Debian has none.
+pub fn kill(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
 }
 

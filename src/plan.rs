@@ -190,7 +190,14 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     if !kept && (desired.running || !exists) && !observed.image_present {
         // The image comes first: it takes longest and fails most often, so nothing else is touched
         // until it is there.
-        plan.push(get_image(desired)?, "");
+        let action = get_image(desired)?;
+        let reason = match &action {
+            Action::BuildImage { extra_packages, .. } if !extra_packages.is_empty() => {
+                format!("with {}", extra_packages.join(", "))
+            }
+            _ => String::new(),
+        };
+        plan.push(action, reason);
     }
     for volume in &desired.volumes {
         if !observed.volumes.iter().any(|v| v.name == volume.name) {

@@ -410,7 +410,7 @@ fn confirm(context: &Context, planned: &converge::Planned, answers: &Answers, ar
     let mut text = planned.plan.to_string();
     if builds && !args.install_engine {
         text.push_str(
-            "\n\n     should the registry of the base image not be reachable, the base is built here from\n     Debian's signed packages with mmdebstrap, which is installed for that if it is missing",
+            "\n     if the base image cannot be pulled, it is made here from Debian's packages,\n     with mmdebstrap, which is installed if it is missing",
         );
     }
     if wizard::confirm_plan(&context.prompt(INTERRUPTED), &text)? { Ok(()) } else { Err(Error::Cancelled) }

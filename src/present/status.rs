@@ -112,7 +112,8 @@ fn container_text(container: &ContainerStatus, now: OffsetDateTime) -> String {
     let mut details = vec![];
     if container.running {
         details.push(since(&container.started_at).map_or(state.to_owned(), |time| format!("{state} for {time}")));
-        details.extend(container.health.clone());
+        // The engine looks every 30 s; until it has looked, the page's own answer says more.
+        details.extend(container.health.clone().filter(|health| health != "starting"));
     } else {
         details.push(since(&container.finished_at).map_or(state.to_owned(), |time| format!("{state} {time} ago")));
         details.extend(container.exit_code.map(|code| format!("exit code {code}")));

@@ -42,7 +42,7 @@ fn from_the_first_question_to_the_page() {
     let inspect = world.inspect().unwrap();
     assert_eq!(inspect["HostConfig"]["Memory"], 512 << 20);
     let mounts = inspect["Mounts"].to_string();
-    assert!(mounts.contains("/workspace/my app") && mounts.contains(folder.to_str().unwrap()), "{mounts}");
+    assert!(mounts.contains("/workspace/my-app") && mounts.contains(folder.to_str().unwrap()), "{mounts}");
 
     // A second time, Enter everywhere keeps everything.
     let mut person = at_terminal(&world, &["setup"]);

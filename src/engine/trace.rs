@@ -263,6 +263,9 @@ fn step_name(vertex: &str) -> Option<String> {
     if bracket == "internal" || bracket == "auth" || bracket.starts_with("context ") {
         return None;
     }
+    if let Some(said) = said_of_itself(rest) {
+        return Some(said);
+    }
     let stage = bracket.split_whitespace().find(|part| {
         let is_count = part.contains('/');
         !is_count && !part.starts_with("stage-")
@@ -272,6 +275,19 @@ fn step_name(vertex: &str) -> Option<String> {
         Some(stage) => format!("{stage}: {instruction}"),
         None => instruction,
     })
+}
+
+/// What an instruction says of itself: the text of a no-op at its beginning, `RUN : "get npm" && …`.
+fn said_of_itself(instruction: &str) -> Option<String> {
+    let text = without_mounts(instruction);
+    let (said, _) = text.strip_prefix("RUN : \"")?.split_once('"')?;
+    Some(said.to_owned())
+}
+
+/// An instruction in one line, without what only the builder needs to know.
+fn without_mounts(instruction: &str) -> String {
+    let words = instruction.split_whitespace().filter(|w| !w.starts_with("--mount=") && *w != "\\");
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// From «[tool 2/5] RUN …»: the stage, 2 and 5.
@@ -293,14 +309,13 @@ fn plain_step(line: &str) -> Option<(usize, usize, String)> {
     let (count, name) = line[at + 5..].split_once(':')?;
     let (number, total) = count.split_once('/')?;
     let (number, total) = (number.trim().parse().ok()?, total.trim().parse().ok()?);
-    Some((number, total, name.trim().to_owned()))
+    let name = said_of_itself(name).unwrap_or_else(|| name.trim().to_owned());
+    Some((number, total, name))
 }
 
-/// An instruction in one line, without what only the builder needs to know.
+/// An instruction short enough for a line.
 fn shorten(instruction: &str) -> String {
-    let words: Vec<&str> =
-        instruction.split_whitespace().filter(|w| !w.starts_with("--mount=") && *w != "\\").collect();
-    let text = mask_urls(&words.join(" "));
+    let text = mask_urls(&without_mounts(instruction));
     let text = match text.strip_prefix("FROM docker.io/") {
         Some(name) => format!("FROM {}", name.strip_prefix("library/").unwrap_or(name)),
         None => text,
@@ -401,6 +416,14 @@ mod tests {
         trace.finish();
         let build = trace.build(Duration::ZERO);
         assert_eq!((build.done, build.total), (9, 9));
+    }
+
+    #[test]
+    fn an_instruction_can_say_what_it_does() {
+        let vertex = r#"[fetch 2/5] RUN --mount=type=cache,target=/x     : "get npm"     && rm -f /y"#;
+        assert_eq!(step_name(vertex).unwrap(), "get npm");
+        assert_eq!(plain_step(r#"STEP 3/9: RUN : "get npm" && rm -f /y"#).unwrap().2, "get npm");
+        assert_eq!(step_name("[fetch 2/5] RUN true").unwrap(), "fetch: RUN true");
     }
 
     #[test]

@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(result, Ok(()));
         assert!(began.elapsed() < Duration::from_secs(20));
         let pid = lines[1].strip_prefix("test: ").unwrap();
-        std::process::Command::new("kill").arg(pid).status().unwrap();
+        assert!(crate::host::system::terminate(pid.parse().unwrap()));
     }
 
     #[tokio::test]

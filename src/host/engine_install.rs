@@ -397,7 +397,7 @@ mod tests {
         let pid = std::fs::read_to_string(at("pid")).unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap();
         let session = stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap().to_owned();
-        assert!(std::process::Command::new("kill").arg(pid.trim()).status().unwrap().success());
+        assert!(crate::host::system::terminate(pid.trim().parse().unwrap()));
         assert_eq!(session, pid.trim(), "a session of its own");
         while Path::new("/proc").join(pid.trim()).exists() {
             tokio::time::sleep(LOOK_AGAIN).await;

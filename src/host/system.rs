@@ -79,6 +79,12 @@ pub fn runs(program: &str) -> bool {
     processes.flatten().any(is)
 }
 
+/// Asks a process to end (SIGTERM); `false` when there is none or it is not ours.
+pub fn terminate(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok())
+}
+
 /// Whether a process is there and has not ended. Where there is no `/proc`, nobody knows: yes.
 pub fn is_alive(pid: u32) -> bool {
     // One that ended stays as a zombie until its parent looks: the `Z` behind its name.

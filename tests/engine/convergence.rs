@@ -228,7 +228,7 @@ fn interrupting_a_replacement_puts_the_old_container_back() {
     wait_until(SOON, "the new container runs", || {
         world.inspect().is_some_and(|i| i["Id"] != before && i["State"]["Running"] == true)
     });
-    assert!(std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    signal(child.id(), rustix::process::Signal::INT);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", shown(&output));
     assert_eq!(world.inspect().unwrap()["Id"], before);

@@ -120,7 +120,8 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         }
         Action::LoadImage { reference, file } => engine.load(file, reference, tools.reporter).await,
         Action::CreateVolume { volume } => engine.create_volume(volume).await,
-        Action::CreateContainer { spec } => engine.create_container(spec).await.map(drop),
+        Action::CreateNetwork { name, labels } => engine.create_network(name, labels).await,
+        Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),
         Action::StartContainer { name } => engine.start_container(name).await.map(drop).map_err(name_holder),
         Action::WaitUntilReady { name, url } => {
             ready::wait(engine, name, url, tools.probe, tools.ready_timeout, tools.reporter).await

@@ -110,6 +110,8 @@ pub struct ContainerSpec {
     pub image: String,
     /// Environment; no secrets.
     pub environment: BTreeMap<String, String>,
+    /// Its own network: the agent inside reaches the Internet, and no other container.
+    pub network: String,
     /// Host address and port, and the port inside.
     pub publish: Publish,
     /// Named volumes: name → path inside.
@@ -200,6 +202,7 @@ impl ContainerSpec {
         compare("port", self.publish.port.to_string(), wanted.publish.port.to_string());
         compare("address", self.publish.address.to_string(), wanted.publish.address.to_string());
         compare("memory", Bytes(self.memory).to_string(), Bytes(wanted.memory).to_string());
+        compare("network", self.network.clone(), wanted.network.clone());
         compare("processors", processors(self.nano_cpus), processors(wanted.nano_cpus));
         compare("pids", self.pids.to_string(), wanted.pids.to_string());
         for new in wanted.binds.iter().filter(|b| !self.binds.contains(b)) {
@@ -257,6 +260,7 @@ impl Desired {
             name: instance.container(&appliance.name),
             image: image.reference().to_owned(),
             environment: appliance.environment.clone(),
+            network: instance.container(&appliance.name),
             publish: Publish {
                 address: settings.network.bind.0,
                 port: settings.network.port.0,

@@ -85,6 +85,8 @@ pub enum ObjectKind {
     Volume,
     /// An image.
     Image,
+    /// A network.
+    Network,
 }
 
 impl std::fmt::Display for ObjectKind {
@@ -93,6 +95,7 @@ impl std::fmt::Display for ObjectKind {
             ObjectKind::Container => "container",
             ObjectKind::Volume => "volume",
             ObjectKind::Image => "image",
+            ObjectKind::Network => "network",
         })
     }
 }
@@ -368,6 +371,7 @@ impl Error {
             Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet list".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; one that was loaded needs its file: docklet setup --image-file TAR".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Volume, .. } => "docker volume ls".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Network, .. } => "docklet start makes it again".to_owned(),
             Error::EngineNotInstalled { .. } => "docklet setup --install-engine".to_owned(),
             Error::EngineInstallFailed { .. } => {
                 "install Docker or Podman by hand, then run docklet setup again".to_owned()
@@ -410,7 +414,7 @@ impl Error {
             Error::Foreign { kind, name } => {
                 let rename = match kind {
                     ObjectKind::Container => format!("\nthen give it another name: docker rename {name} {name}-old"),
-                    ObjectKind::Volume | ObjectKind::Image => String::new(),
+                    ObjectKind::Volume | ObjectKind::Image | ObjectKind::Network => String::new(),
                 };
                 format!("look at it: docker {kind} inspect {name}{rename}\nor use another instance: docklet setup --instance NAME")
             }

@@ -1,5 +1,5 @@
 //! Looks at the engine and the host and fills [`Observed`]. Decides nothing and changes nothing.
-//! Three calls that go out together; one or two more only when something is not as wanted.
+//! Three calls that go out together; a few more only when something is not as wanted.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::{
     desired::{Desired, label},
     engine::{
         Engine, Host,
-        docker::{Listed, ListedVolume},
+        docker::{Labelled, Listed},
     },
     error::Result,
     host::ports,
@@ -21,7 +21,7 @@ pub struct Look {
     /// All containers, other people's too: one of them may hold our port.
     pub containers: Vec<Listed>,
     /// Volumes whose name begins with the appliance's.
-    pub volumes: Vec<ListedVolume>,
+    pub volumes: Vec<Labelled>,
     /// The engine's machine.
     pub host: Host,
 }
@@ -57,8 +57,9 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     let mut previous = find(&desired.previous_name).map(container);
     let as_wanted = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.spec_hash.as_ref() == Some(&wanted_hash));
     let mut image_present = true;
+    let mut network = Some(Ownership::Ours);
     if !as_wanted(&main) {
-        // Only now is it worth two more calls: whether the image is there, and what is different.
+        // Only now are more calls worth it: whether image and network are there, and what is different.
         let replaced = main.as_mut().or(previous.as_mut());
         let inspect = async {
             match &replaced {
@@ -66,8 +67,13 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
                 _ => Ok(None),
             }
         };
-        let (image, detail) = tokio::try_join!(engine.image(desired.image.reference()), inspect)?;
+        let (image, found, detail) = tokio::try_join!(
+            engine.image(desired.image.reference()),
+            engine.network_labels(&desired.container.network),
+            inspect
+        )?;
         image_present = image.is_some();
+        network = found.map(|found| Ownership::of(&found, labels));
         if let (Some(old), Some(detail)) = (replaced, detail) {
             old.live = Some(Box::new(detail.live));
         }
@@ -76,7 +82,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     let volumes =
         volumes.map(|v| Volume { name: v.name.clone(), ownership: Ownership::of(&v.labels, labels) }).collect();
     let port = port_state(&look.containers, desired);
-    Ok(Observed { main, previous, volumes, image_present, port })
+    Ok(Observed { main, previous, volumes, network, image_present, port })
 }
 
 /// Whether the wanted port can be had: no other container publishes it, and nobody else on this

@@ -14,6 +14,8 @@ pub struct Observed {
     pub previous: Option<Container>,
     /// Volumes with the instance's names.
     pub volumes: Vec<Volume>,
+    /// The network with the container's name; looked up only when a container is to be created.
+    pub network: Option<Ownership>,
     /// Whether the wanted image is on the engine. Looked up only where it matters: a container
     /// that is as wanted has its image.
     pub image_present: bool,

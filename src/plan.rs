@@ -64,10 +64,19 @@ pub enum Action {
         /// The volume.
         volume: VolumeSpec,
     },
-    /// Create the container.
+    /// Create the container's own network.
+    CreateNetwork {
+        /// Its name.
+        name: String,
+        /// Its labels.
+        labels: std::collections::BTreeMap<String, String>,
+    },
+    /// Create the container, and with it the volumes that are not there yet.
     CreateContainer {
         /// The container.
         spec: Box<ContainerSpec>,
+        /// The volumes that come into being with it.
+        new_volumes: Vec<VolumeSpec>,
     },
     /// Start a container.
     StartContainer {
@@ -112,7 +121,18 @@ impl fmt::Display for Action {
             Action::PullImage { reference } => write!(f, "pull image {reference}"),
             Action::LoadImage { reference, file } => write!(f, "load image {reference} from {}", file.display()),
             Action::CreateVolume { volume } => write!(f, "create volume {} for {}", volume.name, volume.mount),
-            Action::CreateContainer { spec } => write!(f, "create container {}", spec.name),
+            Action::CreateNetwork { name, .. } => write!(f, "create network {name}"),
+            Action::CreateContainer { spec, new_volumes } => {
+                write!(f, "create container {}", spec.name)?;
+                match new_volumes.as_slice() {
+                    [] => Ok(()),
+                    [one] => write!(f, " with volume {}", one.name),
+                    several => {
+                        let names: Vec<&str> = several.iter().map(|v| v.name.as_str()).collect();
+                        write!(f, " with volumes {}", names.join(", "))
+                    }
+                }
+            }
             Action::StartContainer { name } => write!(f, "start container {name}"),
             Action::WaitUntilReady { url, .. } => write!(f, "wait until {url} answers"),
             Action::UnpauseContainer { name } => write!(f, "unpause container {name}"),
@@ -172,7 +192,7 @@ impl Plan {
 /// [`Error::Foreign`] when one of our names is taken by something that is not ours,
 /// [`Error::PortInUse`], and [`Error::NoSuchObject`] when an image that can only be loaded is gone.
 pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
-    refuse_foreign(observed)?;
+    refuse_foreign(desired, observed)?;
     let mut plan = Plan::default();
     let name = desired.container.name.clone();
     let previous_name = desired.previous_name.clone();
@@ -199,15 +219,22 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
         };
         plan.push(action, reason);
     }
-    for volume in &desired.volumes {
-        if !observed.volumes.iter().any(|v| v.name == volume.name) {
-            plan.push(Action::CreateVolume { volume: volume.clone() }, "");
+    let is_missing = |v: &&VolumeSpec| !observed.volumes.iter().any(|there| there.name == v.name);
+    let new_volumes: Vec<VolumeSpec> = desired.volumes.iter().filter(is_missing).cloned().collect();
+    if exists && (kept || !desired.running) {
+        for volume in new_volumes.clone() {
+            plan.push(Action::CreateVolume { volume }, "");
         }
+    } else if observed.network.is_none() {
+        plan.push(
+            Action::CreateNetwork { name: desired.container.network.clone(), labels: desired.container.labels.clone() },
+            "",
+        );
     }
     if !desired.running {
         // A container whose settings changed is left for the next start to replace.
         if !exists {
-            plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()) }, "");
+            plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()), new_volumes }, "");
         }
         return Ok(plan);
     }
@@ -222,7 +249,7 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
         let action = Action::RenameContainer { from: previous_name.clone(), to: name.clone() };
         plan.push(action, "its replacement was broken off");
     } else if !kept {
-        replace(&mut plan, desired, main, previous);
+        replace(&mut plan, desired, main, previous, new_volumes);
     }
     if kept && current.is_some_and(|c| c.paused) {
         plan.push(Action::UnpauseContainer { name: name.clone() }, "");
@@ -246,7 +273,13 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
 }
 
 /// Gets whatever is there out of the way, without losing it, and creates the wanted container.
-fn replace(plan: &mut Plan, desired: &Desired, main: Option<&Container>, previous: Option<&Container>) {
+fn replace(
+    plan: &mut Plan,
+    desired: &Desired,
+    main: Option<&Container>,
+    previous: Option<&Container>,
+    new_volumes: Vec<VolumeSpec>,
+) {
     let name = desired.container.name.clone();
     let previous_name = desired.previous_name.clone();
     let reason = replace_reason(desired, main.or(previous));
@@ -265,7 +298,7 @@ fn replace(plan: &mut Plan, desired: &Desired, main: Option<&Container>, previou
     if holds_port {
         plan.push(Action::StopContainer { name: previous_name }, "kept until the new one answers");
     }
-    plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()) }, reason);
+    plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()), new_volumes }, reason);
 }
 
 fn port_is_available(desired: &Desired, observed: &Observed) -> Result<()> {
@@ -319,11 +352,14 @@ fn replace_reason(desired: &Desired, old: Option<&Container>) -> String {
     }
 }
 
-fn refuse_foreign(observed: &Observed) -> Result<()> {
+fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
     for container in observed.main.iter().chain(&observed.previous) {
         if container.ownership == Ownership::Foreign {
             return Err(Error::Foreign { kind: ObjectKind::Container, name: container.name.clone() });
         }
+    }
+    if let (Some(Ownership::Foreign), name) = (observed.network, &desired.container.network) {
+        return Err(Error::Foreign { kind: ObjectKind::Network, name: name.clone() });
     }
     for volume in &observed.volumes {
         if volume.ownership == Ownership::Foreign {

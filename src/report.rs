@@ -277,6 +277,8 @@ pub enum ThingKind {
     Container,
     /// The image.
     Image,
+    /// The container's network.
+    Network,
     /// A volume.
     Volume,
     /// The autostart entry.
@@ -299,6 +301,7 @@ impl ThingKind {
         match self {
             ThingKind::Container => "container",
             ThingKind::Image => "image",
+            ThingKind::Network => "network",
             ThingKind::Volume => "volume",
             ThingKind::Autostart => "autostart",
             ThingKind::Supervisor => "supervisor",

@@ -21,6 +21,7 @@ use crate::{
 struct Inventory {
     containers: Vec<String>,
     images: Vec<String>,
+    networks: Vec<String>,
     volumes: Vec<String>,
     remove_volumes: bool,
     purge: bool,
@@ -64,8 +65,12 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
 async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninstall) -> Result<Inventory> {
     let appliance = &context.appliance.name;
     let ours = labels(&context.appliance, &context.instance);
-    let (containers, volumes, images) =
-        tokio::try_join!(engine.containers(false), engine.volumes(appliance), engine.images_labelled(appliance))?;
+    let (containers, volumes, images, networks) = tokio::try_join!(
+        engine.containers(false),
+        engine.volumes(appliance),
+        engine.images_labelled(appliance),
+        engine.managed_networks()
+    )?;
     let names = [context.container_name(), context.instance.previous_container(appliance)];
     let containers = containers.iter().filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
     let (named, stray): (Vec<_>, Vec<_>) = containers.partition(|c| names.contains(&c.name));
@@ -93,6 +98,11 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
     Ok(Inventory {
         containers: named.into_iter().chain(stray).map(|c| c.name.clone()).collect(),
         images,
+        networks: networks
+            .into_iter()
+            .filter(|n| Ownership::of(&n.labels, &ours) == Ownership::Ours)
+            .map(|n| n.name)
+            .collect(),
         volumes,
         remove_volumes: args.volumes || args.purge,
         purge: args.purge,
@@ -116,6 +126,7 @@ fn files(context: &Context) -> Vec<(ThingKind, std::path::PathBuf)> {
 fn will_be_removed(context: &Context, inventory: &Inventory) -> Vec<Thing> {
     let thing = |kind| move |name: &String| Thing { kind, name: name.clone() };
     let mut things: Vec<Thing> = inventory.containers.iter().map(thing(ThingKind::Container)).collect();
+    things.extend(inventory.networks.iter().map(thing(ThingKind::Network)));
     things.extend(inventory.images.iter().map(thing(ThingKind::Image)));
     if inventory.remove_volumes {
         things.extend(inventory.volumes.iter().map(thing(ThingKind::Volume)));
@@ -180,7 +191,7 @@ async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept:
         wish::write(&context.files.desired(), Wish::Stopped)?;
     }
     let volumes: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };
-    let total = inventory.containers.len() + inventory.images.len() + volumes.len();
+    let total = inventory.containers.len() + inventory.networks.len() + inventory.images.len() + volumes.len();
     let mut number = 0;
     let mut step = |kind: ThingKind, name: &str| {
         number += 1;
@@ -196,6 +207,13 @@ async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept:
         stop_gently(engine, name).await;
         if engine.remove_container(name).await? == Change::Changed {
             removed.push(Thing { kind: ThingKind::Container, name: name.clone() });
+        }
+        done(running);
+    }
+    for name in &inventory.networks {
+        let running = step(ThingKind::Network, name);
+        if engine.remove_network(name).await? == Change::Changed {
+            removed.push(Thing { kind: ThingKind::Network, name: name.clone() });
         }
         done(running);
     }
@@ -259,10 +277,11 @@ fn remove_empty_folders(context: &Context) {
 /// Looks again: what still carries our labels and was not kept on purpose.
 async fn left(context: &Context, engine: &Engine, inventory: &Inventory) -> Result<Vec<Thing>> {
     let ours = labels(&context.appliance, &context.instance);
-    let (containers, volumes, images) = tokio::try_join!(
+    let (containers, volumes, images, networks) = tokio::try_join!(
         engine.containers(true),
         engine.managed_volumes(),
-        engine.images_labelled(&context.appliance.name)
+        engine.images_labelled(&context.appliance.name),
+        engine.managed_networks()
     )?;
     let belongs = |labels: &_| Ownership::of(labels, &ours) == Ownership::Ours;
     let mut left: Vec<Thing> = containers
@@ -270,6 +289,8 @@ async fn left(context: &Context, engine: &Engine, inventory: &Inventory) -> Resu
         .filter(|c| belongs(&c.labels))
         .map(|c| Thing { kind: ThingKind::Container, name: c.name.clone() })
         .collect();
+    let networks = networks.into_iter().filter(|n| belongs(&n.labels));
+    left.extend(networks.map(|n| Thing { kind: ThingKind::Network, name: n.name }));
     if inventory.remove_volumes {
         let volumes = volumes.into_iter().filter(|v| belongs(&v.labels));
         left.extend(volumes.map(|v| Thing { kind: ThingKind::Volume, name: v.name }));

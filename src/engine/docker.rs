@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use bollard::models::NetworkCreateRequest;
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder, ListVolumesOptionsBuilder,
-    LogsOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions, RenameContainerOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    CreateContainerOptions, InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
+    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+    RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt as _};
 
@@ -106,9 +107,9 @@ pub struct Detail {
     pub live: ContainerSpec,
 }
 
-/// A volume.
+/// A volume or a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedVolume {
+pub struct Labelled {
     /// Its name.
     pub name: String,
     /// Its labels.
@@ -151,12 +152,19 @@ impl Engine {
         }
     }
 
-    /// Creates a container; its id.
+    /// Creates a container, and with it those of its volumes that are not there yet; its id.
+    /// `new_volumes` are those: Podman's compatible API gives them no labels, so there they are
+    /// created one by one beforehand.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] when the name is taken, [`Error::NoSuchObject`] when the image is
     /// missing, [`Error::StartFailed`] when the engine refuses the specification.
-    pub async fn create_container(&self, spec: &ContainerSpec) -> Result<String> {
+    pub async fn create_container(&self, spec: &ContainerSpec, new_volumes: &[VolumeSpec]) -> Result<String> {
+        if self.about.name.contains("Podman") {
+            for volume in new_volumes {
+                self.create_volume(volume).await?;
+            }
+        }
         let call = format!("create container {}", spec.name);
         let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
         let answer = self.docker.create_container(Some(options), translate::create_body(spec));
@@ -303,11 +311,75 @@ impl Engine {
         String::from_utf8_lossy(&text).lines().map(|line| console::strip_ansi_codes(line).into_owned()).collect()
     }
 
+    /// The labels of a network; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn network_labels(&self, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+        let call = format!("inspect network {name}");
+        let answer = self.docker.inspect_network(name, None::<InspectNetworkOptions>);
+        let network = none_if_missing(&call, DEADLINE, answer).await?;
+        // The engine also takes the beginning of an id for a name.
+        let network = network.filter(|n| n.name.as_deref() == Some(name));
+        Ok(network.map(|n| n.labels.unwrap_or_default().into_iter().collect()))
+    }
+
+    /// Creates a network; one of the same name that came into being meanwhile is left as it is.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses, for example because all of
+    /// its address ranges are in use.
+    pub async fn create_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<()> {
+        let call = format!("create network {name}");
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels.clone().into_iter().collect()),
+            ..NetworkCreateRequest::default()
+        };
+        match deadline(&call, WORK_DEADLINE, self.docker.create_network(request)).await? {
+            Ok(_) => Ok(()),
+            Err(e) if status_of(&e) == Some(409) => Ok(()),
+            Err(e) => Err(translate(&call, e)),
+        }
+    }
+
+    /// Removes a network.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when a container is still in it.
+    pub async fn remove_network(&self, name: &str) -> Result<Change> {
+        let call = format!("remove network {name}");
+        match deadline(&call, WORK_DEADLINE, self.docker.remove_network(name)).await? {
+            Ok(()) => Ok(Change::Changed),
+            Err(e) => match status_of(&e) {
+                Some(404) => Ok(Change::Unchanged),
+                Some(403 | 409) => {
+                    Err(Error::InUse { kind: ObjectKind::Network, name: name.to_owned(), by: "a container".to_owned() })
+                }
+                _ => Err(translate(&call, e)),
+            },
+        }
+    }
+
+    /// Names and labels of all networks of docklet's.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn managed_networks(&self) -> Result<Vec<Labelled>> {
+        let options = ListNetworksOptionsBuilder::default().filters(&managed_filter()).build();
+        let list = within("list networks", self.docker.list_networks(Some(options))).await?;
+        let named = |n: bollard::models::Network| {
+            Some(Labelled { name: n.name?, labels: n.labels.unwrap_or_default().into_iter().collect() })
+        };
+        Ok(list.into_iter().filter_map(named).collect())
+    }
+
     /// All volumes whose name begins with `prefix`.
     ///
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
-    pub async fn volumes(&self, prefix: &str) -> Result<Vec<ListedVolume>> {
+    pub async fn volumes(&self, prefix: &str) -> Result<Vec<Labelled>> {
         let filters = HashMap::from([("name".to_owned(), vec![prefix.to_owned()])]);
         let found = self.list_volumes(filters).await?;
         // The engine's filter matches anywhere in the name.
@@ -318,15 +390,15 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::volumes`].
-    pub async fn managed_volumes(&self) -> Result<Vec<ListedVolume>> {
+    pub async fn managed_volumes(&self) -> Result<Vec<Labelled>> {
         self.list_volumes(managed_filter()).await
     }
 
-    async fn list_volumes(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<ListedVolume>> {
+    async fn list_volumes(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<Labelled>> {
         let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
         let answer = within("list volumes", self.docker.list_volumes(Some(options))).await?;
         let volumes = answer.volumes.unwrap_or_default().into_iter();
-        Ok(volumes.map(|v| ListedVolume { name: v.name, labels: v.labels.into_iter().collect() }).collect())
+        Ok(volumes.map(|v| Labelled { name: v.name, labels: v.labels.into_iter().collect() }).collect())
     }
 
     /// Creates a volume; one with the same name is left as it is.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerSummary, HealthConfig, HostConfig, HostConfigLogConfig,
-    Mount, MountBindOptions, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    Mount, MountBindOptions, MountType, MountVolumeOptions, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::docker::{Detail, Listed, PublishedPort};
@@ -29,6 +29,7 @@ pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
         // OCI format.
         healthcheck: Some(health_config(&spec.health)),
         host_config: Some(HostConfig {
+            network_mode: Some(spec.network.clone()),
             // A literal address, never a name: see `settings::Bind`.
             port_bindings: Some(HashMap::from([(
                 inside,
@@ -79,6 +80,11 @@ fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
         typ: Some(MountType::VOLUME),
         source: Some(name.clone()),
         target: Some(target.clone()),
+        // A volume that is not there yet comes into being with the container, and with our labels.
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            ..MountVolumeOptions::default()
+        }),
         ..Mount::default()
     });
     // As mounts, not as `Binds`: those would create a missing host folder, owned by root.
@@ -178,6 +184,7 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
             name: name.clone(),
             image: config.image.unwrap_or_default(),
             environment: BTreeMap::new(),
+            network: host.network_mode.clone().unwrap_or_default(),
             publish: publish.unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
             volumes,
             binds,

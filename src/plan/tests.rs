@@ -38,6 +38,7 @@ struct Model {
     containers: Vec<Container>,
     volumes: Vec<String>,
     images: Vec<String>,
+    network: bool,
 }
 
 impl Model {
@@ -51,6 +52,7 @@ impl Model {
                 .iter()
                 .map(|name| Volume { name: name.clone(), ownership: Ownership::Ours })
                 .collect(),
+            network: self.network.then_some(Ownership::Ours),
             image_present: self.images.contains(&desired.image.reference().to_owned()),
             port: PortState::Available,
         }
@@ -66,10 +68,17 @@ impl Model {
                 self.images.push(reference.clone());
             }
             Action::CreateVolume { volume } => self.volumes.push(volume.name.clone()),
-            Action::CreateContainer { spec } => {
-                if at(self, &spec.name).is_some() || !self.images.contains(&spec.image) {
+            Action::CreateNetwork { .. } => {
+                if self.network {
                     return None;
                 }
+                self.network = true;
+            }
+            Action::CreateContainer { spec, new_volumes } => {
+                if at(self, &spec.name).is_some() || !self.images.contains(&spec.image) || !self.network {
+                    return None;
+                }
+                self.volumes.extend(new_volumes.iter().map(|v| v.name.clone()));
                 self.containers.push(container(&spec.name, Some(spec.hash()), false));
             }
             Action::StartContainer { name } => {
@@ -123,6 +132,7 @@ fn all_in_place(desired: &Desired, hash: &str, running: bool) -> Model {
         containers: vec![container(&desired.container.name, Some(hash.to_owned()), running)],
         volumes: desired.volumes.iter().map(|v| v.name.clone()).collect(),
         images: vec![desired.image.reference().to_owned()],
+        network: true,
     }
 }
 
@@ -140,12 +150,10 @@ fn the_first_plan_in_words() {
     let plan = converge(&desired(), &Observed::default()).unwrap();
     insta::assert_snapshot!(plan, @r"
       1. pull image example.test/opencode:1
-      2. create volume opencode-cloud-session for /home/opencode/.opencode
-      3. create volume opencode-cloud-projects for /workspace
-      4. create volume opencode-cloud-config for /home/opencode/.config
-      5. create container opencode-cloud
-      6. start container opencode-cloud
-      7. wait until http://127.0.0.1:3000/ answers
+      2. create network opencode-cloud
+      3. create container opencode-cloud with volumes opencode-cloud-session, opencode-cloud-projects, opencode-cloud-config
+      4. start container opencode-cloud
+      5. wait until http://127.0.0.1:3000/ answers
     ");
 }
 
@@ -224,8 +232,8 @@ fn an_image_that_can_only_be_loaded_and_is_gone_is_an_error() {
 fn any_state() -> impl Strategy<Value = Model> {
     let hash = prop_oneof![Just("old".to_owned()), Just("wanted".to_owned()), Just("older".to_owned())];
     let one = (hash, 0..3u8);
-    (proptest::option::of(one.clone()), proptest::option::of(one), any::<[bool; 3]>(), any::<bool>()).prop_map(
-        |(main, previous, volumes, image)| {
+    (proptest::option::of(one.clone()), proptest::option::of(one), any::<[bool; 3]>(), any::<[bool; 2]>()).prop_map(
+        |(main, previous, volumes, [image, network])| {
             let desired = desired();
             let real = |hash: String| if hash == "wanted" { desired.container.hash() } else { hash };
             let make = |name: &str, (hash, state): (String, u8)| Container {
@@ -242,7 +250,7 @@ fn any_state() -> impl Strategy<Value = Model> {
             );
             let volumes = desired.volumes.iter().zip(volumes).filter(|(_, there)| *there).map(|(v, _)| v.name.clone());
             let images = image.then(|| desired.image.reference().to_owned()).into_iter();
-            Model { volumes: volumes.collect(), images: images.collect(), containers }
+            Model { volumes: volumes.collect(), images: images.collect(), containers, network }
         },
     )
 }
@@ -257,6 +265,7 @@ proptest! {
         }
         prop_assert_eq!(model.containers.len(), 1);
         prop_assert!(model.containers[0].running && !model.containers[0].paused);
+        prop_assert!(desired.volumes.iter().all(|v| model.volumes.iter().filter(|there| **there == v.name).count() == 1));
         let again = converge(&desired, &model.observe(&desired)).unwrap();
         prop_assert!(again.is_empty(), "{}", again);
     }
@@ -305,7 +314,7 @@ proptest! {
         desired.running = false;
         let had = !model.containers.is_empty();
         let plan = converge(&desired, &model.observe(&desired)).unwrap();
-        let touches = plan.steps.iter().filter(|s| !matches!(s.action, Action::CreateVolume { .. } | Action::PullImage { .. }));
+        let touches = plan.steps.iter().filter(|s| !matches!(s.action, Action::CreateVolume { .. } | Action::PullImage { .. } | Action::CreateNetwork { .. }));
         let touched: Vec<&Step> = touches.collect();
         let only_creates = touched.iter().all(|s| matches!(s.action, Action::CreateContainer { .. }));
         prop_assert!(if had { touched.is_empty() } else { touched.len() == 1 && only_creates }, "{}", plan);

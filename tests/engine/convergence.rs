@@ -51,7 +51,7 @@ fn budgets_of_engine_calls() {
     let image = world.image();
     proxy.reset();
     world.ok(&["setup", "--yes", "--image", &image, "--port", &world.port.to_string(), "--json"]);
-    within("create and start", 11);
+    within("create and start", 10);
     world.ok(&["start"]);
     within("start with nothing to do", 4);
     world.ok(&["status"]);
@@ -65,6 +65,7 @@ fn whole(world: &World, when: &str) {
     let left: BTreeSet<String> = world.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
     let mut expected: BTreeSet<String> = world.volumes().iter().map(|v| format!("volume {v}")).collect();
     expected.insert(format!("container {}", world.container()));
+    expected.insert(format!("network {}", world.container()));
     assert_eq!(left, expected, "{when}");
     assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}");
 }
@@ -82,7 +83,7 @@ fn calls_of(setup: impl Fn(&World)) -> usize {
 #[ignore = "needs an engine: tests/run brings one"]
 fn setup_killed_at_any_call_is_finished_by_the_next() {
     let calls = calls_of(|world| drop(world.setup()));
-    assert!(calls >= 9, "a setup makes {calls} calls?");
+    assert!(calls >= 8, "a setup makes {calls} calls?");
     let mut killed = 0;
     for n in 1..=calls {
         for action in [Action::KillBefore, Action::KillAfter] {

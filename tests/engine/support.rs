@@ -315,7 +315,7 @@ impl World {
         list.get(0).cloned()
     }
 
-    /// What on the engine carries this instance's label: `container NAME`, `volume NAME`, `image ID`.
+    /// What on the engine carries this instance's label: `container NAME`, `volume NAME`, `network NAME`, `image ID`.
     pub fn left(&self) -> Vec<String> {
         let label = format!("label=docklet.instance={}", self.name);
         let mut left = Vec::new();
@@ -323,6 +323,8 @@ impl World {
         left.extend(containers.lines().map(|name| format!("container {name}")));
         let volumes = docker(&["volume", "ls", "--quiet", "--filter", &label]);
         left.extend(volumes.lines().map(|name| format!("volume {name}")));
+        let networks = docker(&["network", "ls", "--filter", &label, "--format", "{{.Name}}"]);
+        left.extend(networks.lines().map(|name| format!("network {name}")));
         let images = docker(&["images", "--quiet", "--no-trunc", "--filter", &label]);
         left.extend(images.lines().map(|id| format!("image {id}")));
         left.sort();

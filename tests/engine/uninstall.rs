@@ -125,6 +125,16 @@ fn two_instances_side_by_side_are_isolated() {
     assert_eq!(other.http_get("/session", Some(&first)).0, 401);
     let mounts = |w: &World| w.inspect().unwrap()["Mounts"].to_string();
     assert!(!mounts(&world).contains(&other.name) && !mounts(&other).contains(&world.name));
+    // Neither reaches the other behind docklet's back; the same try from inside reaches itself.
+    let reaches = |from: &World, to: &World| {
+        let networks = to.inspect().unwrap()["NetworkSettings"]["Networks"].clone();
+        let address = networks.as_object().unwrap().values().next().unwrap()["IPAddress"].as_str().unwrap().to_owned();
+        let script = "exit(IO::Socket::INET->new(PeerAddr => shift, PeerPort => 3000, Timeout => 2) ? 0 : 1)";
+        let args = ["exec", &from.container(), "perl", "-MIO::Socket::INET", "-e", script, &address];
+        docker_try(&args).status.success()
+    };
+    assert!(reaches(&world, &world) && reaches(&other, &other));
+    assert!(!reaches(&world, &other) && !reaches(&other, &world));
     world.ok(&["stop"]);
     assert_eq!(other.http_get("/global/health", Some(&second)).0, 200);
 }

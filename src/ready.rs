@@ -81,8 +81,34 @@ pub async fn wait(
     }
 }
 
+/// Time that the engine gets to learn why the kernel killed a process: the news of the memory limit
+/// reaches it by another way than the end itself, and can come later.
+const SETTLING: [Duration; 3] = [Duration::from_millis(100), Duration::from_millis(300), Duration::from_millis(600)];
+
+/// A container that has ended, with the engine's last word on why.
+///
+/// # Errors
+/// When the engine does not answer within the deadline or refuses.
+pub async fn settled(engine: &Engine, mut detail: Detail) -> Result<Detail> {
+    for pause in SETTLING {
+        if detail.oom_killed || detail.exit_code != Some(137) {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        match engine.container(&detail.id).await? {
+            Some(again) => detail = again,
+            None => break,
+        }
+    }
+    Ok(detail)
+}
+
 /// The error for a container that is not running any more.
 async fn ended(engine: &Engine, name: &str, detail: Option<Detail>) -> Error {
+    let detail = match detail {
+        Some(detail) => settled(engine, detail.clone()).await.ok().or(Some(detail)),
+        None => None,
+    };
     let Some(detail) = detail else {
         return Error::StartFailed {
             name: name.to_owned(),

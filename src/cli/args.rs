@@ -251,7 +251,8 @@ pub struct Uninstall {
     /// Show what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Take no last backup before volumes are removed
-    #[arg(long)]
+    /// Take no last backup before volumes are removed (there are no backups yet: accepted, so that
+    /// scripts need not change)
+    #[arg(long, hide = true)]
     pub no_backup: bool,
 }

@@ -46,7 +46,16 @@ fn from_the_first_question_to_the_page() {
 
     // A second time, Enter everywhere keeps everything.
     let mut person = at_terminal(&world, &["setup"]);
-    for question in ["Port", "Image", "Memory", "Project folder", "Restart", "Start it when you log in", "Password"] {
+    for question in [
+        "Port",
+        "Image",
+        "Image to pull",
+        "Memory",
+        "Project folder",
+        "Restart",
+        "Start it when you log in",
+        "Password",
+    ] {
         person.sees(question);
         // The question that waits is the last line but its help.
         person.types("\r");

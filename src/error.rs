@@ -11,8 +11,9 @@ use serde::Serialize;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The documented, machine-readable kind of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[value(rename_all = "SCREAMING_SNAKE_CASE")]
 #[allow(missing_docs)] // the names are the documentation; `docklet help errors` explains each
 pub enum Code {
     Bug,
@@ -187,8 +188,17 @@ pub enum Error {
     #[error("cannot {action} {path}")]
     File { action: &'static str, path: String, reason: String, hint: Option<String> },
 
+    #[error("there is no setting {key}")]
+    SettingUnknown { key: String, suggestion: String },
+    #[error("{key} cannot be {value}")]
+    SettingRefused { key: String, value: String, reason: String, hint: String },
+
     #[error("instance {instance} is not set up")]
     NotSetUp { instance: String },
+    #[error("{name} is not running")]
+    NotRunning { name: String, state: String },
+    #[error("there is no {what}")]
+    Missing { what: String, reason: Option<String>, hint: String },
     #[error("there is no {kind} {name}")]
     NoSuchObject { kind: ObjectKind, name: String },
 
@@ -287,8 +297,12 @@ impl Error {
         match self {
             Error::Bug { .. } => Code::Bug,
             Error::Usage { .. } | Error::File { .. } => Code::Usage,
-            Error::SettingsInvalid { .. } => Code::ConfigInvalid,
-            Error::NotSetUp { .. } | Error::NoSuchObject { .. } => Code::NotFound,
+            Error::SettingsInvalid { .. } | Error::SettingUnknown { .. } | Error::SettingRefused { .. } => {
+                Code::ConfigInvalid
+            }
+            Error::NotSetUp { .. } | Error::NoSuchObject { .. } | Error::NotRunning { .. } | Error::Missing { .. } => {
+                Code::NotFound
+            }
             Error::EngineNotInstalled { .. } | Error::EngineInstallFailed { .. } => Code::EngineNotInstalled,
             Error::EngineNotRunning { .. } => Code::EngineNotRunning,
             Error::EnginePermissionDenied { .. } => Code::EnginePermissionDenied,
@@ -325,6 +339,7 @@ impl Error {
         match self {
             Error::Bug { .. }
             | Error::Usage { .. }
+            | Error::SettingUnknown { .. }
             | Error::NotSetUp { .. }
             | Error::NoSuchObject { .. }
             | Error::EnginePermissionDenied { .. }
@@ -334,7 +349,10 @@ impl Error {
             | Error::Interrupted { .. }
             | Error::AlreadyExists { .. } => vec![],
             Error::EngineNotInstalled { tried } => tried.clone(),
+            Error::NotRunning { state, .. } => vec![format!("its state is «{state}»")],
+            Error::Missing { reason, .. } => reason.iter().cloned().collect(),
             Error::SettingsInvalid { reason, .. }
+            | Error::SettingRefused { reason, .. }
             | Error::File { reason, .. }
             | Error::EngineNotRunning { reason, .. }
             | Error::EngineUnsupported { reason, .. }
@@ -367,6 +385,9 @@ impl Error {
                 Some(text) => text.clone(),
                 None => format!("correct the file: {path}"),
             },
+            Error::SettingUnknown { suggestion, .. } => suggestion.clone(),
+            Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } => hint.clone(),
+            Error::NotRunning { .. } => "docklet start".to_owned(),
             Error::NotSetUp { instance } => format!("docklet setup{}", instance_flag(instance)),
             Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet list".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; one that was loaded needs its file: docklet setup --image-file TAR".to_owned(),

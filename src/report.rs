@@ -376,3 +376,28 @@ pub struct SetupReport {
     /// The volumes that hold the data.
     pub volumes: Vec<VolumeStatus>,
 }
+
+/// `docklet autostart`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AutostartReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// Whether this command changed something.
+    pub changed: bool,
+    /// Whether it starts by itself.
+    pub enabled: bool,
+    /// The service manager; `None` where there is none.
+    pub manager: Option<crate::host::service::Kind>,
+    /// The service's file, when it is there.
+    pub file: Option<String>,
+    /// Whether the service manager runs the supervisor now.
+    pub active: bool,
+    /// Whether it starts without a login and goes on after the logout (systemd).
+    pub linger: Option<bool>,
+    /// Whether it comes back after a reboot, without anybody doing anything.
+    pub survives_reboot: bool,
+    /// Why it does not.
+    pub reason: Option<String>,
+}

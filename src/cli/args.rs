@@ -101,6 +101,8 @@ pub enum Command {
     Uninstall(Uninstall),
     /// List all instances on this engine
     List,
+    /// Start it by itself after a login or a reboot
+    Autostart(Autostart),
 }
 
 /// Arguments of `docklet setup`.
@@ -255,4 +257,29 @@ pub struct Uninstall {
     /// scripts need not change)
     #[arg(long, hide = true)]
     pub no_backup: bool,
+}
+
+/// Arguments of `docklet autostart`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet autostart enable")]
+pub struct Autostart {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: AutostartAction,
+}
+
+/// What to do about the start by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum AutostartAction {
+    /// Let the service manager of your user start it (systemd or launchd)
+    ///
+    /// Where there is no service manager, this ends with exit code 4 and nothing is changed.
+    #[command(after_help = "Example: docklet autostart enable")]
+    Enable,
+    /// Do not start it by itself any more; what runs goes on
+    #[command(after_help = "Example: docklet autostart disable")]
+    Disable,
+    /// Say whether it starts by itself (exit code 0: it does, 3: it does not)
+    #[command(after_help = "Example: docklet autostart status --json")]
+    Status,
 }

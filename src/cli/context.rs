@@ -77,7 +77,29 @@ pub struct Environment {
     pub cert_path: Option<PathBuf>,
     /// `XDG_CONFIG_HOME`
     pub config_home: Option<PathBuf>,
+    /// `VISUAL`, else `EDITOR`
+    pub editor: Option<String>,
+    /// Whether standard input is a terminal
+    pub stdin_is_terminal: bool,
+    /// `TERM`
+    pub term: Option<String>,
+    /// What a supervisor started by the service manager has to be told to find the same files and
+    /// the same engine
+    pub of_services: BTreeMap<String, String>,
 }
+
+/// The variables of [`Environment::of_services`].
+const OF_SERVICES: [&str; 9] = [
+    "DOCKLET_HOME",
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "XDG_DATA_HOME",
+];
 
 impl Environment {
     /// Reads the environment.
@@ -104,6 +126,10 @@ impl Environment {
             tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
             cert_path: path("DOCKER_CERT_PATH"),
             config_home: path("XDG_CONFIG_HOME"),
+            editor: text("VISUAL").or_else(|| text("EDITOR")),
+            stdin_is_terminal: std::io::stdin().is_terminal(),
+            term: text("TERM"),
+            of_services: OF_SERVICES.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?))).collect(),
             home,
         }
     }

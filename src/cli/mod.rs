@@ -1,6 +1,7 @@
 //! The commands: one file each, short. Parses, puts the context together, runs, renders errors.
 
 pub mod args;
+mod autostart;
 pub mod context;
 mod converge;
 mod list;
@@ -69,6 +70,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
     let done = match command {
         None => return status::short(context).await,
         Some(Command::Status) => return status::run(context, status::Form::Long).await,
+        Some(Command::Autostart(args)) => return autostart::run(context, args.action).await,
         Some(Command::Setup(args)) => return setup::run(context, &args).await,
         Some(Command::Start(args)) => start::run(context, &args).await,
         Some(Command::Stop(args)) => stop::run(context, &args).await,

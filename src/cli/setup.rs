@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    args,
+    args, autostart,
     context::Context,
     converge::{self, How},
     open,
@@ -104,6 +104,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         context.reporter.report(&Event::Note { text: "the settings are as before, too".to_owned() });
     }
     applied?;
+    autostart::apply(context, &answers.settings).await?;
     if !planned.plan.is_empty() {
         planned.container_id = engine.container(&context.container_name()).await?.map(|c| c.id);
     }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{args, context::Context};
+use super::{args, autostart, context::Context};
 use crate::{
     desired::labels,
     engine::{Engine, docker::Change, image::Removed},
@@ -51,7 +51,10 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
     if !report.removed.is_empty() {
         confirm(context, &inventory, &report)?;
     }
+    // First who would start it again.
+    let autostart = autostart::remove(context).await?;
     report.removed = remove(context, &engine, &inventory, &mut report.kept).await?;
+    report.removed.extend(autostart);
     if inventory.purge {
         remove_files(context, &mut report.removed)?;
     }
@@ -128,6 +131,7 @@ fn will_be_removed(context: &Context, inventory: &Inventory) -> Vec<Thing> {
     let mut things: Vec<Thing> = inventory.containers.iter().map(thing(ThingKind::Container)).collect();
     things.extend(inventory.networks.iter().map(thing(ThingKind::Network)));
     things.extend(inventory.images.iter().map(thing(ThingKind::Image)));
+    things.extend(autostart::things(context));
     if inventory.remove_volumes {
         things.extend(inventory.volumes.iter().map(thing(ThingKind::Volume)));
     }
@@ -299,6 +303,7 @@ async fn left(context: &Context, engine: &Engine, inventory: &Inventory) -> Resu
     let used = |id: &str| containers.iter().any(|c| c.image_id == id);
     let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id));
     left.extend(unused.map(|i| Thing { kind: ThingKind::Image, name: i.references.first().unwrap_or(&i.id).clone() }));
+    left.extend(autostart::things(context));
     if inventory.purge {
         left.extend(files(context).into_iter().map(|(kind, path)| Thing { kind, name: path.display().to_string() }));
     }

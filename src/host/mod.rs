@@ -4,7 +4,7 @@
 //!   `packages`: the package manager
 //! - `ports`: is a port free, and who has it
 //! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
-//! - `browser`: opens a page
+//! - `service`: starts the supervisor at login or boot; `browser`: opens a page
 
 pub mod base_image;
 pub mod browser;
@@ -12,4 +12,5 @@ pub mod command;
 pub mod engine_install;
 pub mod packages;
 pub mod ports;
+pub mod service;
 pub mod system;

@@ -2,7 +2,7 @@
 
 use super::{status::instance_flag, style::Style};
 use crate::{
-    report::{Kept, SetupReport, StartReport, StopReport, Thing, UninstallReport},
+    report::{AutostartReport, Kept, SetupReport, StartReport, StopReport, Thing, UninstallReport},
     units::Bytes,
 };
 
@@ -77,6 +77,29 @@ fn ending(report: &StopReport, style: Style) -> String {
     } else {
         format!(" ({})", style.warning(&code))
     }
+}
+
+/// `docklet autostart`
+pub fn autostart(report: &AutostartReport, style: Style) -> String {
+    let flag = instance_flag(&report.instance);
+    let mut text = if report.enabled {
+        let manager = report.manager.map_or("nobody", |kind| kind.name());
+        format!("autostart is {} ({manager})", style.ok("on"))
+    } else {
+        format!("autostart is {}", style.strong("off"))
+    };
+    if let Some(file) = &report.file {
+        text.push_str(&format!("\n  file     {file}"));
+    }
+    if let Some(reason) = &report.reason {
+        text.push_str(&format!("\n  reboot   {}: {reason}", style.warning("it will not come back")));
+    } else if report.survives_reboot {
+        text.push_str("\n  reboot   it comes back");
+    }
+    if !report.enabled && report.manager.is_some() {
+        text.push_str(&format!("\n{} docklet{flag} autostart enable", style.hint("to change that:")));
+    }
+    text
 }
 
 /// What `docklet uninstall` will do: shown before the question, and all of `--dry-run`.

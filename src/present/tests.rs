@@ -616,6 +616,19 @@ fn catalogue() -> Vec<Error> {
         .unwrap_err(),
         Error::file("write", std::path::Path::new("/home/me/.config/docklet"), &io::Error::from_raw_os_error(13)),
         Error::file("read", std::path::Path::new("/tmp/ca.pem"), &io::Error::from_raw_os_error(2)),
+        Error::SettingUnknown { key: "network.prot".into(), suggestion: "did you mean network.port?".into() },
+        Error::SettingRefused {
+            key: "network.port".into(),
+            value: "70000".into(),
+            reason: "`70000` is no port; ports are 1 to 65535".into(),
+            hint: "docklet config set network.port 3001".into(),
+        },
+        Error::NotRunning { name: name(), state: "exited".into() },
+        Error::Missing {
+            what: "service manager on this machine".into(),
+            reason: Some("systemd does not run here".into()),
+            hint: "start it after each reboot: docklet start".into(),
+        },
         Error::NotSetUp { instance: "default".into() },
         Error::NotSetUp { instance: "work".into() },
         Error::NoSuchObject { kind: ObjectKind::Container, name: name() },
@@ -816,9 +829,13 @@ fn kind(error: &Error) -> usize {
         Error::BackupInvalid { .. } => 29,
         Error::RestoreFailed { .. } => 30,
         Error::UpdateRolledBack { .. } => 31,
+        Error::SettingUnknown { .. } => 32,
+        Error::SettingRefused { .. } => 33,
+        Error::NotRunning { .. } => 34,
+        Error::Missing { .. } => 35,
     }
 }
-const KINDS: usize = 32;
+const KINDS: usize = 36;
 
 #[test]
 fn the_catalogue_of_errors() {

@@ -1,0 +1,209 @@
+//! `docklet autostart`: the supervisor started by the user's own service manager. Also what setup
+//! and uninstall do about it.
+
+use std::process::ExitCode;
+
+use super::{args::AutostartAction, context::Context};
+use crate::{
+    error::{Error, Result},
+    event::Event,
+    host::service::{self, Kind, Service, Services},
+    present::result,
+    report::{AutostartReport, Schema, Thing, ThingKind},
+    settings::Settings,
+    wizard,
+};
+
+/// Exit code of `status` for «it does not start by itself».
+const OFF: u8 = 3;
+
+/// Switches it on or off, or says how it is.
+pub async fn run(context: &Context, action: AutostartAction) -> Result<ExitCode> {
+    let changed = match action {
+        AutostartAction::Enable => enable(context).await?,
+        AutostartAction::Disable => disable(context).await?,
+        AutostartAction::Status => false,
+    };
+    let report = AutostartReport { changed, ..look(context).await };
+    context.output.result(&report, |style| result::autostart(&report, style));
+    let off = action == AutostartAction::Status && !report.enabled;
+    Ok(if off { ExitCode::from(OFF) } else { ExitCode::SUCCESS })
+}
+
+async fn enable(context: &Context) -> Result<bool> {
+    let mut settings = context.settings()?;
+    let services = services(context);
+    services.available().map_err(|reason| Error::Missing {
+        what: "service manager that could start it".to_owned(),
+        reason: Some(reason),
+        hint: format!("it will not survive a reboot; start it by hand then: docklet{} start", context.instance.flag()),
+    })?;
+    let _lock = context.lock("autostart enable")?;
+    let changed = services.enable(&service(context)?).await?;
+    linger(context, &services).await?;
+    settings.restart.autostart = true;
+    settings.save(&context.files.settings())?;
+    Ok(changed)
+}
+
+async fn disable(context: &Context) -> Result<bool> {
+    let Some(mut settings) = Settings::load(&context.files.settings())? else {
+        return Ok(!services(context).disable(&context.instance).await?.is_empty());
+    };
+    let _lock = context.lock("autostart disable")?;
+    let removed = services(context).disable(&context.instance).await?;
+    settings.restart.autostart = false;
+    settings.save(&context.files.settings())?;
+    Ok(!removed.is_empty())
+}
+
+/// Brings the service in line with the settings. Where there is no service manager, that is told
+/// and is no failure: the appliance works, until the next reboot.
+///
+/// # Errors
+/// When the service's file cannot be written or removed.
+pub async fn apply(context: &Context, settings: &Settings) -> Result<()> {
+    let services = services(context);
+    if !settings.restart.autostart {
+        return services.disable(&context.instance).await.map(drop);
+    }
+    if let Err(reason) = services.available() {
+        let text =
+            format!("autostart is wanted, but {reason}: after a reboot, run docklet{} start", context.instance.flag());
+        context.reporter.report(&Event::Warning { text });
+        return Ok(());
+    }
+    services.enable(&service(context)?).await?;
+    linger(context, &services).await
+}
+
+/// Whether and how it starts by itself.
+pub async fn look(context: &Context) -> AutostartReport {
+    let services = services(context);
+    let available = services.available();
+    let enabled = services.is_enabled(&context.instance);
+    let has_manager = available.is_ok();
+    let linger = match (services.kind(), has_manager) {
+        (Kind::Systemd, true) => Some(service::lingers(&service::user()).await),
+        _ => None,
+    };
+    let reason = match (&available, enabled, linger) {
+        (Err(reason), ..) => Some(reason.clone()),
+        (Ok(()), false, _) => Some("autostart is off".to_owned()),
+        (Ok(()), true, Some(false)) => Some(format!(
+            "it starts when you log in and ends when you log out; loginctl enable-linger {} changes that",
+            service::user()
+        )),
+        (Ok(()), true, _) => None,
+    };
+    AutostartReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        changed: false,
+        enabled,
+        manager: has_manager.then(|| services.kind()),
+        file: services
+            .file(&context.instance)
+            .is_file()
+            .then(|| services.file(&context.instance).display().to_string()),
+        active: enabled && has_manager && services.is_active(&context.instance).await,
+        linger,
+        survives_reboot: reason.is_none(),
+        reason,
+    }
+}
+
+/// What an uninstall finds of the service.
+pub fn things(context: &Context) -> Vec<Thing> {
+    let traces = services(context).traces(&context.instance).into_iter();
+    traces.map(|path| Thing { kind: ThingKind::Autostart, name: path.display().to_string() }).collect()
+}
+
+/// Removes the service, for an uninstall; what was removed.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub async fn remove(context: &Context) -> Result<Vec<Thing>> {
+    let removed = services(context).disable(&context.instance).await?.into_iter();
+    Ok(removed.map(|path| Thing { kind: ThingKind::Autostart, name: path.display().to_string() }).collect())
+}
+
+/// The user's services.
+pub fn services(context: &Context) -> Services {
+    Services::find(&context.environment.home, context.environment.config_home.as_deref())
+}
+
+/// This instance's service.
+///
+/// # Errors
+/// When a variable that it needs holds a password.
+pub fn service(context: &Context) -> Result<Service> {
+    let mut environment = context.environment.of_services.clone();
+    let flags = [("DOCKLET_HOST", &context.global.host), ("DOCKLET_CONTEXT", &context.global.context)];
+    environment.extend(flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
+    if let Some((name, _)) = environment.iter().find(|(_, value)| holds_password(value)) {
+        return Err(Error::Usage {
+            message: format!("{name} holds a password, which a service file must not"),
+            hint: Some(format!("make a docker context for that engine and unset {name}: docker context create NAME")),
+        });
+    }
+    Ok(Service {
+        instance: context.instance.clone(),
+        title: context.appliance.title.clone(),
+        program: std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?,
+        environment,
+    })
+}
+
+/// Whether a text is an address with a password in it: `tcp://user:password@host`.
+fn holds_password(text: &str) -> bool {
+    let Some((_, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.rsplit_once('@').is_some_and(|(who, _)| who.contains(':'))
+}
+
+/// A systemd user's services end with the last session unless they may linger. Asks once.
+async fn linger(context: &Context, services: &Services) -> Result<()> {
+    let user = service::user();
+    if services.kind() != Kind::Systemd || service::lingers(&user).await {
+        return Ok(());
+    }
+    let command = format!("loginctl enable-linger {user}");
+    let yes = context.global.yes
+        || context.environment.interactive
+            && wizard::confirm(
+                &context.prompt("autostart is on; only your logout ends it"),
+                "Let it run without a login, too (lingering)?",
+                true,
+            )?;
+    if !yes {
+        let text = format!("it starts when you log in and ends when you log out; to change that: {command}");
+        context.reporter.report(&Event::Note { text });
+    } else if let Err(reason) = service::enable_linger(&user).await {
+        let text = format!("lingering could not be switched on ({reason}); try: sudo {command}");
+        context.reporter.report(&Event::Warning { text });
+    } else {
+        let text =
+            format!("lingering is on for {user}, and stays on after an uninstall; off: loginctl disable-linger {user}");
+        context.reporter.report(&Event::Note { text });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_password;
+
+    #[test]
+    fn passwords_in_addresses_are_seen() {
+        for (text, holds) in [
+            ("tcp://me:secret@host:2375", true),
+            ("ssh://me@host", false),
+            ("ssh://me@host:22", false),
+            ("unix:///run/a:b@c.sock", false),
+            ("/home/me:x@y", false),
+        ] {
+            assert_eq!(holds_password(text), holds, "{text}");
+        }
+    }
+}

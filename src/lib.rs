@@ -10,7 +10,7 @@
 //!                                                      └─► events ─► terminal | JSON lines | log
 //! ```
 //!
-//! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`paths`]; [`lock`]
+//! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`mounts`]; [`paths`]; [`lock`]
 //! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
 //! - [`apply`]: runs a plan; [`probe`]: does the page answer
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
@@ -35,6 +35,7 @@ mod http;
 pub mod instance;
 pub mod interrupt;
 pub mod lock;
+pub mod mounts;
 pub mod observe;
 pub mod observed;
 pub mod paths;

@@ -80,7 +80,89 @@ pub fn check_name(name: &str) -> Result<(), String> {
     let valid = name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-    if valid { Ok(()) } else { Err(format!("`{name}` is no name for a secret; write it like ANTHROPIC_API_KEY")) }
+    if !valid {
+        return Err(format!("`{name}` is no name for a secret; write it like ANTHROPIC_API_KEY"));
+    }
+    let reserved = RESERVED.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == *pattern,
+    });
+    if reserved {
+        Err(format!("the name {name} is reserved; the appliance itself needs this variable"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Names that secrets cannot have: those that the appliance's entrypoint refuses, and those that
+/// say where its data is.
+const RESERVED: [&str; 19] = [
+    "PATH",
+    "HOME",
+    "IFS",
+    "ENV",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "BASH*",
+    "LD_*",
+    "LC_ALL",
+    "UID",
+    "EUID",
+    "PPID",
+    "GROUPS",
+    "FUNCNAME",
+    "DIRSTACK",
+    "XDG_*",
+    "USER",
+    "LOGNAME",
+    "OPENCODE_TEST_HOME",
+];
+
+/// Longest value: the kernel allows 128 KiB for a variable with its name.
+pub const LONGEST: usize = 131_000;
+
+/// Checks a secret's value.
+///
+/// # Errors
+/// The reason, for showing beside the field. It says nothing of the value.
+pub fn check_value(name: &str, value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        Err(format!("the value of {name} is empty"))
+    } else if value.contains('\0') {
+        Err(format!("the value of {name} has a NUL byte in it, which no variable can"))
+    } else if value.len() > LONGEST {
+        Err(format!("the value of {name} is longer than {LONGEST} bytes, which no variable may be"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The names of all secrets, sorted.
+///
+/// # Errors
+/// When the folder is there and cannot be read.
+pub fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
+        entries => entries.map_err(|e| Error::file("read", folder, &e))?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| check_name(name).is_ok()).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Removes a secret; says whether it was there.
+///
+/// # Errors
+/// When the file cannot be removed.
+pub fn remove(folder: &Path, name: &str) -> Result<bool> {
+    check_name(name).map_err(Error::usage)?;
+    let path = folder.join(name);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true).map_err(|e| Error::file("remove", &path, &e)),
+    }
 }
 
 /// Reads a secret; `None` when there is none.
@@ -132,5 +214,42 @@ mod tests {
         assert_eq!((mode(&secrets), mode(&secrets.join("API_KEY"))), (0o700, 0o600));
         assert!(write(&secrets, "../API_KEY", &value).is_err());
         assert!(!format!("{value:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn names_that_would_break_the_appliance_are_refused() {
+        let entrypoint = include_str!("../docker/entrypoint");
+        let list = entrypoint.lines().find(|line| line.contains("PATH | HOME")).unwrap();
+        for name in list.trim().trim_end_matches(')').split(" | ") {
+            let name = name.replace('*', "X");
+            assert!(check_name(&name).unwrap_err().contains("reserved"), "{name}");
+        }
+        assert!(check_name("XDG_DATA_HOME").is_err());
+        for good in ["ANTHROPIC_API_KEY", "HTTPS_PROXY", "HOMEPAGE", "OPENCODE_SERVER_PASSWORD"] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn values_that_no_variable_can_hold_are_refused() {
+        assert_eq!(check_value("A", "x"), Ok(()));
+        for bad in ["", "a\0b", &"x".repeat(LONGEST + 1)] {
+            let reason = check_value("A", bad).unwrap_err();
+            assert!(!reason.contains("a\0b"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn only_secrets_are_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let secrets = folder.path().join("secrets");
+        assert_eq!(names(&secrets).unwrap(), Vec::<String>::new());
+        write(&secrets, "B", &Secret::new("2")).unwrap();
+        write(&secrets, "A", &Secret::new("1")).unwrap();
+        std::fs::write(secrets.join(".docklet-x"), "").unwrap();
+        assert_eq!(names(&secrets).unwrap(), ["A", "B"]);
+        assert!(remove(&secrets, "A").unwrap());
+        assert!(!remove(&secrets, "A").unwrap());
+        assert_eq!(names(&secrets).unwrap(), ["B"]);
     }
 }

@@ -1,6 +1,8 @@
 //! `settings.toml`: the only file that says what is wanted. Reads it strictly, checks it, and
 //! writes it so that comments, order and unknown formatting survive. Asks nobody and prints
-//! nothing.
+//! nothing. `keys`: single keys by their dotted paths.
+
+pub mod keys;
 
 use std::{
     fmt,

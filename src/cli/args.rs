@@ -103,6 +103,17 @@ pub enum Command {
     List,
     /// Start it by itself after a login or a reboot
     Autostart(Autostart),
+    /// Show and change the settings
+    Config(Config),
+    /// Keep keys of providers and other secrets for it
+    Secret(SecretCommand),
+    /// Show folders of this machine inside
+    Mount(MountCommand),
+    /// Open a shell inside, in the projects folder
+    #[command(after_help = "Example: docklet shell")]
+    Shell,
+    /// Run one command inside; its output and its exit code are passed on
+    Exec(Exec),
 }
 
 /// Arguments of `docklet setup`.
@@ -282,4 +293,125 @@ pub enum AutostartAction {
     /// Say whether it starts by itself (exit code 0: it does, 3: it does not)
     #[command(after_help = "Example: docklet autostart status --json")]
     Status,
+}
+
+/// Arguments of `docklet config`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet config set resources.memory 2GiB")]
+pub struct Config {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Show all settings, those that have their default marked
+    #[command(after_help = "Example: docklet config show")]
+    Show,
+    /// Print one setting
+    #[command(after_help = "Example: docklet config get network.port")]
+    Get {
+        /// Its dotted path, such as network.port
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+    /// Change one setting; comments in the file stay
+    #[command(after_help = "Example: docklet config set resources.memory 2GiB")]
+    Set {
+        /// Its dotted path, such as network.port
+        #[arg(value_name = "KEY")]
+        key: String,
+        /// Its new value
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Take a setting out of the file, so that its default counts
+    #[command(after_help = "Example: docklet config unset network.port")]
+    Unset {
+        /// Its dotted path, such as network.port
+        #[arg(value_name = "KEY")]
+        key: String,
+    },
+    /// Open the settings in your editor ($VISUAL or $EDITOR); they are checked before they are taken over
+    #[command(after_help = "Example: EDITOR=nano docklet config edit")]
+    Edit,
+    /// Print where the settings file is
+    #[command(after_help = "Example: docklet config path")]
+    Path,
+}
+
+/// Arguments of `docklet secret`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet secret set ANTHROPIC_API_KEY")]
+pub struct SecretCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: SecretAction,
+}
+
+/// What to do with a secret.
+#[derive(Debug, Subcommand)]
+pub enum SecretAction {
+    /// Set a secret, from a prompt, a file or standard input
+    #[command(after_help = "Example: docklet secret set ANTHROPIC_API_KEY --from-file key.txt")]
+    Set {
+        /// Its name, which is the variable that the appliance sees
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// File with the value, or - for standard input
+        #[arg(long, value_name = "PATH")]
+        from_file: Option<PathBuf>,
+    },
+    /// List the names of all secrets
+    #[command(after_help = "Example: docklet secret list")]
+    List,
+    /// Remove a secret
+    #[command(after_help = "Example: docklet secret remove ANTHROPIC_API_KEY")]
+    Remove {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+/// Arguments of `docklet mount`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet mount add ~/code/app:/workspace/app")]
+pub struct MountCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: MountAction,
+}
+
+/// What to do with a mount.
+#[derive(Debug, Subcommand)]
+pub enum MountAction {
+    /// Show a folder of this machine inside
+    #[command(after_help = "Example: docklet mount add ~/code/app:/workspace/app:ro")]
+    Add {
+        /// The folder here and the place inside, with :ro behind it for read-only
+        #[arg(value_name = "HOST:CONTAINER[:ro]")]
+        mount: Mount,
+    },
+    /// List the folders
+    #[command(after_help = "Example: docklet mount list")]
+    List,
+    /// Do not show a folder inside any more; the folder itself stays
+    #[command(after_help = "Example: docklet mount remove /workspace/app")]
+    Remove {
+        /// The place inside, or the folder here
+        #[arg(value_name = "CONTAINER|HOST")]
+        place: String,
+    },
+}
+
+/// Arguments of `docklet exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet exec -- git -C app status")]
+pub struct Exec {
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
 }

@@ -2,12 +2,17 @@
 
 pub mod args;
 mod autostart;
+mod change;
+mod config;
 pub mod context;
 mod converge;
+mod exec;
 mod list;
 mod logs;
+mod mount;
 mod open;
 mod password;
+mod secret;
 mod setup;
 mod start;
 mod status;
@@ -71,6 +76,8 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         None => return status::short(context).await,
         Some(Command::Status) => return status::run(context, status::Form::Long).await,
         Some(Command::Autostart(args)) => return autostart::run(context, args.action).await,
+        Some(Command::Exec(args)) => return exec::exec(context, &args).await,
+        Some(Command::Shell) => return exec::shell(context).await,
         Some(Command::Setup(args)) => return setup::run(context, &args).await,
         Some(Command::Start(args)) => start::run(context, &args).await,
         Some(Command::Stop(args)) => stop::run(context, &args).await,
@@ -79,6 +86,9 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Open(args)) => open::run(context, &args).await,
         Some(Command::Password(args)) => password::run(context, &args).await,
         Some(Command::Uninstall(args)) => uninstall::run(context, &args).await,
+        Some(Command::Config(args)) => config::run(context, &args.action).await,
+        Some(Command::Secret(args)) => secret::run(context, &args.action).await,
+        Some(Command::Mount(args)) => mount::run(context, args.action).await,
         Some(Command::List) => list::run(context).await,
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -96,6 +106,7 @@ async fn listen_for_signals(raise: interrupt::Raise) {
     next().await;
     raise.raise();
     next().await;
+    crate::host::terminal::restore();
     #[allow(clippy::exit)] // the user insists; the next run goes on where this one stopped
     std::process::exit(130);
 }

@@ -20,14 +20,14 @@ use crate::{
     error::{Error, Result},
     event::Event,
     host::{browser, engine_install, ports},
-    observe,
+    mounts, observe,
     observed::PortState,
     paths,
     plan::Action,
     present::result,
     report::{Schema, SetupReport, VolumeStatus},
     secrets::{self, Secret},
-    settings::{ImageSource, Mount, Port, Settings},
+    settings::{ImageSource, Port, Settings},
     wizard,
 };
 
@@ -135,7 +135,8 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
         settings.restart.autostart = args.autostart;
     }
     if let Some(mounts) = &args.mounts {
-        settings.mounts = mounts.iter().map(|m| absolute(context, m)).collect::<Result<_>>()?;
+        let home = &context.environment.home;
+        settings.mounts = mounts.iter().map(|m| mounts::absolute(m, home)).collect::<Result<_>>()?;
     }
     take_ca_file(context, args, settings)?;
     if args.build {
@@ -186,15 +187,6 @@ fn take_ca_file(context: &Context, args: &args::Setup, settings: &mut Settings) 
         settings.trust.ca_file = file.display().to_string();
     }
     Ok(())
-}
-
-/// A mount with an absolute host path; `~` is the user's home.
-fn absolute(context: &Context, mount: &Mount) -> Result<Mount> {
-    let host = match mount.host.strip_prefix("~") {
-        Ok(below) => context.environment.home.join(below),
-        Err(_) => std::path::absolute(&mount.host).map_err(|e| Error::file("find", &mount.host, &e))?,
-    };
-    Ok(Mount { host, ..mount.clone() })
 }
 
 /// Secrets from flags and the proxy variables from the environment.
@@ -363,32 +355,7 @@ fn ask(
 /// Rules that need a look at the host.
 fn check(context: &Context, settings: &Settings) -> Result<()> {
     converge::read_ca_bundle(settings)?;
-    for mount in &settings.mounts {
-        let refuse = |reason: &str| {
-            Err(Error::Usage {
-                message: format!("{} cannot be mounted: {reason}", mount.host.display()),
-                hint: Some("name a folder of this machine: --mount ~/code/app:/workspace/app".to_owned()),
-            })
-        };
-        match std::fs::metadata(&mount.host) {
-            Err(e) => return refuse(&crate::error::io_reason(&e)),
-            Ok(found) if !found.is_dir() => return refuse("it is no folder"),
-            Ok(_) => {}
-        }
-        let own =
-            context.paths.bases().into_iter().any(|base| mount.host.starts_with(base) || base.starts_with(&mount.host));
-        if own && mount.host != context.environment.home {
-            return refuse("docklet keeps its own files, with the password, there");
-        }
-        let fixed = &context.appliance.container;
-        let clashes = context.appliance.volumes.iter().any(|v| v.mount == mount.container)
-            || mount.container.starts_with(&fixed.secrets_dir)
-            || settings.mounts.iter().filter(|other| other.container == mount.container).count() > 1;
-        if clashes {
-            return refuse(&format!("{} is taken inside the container", mount.container));
-        }
-    }
-    Ok(())
+    mounts::check(&settings.mounts, &context.appliance, context.paths.bases(), &context.environment.home)
 }
 
 /// Shows the plan and asks once.

@@ -4,6 +4,7 @@
 //! - `connect`: finds an engine and says where from; `places`, `context`: where to look;
 //!   `identify`: what answered; `remedy`: why nothing did, and what to do
 //! - `docker`: containers and volumes
+//! - `exec`: a command inside a running container
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
 //! - `import`: a base image from a tar of files
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
@@ -18,6 +19,7 @@ mod context;
 pub mod credentials;
 pub mod docker;
 mod error;
+pub mod exec;
 #[cfg(test)]
 mod fake;
 mod fault;

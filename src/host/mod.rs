@@ -2,6 +2,7 @@
 //!
 //! - `system`: what kind of system it is; `command`: runs a program, line by line;
 //!   `packages`: the package manager
+//! - `terminal`: its size, raw mode
 //! - `ports`: is a port free, and who has it
 //! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
 //! - `service`: starts the supervisor at login or boot; `browser`: opens a page
@@ -14,3 +15,4 @@ pub mod packages;
 pub mod ports;
 pub mod service;
 pub mod system;
+pub mod terminal;

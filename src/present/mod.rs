@@ -133,8 +133,12 @@ impl SharedWriter {
     }
 
     fn write(&self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn bytes(&self, bytes: &[u8]) {
         let mut to = self.to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !self.is_closed() && to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_err() {
+        if !self.is_closed() && to.write_all(bytes).and_then(|()| to.flush()).is_err() {
             self.closed.store(true, Ordering::Relaxed);
         }
     }
@@ -197,6 +201,13 @@ impl Output {
     pub fn raw(&self, text: &str) -> bool {
         self.stdout.write(text);
         !self.stdout.is_closed()
+    }
+
+    /// Passes a command's own output on as it is. `false` once the reader has gone.
+    pub fn bytes(&self, bytes: &[u8], error_stream: bool) -> bool {
+        let to = if error_stream { &self.stderr } else { &self.stdout };
+        to.bytes(bytes);
+        !to.is_closed()
     }
 
     /// Writes a message for people to standard error; nothing with `--json` or `--quiet`.

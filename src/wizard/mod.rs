@@ -246,6 +246,16 @@ pub fn confirm(prompt: &Prompt, question: &str, default: bool) -> Result<bool> {
     prompt.yes_no(question, "", default)
 }
 
+/// Asks for a secret value; what is typed is not shown.
+///
+/// # Errors
+/// [`Error::Interrupted`] after Esc or Ctrl-C.
+pub fn ask_secret(prompt: &Prompt, question: &str, check: impl Fn(&str) -> Result<Secret, String>) -> Result<Secret> {
+    let help = "What you type or paste is not shown. Enter ends it.";
+    let line = Line { question, help, default: None, initial: "", hidden: true };
+    prompt.line(&line, check)
+}
+
 /// Asks for a word to be typed, for what cannot be undone; `warning` says what that is. Enter alone
 /// is a no.
 ///

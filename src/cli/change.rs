@@ -1,0 +1,102 @@
+//! What commands that change settings, secrets or mounts do afterwards: say whether a new container
+//! or a restart is needed, and offer it.
+
+use std::time::Duration;
+
+use super::{autostart, context::Context, start, stop};
+use crate::{
+    desired::{Desired, EngineMemory},
+    error::Result,
+    event::Event,
+    observed::Ownership,
+    settings::Settings,
+    wish::{self, Wish},
+    wizard,
+};
+
+/// Grace for a restart.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// What came of a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Effect {
+    /// What is different in the container that these settings want.
+    pub differences: Vec<String>,
+    /// Whether it takes a `docklet start` (or restart) to put the change into effect.
+    pub pending: bool,
+}
+
+/// After changed settings were saved: brings autostart in line, and offers a new container where
+/// one is needed. No lock may be held.
+///
+/// # Errors
+/// What `docklet start` finds, when it was wanted.
+pub async fn settings(context: &Context, before: &Settings, after: &Settings) -> Result<Effect> {
+    if before.restart.autostart != after.restart.autostart {
+        autostart::apply(context, after).await?;
+    }
+    let differences = differences(context, before, after);
+    if differences.is_empty() {
+        return Ok(Effect::default());
+    }
+    let what = format!("this needs a new container ({})", differences.join(", "));
+    let wanted = offer(context, &what, "start", "Replace the container now? The data stays.")?;
+    if wanted {
+        let _lock = context.lock("start")?;
+        let engine = context.engine().await?;
+        start::start(context, &engine, after, context.appliance.health.ready_timeout()).await?;
+    }
+    Ok(Effect { differences, pending: !wanted })
+}
+
+/// After a secret changed: offers a restart when it runs. No lock may be held.
+///
+/// # Errors
+/// What `docklet restart` finds, when it was wanted.
+pub async fn secret(context: &Context) -> Result<Effect> {
+    let what = "the appliance takes it up at its next start";
+    let wanted = offer(context, what, "restart", "Restart it now?")?;
+    if wanted {
+        let settings = context.settings()?;
+        let _lock = context.lock("restart")?;
+        let engine = context.engine().await?;
+        let container = engine.container(&context.container_name()).await?;
+        if let Some(container) = container.filter(|c| c.running && stop::ownership(context, c) == Ownership::Ours) {
+            stop::stop(context, &engine, container, STOP_GRACE).await?;
+        }
+        start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
+    }
+    Ok(Effect { differences: vec![], pending: !wanted })
+}
+
+/// What is different in the container that the settings want, in words.
+fn differences(context: &Context, before: &Settings, after: &Settings) -> Vec<String> {
+    let desired = |settings: &Settings| {
+        Desired::new(&context.appliance, settings, &context.instance, &context.files, EngineMemory(0), None)
+    };
+    desired(before).container.differences(&desired(after).container)
+}
+
+/// Asks, or takes `--yes` for an answer; else says what to run. What shall be stopped stays so.
+fn offer(context: &Context, what: &str, command: &str, question: &str) -> Result<bool> {
+    let note = |text: String| context.reporter.report(&Event::Note { text });
+    let running = context.files.settings().exists() && wish::read(&context.files.desired())? == Wish::Running;
+    let flag = context.instance.flag();
+    if !running {
+        note(format!("{what}; it is stopped: docklet{flag} start"));
+        return Ok(false);
+    }
+    if context.global.yes {
+        return Ok(true);
+    }
+    if !context.environment.interactive {
+        note(format!("{what}: docklet{flag} {command}"));
+        return Ok(false);
+    }
+    note(what.to_owned());
+    let wanted = wizard::confirm(&context.prompt("the change is saved"), question, true)?;
+    if !wanted {
+        note(format!("later: docklet{flag} {command}"));
+    }
+    Ok(wanted)
+}

@@ -1,0 +1,186 @@
+//! `docklet config`: show, get, set, unset, edit and path.
+
+use std::{io::Write as _, path::Path, process::Stdio};
+
+use serde_json::json;
+
+use super::{
+    args::ConfigAction,
+    change::{self, Effect},
+    context::Context,
+};
+use crate::{
+    error::{Error, Result, io_reason},
+    host::system::which,
+    paths,
+    present::{error, style::Style},
+    settings::{Settings, keys},
+    wizard,
+};
+
+/// Runs one of them.
+pub async fn run(context: &Context, action: &ConfigAction) -> Result<()> {
+    match action {
+        ConfigAction::Show => show(context),
+        ConfigAction::Get { key } => get(context, key),
+        ConfigAction::Set { key, value } => {
+            change(context, "config set", key, |text, path| keys::set(text, path, key, value)).await
+        }
+        ConfigAction::Unset { key } => {
+            change(context, "config unset", key, |text, path| keys::unset(text, path, key)).await
+        }
+        ConfigAction::Edit => edit(context).await,
+        ConfigAction::Path => {
+            let path = context.files.settings().display().to_string();
+            context.output.result(&json!({"schema": 1, "instance": context.instance, "path": path}), |_| path.clone());
+            Ok(())
+        }
+    }
+}
+
+/// All settings, as lines that are TOML themselves; those that are defaults are marked.
+fn show(context: &Context) -> Result<()> {
+    let settings = Settings::load(&context.files.settings())?;
+    let is_set_up = settings.is_some();
+    let settings = settings.unwrap_or_default();
+    let defaults = keys::values(&Settings::default())?;
+    let values = keys::values(&settings)?;
+    let report = json!({
+        "schema": 1, "instance": context.instance, "path": context.files.settings().display().to_string(),
+        "set_up": is_set_up, "settings": settings,
+    });
+    context.output.result(&report, |style| {
+        let line = |(name, value): &(&str, toml::Value)| {
+            let mark = if defaults.contains(&(name, value.clone())) { style.dim("  # default") } else { String::new() };
+            format!("{name} = {value}{mark}")
+        };
+        values.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(())
+}
+
+fn get(context: &Context, key: &str) -> Result<()> {
+    let settings = Settings::load(&context.files.settings())?.unwrap_or_default();
+    let value = keys::get(&settings, key)?;
+    let report = json!({"schema": 1, "instance": context.instance, "key": key, "value": value});
+    context.output.result(&report, |_| value.as_ref().map(plain).unwrap_or_default());
+    Ok(())
+}
+
+/// A value as `config set` takes it.
+fn plain(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Changes the file's text; nothing is written when the result would not be valid.
+async fn change(
+    context: &Context,
+    command: &str,
+    key: &str,
+    edit: impl FnOnce(&str, &Path) -> Result<String>,
+) -> Result<()> {
+    let before = context.settings()?;
+    let lock = context.lock(command)?;
+    let path = context.files.settings();
+    let text = paths::read_text(&path)?.unwrap_or_default();
+    let new = edit(&text, &path)?;
+    let changed = new != text;
+    if changed {
+        paths::write_file(&path, new.as_bytes(), 0o600)?;
+    }
+    drop(lock);
+    let after = Settings::parse(&new, &path)?;
+    let effect = change::settings(context, &before, &after).await?;
+    let value = keys::get(&after, key)?;
+    let report = json!({
+        "schema": 1, "instance": context.instance, "key": key, "before": keys::get(&before, key)?, "value": value,
+        "changed": changed, "effect": effect,
+    });
+    context.output.result(&report, |_| {
+        let value = value.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!("{key} = {value}{}", if changed { "" } else { " (as before)" })
+    });
+    Ok(())
+}
+
+/// Opens the editor on a copy, and takes the copy over once it is valid.
+async fn edit(context: &Context) -> Result<()> {
+    let before = context.settings()?;
+    let path = context.files.settings();
+    let text = paths::read_text(&path)?.unwrap_or_default();
+    let mut copy = tempfile::Builder::new()
+        .prefix(".docklet-edit-")
+        .suffix(".toml")
+        .tempfile_in(&context.files.config)
+        .map_err(|e| Error::file("create a copy beside", &path, &e))?;
+    let failed = |e: std::io::Error| Error::file("edit a copy of", &path, &e);
+    copy.write_all(text.as_bytes()).map_err(failed)?;
+    let (new, after) = loop {
+        run_editor(context, copy.path()).await?;
+        // Editors replace the file, so it is read by its name.
+        let new = fs_err::read_to_string(copy.path()).map_err(failed)?;
+        match Settings::parse(&new, &path) {
+            Ok(after) => break (new, after),
+            Err(error) => again(context, error)?,
+        }
+    };
+    let changed = new != text;
+    if changed {
+        let _lock = context.lock("config edit")?;
+        if paths::read_text(&path)?.unwrap_or_default() != text {
+            let kept = copy.keep().map_err(|e| failed(e.error))?.1;
+            return Err(Error::Usage {
+                message: "the settings were changed by somebody else meanwhile, and are left as they are now"
+                    .to_owned(),
+                hint: Some(format!("your text is in {}", kept.display())),
+            });
+        }
+        paths::write_file(&path, new.as_bytes(), 0o600)?;
+    }
+    let effect = if changed { change::settings(context, &before, &after).await? } else { Effect::default() };
+    let report = json!({"schema": 1, "instance": context.instance, "changed": changed, "effect": effect});
+    context.output.result(&report, |_| {
+        if changed { "the settings are saved".to_owned() } else { "nothing was changed".to_owned() }
+    });
+    Ok(())
+}
+
+/// Shows what is wrong and asks whether to edit again; without anybody to ask, that is the error.
+fn again(context: &Context, error: Error) -> Result<()> {
+    if !context.environment.interactive || context.global.yes {
+        return Err(error);
+    }
+    let style: Style = context.output.streams().stderr_style();
+    context.output.message(&error::text(&error, style));
+    if wizard::confirm(&context.prompt("nothing was changed"), "Edit it again?", true)? {
+        Ok(())
+    } else {
+        Err(Error::Cancelled)
+    }
+}
+
+async fn run_editor(context: &Context, file: &Path) -> Result<()> {
+    let none = || Error::Usage {
+        message: "there is no editor".to_owned(),
+        hint: Some("set EDITOR, or use docklet config set KEY VALUE".to_owned()),
+    };
+    let found = || ["editor", "nano", "vi"].into_iter().find(|name| which(name).is_some()).map(str::to_owned);
+    let editor = context.environment.editor.clone().or_else(found).ok_or_else(none)?;
+    let mut words = shell_words::split(&editor).unwrap_or_default().into_iter();
+    let program = words.next().ok_or_else(none)?;
+    let failed = |reason: String| Error::Usage {
+        message: format!("the editor {program} did not end well: {reason}"),
+        hint: Some("nothing was changed; set EDITOR to another one".to_owned()),
+    };
+    let mut command = tokio::process::Command::new(&program);
+    command.args(words).arg(file).stdin(Stdio::inherit());
+    if context.global.json {
+        // Standard output is for the one JSON object.
+        command.stdout(std::io::stderr());
+    }
+    let status = command.status().await.map_err(|e| failed(io_reason(&e)))?;
+    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
+}

@@ -1,0 +1,256 @@
+//! `docklet exec` and `docklet shell`: a command inside, as the appliance's user.
+
+use std::{io::Read as _, process::ExitCode};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::{args, context::Context, stop::ownership};
+use crate::{
+    appliance::hex,
+    engine::{
+        Engine,
+        exec::{Exec, ExecRequest, Piece},
+    },
+    error::{Error, ObjectKind, Result},
+    host::terminal,
+    observed::Ownership,
+};
+
+/// Most bytes of each stream in the JSON form.
+const JSON_LIMIT: usize = 1 << 20;
+
+/// Variable that marks a command and all that it starts, for ending them.
+const MARK: &str = "DOCKLET_EXEC";
+
+/// How long an interrupted command has to end before it is killed.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Runs one command; its streams are ours, and so is its exit code.
+pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
+    let engine = ready(context).await?;
+    let mark = mark()?;
+    let request = ExecRequest { command: args.command.clone(), input: true, ..request(context, &mark) };
+    let mut exec = engine.exec(&context.container_name(), &request).await?;
+    let mut collected = Collected::default();
+    let ended = pump(context, &engine, &mut exec, &mark, |piece| {
+        if context.global.json {
+            collected.take(&piece);
+            true
+        } else {
+            context.output.bytes(&piece.bytes, piece.error_stream)
+        }
+    })
+    .await;
+    if context.interrupt.is_raised() {
+        return Err(Error::Interrupted { next: "the command inside was ended, too".to_owned() });
+    }
+    ended?;
+    let code = exec.exit_code().await?;
+    if context.global.json {
+        let report = json!({
+            "schema": 1, "instance": context.instance, "exit_code": code,
+            "stdout": String::from_utf8_lossy(&collected.stdout), "stderr": String::from_utf8_lossy(&collected.stderr),
+            "truncated": collected.truncated,
+        });
+        context.output.result(&report, |_| String::new());
+    }
+    Ok(exit_code(code))
+}
+
+/// Opens a shell on this terminal.
+pub async fn shell(context: &Context) -> Result<ExitCode> {
+    if context.global.json {
+        return Err(Error::Usage {
+            message: "a shell has no JSON form".to_owned(),
+            hint: Some("docklet exec --json -- COMMAND".to_owned()),
+        });
+    }
+    if !context.environment.stdin_is_terminal || !context.output.streams().stdout_is_terminal {
+        return Err(Error::Usage {
+            message: "a shell needs a terminal on both sides".to_owned(),
+            hint: Some("without one: docklet exec -- COMMAND".to_owned()),
+        });
+    }
+    let engine = ready(context).await?;
+    let mark = mark()?;
+    let plain = request(context, &mark);
+    let term = context.environment.term.clone().unwrap_or_else(|| "xterm".to_owned());
+    let request = ExecRequest {
+        // The shell of the image, else the one that is always there.
+        command: ["/bin/sh", "-c", "exec \"$(command -v bash || command -v sh)\" -l"].map(str::to_owned).to_vec(),
+        environment: plain.environment.iter().cloned().chain([("TERM".to_owned(), term)]).collect(),
+        terminal: true,
+        input: true,
+        ..plain
+    };
+    let mut exec = engine.exec(&context.container_name(), &request).await?;
+    let raw = terminal::Raw::enter()?;
+    let ended = pump(context, &engine, &mut exec, &mark, |piece| context.output.bytes(&piece.bytes, false)).await;
+    drop(raw);
+    if context.interrupt.is_raised() {
+        return Err(Error::Interrupted { next: "the shell inside was ended, too".to_owned() });
+    }
+    ended?;
+    Ok(exit_code(exec.exit_code().await?))
+}
+
+/// The engine, where there is a container of ours that runs.
+async fn ready(context: &Context) -> Result<Engine> {
+    context.settings()?;
+    let engine = context.engine().await?;
+    let name = context.container_name();
+    let container = engine.container(&name).await?;
+    let missing = || Error::NotRunning { name: name.clone(), state: "not there".to_owned() };
+    let container = container.ok_or_else(missing)?;
+    if ownership(context, &container) == Ownership::Foreign {
+        return Err(Error::Foreign { kind: ObjectKind::Container, name });
+    }
+    if !container.running || container.paused {
+        return Err(Error::NotRunning { name, state: container.status });
+    }
+    Ok(engine)
+}
+
+fn request(context: &Context, mark: &str) -> ExecRequest {
+    let fixed = &context.appliance.container;
+    ExecRequest {
+        user: fixed.user.clone(),
+        working_dir: Some(fixed.working_dir.clone()),
+        environment: vec![("HOME".to_owned(), fixed.home.clone()), (MARK.to_owned(), mark.to_owned())],
+        ..ExecRequest::default()
+    }
+}
+
+fn mark() -> Result<String> {
+    let mut random = [0u8; 8];
+    getrandom::fill(&mut random).map_err(|e| Error::bug(format!("no randomness: {e}")))?;
+    Ok(hex(&random))
+}
+
+/// Passes input, output and window size on until the command ends, or the user wants to stop: then
+/// the command inside is ended first, which no engine does by itself.
+async fn pump(
+    context: &Context,
+    engine: &Engine,
+    exec: &mut Exec,
+    mark: &str,
+    mut show: impl FnMut(Piece) -> bool,
+) -> Result<()> {
+    let mut keys = Some(read_input());
+    let resizer = exec.resizer();
+    let mut resized = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()).ok();
+    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
+    if let Some((columns, rows)) = terminal::size() {
+        resizer.resize(columns, rows).await;
+    }
+    let mut ending = None;
+    loop {
+        tokio::select! {
+            piece = exec.output.next() => match piece? {
+                Some(piece) => if !show(piece) && ending.is_none() {
+                    // Nobody reads on, as behind `| head`.
+                    ending = Some(end(context, engine, mark, "PIPE").await);
+                },
+                None => return Ok(()),
+            },
+            input = next(&mut keys) => match input {
+                // A command that has ended reads no more; its output says when.
+                Some(bytes) => if !exec.input.write(&bytes).await { keys = None },
+                None => {
+                    exec.input.close().await;
+                    keys = None;
+                }
+            },
+            () = changed(&mut resized) => if let Some((columns, rows)) = terminal::size() {
+                resizer.resize(columns, rows).await;
+            },
+            () = changed(&mut hangup), if ending.is_none() => ending = Some(end(context, engine, mark, "HUP").await),
+            () = context.interrupt.wait(), if ending.is_none() => {
+                ending = Some(end(context, engine, mark, "INT").await);
+            }
+            () = until(ending), if ending.is_some() => {
+                end(context, engine, mark, "KILL").await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at).await;
+    }
+}
+
+/// Sends a signal to the command and all that it started; until when they have time to end.
+async fn end(context: &Context, engine: &Engine, mark: &str, signal: &str) -> tokio::time::Instant {
+    let script = format!(
+        "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -qx {MARK}={mark} && kill -{signal} ${{p#/proc/}}; done; :"
+    );
+    let request = ExecRequest { command: vec!["/bin/sh".to_owned(), "-c".to_owned(), script], ..request(context, "") };
+    // Best effort: where it fails, the command goes on inside, as with every other client.
+    let _ = engine.exec_quietly(&context.container_name(), &request).await;
+    tokio::time::Instant::now() + GRACE
+}
+
+async fn changed(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn next(input: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
+    match input {
+        Some(input) => input.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Standard input, piece by piece. A thread of its own, which nobody waits for: a read of a terminal
+/// cannot be broken off.
+fn read_input() -> mpsc::Receiver<Bytes> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let mut buffer = vec![0u8; 16 * 1024];
+        loop {
+            match stdin.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(length) => {
+                    if sender.blocking_send(Bytes::copy_from_slice(&buffer[..length])).is_err() {
+                        return;
+                    }
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    });
+    receiver
+}
+
+/// The output for the JSON form: as much as fits.
+#[derive(Default)]
+struct Collected {
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+    truncated: bool,
+}
+
+impl Collected {
+    fn take(&mut self, piece: &Piece) {
+        let to = if piece.error_stream { &mut self.stderr } else { &mut self.stdout };
+        let room = JSON_LIMIT.saturating_sub(to.len()).min(piece.bytes.len());
+        to.extend_from_slice(&piece.bytes[..room]);
+        self.truncated |= room < piece.bytes.len();
+    }
+}
+
+fn exit_code(code: i64) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,201 @@
+//! A command inside a running container, through the engine's exec calls: streams, window size,
+//! exit code. Knows nothing of terminals and of this process's own streams.
+
+use std::pin::Pin;
+
+use bollard::{
+    container::LogOutput,
+    exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults},
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use super::{
+    DEADLINE, Engine,
+    docker::deadline,
+    error::{status_of, translate, within},
+};
+use crate::error::{Error, ObjectKind, Result};
+
+/// Largest piece of output that is handed on at once.
+const PIECE: usize = 64 * 1024;
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct ExecRequest {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// As which user.
+    pub user: String,
+    /// In which folder; `None`: the container's own.
+    pub working_dir: Option<String>,
+    /// Variables besides the container's.
+    pub environment: Vec<(String, String)>,
+    /// Whether it gets a terminal.
+    pub terminal: bool,
+    /// Whether it gets an input.
+    pub input: bool,
+}
+
+/// A running command.
+pub struct Exec {
+    engine: Engine,
+    id: String,
+    /// What it prints.
+    pub output: ExecOutput,
+    /// What it reads.
+    pub input: ExecInput,
+}
+
+/// What a command prints.
+pub struct ExecOutput {
+    stream: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+}
+
+/// What a command reads.
+pub struct ExecInput {
+    writer: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+/// A piece of output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Whether it came from standard error. With a terminal all comes from one stream.
+    pub error_stream: bool,
+    /// The bytes as they came.
+    pub bytes: Bytes,
+}
+
+/// Tells a running command that its terminal has another size, beside reading and writing.
+#[derive(Debug, Clone)]
+pub struct Resizer {
+    engine: Engine,
+    id: String,
+}
+
+impl Engine {
+    /// Runs a command in a container and hands out its streams.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`], and [`Error::NotRunning`] when the container does not run.
+    pub async fn exec(&self, container: &str, request: &ExecRequest) -> Result<Exec> {
+        let call = format!("run a command in {container}");
+        let options = CreateExecOptions {
+            attach_stdin: Some(request.input),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            tty: Some(request.terminal),
+            // The default, ctrl-p ctrl-q, swallows every ctrl-p until the next key.
+            detach_keys: request.terminal.then(|| "ctrl-@,ctrl-^,ctrl-@,ctrl-^".to_owned()),
+            env: Some(request.environment.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            cmd: Some(request.command.clone()),
+            user: Some(request.user.clone()).filter(|user| !user.is_empty()),
+            working_dir: request.working_dir.clone(),
+            privileged: None,
+        };
+        let created = deadline(&call, DEADLINE, self.docker.create_exec(container, options)).await?;
+        let id = created.map_err(|e| not_there(container, &call, e))?.id;
+        let options = StartExecOptions { detach: false, tty: request.terminal, output_capacity: Some(PIECE) };
+        let started = deadline(&call, DEADLINE, self.docker.start_exec(&id, Some(options))).await?;
+        match started.map_err(|e| not_there(container, &call, e))? {
+            StartExecResults::Attached { output, input } => Ok(Exec {
+                engine: self.clone(),
+                id,
+                output: ExecOutput { stream: output },
+                input: ExecInput { writer: input },
+            }),
+            StartExecResults::Detached => Err(Error::bug("an attached command was started detached")),
+        }
+    }
+
+    /// Runs a short command to its end and says its exit code; what it prints is thrown away.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`], and [`Error::EngineTimeout`].
+    pub async fn exec_quietly(&self, container: &str, request: &ExecRequest) -> Result<i64> {
+        let run = async {
+            let mut exec = self.exec(container, request).await?;
+            while exec.output.next().await?.is_some() {}
+            exec.exit_code().await
+        };
+        let late =
+            |_| Error::EngineTimeout { call: format!("run a command in {container}"), seconds: DEADLINE.as_secs() };
+        tokio::time::timeout(DEADLINE, run).await.map_err(late)?
+    }
+}
+
+impl Exec {
+    /// The exit code. Ask when the output has ended.
+    ///
+    /// # Errors
+    /// When the engine does not answer, or does not know the code.
+    pub async fn exit_code(&self) -> Result<i64> {
+        let call = "ask how the command ended";
+        // The output can end a moment before the process does.
+        for _ in 0..200 {
+            let state = within(call, self.engine.docker.inspect_exec(&self.id)).await?;
+            if state.running != Some(true)
+                && let Some(code) = state.exit_code
+            {
+                return Ok(code);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        Err(Error::EngineGone { call: call.to_owned(), reason: "its output has ended, and it still runs".to_owned() })
+    }
+
+    /// For telling it of another size of the terminal.
+    pub fn resizer(&self) -> Resizer {
+        Resizer { engine: self.engine.clone(), id: self.id.clone() }
+    }
+}
+
+impl ExecOutput {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Piece>> {
+        match self.stream.next().await {
+            None => Ok(None),
+            Some(Ok(part)) => {
+                Ok(Some(Piece { error_stream: matches!(part, LogOutput::StdErr { .. }), bytes: part.into_bytes() }))
+            }
+            Some(Err(e)) => Err(translate("pass on what the command prints", e)),
+        }
+    }
+}
+
+impl ExecInput {
+    /// Hands bytes to the command. One that reads no more is not told apart from one that does.
+    pub async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.writer.write_all(bytes).await.is_ok() && self.writer.flush().await.is_ok()
+    }
+
+    /// Says that nothing more comes.
+    pub async fn close(&mut self) {
+        // A command that has ended has no input to close.
+        let _ = self.writer.shutdown().await;
+    }
+}
+
+impl Resizer {
+    /// Sets the size of the terminal. Best effort: a command that has just ended has none.
+    pub async fn resize(&self, columns: u16, rows: u16) {
+        let size = ResizeExecOptions { height: rows, width: columns };
+        let _ = tokio::time::timeout(DEADLINE, self.engine.docker.resize_exec(&self.id, size)).await;
+    }
+}
+
+fn not_there(container: &str, call: &str, error: bollard::errors::Error) -> Error {
+    match status_of(&error) {
+        Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: container.to_owned() },
+        // Podman says 500 with these words.
+        Some(409 | 500) if error.to_string().contains("running") || error.to_string().contains("paused") => {
+            let state = if error.to_string().contains("paused") { "paused" } else { "stopped" };
+            Error::NotRunning { name: container.to_owned(), state: state.to_owned() }
+        }
+        _ => translate(call, error),
+    }
+}

@@ -1,0 +1,306 @@
+//! Single keys of a settings file, named by their dotted paths: look up, set, unset; and its
+//! mounts. Works on the file's text, so that every comment and the order of what is not touched
+//! survive. Pure: reads and writes no file.
+
+use std::path::Path;
+
+use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
+
+use super::{Mount, Settings};
+use crate::error::{Error, Result};
+
+/// The keys, and what each allows; the test below holds it complete.
+const KEYS: [(&str, &str); 17] = [
+    ("version", "1"),
+    ("network.bind", "an IP address; anything but 127.0.0.1 lets other machines in"),
+    ("network.port", "1 to 65535"),
+    ("engine.endpoint", "an address such as unix:///run/user/1000/docker.sock; empty: the first that answers"),
+    ("image.source", "build, pull or load"),
+    ("image.reference", "the name of an image"),
+    ("image.base", "the name of an image to build on, such as debian:trixie-slim"),
+    ("image.extra_packages", "names of Debian packages, with commas between them"),
+    ("resources.memory", "a size from 64MiB on, such as 4GiB"),
+    ("resources.cpus", "a number of processors such as 2 or 1.5; 0: all"),
+    ("resources.pids", "a whole number from 64 on"),
+    ("restart.policy", "always, on-failure or never"),
+    ("restart.autostart", "true or false"),
+    ("trust.ca_file", "the path of a PEM file; empty: none"),
+    ("backup.every", "a time such as 24h; empty: never"),
+    ("backup.keep", "a whole number"),
+    (MOUNTS, "set with docklet mount"),
+];
+
+/// The one key that is no single value.
+const MOUNTS: &str = "mounts";
+
+/// The dotted paths of all keys, in the order of the file.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().map(|(name, _)| *name)
+}
+
+/// What a key allows, in words.
+pub fn allowed(key: &str) -> &'static str {
+    KEYS.iter().find(|(name, _)| *name == key).map_or("", |(_, allowed)| allowed)
+}
+
+/// Checks that there is such a key.
+///
+/// # Errors
+/// [`Error::SettingUnknown`] with the nearest one.
+pub fn find(key: &str) -> Result<&'static str> {
+    if let Some(found) = names().find(|name| *name == key) {
+        return Ok(found);
+    }
+    // Somebody may know only the last part.
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let distance = |name: &&str| {
+        let short = name.rsplit('.').next().unwrap_or(name);
+        strsim::damerau_levenshtein(key, name).min(strsim::damerau_levenshtein(last, short))
+    };
+    let suggestion = match names().min_by_key(distance).filter(|name| distance(name) <= 3) {
+        Some(nearest) => format!("did you mean {nearest}?\ndocklet config show lists all"),
+        None => "docklet config show lists all".to_owned(),
+    };
+    Err(Error::SettingUnknown { key: key.to_owned(), suggestion })
+}
+
+/// All settings as values, in the order of the file.
+///
+/// # Errors
+/// When settings do not serialise, which is a bug.
+pub fn values(settings: &Settings) -> Result<Vec<(&'static str, toml::Value)>> {
+    let table = toml::Table::try_from(settings).map_err(|e| Error::bug(format!("settings do not serialise: {e}")))?;
+    let look = |name: &str| {
+        let mut parts = name.split('.');
+        let first = table.get(parts.next()?)?;
+        parts.try_fold(first, |value, part| value.get(part)).cloned()
+    };
+    Ok(names().filter_map(|name| Some((name, look(name)?))).collect())
+}
+
+/// One setting; `None` for mounts where there are none.
+///
+/// # Errors
+/// [`Error::SettingUnknown`]
+pub fn get(settings: &Settings, key: &str) -> Result<Option<toml::Value>> {
+    let key = find(key)?;
+    Ok(values(settings)?.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value))
+}
+
+/// The file's text with a key set. Nothing else in it changes.
+///
+/// # Errors
+/// [`Error::SettingUnknown`]; [`Error::SettingRefused`] with what is allowed; and
+/// [`Error::SettingsInvalid`] when the text was wrong before.
+pub fn set(text: &str, path: &Path, key: &str, value: &str) -> Result<String> {
+    let key = single(key)?;
+    let before = Settings::parse(text, path)?;
+    let refuse = |reason: String| Error::SettingRefused {
+        key: key.to_owned(),
+        value: if value.is_empty() { "empty".to_owned() } else { value.to_owned() },
+        reason,
+        hint: format!("allowed: {}", allowed(key)),
+    };
+    let default = get(&Settings::default(), key)?.ok_or_else(|| Error::bug(format!("{key} has no default")))?;
+    let new = typed(&default, value).map_err(&refuse)?;
+    let after = put(text, key, &new)?;
+    match Settings::parse(&after, path) {
+        Ok(settings) if settings == before => Ok(text.to_owned()),
+        Ok(_) => Ok(after),
+        Err(Error::SettingsInvalid { reason, .. }) => Err(refuse(reason)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file's text without a key, so that its default counts. A comment beside it stays.
+///
+/// # Errors
+/// As [`set`].
+pub fn unset(text: &str, path: &Path, key: &str) -> Result<String> {
+    let key = single(key)?;
+    Settings::parse(text, path)?;
+    let after = remove(text, key)?;
+    match Settings::parse(&after, path) {
+        Ok(_) => Ok(after),
+        Err(Error::SettingsInvalid { reason, .. }) => Err(Error::SettingRefused {
+            key: key.to_owned(),
+            value: "unset".to_owned(),
+            reason,
+            hint: format!("allowed: {}", allowed(key)),
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file's text with one more mount at its end.
+///
+/// # Errors
+/// When the text does not parse.
+pub fn add_mount(text: &str, mount: &Mount) -> Result<String> {
+    let string = |text: &str| Value::from(text).to_string();
+    let host = string(&mount.host.to_string_lossy());
+    let container = string(&mount.container);
+    let read_only = mount.read_only;
+    let mut document = mutable(text)?;
+    if let Some(list) = document.get_mut(MOUNTS).and_then(Item::as_array_mut) {
+        let entry = format!("{{ host = {host}, container = {container}, read_only = {read_only} }}");
+        list.push(entry.parse::<Value>().map_err(|e| Error::bug(format!("a mount does not parse: {e}")))?);
+        return Ok(document.to_string());
+    }
+    let mut text = text.to_owned();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&format!("\n[[mounts]]\nhost = {host}\ncontainer = {container}\nread_only = {read_only}\n"));
+    Ok(text)
+}
+
+/// The file's text without its `index`th mount. Comments stay.
+///
+/// # Errors
+/// When the text does not parse or has no such mount.
+pub fn remove_mount(text: &str, index: usize) -> Result<String> {
+    let mut document = mutable(text)?;
+    if let Some(list) = document.get_mut(MOUNTS).and_then(Item::as_array_mut) {
+        list.remove(index);
+        return Ok(document.to_string());
+    }
+    let document = parsed(text)?;
+    let tables = document.get(MOUNTS).and_then(Item::as_array_of_tables);
+    let table = tables.and_then(|tables| tables.get(index)).ok_or_else(|| lost(MOUNTS))?;
+    let header = table.span().ok_or_else(|| lost(MOUNTS))?.start;
+    let mut cuts = vec![line_of(text, header, header)];
+    for (key, value) in table.iter() {
+        let start = table.key(key).and_then(toml_edit::Key::span).ok_or_else(|| lost(key))?.start;
+        cuts.push(line_of(text, start, value.span().ok_or_else(|| lost(key))?.end));
+    }
+    // The header's end is its bracket; what follows on its line is a comment or nothing.
+    cuts[0].1 = text[header..].find("]]").map_or(cuts[0].1, |end| line_of(text, header, header + end + 2).1);
+    cuts.sort_unstable();
+    let mut text = text.to_owned();
+    for (start, end) in cuts.into_iter().rev() {
+        text.replace_range(start..end, "");
+    }
+    Ok(text)
+}
+
+/// A key that is a single value.
+fn single(key: &str) -> Result<&'static str> {
+    match find(key)? {
+        MOUNTS => Err(Error::Usage {
+            message: "mounts are no single value".to_owned(),
+            hint: Some("docklet mount add HOST:CONTAINER, docklet mount remove CONTAINER".to_owned()),
+        }),
+        key => Ok(key),
+    }
+}
+
+/// What was typed, as a value of the same type as the default.
+fn typed(default: &toml::Value, text: &str) -> Result<Value, String> {
+    let trimmed = text.trim();
+    Ok(match default {
+        toml::Value::Integer(_) => {
+            Value::from(trimmed.parse::<i64>().map_err(|_| format!("`{text}` is no whole number"))?)
+        }
+        toml::Value::Float(_) => match trimmed.parse::<f64>() {
+            Ok(number) if number.is_finite() => Value::from(number),
+            _ => return Err(format!("`{text}` is no number")),
+        },
+        toml::Value::Boolean(_) => {
+            Value::from(trimmed.parse::<bool>().map_err(|_| format!("`{text}` is neither true nor false"))?)
+        }
+        toml::Value::Array(_) if trimmed.starts_with('[') => {
+            trimmed.parse::<Value>().map_err(|_| format!("`{text}` is no list"))?
+        }
+        toml::Value::Array(_) => {
+            let items = trimmed.split([',', ' ']).map(str::trim).filter(|item| !item.is_empty());
+            Value::Array(items.collect())
+        }
+        _ => Value::from(text),
+    })
+}
+
+/// Sets a key's value in a text.
+fn put(text: &str, key: &str, value: &Value) -> Result<String> {
+    let document = parsed(text)?;
+    let (parents, last) = split(key);
+    let present = table_at(document.as_table(), &parents).and_then(|table| table.get(last));
+    if let Some(old) = present {
+        let span = old.span().ok_or_else(|| lost(key))?;
+        let mut text = text.to_owned();
+        text.replace_range(span, value.clone().decorated("", "").to_string().trim());
+        return Ok(text);
+    }
+    let mut document = mutable(text)?;
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for parent in parents {
+        table = table
+            .entry(parent)
+            .or_insert(Item::Table(Table::new()))
+            .as_table_like_mut()
+            .ok_or_else(|| Error::bug(format!("{parent} is no table")))?;
+    }
+    table.insert(last, Item::Value(value.clone()));
+    Ok(document.to_string())
+}
+
+/// Removes a key from a text.
+fn remove(text: &str, key: &str) -> Result<String> {
+    let document = parsed(text)?;
+    let (parents, last) = split(key);
+    let Some(table) = table_at(document.as_table(), &parents) else { return Ok(text.to_owned()) };
+    let Some(value) = table.get(last) else { return Ok(text.to_owned()) };
+    let inline = parents.first().and_then(|p| document.get(p)).is_some_and(Item::is_inline_table);
+    if inline {
+        let mut document = mutable(text)?;
+        let table = parents.first().and_then(|p| document.get_mut(p)).and_then(Item::as_inline_table_mut);
+        table.and_then(|table| table.remove(last));
+        return Ok(document.to_string());
+    }
+    let start = table.key(last).and_then(toml_edit::Key::span).ok_or_else(|| lost(key))?.start;
+    let (start, end) = line_of(text, start, value.span().ok_or_else(|| lost(key))?.end);
+    let mut text = text.to_owned();
+    text.replace_range(start..end, "");
+    Ok(text)
+}
+
+/// The part of a text to cut for what begins at `start` and ends at `end`: with its whole line, or
+/// up to the comment behind it.
+fn line_of(text: &str, start: usize, end: usize) -> (usize, usize) {
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let rest = &text[end..];
+    let line_end = rest.find('\n').map_or(text.len(), |at| end + at + 1);
+    match text[end..line_end].find('#') {
+        Some(comment) => (line_start, end + comment),
+        None => (line_start, line_end),
+    }
+}
+
+fn split(key: &str) -> (Vec<&str>, &str) {
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    (parts, last)
+}
+
+fn table_at<'a>(root: &'a Table, parents: &[&str]) -> Option<&'a dyn TableLike> {
+    let mut table: &dyn TableLike = root;
+    for parent in parents {
+        table = table.get(parent)?.as_table_like()?;
+    }
+    Some(table)
+}
+
+fn parsed(text: &str) -> Result<Document<&str>> {
+    Document::parse(text).map_err(|e| Error::bug(format!("settings do not parse: {e}")))
+}
+
+fn mutable(text: &str) -> Result<DocumentMut> {
+    text.parse().map_err(|e| Error::bug(format!("settings do not parse: {e}")))
+}
+
+fn lost(key: &str) -> Error {
+    Error::bug(format!("{key} is nowhere in the settings file"))
+}
+
+#[cfg(test)]
+mod tests;

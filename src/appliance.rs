@@ -67,6 +67,8 @@ pub struct ContainerDefaults {
     pub uid: u32,
     /// That user's home folder.
     pub home: String,
+    /// What runs a command in the same environment as the program's, where the image has it.
+    pub enter: String,
     /// Where the secrets are mounted.
     pub secrets_dir: String,
     /// Where the host's CA bundle is mounted, when there is one.

@@ -15,7 +15,7 @@
 //! - [`apply`]: runs a plan; [`probe`]: does the page answer
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
 //! - [`event`]: what happens; [`report`]: what came of it; [`present`]: who shows it; [`error`]: what
-//!   went wrong
+//!   went wrong; [`catalogue`]: what its codes mean
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
 //!
 //! Who may call whom: `cli → wizard, present, apply → plan → desired, observed`;
@@ -24,6 +24,7 @@
 
 pub mod appliance;
 pub mod apply;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod desired;

@@ -3,6 +3,8 @@
 //! nothing. `keys`: single keys by their dotted paths.
 
 pub mod keys;
+#[cfg(test)]
+mod schema;
 
 use std::{
     fmt,
@@ -55,6 +57,7 @@ keep = 7
 "#;
 
 /// All settings of one instance.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
@@ -117,6 +120,7 @@ impl<'de> Deserialize<'de> for FormatVersion {
 }
 
 /// `[network]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
@@ -218,6 +222,7 @@ macro_rules! as_text {
 as_text!(Bind);
 
 /// `[engine]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSetting {
@@ -226,6 +231,7 @@ pub struct EngineSetting {
 }
 
 /// `[image]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Image {
@@ -251,6 +257,7 @@ impl Default for Image {
 }
 
 /// How the image gets to the engine.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageSource {
@@ -289,6 +296,7 @@ impl fmt::Display for PackageName {
 as_text!(PackageName);
 
 /// `[resources]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Resources {
@@ -363,6 +371,7 @@ impl<'de> Deserialize<'de> for Cpus {
 }
 
 /// `[restart]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Restart {
@@ -379,6 +388,7 @@ impl Default for Restart {
 }
 
 /// When docklet brings the appliance back.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
@@ -391,6 +401,7 @@ pub enum RestartPolicy {
 }
 
 /// `[trust]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trust {
@@ -399,6 +410,7 @@ pub struct Trust {
 }
 
 /// `[backup]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
@@ -443,6 +455,7 @@ impl fmt::Display for Every {
 as_text!(Every);
 
 /// `[[mounts]]`: a folder of the host inside the container.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {

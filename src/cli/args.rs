@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+
+use super::complete;
 
 use crate::{
+    catalogue,
+    error::Code,
     instance::Instance,
     settings::{Bind, Cpus, Memory, Mount, PackageName, Port, RestartPolicy},
 };
@@ -33,7 +38,8 @@ pub struct Global {
         env = "DOCKLET_INSTANCE",
         default_value = "default",
         value_name = "NAME",
-        help_heading = "Global options"
+        help_heading = "Global options",
+        add = ArgValueCompleter::new(complete::instances)
     )]
     pub instance: Instance,
     /// Print the result as one JSON object, and progress as one object a line on standard error
@@ -114,6 +120,12 @@ pub enum Command {
     Shell,
     /// Run one command inside; its output and its exit code are passed on
     Exec(Exec),
+    /// Explain the error codes
+    Errors(Errors),
+    /// Print what makes your shell complete docklet's commands
+    Completions(Completions),
+    /// Print the man page, or write all man pages into a folder
+    Man(Man),
 }
 
 /// Arguments of `docklet setup`.
@@ -314,14 +326,14 @@ pub enum ConfigAction {
     #[command(after_help = "Example: docklet config get network.port")]
     Get {
         /// Its dotted path, such as network.port
-        #[arg(value_name = "KEY")]
+        #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::keys))]
         key: String,
     },
     /// Change one setting; comments in the file stay
     #[command(after_help = "Example: docklet config set resources.memory 2GiB")]
     Set {
         /// Its dotted path, such as network.port
-        #[arg(value_name = "KEY")]
+        #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::keys))]
         key: String,
         /// Its new value
         #[arg(value_name = "VALUE", allow_hyphen_values = true)]
@@ -331,7 +343,7 @@ pub enum ConfigAction {
     #[command(after_help = "Example: docklet config unset network.port")]
     Unset {
         /// Its dotted path, such as network.port
-        #[arg(value_name = "KEY")]
+        #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::keys))]
         key: String,
     },
     /// Open the settings in your editor ($VISUAL or $EDITOR); they are checked before they are taken over
@@ -371,7 +383,7 @@ pub enum SecretAction {
     #[command(after_help = "Example: docklet secret remove ANTHROPIC_API_KEY")]
     Remove {
         /// Its name
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = ArgValueCompleter::new(complete::secrets))]
         name: String,
     },
 }
@@ -414,4 +426,46 @@ pub struct Exec {
     /// The command and its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
+}
+
+/// Arguments of `docklet errors`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet errors PORT_IN_USE", after_long_help = catalogue::text())]
+pub struct Errors {
+    /// Only this one
+    #[arg(value_name = "CODE", ignore_case = true, hide_possible_values = true)]
+    pub code: Option<Code>,
+}
+
+/// Arguments of `docklet completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet completions bash > ~/.local/share/bash-completion/completions/docklet")]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Shells that can complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// elvish
+    Elvish,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+    /// zsh
+    Zsh,
+}
+
+/// Arguments of `docklet man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet man --dir ~/.local/share/man/man1")]
+pub struct Man {
+    /// Write one page for each command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }

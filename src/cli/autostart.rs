@@ -155,6 +155,20 @@ pub fn service(context: &Context) -> Result<Service> {
     })
 }
 
+/// The service files as they look for one user, for `packaging/`.
+pub(super) fn examples() -> Result<Vec<(String, String)>> {
+    let service = Service {
+        instance: crate::instance::DEFAULT.parse().map_err(Error::bug)?,
+        title: crate::appliance::Appliance::embedded()?.title,
+        program: "/usr/local/bin/docklet".into(),
+        environment: Default::default(),
+    };
+    Ok(vec![
+        ("systemd/docklet-default.service".to_owned(), service::systemd_unit(&service)?),
+        ("launchd/docklet.default.plist".to_owned(), service::launchd_agent(&service)?),
+    ])
+}
+
 /// Whether a text is an address with a password in it: `tcp://user:password@host`.
 fn holds_password(text: &str) -> bool {
     let Some((_, rest)) = text.split_once("://") else { return false };

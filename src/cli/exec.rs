@@ -11,7 +11,7 @@ use crate::{
     appliance::hex,
     engine::{
         Engine,
-        exec::{Exec, ExecRequest, Piece},
+        exec::{Exec, ExecInput, ExecRequest, Piece},
     },
     error::{Error, ObjectKind, Result},
     host::terminal,
@@ -31,7 +31,8 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
     let engine = ready(context).await?;
     let mark = mark()?;
-    let request = ExecRequest { command: args.command.clone(), input: true, ..request(context, &mark) };
+    let command = args.command.iter().map(String::as_str);
+    let request = ExecRequest { command: entered(context, command), input: true, ..request(context, &mark) };
     let mut exec = engine.exec(&context.container_name(), &request).await?;
     let mut collected = Collected::default();
     let ended = pump(context, &engine, &mut exec, &mark, |piece| {
@@ -79,7 +80,7 @@ pub async fn shell(context: &Context) -> Result<ExitCode> {
     let term = context.environment.term.clone().unwrap_or_else(|| "xterm".to_owned());
     let request = ExecRequest {
         // The shell of the image, else the one that is always there.
-        command: ["/bin/sh", "-c", "exec \"$(command -v bash || command -v sh)\" -l"].map(str::to_owned).to_vec(),
+        command: entered(context, ["/bin/sh", "-c", "exec \"$(command -v bash || command -v sh)\""]),
         environment: plain.environment.iter().cloned().chain([("TERM".to_owned(), term)]).collect(),
         terminal: true,
         input: true,
@@ -123,6 +124,13 @@ fn request(context: &Context, mark: &str) -> ExecRequest {
     }
 }
 
+/// A command in the program's own environment, where the image knows how.
+fn entered<'a>(context: &'a Context, command: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let script = "if [ -x \"$0\" ]; then exec \"$0\" \"$@\"; else exec \"$@\"; fi";
+    let enter = ["/bin/sh", "-c", script, &context.appliance.container.enter];
+    enter.into_iter().chain(command).map(str::to_owned).collect()
+}
+
 fn mark() -> Result<String> {
     let mut random = [0u8; 8];
     getrandom::fill(&mut random).map_err(|e| Error::bug(format!("no randomness: {e}")))?;
@@ -138,33 +146,31 @@ async fn pump(
     mark: &str,
     mut show: impl FnMut(Piece) -> bool,
 ) -> Result<()> {
-    let mut keys = Some(read_input());
-    let resizer = exec.resizer();
+    let handle = exec.handle();
     let mut resized = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()).ok();
     let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok();
     if let Some((columns, rows)) = terminal::size() {
-        resizer.resize(columns, rows).await;
+        handle.resize(columns, rows).await;
     }
+    let Exec { output, input, .. } = exec;
+    // Beside the output, never before it: a command that writes while it reads would wait for ever.
+    let mut feeding = std::pin::pin!(feed(input));
+    let mut fed = false;
     let mut ending = None;
     loop {
         tokio::select! {
-            piece = exec.output.next() => match piece? {
-                Some(piece) => if !show(piece) && ending.is_none() {
+            piece = output.next() => match piece {
+                Ok(Some(piece)) => if !show(piece) && ending.is_none() {
                     // Nobody reads on, as behind `| head`.
                     ending = Some(end(context, engine, mark, "PIPE").await);
                 },
-                None => return Ok(()),
+                Ok(None) => return Ok(()),
+                // An engine resets the connection of a command that ended without reading its input.
+                Err(error) => return if handle.has_ended().await { Ok(()) } else { Err(error) },
             },
-            input = next(&mut keys) => match input {
-                // A command that has ended reads no more; its output says when.
-                Some(bytes) => if !exec.input.write(&bytes).await { keys = None },
-                None => {
-                    exec.input.close().await;
-                    keys = None;
-                }
-            },
+            () = &mut feeding, if !fed => fed = true,
             () = changed(&mut resized) => if let Some((columns, rows)) = terminal::size() {
-                resizer.resize(columns, rows).await;
+                handle.resize(columns, rows).await;
             },
             () = changed(&mut hangup), if ending.is_none() => ending = Some(end(context, engine, mark, "HUP").await),
             () = context.interrupt.wait(), if ending.is_none() => {
@@ -178,6 +184,17 @@ async fn pump(
     }
 }
 
+/// Passes standard input on until its end, or until the command reads no more.
+async fn feed(input: &mut ExecInput) {
+    let mut pieces = read_input();
+    while let Some(bytes) = pieces.recv().await {
+        if !input.write(&bytes).await {
+            return;
+        }
+    }
+    input.close().await;
+}
+
 async fn until(at: Option<tokio::time::Instant>) {
     if let Some(at) = at {
         tokio::time::sleep_until(at).await;
@@ -186,8 +203,9 @@ async fn until(at: Option<tokio::time::Instant>) {
 
 /// Sends a signal to the command and all that it started; until when they have time to end.
 async fn end(context: &Context, engine: &Engine, mark: &str, signal: &str) -> tokio::time::Instant {
+    // All at once and parents first, as a terminal does it: a shell that survives its child goes on.
     let script = format!(
-        "for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -qx {MARK}={mark} && kill -{signal} ${{p#/proc/}}; done; :"
+        "set -- $(for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -qx {MARK}={mark} && echo ${{p#/proc/}}; done | sort -n); [ $# -eq 0 ] || kill -{signal} $*; :"
     );
     let request = ExecRequest { command: vec!["/bin/sh".to_owned(), "-c".to_owned(), script], ..request(context, "") };
     // Best effort: where it fails, the command goes on inside, as with every other client.
@@ -200,13 +218,6 @@ async fn changed(signal: &mut Option<tokio::signal::unix::Signal>) {
         Some(signal) => {
             signal.recv().await;
         }
-        None => std::future::pending().await,
-    }
-}
-
-async fn next(input: &mut Option<mpsc::Receiver<Bytes>>) -> Option<Bytes> {
-    match input {
-        Some(input) => input.recv().await,
         None => std::future::pending().await,
     }
 }

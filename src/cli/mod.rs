@@ -3,12 +3,15 @@
 pub mod args;
 mod autostart;
 mod change;
+mod complete;
 mod config;
 pub mod context;
 mod converge;
+mod errors;
 mod exec;
 mod list;
 mod logs;
+mod manual;
 mod mount;
 mod open;
 mod password;
@@ -35,6 +38,9 @@ use crate::{
 
 /// Runs the program with the process's own arguments, environment and streams.
 pub async fn main() -> ExitCode {
+    if complete::answer(command) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -78,6 +84,9 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Autostart(args)) => return autostart::run(context, args.action).await,
         Some(Command::Exec(args)) => return exec::exec(context, &args).await,
         Some(Command::Shell) => return exec::shell(context).await,
+        Some(Command::Errors(args)) => errors::run(context, &args),
+        Some(Command::Completions(args)) => complete::run(context, args.shell),
+        Some(Command::Man(args)) => manual::run(context, &args),
         Some(Command::Setup(args)) => return setup::run(context, &args).await,
         Some(Command::Start(args)) => start::run(context, &args).await,
         Some(Command::Stop(args)) => stop::run(context, &args).await,
@@ -130,4 +139,16 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// The whole command tree, for help snapshots, completions and man pages.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// What `packaging/` holds that is generated: file names and contents.
+///
+/// # Errors
+/// When something cannot be generated, which is a bug.
+pub fn generated() -> Result<Vec<(String, String)>> {
+    let mut files = complete::scripts()?;
+    files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
+    files.push(("errors.md".to_owned(), crate::catalogue::markdown()));
+    files.extend(autostart::examples()?);
+    Ok(files)
 }

@@ -67,9 +67,9 @@ pub struct Piece {
     pub bytes: Bytes,
 }
 
-/// Tells a running command that its terminal has another size, beside reading and writing.
+/// Asks about a running command and resizes its terminal, beside reading and writing.
 #[derive(Debug, Clone)]
-pub struct Resizer {
+pub struct Handle {
     engine: Engine,
     id: String,
 }
@@ -96,7 +96,9 @@ impl Engine {
         };
         let created = deadline(&call, DEADLINE, self.docker.create_exec(container, options)).await?;
         let id = created.map_err(|e| not_there(container, &call, e))?.id;
-        let options = StartExecOptions { detach: false, tty: request.terminal, output_capacity: Some(PIECE) };
+        // `tty` here asks for output without frames, which the client would take a zero byte for:
+        // frames are asked for with a terminal, too.
+        let options = StartExecOptions { detach: false, tty: false, output_capacity: Some(PIECE) };
         let started = deadline(&call, DEADLINE, self.docker.start_exec(&id, Some(options))).await?;
         match started.map_err(|e| not_there(container, &call, e))? {
             StartExecResults::Attached { output, input } => Ok(Exec {
@@ -145,9 +147,9 @@ impl Exec {
         Err(Error::EngineGone { call: call.to_owned(), reason: "its output has ended, and it still runs".to_owned() })
     }
 
-    /// For telling it of another size of the terminal.
-    pub fn resizer(&self) -> Resizer {
-        Resizer { engine: self.engine.clone(), id: self.id.clone() }
+    /// For asking about it while its streams are in use.
+    pub fn handle(&self) -> Handle {
+        Handle { engine: self.engine.clone(), id: self.id.clone() }
     }
 }
 
@@ -180,11 +182,19 @@ impl ExecInput {
     }
 }
 
-impl Resizer {
+impl Handle {
     /// Sets the size of the terminal. Best effort: a command that has just ended has none.
     pub async fn resize(&self, columns: u16, rows: u16) {
         let size = ResizeExecOptions { height: rows, width: columns };
         let _ = tokio::time::timeout(DEADLINE, self.engine.docker.resize_exec(&self.id, size)).await;
+    }
+}
+
+impl Handle {
+    /// Whether the command has ended; `false` where the engine does not say.
+    pub async fn has_ended(&self) -> bool {
+        let state = within("ask how the command ended", self.engine.docker.inspect_exec(&self.id)).await;
+        state.is_ok_and(|state| state.running == Some(false))
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod convergence;
+mod daily;
 mod harness;
 mod images;
 mod in_the_way;

@@ -15,8 +15,7 @@ fn parse(text: &str) -> Settings {
 
 #[test]
 fn every_key_of_the_settings_is_there_and_no_other() {
-    let mut settings = Settings::default();
-    settings.mounts = vec!["/a:/b".parse().unwrap()];
+    let settings = Settings { mounts: vec!["/a:/b".parse().unwrap()], ..Settings::default() };
     let mut found = vec![];
     for (name, value) in toml::Table::try_from(&settings).unwrap() {
         match value {

@@ -1,0 +1,100 @@
+//! `docklet completions`, and the answers to what the shells ask then: commands, flags, and what is
+//! known only at that moment, such as the names of instances. The scripts of all shells ask this
+//! program, so they never get out of date.
+
+use std::{ffi::OsStr, path::Path};
+
+use clap_complete::{
+    CompleteEnv,
+    engine::CompletionCandidate,
+    env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh},
+};
+use serde_json::json;
+
+use super::{args::Shell, context::Context};
+use crate::{
+    error::{Error, Result},
+    instance::Instance,
+    paths::Paths,
+    settings::keys,
+};
+
+/// The variable with which a shell asks.
+const ASK: &str = "DOCKLET_COMPLETE";
+
+/// Prints a shell's script.
+pub fn run(context: &Context, shell: Shell) -> Result<()> {
+    let script = script(shell)?;
+    context.output.result(&json!({"schema": 1, "script": script}), |_| script.clone());
+    Ok(())
+}
+
+/// Answers a shell that asks; `false` when none does.
+pub fn answer(command: impl Fn() -> clap::Command) -> bool {
+    if std::env::var_os(ASK).is_none() {
+        return false;
+    }
+    let folder = std::env::current_dir().ok();
+    let asked = CompleteEnv::with_factory(command).var(ASK).bin("docklet");
+    // Nobody would read an error in the middle of a line that is being typed.
+    asked.try_complete(std::env::args_os(), folder.as_deref()).unwrap_or(true)
+}
+
+/// The scripts of all shells: file names and texts.
+pub fn scripts() -> Result<Vec<(String, String)>> {
+    let files = [
+        (Shell::Bash, "docklet.bash"),
+        (Shell::Elvish, "docklet.elv"),
+        (Shell::Fish, "docklet.fish"),
+        (Shell::Powershell, "docklet.ps1"),
+        (Shell::Zsh, "_docklet"),
+    ];
+    files.into_iter().map(|(shell, name)| Ok((format!("completions/{name}"), script(shell)?))).collect()
+}
+
+fn script(shell: Shell) -> Result<String> {
+    let completer: &dyn EnvCompleter = match shell {
+        Shell::Bash => &Bash,
+        Shell::Elvish => &Elvish,
+        Shell::Fish => &Fish,
+        Shell::Powershell => &Powershell,
+        Shell::Zsh => &Zsh,
+    };
+    let mut text = vec![];
+    let written = completer.write_registration(ASK, "docklet", "docklet", "docklet", &mut text);
+    written.map_err(|e| Error::bug(format!("the completion script cannot be made: {e}")))?;
+    String::from_utf8(text).map_err(|e| Error::bug(e.to_string()))
+}
+
+fn paths() -> Option<Paths> {
+    let home = std::env::var_os("DOCKLET_HOME").filter(|value| !value.is_empty());
+    Paths::find(home.as_deref().map(Path::new)).ok()
+}
+
+fn beginning_with(current: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+    let Some(current) = current.to_str() else { return vec![] };
+    names.into_iter().filter(|name| name.starts_with(current)).map(CompletionCandidate::new).collect()
+}
+
+/// Instances that have files here.
+pub fn instances(current: &OsStr) -> Vec<CompletionCandidate> {
+    let folder = paths().map(|paths| paths.bases()[0].to_owned());
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.parse::<Instance>().is_ok()).collect();
+    names.sort();
+    beginning_with(current, names)
+}
+
+/// Keys of the settings.
+pub fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning_with(current, keys::names().map(str::to_owned))
+}
+
+/// Secrets of the instance that the environment names, or the default one.
+pub fn secrets(current: &OsStr) -> Vec<CompletionCandidate> {
+    let name = std::env::var("DOCKLET_INSTANCE").unwrap_or_else(|_| crate::instance::DEFAULT.to_owned());
+    let files = paths().zip(name.parse::<Instance>().ok()).map(|(paths, instance)| paths.instance(&instance));
+    let names = files.and_then(|files| crate::secrets::names(&files.secrets()).ok()).unwrap_or_default();
+    beginning_with(current, names)
+}

@@ -1,0 +1,149 @@
+//! `docklet config` and `docklet mount`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use expectrl::Expect as _;
+
+use crate::support::{Home, json, shown};
+
+#[test]
+fn values_are_shown_and_changed_and_comments_stay() {
+    let home = Home::set_up();
+    assert_eq!(home.ok(&["config", "get", "network.port"]), "3001\n");
+    assert_eq!(home.ok(&["config", "get", "resources.memory"]), "4GiB\n");
+    assert_eq!(home.ok(&["config", "path"]).trim(), home.settings().display().to_string());
+    let shown = home.ok(&["config", "show"]);
+    assert!(
+        shown.contains("network.port = 3001\n") && shown.contains("network.bind = \"127.0.0.1\"  # default\n"),
+        "{shown}"
+    );
+    let parsed: toml::Table = toml::from_str(&shown).unwrap();
+    assert_eq!(parsed["network"]["port"].as_integer(), Some(3001), "what is shown is TOML");
+
+    let changed = json(&home.run(&["config", "set", "resources.memory", "2GiB", "--json"]));
+    assert_eq!((changed["changed"].clone(), changed["before"].clone()), (true.into(), "4GiB".into()));
+    assert_eq!(changed["effect"]["pending"], true);
+    assert!(changed["effect"]["differences"].to_string().contains("memory 4 GiB → 2 GiB"), "{changed}");
+    assert_eq!(home.settings_text(), "# mine\n[network]\nport = 3001 # my port\n\n[resources]\nmemory = \"2GiB\"\n");
+    assert_eq!(fs::metadata(home.settings()).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = json(&home.run(&["config", "set", "resources.memory", "2GiB", "--json"]));
+    assert_eq!(again["changed"], false);
+    home.ok(&["config", "unset", "network.port"]);
+    assert!(home.settings_text().starts_with("# mine\n[network]\n# my port\n"), "{}", home.settings_text());
+    assert_eq!(home.ok(&["config", "get", "network.port"]), "3000\n");
+    let output = home.run(&["config", "set", "backup.keep", "3"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("container"), "that needs no new container");
+    let output = home.run(&["config", "set", "network.port", "3002"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("this needs a new container (port 3000 → 3002)") && said.contains("docklet start"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_refused_before_anything_is_written() {
+    let home = Home::set_up();
+    let before = home.settings_text();
+    let error = home.fails(&["config", "set", "network.prot", "1"], 2, "CONFIG_INVALID");
+    assert!(error["hint"].as_str().unwrap().contains("did you mean network.port?"), "{error}");
+    let error = home.fails(&["config", "set", "restart.policy", "sometimes"], 2, "CONFIG_INVALID");
+    assert!(error["hint"].as_str().unwrap().contains("always, on-failure or never"), "{error}");
+    home.fails(&["config", "set", "network.port", "70000"], 2, "CONFIG_INVALID");
+    home.fails(&["config", "get", "nothing"], 2, "CONFIG_INVALID");
+    assert_eq!(home.settings_text(), before);
+    fs::write(home.settings(), "[network]\n  prot = 1\n").unwrap();
+    let error = home.fails(&["config", "set", "network.port", "1"], 2, "CONFIG_INVALID");
+    assert!(error["message"].as_str().unwrap().ends_with("line 2, column 3"), "{error}");
+}
+
+/// An editor that does this with the file.
+fn editor(home: &Home, script: &str) -> String {
+    let path = home.path("my editor");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    format!("'{}' --wait", path.display())
+}
+
+#[test]
+fn the_editor_gets_a_copy_that_is_checked() {
+    let home = Home::set_up();
+    let before = home.settings_text();
+    let edit = |script: &str| {
+        let editor = editor(&home, script);
+        home.docklet().env("EDITOR", "false").env("VISUAL", editor).args(["config", "edit", "--json"]).output().unwrap()
+    };
+    let output = edit("[ \"$1\" = --wait ] && sed -i s/3001/3005/ \"$2\"");
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(home.settings_text(), before.replace("3001", "3005"));
+    assert_eq!(json(&edit(":"))["changed"], false);
+    for (script, code) in [("echo 'prot = 1' >>\"$2\"", 2), ("exit 1", 2), ("kill -9 $$", 2)] {
+        let output = edit(script);
+        assert_eq!(output.status.code(), Some(code), "{script}\n{}", shown(&output));
+        assert_eq!(home.settings_text(), before.replace("3001", "3005"), "{script}");
+    }
+    let output = edit("echo 'prot = 1' >>\"$2\"");
+    assert!(json(&output)["error"]["message"].as_str().unwrap().contains("line 4"), "{}", shown(&output));
+    let path = home.settings().display().to_string();
+    let output = edit(&format!("echo '# theirs' >>'{path}'; echo '# mine' >>\"$2\""));
+    assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+    assert!(home.settings_text().ends_with("# theirs\n"), "nobody's change is lost");
+    let left: Vec<_> =
+        fs::read_dir(home.settings().parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(
+        left.iter().filter(|name| name.to_string_lossy().contains("edit")).count(),
+        1,
+        "only the kept one: {left:?}"
+    );
+    let none = home.docklet().env("PATH", "/nowhere").env("EDITOR", "no-such-editor").args(["config", "edit"]).output();
+    assert_eq!(none.unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn a_person_may_correct_what_the_editor_left() {
+    let home = Home::set_up();
+    // Wrong at first, right the second time.
+    let editor = editor(
+        &home,
+        "if grep -q prot \"$2\"; then sed -i s/prot/port/ \"$2\"; else sed -i 's/port = 3001/prot = 3009/' \"$2\"; fi",
+    );
+    let mut command = home.docklet();
+    command.env("EDITOR", editor).env("TERM", "xterm").args(["config", "edit"]);
+    let mut session = expectrl::Session::spawn(command).unwrap();
+    session.set_expect_timeout(Some(std::time::Duration::from_secs(20)));
+    for text in ["is not valid at line 3, column 1", "did you mean `port`", "Edit it again?"] {
+        session.expect(text).unwrap();
+    }
+    assert!(home.settings_text().contains("port = 3001"), "nothing is written yet");
+    session.send("y").unwrap();
+    session.expect("the settings are saved").unwrap();
+    assert_eq!(home.ok(&["config", "get", "network.port"]), "3009\n");
+}
+
+#[test]
+fn folders_come_and_go() {
+    let home = Home::set_up();
+    let code = home.path("my code");
+    fs::create_dir(&code).unwrap();
+    assert_eq!(home.ok(&["mount", "list"]).trim(), "no folders are mounted");
+    let added = json(&home.run(&["mount", "add", "my code:/workspace/code:ro", "--json"]));
+    assert_eq!(added["mount"]["host"], code.display().to_string());
+    assert_eq!(added["effect"]["pending"], true);
+    let again = json(&home.run(&["mount", "add", "my code:/workspace/code:ro", "--json"]));
+    assert_eq!(again["changed"], false);
+    assert_eq!(home.ok(&["mount", "list"]).trim(), format!("{}:/workspace/code:ro", code.display()));
+    assert!(home.settings_text().starts_with("# mine\n"));
+    for (mount, part) in [
+        ("nowhere:/workspace/x", "no such file"),
+        ("my code:/workspace/code", "taken"),
+        ("my code:/workspace", "taken"),
+        ("my code:/run/secrets", "taken"),
+        ("docklet:/workspace/x", "its own files"),
+    ] {
+        let error = home.fails(&["mount", "add", mount], 2, "USAGE");
+        assert!(error["message"].as_str().unwrap().contains(part), "{mount}: {error}");
+    }
+    home.fails(&["mount", "remove", "/workspace/other"], 4, "NOT_FOUND");
+    home.ok(&["mount", "remove", "my code"]);
+    assert_eq!(json(&home.run(&["mount", "list", "--json"]))["mounts"], serde_json::json!([]));
+    assert!(home.settings_text().starts_with("# mine\n[network]\nport = 3001 # my port\n"), "{}", home.settings_text());
+    assert!(code.is_dir());
+}

@@ -1,0 +1,28 @@
+//! What `packaging/` ships is what the program makes now. `DOCKLET_UPDATE_PACKAGING=1` writes it anew.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn generated_files_are_current() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let files = docklet::cli::generated().unwrap();
+    let update = std::env::var_os("DOCKLET_UPDATE_PACKAGING").is_some();
+    for (name, text) in &files {
+        let path = folder.join(name);
+        if update {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+        }
+        let shipped = fs::read_to_string(&path).unwrap_or_default();
+        assert!(&shipped == text, "packaging/{name} is not current: DOCKLET_UPDATE_PACKAGING=1 cargo test");
+    }
+    let wanted: BTreeSet<String> = files.into_iter().map(|(name, _)| name).collect();
+    for below in ["completions", "man", "systemd", "launchd"] {
+        for entry in fs::read_dir(folder.join(below)).unwrap() {
+            let name = format!("{below}/{}", entry.unwrap().file_name().to_str().unwrap());
+            assert!(wanted.contains(&name), "packaging/{name} is made by nobody");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `docklet secret`: no value is ever an argument or printed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::support::{Home, json, shown};
+
+const VALUE: &str = "sk-very-secret-1234";
+
+#[test]
+fn secrets_come_from_files_and_standard_input_and_are_never_shown() {
+    let home = Home::set_up();
+    assert_eq!(home.ok(&["secret", "list"]).trim(), "no secrets");
+    let mut all = String::new();
+    let output = home.run_with(&["secret", "set", "ANTHROPIC_API_KEY"], &format!("{VALUE}\n"));
+    assert!(output.status.success(), "{}", shown(&output));
+    all.push_str(&shown(&output));
+    let file = home.path("docklet/config/default/secrets/ANTHROPIC_API_KEY");
+    assert_eq!(fs::read_to_string(&file).unwrap(), VALUE, "one line end is no part of it");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(file.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    fs::write(home.path("key.txt"), format!("{VALUE}\r\n")).unwrap();
+    let again = home.run(&["secret", "set", "ANTHROPIC_API_KEY", "--from-file", "key.txt", "--json"]);
+    assert_eq!(json(&again)["changed"], false);
+    all.push_str(&shown(&again));
+    let list = home.run(&["secret", "list", "--json"]);
+    assert_eq!(json(&list)["secrets"], serde_json::json!(["ANTHROPIC_API_KEY"]));
+    all.push_str(&shown(&list));
+    all.push_str(&shown(&home.run(&["config", "show"])));
+    assert!(!all.contains(VALUE), "{all}");
+    home.ok(&["secret", "remove", "ANTHROPIC_API_KEY"]);
+    assert!(!file.exists());
+    home.fails(&["secret", "remove", "ANTHROPIC_API_KEY"], 4, "NOT_FOUND");
+}
+
+#[test]
+fn what_cannot_be_a_secret_is_refused() {
+    let home = Home::set_up();
+    fs::write(home.path("empty"), "\n").unwrap();
+    fs::write(home.path("nul"), "a\0b").unwrap();
+    fs::write(home.path("long"), "x".repeat(200_000)).unwrap();
+    fs::write(home.path("latin1"), [0xe4, 0xf6]).unwrap();
+    for (args, part) in [
+        (&["secret", "set", "lower", "--from-file", "empty"][..], "no name for a secret"),
+        (&["secret", "set", "PATH", "--from-file", "empty"], "reserved"),
+        (&["secret", "set", "LD_PRELOAD", "--from-file", "empty"], "reserved"),
+        (&["secret", "set", "A", "--from-file", "empty"], "is empty"),
+        (&["secret", "set", "A", "--from-file", "nul"], "NUL"),
+        (&["secret", "set", "A", "--from-file", "long"], "longer than"),
+        (&["secret", "set", "A", "--from-file", "latin1"], "UTF-8"),
+        (&["secret", "set", "A", "--from-file", "missing"], "missing"),
+        (&["secret", "set", "A", "sk-1234"], "sk-1234"),
+        (&["secret", "set", "OPENCODE_SERVER_PASSWORD", "--from-file", "empty"], "password of the page"),
+        (&["secret", "remove", "OPENCODE_SERVER_PASSWORD"], "password of the page"),
+    ] {
+        let error = home.fails(args, 2, "USAGE");
+        assert!(error.to_string().contains(part), "{args:?}: {error}");
+    }
+    assert!(!home.path("docklet/config/default/secrets").exists());
+}

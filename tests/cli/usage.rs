@@ -1,0 +1,139 @@
+//! Wrong usage, errors as text and as JSON, exit codes, and commands that need no engine.
+
+use std::process::Command;
+
+use crate::support::{Home, json, shown};
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+    let home = Home::new();
+    for (args, part) in [
+        (&["frobnicate"][..], "frobnicate"),
+        (&["setup", "--port", "0"], "ports are 1 to 65535"),
+        (&["setup", "--port", "70000"], "ports are 1 to 65535"),
+        (&["setup", "--memory", "4 potatoes"], "4 potatoes"),
+        (&["setup", "--mount", "/x"], "is no mount"),
+        (&["setup", "--bind", "example.org"], "is no IP address"),
+        (&["setup", "--image", "x", "--build"], "cannot be used with"),
+        (&["--instance", "../x", "status"], "instance name"),
+        (&["logs", "-n", "10001"], "10001"),
+        (&["stop", "--timeout", "soon"], "soon"),
+        (&["config", "set", "network.port"], "VALUE"),
+        (&["exec"], "COMMAND"),
+        (&["completions", "tcsh"], "tcsh"),
+        (&["errors", "NO_SUCH_CODE"], "NO_SUCH_CODE"),
+    ] {
+        let output = home.run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}\n{}", shown(&output));
+        assert!(output.stdout.is_empty(), "{args:?}\n{}", shown(&output));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.starts_with("error: ") && said.contains(part), "{args:?}\n{said}");
+        let error = home.fails(args, 2, "USAGE");
+        assert!(error["message"].as_str().is_some_and(|m| !m.is_empty() && !m.contains('\n')), "{error}");
+    }
+    assert!(!home.path("docklet").exists(), "nothing was written");
+}
+
+#[test]
+fn what_is_not_set_up_is_not_found() {
+    let home = Home::new();
+    for args in [
+        &["start"][..],
+        &["stop"],
+        &["restart"],
+        &["password"],
+        &["open", "--print"],
+        &["shell"],
+        &["exec", "--", "true"],
+        &["mount", "list"],
+        &["mount", "add", "/tmp:/workspace/tmp"],
+        &["config", "set", "network.port", "3001"],
+        &["config", "unset", "network.port"],
+        &["config", "edit"],
+        &["secret", "set", "A_KEY"],
+        &["autostart", "enable"],
+    ] {
+        if args == ["shell"] {
+            home.fails(args, 2, "USAGE"); // a shell has no JSON form
+            continue;
+        }
+        let error = home.fails(args, 4, "NOT_FOUND");
+        assert!(error["hint"].as_str().unwrap().contains("docklet setup"), "{args:?} {error}");
+        assert_eq!(error["instance"], "default", "{args:?}");
+    }
+    home.fails(&["--instance", "work", "start"], 4, "NOT_FOUND");
+    assert!(!home.path("docklet").exists(), "looking writes nothing");
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_code_5() {
+    let home = Home::set_up();
+    for args in [&["start"][..], &["stop"], &["list"], &["logs"], &["exec", "--", "true"]] {
+        let output = home.docklet().arg("--json").args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(5), "{args:?}\n{}", shown(&output));
+        assert!(json(&output)["error"]["code"].as_str().unwrap().starts_with("ENGINE_"), "{}", shown(&output));
+    }
+    let text = home.run(&["start"]);
+    let said = String::from_utf8_lossy(&text.stderr).into_owned();
+    assert!(text.stdout.is_empty() && said.starts_with("error: ") && said.contains("\n\nhint: "), "{said}");
+}
+
+#[test]
+fn errors_are_explained() {
+    let home = Home::new();
+    let all = home.ok(&["errors"]);
+    let one = home.ok(&["errors", "port_in_use"]);
+    assert!(all.contains(one.trim()) && one.contains("exit code 8"), "{one}");
+    assert!(home.ok(&["help", "errors"]).contains("UPDATE_ROLLED_BACK"));
+    let listed = json(&home.run(&["errors", "--json"]));
+    assert_eq!(listed["errors"].as_array().unwrap().len(), all.matches("(exit code").count());
+    assert!(home.ok(&["man"]).starts_with(".ie"), "roff");
+}
+
+#[test]
+fn man_pages_are_written_where_they_shall_be() {
+    let home = Home::new();
+    let folder = home.path("man pages");
+    let files = home.ok(&["man", "--dir", folder.to_str().unwrap()]);
+    assert!(files.lines().count() > 20 && files.lines().all(|file| std::path::Path::new(file).is_file()), "{files}");
+    assert!(folder.join("docklet-config-set.1").is_file());
+}
+
+/// What bash would offer after these words.
+fn completed(home: &Home, words: &[&str]) -> Vec<String> {
+    let output = home
+        .docklet()
+        .env("DOCKLET_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", (words.len() - 1).to_string())
+        .env("_CLAP_IFS", "\n")
+        .args(["--"])
+        .args(words)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn commands_instances_keys_and_secrets_are_completed() {
+    let home = Home::set_up();
+    std::fs::create_dir_all(home.path("docklet/config/work")).unwrap();
+    assert!(home.run_with(&["secret", "set", "MY_KEY"], "value").status.success());
+    assert_eq!(completed(&home, &["docklet", "autos"]), ["autostart"]);
+    assert_eq!(completed(&home, &["docklet", "status", "--instance", ""]), ["default", "work"]);
+    assert_eq!(completed(&home, &["docklet", "config", "get", "network."]), ["network.bind", "network.port"]);
+    assert_eq!(completed(&home, &["docklet", "secret", "remove", "M"]), ["MY_KEY"]);
+}
+
+#[test]
+fn the_bash_script_completes() {
+    let home = Home::set_up();
+    let script = home.ok(&["completions", "bash"]);
+    let try_it = format!(
+        "{script}\nCOMP_WORDS=(docklet conf); COMP_CWORD=1; COMP_TYPE=9; _clap_complete_docklet docklet conf docklet; echo \"${{COMPREPLY[@]}}\""
+    );
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_docklet")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let Ok(output) = Command::new("bash").args(["-c", &try_it]).env("PATH", path).output() else { return };
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "config", "{}", shown(&output));
+}

@@ -47,6 +47,7 @@ pub mod ready;
 pub mod report;
 pub mod secrets;
 pub mod settings;
+pub mod supervise;
 pub mod units;
 pub mod wish;
 pub mod wizard;

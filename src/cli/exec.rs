@@ -35,7 +35,7 @@ pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
     let request = ExecRequest { command: entered(context, command), input: true, ..request(context, &mark) };
     let mut exec = engine.exec(&context.container_name(), &request).await?;
     let mut collected = Collected::default();
-    let ended = pump(context, &engine, &mut exec, &mark, |piece| {
+    let ended = pump(context, &engine, &mut exec, (&mark, "INT"), |piece| {
         if context.global.json {
             collected.take(&piece);
             true
@@ -88,7 +88,8 @@ pub async fn shell(context: &Context) -> Result<ExitCode> {
     };
     let mut exec = engine.exec(&context.container_name(), &request).await?;
     let raw = terminal::Raw::enter()?;
-    let ended = pump(context, &engine, &mut exec, &mark, |piece| context.output.bytes(&piece.bytes, false)).await;
+    let ended =
+        pump(context, &engine, &mut exec, (&mark, "HUP"), |piece| context.output.bytes(&piece.bytes, false)).await;
     drop(raw);
     if context.interrupt.is_raised() {
         return Err(Error::Interrupted { next: "the shell inside was ended, too".to_owned() });
@@ -138,12 +139,13 @@ fn mark() -> Result<String> {
 }
 
 /// Passes input, output and window size on until the command ends, or the user wants to stop: then
-/// the command inside is ended first, which no engine does by itself.
+/// the command inside is ended first, which no engine does by itself, with the signal `polite` (a
+/// shell takes no notice of Ctrl-C).
 async fn pump(
     context: &Context,
     engine: &Engine,
     exec: &mut Exec,
-    mark: &str,
+    (mark, polite): (&str, &str),
     mut show: impl FnMut(Piece) -> bool,
 ) -> Result<()> {
     let handle = exec.handle();
@@ -174,7 +176,7 @@ async fn pump(
             },
             () = changed(&mut hangup), if ending.is_none() => ending = Some(end(context, engine, mark, "HUP").await),
             () = context.interrupt.wait(), if ending.is_none() => {
-                ending = Some(end(context, engine, mark, "INT").await);
+                ending = Some(end(context, engine, mark, polite).await);
             }
             () = until(ending), if ending.is_some() => {
                 end(context, engine, mark, "KILL").await;

@@ -105,7 +105,7 @@ fn a_person_may_correct_what_the_editor_left() {
         &home,
         "if grep -q prot \"$2\"; then sed -i s/prot/port/ \"$2\"; else sed -i 's/port = 3001/prot = 3009/' \"$2\"; fi",
     );
-    let mut command = home.docklet();
+    let mut command = home.at_terminal();
     command.env("EDITOR", editor).env("TERM", "xterm").args(["config", "edit"]);
     let mut session = expectrl::Session::spawn(command).unwrap();
     session.set_expect_timeout(Some(std::time::Duration::from_secs(20)));

@@ -48,6 +48,13 @@ impl Home {
 
     /// The binary with a bare environment and an engine that is not there.
     pub fn docklet(&self) -> Command {
+        let mut command = self.at_terminal();
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The same for a pseudo-terminal.
+    pub fn at_terminal(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
         command
             .env_clear()
@@ -56,8 +63,7 @@ impl Home {
             .env("LANG", "C.UTF-8")
             .env("DOCKER_HOST", format!("unix://{}", self.path("no.sock").display()))
             .env("DOCKLET_HOME", self.path("docklet"))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
+            .current_dir(self.folder.path());
         command
     }
 

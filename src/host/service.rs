@@ -419,7 +419,7 @@ mod tests {
         }
     }
 
-    const NASTY: &str = r#"/opt/a b/100%/q"uote/back\slash/$HOME/<&>/docklet"#;
+    const NASTY: &str = r#"/opt/a b/100%h/q"uote/back\slash/$HOME/<&>/docklet"#;
 
     #[test]
     fn texts_of_a_plain_service() {

@@ -103,6 +103,7 @@ fn list(context: &Context) -> Result<()> {
 async fn remove(context: &Context, name: &str) -> Result<()> {
     secrets::check_name(name).map_err(Error::usage)?;
     refuse_password(context, name, "without it any page in your browser could drive the agent")?;
+    context.settings()?;
     let removed = {
         let _lock = context.lock("secret remove")?;
         secrets::remove(&context.files.secrets(), name)?

@@ -51,6 +51,7 @@ fn what_is_not_set_up_is_not_found() {
         &["config", "unset", "network.port"],
         &["config", "edit"],
         &["secret", "set", "A_KEY"],
+        &["secret", "remove", "A_KEY"],
         &["autostart", "enable"],
     ] {
         if args == ["shell"] {

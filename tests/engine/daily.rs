@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use expectrl::session::OsSession;
 use expectrl::{Expect as _, Session};
+use rustix::process::Signal;
 
 use crate::support::*;
 
@@ -88,12 +89,12 @@ fn nothing_is_run_in_what_does_not_run() {
 fn an_interrupted_command_ends_inside_too() {
     let world = World::new();
     world.setup();
-    for signal in ["INT", "TERM"] {
+    for name in [Signal::INT, Signal::TERM] {
         // Its child is to end with it.
         let child = world.spawn(&["exec", "--", "sh", "-c", "echo begun; sleep 1234; echo never"]);
         let runs = || docker(&["top", &world.container()]).contains("sleep 1234");
         wait_until(SOON, "the command to run", runs);
-        Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
+        signal(child.id(), name);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", shown(&output));
         assert_eq!(output.stdout, b"begun\n");
@@ -180,7 +181,7 @@ fn a_shell_that_is_killed_off_gives_the_terminal_back_and_ends_inside() {
     let ours = processes
         .into_iter()
         .find(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.ends_with(b"docklet\0shell\0")));
-    Command::new("kill").args(["-TERM", &ours.unwrap().to_string()]).status().unwrap();
+    signal(ours.unwrap(), Signal::TERM);
     sees(&mut session, "code=130");
     sees(&mut session, "over");
     let stty = |name: &str| fs::read_to_string(world.folder().join(name)).unwrap();

@@ -1,10 +1,15 @@
-//! The wall clock as text: RFC 3339 in UTC, to the second. Nothing else reads the time of day.
+//! The wall clock as text: RFC 3339 in UTC, to the second, but for `now_exactly`. Nothing else reads the time of day.
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Now, such as `2026-11-21T01:19:58Z`.
 pub fn now_rfc3339() -> String {
     rfc3339(OffsetDateTime::now_utc())
+}
+
+/// Now, to the nanosecond.
+pub fn now_exactly() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }
 
 /// A time as text, without fractions of a second.

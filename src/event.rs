@@ -59,6 +59,15 @@ pub enum Event {
         /// The last line that it printed.
         line: String,
     },
+    /// The supervisor decided or noticed something.
+    Decision {
+        /// When, RFC 3339 in UTC.
+        at: String,
+        /// What, in one word for programs, such as `restarted`.
+        decision: String,
+        /// The same for people, with the reason.
+        text: String,
+    },
     /// Something that the user should know and that is no error.
     Note {
         /// One sentence.

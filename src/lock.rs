@@ -18,7 +18,7 @@ use crate::{
 /// Held while a command changes an instance; let go when dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -38,7 +38,7 @@ impl Lock {
                 .truncate(false)
                 .open(path)
                 .map_err(|e| Error::file("open the lock", path, &e))?;
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if !try_lock(&file) {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(|e| Error::file("read the lock", path, &e))?;
                 let holder = if holder.trim().is_empty() {
@@ -58,14 +58,46 @@ impl Lock {
             file.set_len(0).map_err(failed)?;
             file.rewind().map_err(failed)?;
             write!(file, "docklet {command} (pid {}) since {since}", std::process::id()).map_err(failed)?;
-            return Ok(Lock { _file: file });
+            return Ok(Lock { file });
         }
+    }
+
+    /// Whether the lock's file is still the one that others find under its name.
+    pub fn is_named(&self, path: &Path) -> bool {
+        same_file(&self.file, path)
+    }
+
+    /// What the holder wrote about itself; `None` when nobody holds the lock.
+    pub fn holder(path: &Path) -> Option<String> {
+        if !Lock::is_held(path) {
+            return None;
+        }
+        paths::read_text(path).ok().flatten()
+    }
+
+    /// The process id in what a holder wrote about itself.
+    pub fn pid_of(holder: &str) -> Option<u32> {
+        let (_, rest) = holder.split_once("(pid ")?;
+        rest.split_once(')')?.0.parse().ok()
     }
 
     /// Whether a command holds the lock now. Does not take it.
     pub fn is_held(path: &Path) -> bool {
         File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
     }
+}
+
+/// Somebody who only asks ([`Lock::is_held`]) holds the lock for an instant; that is no holder.
+fn try_lock(file: &File) -> bool {
+    for attempt in 0..5 {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        if attempt < 4 {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+    false
 }
 
 fn same_file(file: &File, path: &Path) -> bool {
@@ -94,9 +126,31 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        assert_eq!(Lock::holder(&path).as_deref().and_then(Lock::pid_of), Some(std::process::id()));
         drop(held);
-        assert!(!Lock::is_held(&path));
+        assert!(!Lock::is_held(&path) && Lock::holder(&path).is_none());
         Lock::take(&path, &instance, "stop").unwrap();
+    }
+
+    #[test]
+    fn asking_is_not_holding() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let instance: Instance = "default".parse().unwrap();
+        std::fs::write(&path, "").unwrap();
+        let asking = std::sync::atomic::AtomicBool::new(true);
+        std::thread::scope(|threads| {
+            let asker = threads.spawn(|| {
+                while asking.load(std::sync::atomic::Ordering::Relaxed) {
+                    Lock::is_held(&path);
+                    std::thread::sleep(std::time::Duration::from_micros(200));
+                }
+            });
+            let taken = (0..2000).all(|_| Lock::take(&path, &instance, "start").is_ok());
+            asking.store(false, std::sync::atomic::Ordering::Relaxed);
+            asker.join().unwrap();
+            assert!(taken, "somebody who asked was taken for a holder");
+        });
     }
 
     #[test]
@@ -106,7 +160,8 @@ mod tests {
         let instance: Instance = "default".parse().unwrap();
         let old = Lock::take(&path, &instance, "uninstall").unwrap();
         std::fs::remove_file(&path).unwrap();
-        let _new = Lock::take(&path, &instance, "setup").unwrap();
+        let new = Lock::take(&path, &instance, "setup").unwrap();
+        assert!(!old.is_named(&path) && new.is_named(&path));
         drop(old);
         assert!(Lock::is_held(&path));
     }

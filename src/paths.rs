@@ -89,6 +89,18 @@ impl InstancePaths {
     pub fn lock(&self) -> PathBuf {
         self.state.join("lock")
     }
+    /// The lock that the one supervisor holds.
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.state.join("supervisor.lock")
+    }
+    /// What the supervisor remembers.
+    pub fn supervisor_state(&self) -> PathBuf {
+        self.state.join("supervisor.json")
+    }
+    /// What the supervisor decided, one line each.
+    pub fn supervisor_log(&self) -> PathBuf {
+        self.state.join("supervisor.log")
+    }
     /// The full log of the last build.
     pub fn build_log(&self) -> PathBuf {
         self.state.join("build.log")

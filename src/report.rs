@@ -1,7 +1,7 @@
 //! The results of commands as plain data: what `--json` prints and what `present` turns into text.
 //! The field names are the contract's (section 4). Nothing is looked up or rendered here.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::engine::About;
 
@@ -140,10 +140,25 @@ pub struct SupervisorStatus {
     pub last_restart: Option<LastRestart>,
     /// Whether it gave up.
     pub gave_up: bool,
+    /// Why it gave up.
+    pub cause: Option<String>,
+    /// Its last decisions, oldest first.
+    pub decisions: Vec<Decision>,
+}
+
+/// Something that the supervisor decided or noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// What, in one word for programs, such as `restarted`.
+    pub decision: String,
+    /// The same for people, with the reason.
+    pub text: String,
 }
 
 /// The last restart by the supervisor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRestart {
     /// When, RFC 3339 in UTC.
     pub at: String,

@@ -68,6 +68,9 @@ pub struct Global {
     /// Address of the container engine, such as unix:///var/run/docker.sock
     #[arg(long, global = true, env = "DOCKLET_HOST", value_name = "URL", help_heading = "Global options")]
     pub host: Option<String>,
+    /// Start no supervisor in the background: something else runs `docklet supervise`
+    #[arg(long, global = true, env = "DOCKLET_NO_SUPERVISOR", hide_short_help = true, help_heading = "Global options")]
+    pub no_supervisor: bool,
     /// Docker context that names the container engine
     #[arg(long, global = true, env = "DOCKLET_CONTEXT", value_name = "NAME", help_heading = "Global options")]
     pub context: Option<String>,
@@ -126,6 +129,11 @@ pub enum Command {
     Completions(Completions),
     /// Print the man page, or write all man pages into a folder
     Man(Man),
+    /// Restart it whenever that is needed, until told to end; start does this in the background
+    ///
+    /// Says each decision in one line. Ends on Ctrl-C and SIGTERM, and leaves the container as it is then. There is
+    /// one supervisor for an instance.
+    Supervise(Supervise),
 }
 
 /// Arguments of `docklet setup`.
@@ -261,6 +269,15 @@ pub struct Password {
     /// Make a new one and restart
     #[arg(long)]
     pub rotate: bool,
+}
+
+/// Arguments of `docklet supervise`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet supervise --json")]
+pub struct Supervise {
+    /// A process of its own: leaves the terminal, and ends when there is nothing to supervise
+    #[arg(long, hide = true)]
+    pub detached: bool,
 }
 
 /// Arguments of `docklet uninstall`.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::context::Context;
+use super::{context::Context, supervise};
 use crate::{
     apply::{self, BuildSurroundings, Tools},
     desired::{Desired, EngineMemory},
@@ -109,6 +109,13 @@ pub async fn apply(
             biased;
             () = context.interrupt.wait() => return Err(interrupted()),
             ready = ready::wait(engine, name, &url, &probe, timeout, tools.reporter) => ready?,
+        }
+    }
+    if how.running {
+        // What works is kept working; that nobody will restart it is no reason to call it broken.
+        if let Err(error) = supervise::ensure_running(context, settings, engine).await {
+            let text = format!("it runs, and nothing will restart it: {error}");
+            context.reporter.report(&Event::Warning { text });
         }
     }
     Ok(())

@@ -20,6 +20,7 @@ mod setup;
 mod start;
 mod status;
 mod stop;
+mod supervise;
 mod uninstall;
 
 use std::process::ExitCode;
@@ -98,6 +99,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Config(args)) => config::run(context, &args.action).await,
         Some(Command::Secret(args)) => secret::run(context, &args.action).await,
         Some(Command::Mount(args)) => mount::run(context, args.action).await,
+        Some(Command::Supervise(args)) => supervise::run(context, &args).await,
         Some(Command::List) => list::run(context).await,
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -11,10 +11,9 @@ use crate::{
     observed::Ownership,
     present::status,
     probe::Seen,
-    report::{
-        ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, SupervisorStatus, VolumeStatus, Wanted,
-    },
-    settings::Settings,
+    report::{ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, VolumeStatus, Wanted},
+    settings::{RestartPolicy, Settings},
+    supervise::state,
     wish::{self, Wish},
 };
 
@@ -39,6 +38,12 @@ pub async fn run(context: &Context, form: Form) -> Result<ExitCode> {
     };
     let report = look(context, settings.as_ref(), &engine).await?;
     show(context, &report, form);
+    if form == Form::Long && report.supervisor.gave_up && !context.global.json && !context.global.quiet {
+        let (_, gave_up) = state::look(&context.files, &wish::said(&context.files.desired())?);
+        if let Some(gave_up) = gave_up {
+            context.output.error(&gave_up.error(&context.container_name()), Some(context.instance.as_str()));
+        }
+    }
     Ok(ExitCode::from(match report.state {
         State::Running => 0,
         State::NotSetUp => crate::error::Code::NotFound.exit_status(),
@@ -88,12 +93,13 @@ fn unreachable(context: &Context, settings: Option<&Settings>, error: &Error, fo
 }
 
 fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport> {
+    let said = wish::said(&context.files.desired())?;
     Ok(StatusReport {
         schema: Schema,
         instance: context.instance.to_string(),
         appliance: context.appliance.name.clone(),
         state: if settings.is_some() { State::Stopped } else { State::NotSetUp },
-        desired: match (settings, wish::read(&context.files.desired())?) {
+        desired: match (settings, said.desired) {
             (Some(_), Wish::Running) => Wanted::Running,
             _ => Wanted::Stopped,
         },
@@ -101,7 +107,7 @@ fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport>
         container: None,
         image: None,
         volumes: vec![],
-        supervisor: SupervisorStatus::default(),
+        supervisor: state::look(&context.files, &said).0,
         engine: EngineStatus::default(),
     })
 }
@@ -130,15 +136,22 @@ pub async fn look(context: &Context, settings: Option<&Settings>, engine: &Engin
     if container.live.publish.port > 0 {
         report.url = Some(page_url(container.live.publish.address, container.live.publish.port));
     }
-    let (image, state) = tokio::join!(engine.image(&container.image_id), state(context, &container, report.desired));
+    let (image, state) = tokio::join!(engine.image(&container.image_id), state(context, &container, &report));
     report.state = state?;
     report.image = Some(image_status(&container, image?));
     report.container = Some(container_status(container));
     Ok(report)
 }
 
-async fn state(context: &Context, container: &Detail, desired: Wanted) -> Result<State> {
+async fn state(context: &Context, container: &Detail, report: &StatusReport) -> Result<State> {
+    let (desired, supervisor) = (report.desired, &report.supervisor);
     if !container.running {
+        if desired == Wanted::Running && supervisor.gave_up {
+            return Ok(State::Failed);
+        }
+        if desired == Wanted::Running && supervisor.running && restart_policy(context) == RestartPolicy::Always {
+            return Ok(State::Starting); // it is about to be restarted
+        }
         // Ended by itself or by a polite request is «stopped»; anything else is a failure, unless
         // the user wants it so.
         let failed = desired == Wanted::Running && !matches!(container.exit_code, None | Some(0 | 143));
@@ -151,10 +164,17 @@ async fn state(context: &Context, container: &Detail, desired: Wanted) -> Result
     if probe.look().await == Seen::Works {
         return Ok(State::Running);
     }
+    if supervisor.gave_up {
+        return Ok(State::Failed);
+    }
     let age =
         container.started_at.as_deref().and_then(crate::clock::parse).map(|at| time::OffsetDateTime::now_utc() - at);
     let still_starting = age.is_some_and(|age| age < context.appliance.health.ready_timeout());
     Ok(if still_starting { State::Starting } else { State::Unhealthy })
+}
+
+fn restart_policy(context: &Context) -> RestartPolicy {
+    Settings::load(&context.files.settings()).ok().flatten().unwrap_or_default().restart.policy
 }
 
 fn image_status(container: &Detail, image: Option<Image>) -> ImageStatus {

@@ -13,6 +13,7 @@ use crate::{
     present::result,
     report::{Kept, Schema, Thing, ThingKind, UninstallReport},
     settings::{ImageSource, Settings},
+    supervise::process,
     wish::{self, Wish},
     wizard,
 };
@@ -128,7 +129,8 @@ fn files(context: &Context) -> Vec<(ThingKind, std::path::PathBuf)> {
 
 fn will_be_removed(context: &Context, inventory: &Inventory) -> Vec<Thing> {
     let thing = |kind| move |name: &String| Thing { kind, name: name.clone() };
-    let mut things: Vec<Thing> = inventory.containers.iter().map(thing(ThingKind::Container)).collect();
+    let mut things: Vec<Thing> = process::running(&context.files).map(supervisor).into_iter().collect();
+    things.extend(inventory.containers.iter().map(thing(ThingKind::Container)));
     things.extend(inventory.networks.iter().map(thing(ThingKind::Network)));
     things.extend(inventory.images.iter().map(thing(ThingKind::Image)));
     things.extend(autostart::things(context));
@@ -190,6 +192,9 @@ fn confirm(context: &Context, inventory: &Inventory, report: &UninstallReport) -
 
 async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept: &mut Vec<Kept>) -> Result<Vec<Thing>> {
     let mut removed = vec![];
+    if let Some(pid) = process::end(&context.files).await? {
+        removed.push(supervisor(pid));
+    }
     if !inventory.containers.is_empty() {
         // First the wish, then the deed: nobody may bring it back in between.
         wish::write(&context.files.desired(), Wish::Stopped)?;
@@ -278,6 +283,10 @@ fn remove_empty_folders(context: &Context) {
     }
 }
 
+fn supervisor(pid: u32) -> Thing {
+    Thing { kind: ThingKind::Supervisor, name: format!("pid {pid}") }
+}
+
 /// Looks again: what still carries our labels and was not kept on purpose.
 async fn left(context: &Context, engine: &Engine, inventory: &Inventory) -> Result<Vec<Thing>> {
     let ours = labels(&context.appliance, &context.instance);
@@ -304,6 +313,7 @@ async fn left(context: &Context, engine: &Engine, inventory: &Inventory) -> Resu
     let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id));
     left.extend(unused.map(|i| Thing { kind: ThingKind::Image, name: i.references.first().unwrap_or(&i.id).clone() }));
     left.extend(autostart::things(context));
+    left.extend(process::running(&context.files).map(supervisor));
     if inventory.purge {
         left.extend(files(context).into_iter().map(|(kind, path)| Thing { kind, name: path.display().to_string() }));
     }

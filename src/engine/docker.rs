@@ -7,11 +7,13 @@ use std::{
     time::Duration,
 };
 
-use bollard::models::NetworkCreateRequest;
-use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
-    ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+use bollard::{
+    models::{ContainerUpdateBody, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum},
+    query_parameters::{
+        CreateContainerOptions, InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
+        ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+    },
 };
 use futures_util::{Stream, StreamExt as _};
 
@@ -91,6 +93,8 @@ pub struct Detail {
     pub exit_code: Option<i64>,
     /// RFC 3339 in UTC.
     pub started_at: Option<String>,
+    /// The same to the nanosecond, since 1970 by the engine's clock: tells one run from another.
+    pub run: Option<i128>,
     /// RFC 3339 in UTC; `None` while it runs.
     pub finished_at: Option<String>,
     /// The engine's own flag.
@@ -218,6 +222,23 @@ impl Engine {
                 Some(_) => Err(Error::StopFailed { name: name.to_owned(), reason: message_of(&e) }),
                 None => Err(translate(&call, e)),
             },
+        }
+    }
+
+    /// Sets the engine's restart policy to `no`: docklet restarts it, and two owners would fight.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`], and what the engine says otherwise.
+    pub async fn set_policy_back(&self, name: &str) -> Result<()> {
+        let call = format!("set the restart policy of {name}");
+        let policy = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
+        let body = ContainerUpdateBody { restart_policy: Some(policy), ..ContainerUpdateBody::default() };
+        match deadline(&call, DEADLINE, self.docker.update_container(name, body)).await? {
+            Ok(()) => Ok(()),
+            Err(e) => Err(match status_of(&e) {
+                Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() },
+                _ => translate(&call, e),
+            }),
         }
     }
 

@@ -5,6 +5,7 @@
 //!   `identify`: what answered; `remedy`: why nothing did, and what to do
 //! - `docker`: containers and volumes
 //! - `exec`: a command inside a running container
+//! - `events`: what happens to containers, as a stream
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
 //! - `import`: a base image from a tar of files
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
@@ -19,6 +20,7 @@ mod context;
 pub mod credentials;
 pub mod docker;
 mod error;
+pub mod events;
 pub mod exec;
 #[cfg(test)]
 mod fake;

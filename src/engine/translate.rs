@@ -159,6 +159,7 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
         running,
         paused: state.paused.unwrap_or(false),
         exit_code: state.exit_code.filter(|_| has_ended),
+        run: state.started_at.as_deref().and_then(crate::clock::parse).map(time::OffsetDateTime::unix_timestamp_nanos),
         started_at: time(state.started_at),
         finished_at: time(state.finished_at).filter(|_| !running),
         oom_killed: state.oom_killed.unwrap_or(false),

@@ -89,6 +89,7 @@ impl Reporter for Plain {
                 self.begin_outside(what);
                 self.inside(|| harmless(line));
             }
+            Event::Decision { at, text, .. } => self.to.line(&format!("{at} {text}")),
             Event::Note { text } => self.to.line(text),
             Event::Warning { text } => self.to.line(&format!("{} {text}", self.style.warning("warning:"))),
         }

@@ -190,6 +190,7 @@ impl Reporter for Human {
                 self.begin_outside(what);
                 self.change(|step, _| step.log_line(line));
             }
+            Event::Decision { at, text, .. } => self.note(&format!("{} {text}", self.style.dim(at))),
             Event::Note { text } => self.note(text),
             Event::Warning { text } => self.note(&format!("{} {text}", self.style.warning("warning:"))),
         }

@@ -9,6 +9,9 @@ use crate::{
     units::{Bytes, Elapsed},
 };
 
+/// How many of the supervisor's last decisions are shown.
+const DECISIONS: usize = 3;
+
 /// `docklet` alone: one line that says how it is, and one with the next step where there is one.
 pub fn short(report: &StatusReport, style: Style) -> String {
     let name = &report.appliance;
@@ -81,6 +84,8 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
     if report.state != State::NotSetUp {
         rows.push(("restarts", supervisor_text(report)));
     }
+    let skip = report.supervisor.decisions.len().saturating_sub(DECISIONS);
+    rows.extend(report.supervisor.decisions.iter().skip(skip).map(|d| ("decided", format!("{} {}", d.at, d.text))));
     let engine = &report.engine;
     if let Some(endpoint) = &engine.endpoint {
         let what = match (&engine.name, &engine.version) {

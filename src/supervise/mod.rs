@@ -21,4 +21,8 @@
 //! The supervisor holds the instance's lock while it restarts and only then, so that it and the
 //! commands exclude each other. When it is ended itself, it leaves the container as it is.
 
+pub mod log;
 pub mod policy;
+pub mod process;
+pub mod run;
+pub mod state;

@@ -15,6 +15,7 @@ mod lifecycle;
 #[allow(dead_code)]
 mod proxy;
 mod real;
+mod supervise;
 #[allow(dead_code)]
 mod support;
 mod terminal;

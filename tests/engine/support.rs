@@ -73,6 +73,7 @@ pub struct World {
     image: RefCell<Option<String>>,
     tags: RefCell<Vec<String>>,
     made: Cell<u32>,
+    supervised: Cell<bool>,
 }
 
 impl World {
@@ -92,7 +93,16 @@ impl World {
             image: RefCell::new(None),
             tags: RefCell::new(Vec::new()),
             made: Cell::new(0),
+            supervised: Cell::new(false),
         }
+    }
+
+    /// A new one in which `start` starts a supervisor, as it does for everybody. In the others none runs: they
+    /// count calls, and do things to containers that a supervisor would put right.
+    pub fn supervised() -> Self {
+        let world = Self::new();
+        world.supervised.set(true);
+        world
     }
 
     /// The same home and engine, another instance: for two side by side.
@@ -155,6 +165,9 @@ impl World {
             .env("DOCKLET_HOME", &self.home)
             .env("DOCKLET_INSTANCE", &self.name)
             .current_dir(self.folder.path());
+        if !self.supervised.get() {
+            command.env("DOCKLET_NO_SUPERVISOR", "true");
+        }
         if let Some(folder) = std::env::var_os("LLVM_PROFILE_FILE") {
             command.env("LLVM_PROFILE_FILE", folder);
         }

@@ -1,0 +1,120 @@
+//! What happens to one instance's containers, as the engine tells it: a stream that stays open.
+//! Says what was told and judges nothing.
+
+use std::collections::HashMap;
+
+use bollard::{models::EventMessage, query_parameters::EventsOptions};
+use futures_util::{Stream, StreamExt as _};
+
+use super::{Engine, error::translate};
+use crate::{desired::label, error::Result, instance::Instance};
+
+/// Only these are asked for: an engine also tells of every health check, four times a minute.
+const WANTED: [&str; 10] = ["start", "die", "stop", "kill", "oom", "destroy", "rename", "update", "pause", "unpause"];
+
+/// Something that happened to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerEvent {
+    /// When, in nanoseconds since 1970 by the engine's clock.
+    pub at: i128,
+    /// The engine's id of the container.
+    pub id: String,
+    /// The container's name at that time.
+    pub name: String,
+    /// What.
+    pub kind: Kind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Its process began.
+    Started,
+    /// Its process ended.
+    Died {
+        /// Exit code, where the engine says it.
+        code: Option<i64>,
+    },
+    /// Somebody asked the engine to stop it, and it is.
+    Stopped,
+    /// Somebody sent it a signal.
+    Signalled {
+        /// Its number.
+        signal: i64,
+    },
+    /// It was removed.
+    Removed,
+    /// Anything else: paused, renamed, changed, out of memory.
+    Other(String),
+}
+
+impl Engine {
+    /// What happens to this instance's containers from now on, and before that since `since`
+    /// (nanoseconds since 1970 by the engine's clock), as far as the engine remembers. Ends when
+    /// the connection does.
+    pub fn events(
+        &self,
+        appliance: &str,
+        instance: &Instance,
+        since: Option<i128>,
+    ) -> impl Stream<Item = Result<ContainerEvent>> + use<> {
+        let labels = vec![format!("{}={appliance}", label::APPLIANCE), format!("{}={instance}", label::INSTANCE)];
+        let filters = HashMap::from([
+            ("type".to_owned(), vec!["container".to_owned()]),
+            ("label".to_owned(), labels),
+            ("event".to_owned(), WANTED.map(str::to_owned).to_vec()),
+        ]);
+        let since = since.map(|at| format!("{}.{:09}", at.div_euclid(1_000_000_000), at.rem_euclid(1_000_000_000)));
+        let options = EventsOptions { since, until: None, filters: Some(filters) };
+        self.docker.events(Some(options)).map(|message| match message {
+            Ok(message) => Ok(event(message)),
+            Err(e) => Err(translate("tell what happens", e)),
+        })
+    }
+}
+
+fn event(message: EventMessage) -> ContainerEvent {
+    let actor = message.actor.unwrap_or_default();
+    let attributes = actor.attributes.unwrap_or_default();
+    let number = |key: &str| attributes.get(key).and_then(|text| text.parse().ok());
+    let action = message.action.unwrap_or_default();
+    let kind = match action.as_str() {
+        "start" => Kind::Started,
+        // Podman says it in its own word.
+        "die" | "died" => Kind::Died { code: number("exitCode").or_else(|| number("containerExitCode")) },
+        "stop" => Kind::Stopped,
+        "kill" => Kind::Signalled { signal: number("signal").unwrap_or(0) },
+        "destroy" | "remove" => Kind::Removed,
+        _ => Kind::Other(action),
+    };
+    let at = message.time_nano.map(i128::from).or(message.time.map(|s| i128::from(s) * 1_000_000_000));
+    ContainerEvent {
+        at: at.unwrap_or(0),
+        id: actor.id.unwrap_or_default(),
+        name: attributes.get("name").cloned().unwrap_or_default(),
+        kind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn told(json: &str) -> ContainerEvent {
+        event(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn what_engines_tell_is_understood() {
+        let die = told(
+            r#"{"Type":"container","Action":"die","Actor":{"ID":"abc","Attributes":{"exitCode":"137","name":"opencode-cloud"}},"scope":"local","time":1700000000,"timeNano":1700000000123456789}"#,
+        );
+        assert_eq!(die.kind, Kind::Died { code: Some(137) });
+        assert_eq!((die.at, die.id.as_str(), die.name.as_str()), (1_700_000_000_123_456_789, "abc", "opencode-cloud"));
+        let kill = told(r#"{"Action":"kill","Actor":{"ID":"a","Attributes":{"signal":"15"}},"time":17}"#);
+        assert_eq!((kill.kind, kill.at), (Kind::Signalled { signal: 15 }, 17_000_000_000));
+        assert_eq!(told(r#"{"Action":"died"}"#).kind, Kind::Died { code: None });
+        assert_eq!(told(r#"{"Action":"update"}"#).kind, Kind::Other("update".to_owned()));
+    }
+}

@@ -1,0 +1,178 @@
+//! What the supervisor remembers in its state file, and what `status` reads from there. A file that
+//! was cut short (a full disk, a machine that lost power) counts as none.
+
+use std::{path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::policy::Past;
+use crate::{
+    clock,
+    error::{Error, Result},
+    lock::Lock,
+    paths::{self, InstancePaths},
+    report::{Decision, LastRestart, SupervisorStatus},
+    wish::Said,
+};
+
+/// How many decisions are kept for `status`; the log has all of them.
+const DECISIONS: usize = 8;
+
+/// The state file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Version of the docklet that supervises.
+    pub version: String,
+    /// Its process id; `None` after a clean end.
+    pub pid: Option<u32>,
+    /// The engine's address.
+    pub endpoint: Option<String>,
+    /// When the wish was said that restarts are counted for ([`Said::at`]).
+    pub wish_at: String,
+    /// How often it restarted the container since then.
+    pub restarts: u32,
+    /// When the restarts were that count towards giving up, oldest first.
+    pub recent: Vec<String>,
+    /// The last time that it restarted the container.
+    pub last_restart: Option<LastRestart>,
+    /// Why it gave up, if it did.
+    pub gave_up: Option<GaveUp>,
+    /// The last decisions, oldest first.
+    pub decisions: Vec<Decision>,
+}
+
+/// Why it gave up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GaveUp {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// The reason of the restart that was one too many.
+    pub cause: String,
+    /// How many restarts were enough.
+    pub restarts: u32,
+    /// Within how many minutes.
+    pub minutes: u64,
+    /// The last lines that the container logged.
+    pub log: Vec<String>,
+}
+
+impl GaveUp {
+    /// The error for people.
+    pub fn error(&self, container: &str) -> Error {
+        Error::GaveUp {
+            name: container.to_owned(),
+            restarts: self.restarts,
+            minutes: self.minutes,
+            last: self.cause.clone(),
+            log: self.log.clone(),
+        }
+    }
+}
+
+impl State {
+    /// Reads the file; a missing, unreadable or damaged one is a fresh state.
+    pub fn load(path: &Path) -> Self {
+        let text = paths::read_text(path).ok().flatten().unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::bug(e.to_string()))?;
+        paths::write_file(path, text.as_bytes(), 0o600)
+    }
+
+    /// The user said something new: what was counted before is history.
+    pub fn begin_afresh(&mut self, said: &Said) {
+        self.wish_at.clone_from(&said.at);
+        self.restarts = 0;
+        self.recent.clear();
+        self.gave_up = None;
+    }
+
+    /// Remembers a decision.
+    pub fn push(&mut self, decision: Decision) {
+        self.decisions.push(decision);
+        let too_many = self.decisions.len().saturating_sub(DECISIONS);
+        self.decisions.drain(..too_many);
+    }
+
+    /// What the state machine has to know of it.
+    pub fn past(&self, now: OffsetDateTime) -> Past {
+        let ago = |at: &String| Duration::try_from(now - clock::parse(at)?).ok();
+        Past { restarts: self.recent.iter().filter_map(ago).collect(), gave_up: self.gave_up.is_some() }
+    }
+}
+
+/// What `status` says of the supervisor, and why it gave up if it did.
+pub fn look(files: &InstancePaths, said: &Said) -> (SupervisorStatus, Option<GaveUp>) {
+    let mut state = State::load(&files.supervisor_state());
+    if state.wish_at != said.at {
+        state.begin_afresh(said);
+    }
+    let holder = Lock::holder(&files.supervisor_lock());
+    let status = SupervisorStatus {
+        running: holder.is_some(),
+        pid: holder.as_deref().and_then(Lock::pid_of),
+        restarts: state.restarts,
+        last_restart: state.last_restart,
+        gave_up: state.gave_up.is_some(),
+        cause: state.gave_up.as_ref().map(|gave_up| gave_up.cause.clone()),
+        decisions: state.decisions,
+    };
+    (status, state.gave_up)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{instance::Instance, paths::Paths, wish::Wish};
+
+    fn decision(n: usize) -> Decision {
+        Decision { at: "2026-11-21T01:19:58Z".into(), decision: "restart".into(), text: n.to_string() }
+    }
+
+    #[test]
+    fn it_survives_being_cut_anywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("supervisor.json");
+        let mut state = State { restarts: 3, pid: Some(7), recent: vec![clock::now_rfc3339()], ..State::default() };
+        (0..20).for_each(|n| state.push(decision(n)));
+        assert_eq!(state.decisions.len(), DECISIONS);
+        assert_eq!(state.decisions.last(), Some(&decision(19)));
+        state.save(&path).unwrap();
+        assert_eq!(State::load(&path), state);
+        assert_eq!(state.past(OffsetDateTime::now_utc()).restarts.len(), 1);
+        let whole = std::fs::read(&path).unwrap();
+        for length in 0..whole.len() - 1 {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(State::load(&path), State::default(), "cut at {length}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(State::load(&path), State::default());
+    }
+
+    #[test]
+    fn what_was_counted_for_an_earlier_wish_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Paths::find(Some(folder.path())).unwrap().instance(&"default".parse::<Instance>().unwrap());
+        paths::create_folder(&files.state, 0o700).unwrap();
+        let gave_up =
+            GaveUp { at: String::new(), cause: "exited with code 1".into(), restarts: 5, minutes: 10, log: vec![] };
+        let state = State { wish_at: "a".into(), restarts: 5, gave_up: Some(gave_up), ..State::default() };
+        state.save(&files.supervisor_state()).unwrap();
+        let said = |at: &str| Said { desired: Wish::Running, at: at.to_owned() };
+        let (status, gave_up) = look(&files, &said("a"));
+        assert_eq!((status.gave_up, status.restarts, status.running), (true, 5, false));
+        assert_eq!(status.cause.as_deref(), Some("exited with code 1"));
+        assert_eq!(gave_up.unwrap().error("x").code(), crate::error::Code::GaveUp);
+        let (status, gave_up) = look(&files, &said("b"));
+        assert_eq!((status.gave_up, status.restarts, gave_up), (false, 0, None));
+    }
+}

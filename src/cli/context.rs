@@ -25,8 +25,13 @@ use crate::{
     probe::Probe,
     secrets::{self, Secret},
     settings::Settings,
+    supervise,
     wizard::{self, prompt::Prompt},
 };
+
+/// How long a command waits for the supervisor to finish a restart: it may have to kill a hung
+/// container after its grace.
+const SUPERVISOR_RESTARTS: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Everything that a command needs to begin.
 pub struct Context {
@@ -216,7 +221,19 @@ impl Context {
     /// # Errors
     /// [`Error::Locked`]
     pub fn lock(&self, command: &str) -> Result<Lock> {
-        Lock::take(&self.files.lock(), &self.instance, command)
+        let began = std::time::Instant::now();
+        loop {
+            match Lock::take(&self.files.lock(), &self.instance, command) {
+                // The supervisor has it only for a restart, which is soon done.
+                Err(Error::Locked { holder, .. })
+                    if holder.starts_with(&format!("docklet {} ", supervise::run::NAME))
+                        && began.elapsed() < SUPERVISOR_RESTARTS =>
+                {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+                taken => return taken,
+            }
+        }
     }
 
     /// The settings; an instance without any is not set up.

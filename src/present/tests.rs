@@ -109,6 +109,14 @@ fn a_setup() -> Vec<(u64, Event)> {
         (72_000, started(2, "create volume opencode-cloud-session for /home/opencode/.opencode")),
         (72_100, done(2, "create volume opencode-cloud-session for /home/opencode/.opencode", 100)),
         (72_100, started(3, "create container opencode-cloud")),
+        (
+            72_300,
+            Event::Decision {
+                at: "2026-11-21T02:59:30Z".into(),
+                decision: "restarted".into(),
+                text: "restarted within 280 ms: exited with code 3 (restart 1)".into(),
+            },
+        ),
         (72_300, Event::Warning { text: "this engine sets no limit on processes".into() }),
         (72_400, done(3, "create container opencode-cloud", 300)),
         (72_400, started(4, "start container opencode-cloud")),
@@ -435,6 +443,10 @@ fn status_texts() {
         restarts: 5,
         last_restart: Some(LastRestart { at: "2026-11-21T02:59:00Z".into(), reason: "exit code 1".into() }),
         gave_up: true,
+        cause: Some("exit code 1".into()),
+        decisions: ["the restart failed", "gave up"]
+            .map(|text| Decision { at: "2026-11-21T02:59:30Z".into(), decision: "gave_up".into(), text: text.into() })
+            .to_vec(),
         ..SupervisorStatus::default()
     };
     let nothing = StatusReport {

@@ -448,7 +448,13 @@ impl Policy {
             Input::EngineLost => {
                 if !matches!(self.link, Link::Away { .. }) {
                     self.link = Link::Away { since: now };
-                    // What was about to settle may have been the engine's own going down.
+                    // An engine that goes down stops its containers first, as if somebody had asked
+                    // for it: what was about to settle was the engine's own end.
+                    let settling = self.outside.is_some() || self.confirming.is_some() || now < self.hold_until;
+                    if settling && matches!(self.body, Body::Ended) {
+                        self.body = Body::Running(Run::new(0, now));
+                        self.need = None;
+                    }
                     self.forget_outside();
                     actions.push(Action::Tell(Note::EngineLost));
                 }

@@ -382,6 +382,21 @@ fn an_engine_that_stops_its_containers_is_no_user_who_stops_one() {
     world.pass(S * 5);
     assert!(world.adopted.is_empty());
     assert_eq!(world.restarts.len(), 1);
+    assert_eq!(world.restarts[0].1.text(None), "engine was away for 20 s");
+
+    // Its other containers take their time, and it does not answer meanwhile.
+    let mut world = World::new(RestartPolicy::OnFailure);
+    world.pass(MIN);
+    world.feed(Input::AskedToEnd);
+    world.dies(0);
+    world.feed(Input::EndedOutside(Outside::Stopped));
+    world.engine = false;
+    world.pass(15 * S);
+    world.feed(Input::EngineLost);
+    world.pass(20 * S);
+    world.engine(true);
+    assert!(world.adopted.is_empty());
+    assert_eq!(world.restarts[0].1.text(None), "engine was away for 20 s");
 }
 
 #[test]

@@ -165,7 +165,14 @@ impl ExitReport {
             };
         }
         match self.exit_code {
-            137 => "killed by SIGKILL (exit code 137)".to_owned(),
+            // Engines miss the kernel's news of the limit now and then (seen on Docker 20.10 and 26.1).
+            137 => match self.memory_limit {
+                Some(limit) => format!(
+                    "killed by SIGKILL (exit code 137), as the kernel does when it runs out of memory at {}",
+                    crate::units::Bytes(limit)
+                ),
+                None => "killed by SIGKILL (exit code 137)".to_owned(),
+            },
             143 => "ended by SIGTERM (exit code 143)".to_owned(),
             139 => "crashed: segmentation fault (exit code 139)".to_owned(),
             134 => "crashed: aborted (exit code 134)".to_owned(),

@@ -11,6 +11,8 @@ use crate::{
     present::result,
     report::{AutostartReport, Schema, Thing, ThingKind},
     settings::Settings,
+    supervise::process,
+    wish::{self, Wish},
     wizard,
 };
 
@@ -43,6 +45,14 @@ async fn enable(context: &Context) -> Result<bool> {
     linger(context, &services).await?;
     settings.restart.autostart = true;
     settings.save(&context.files.settings())?;
+    if wish::read(&context.files.desired())? == Wish::Running && !services.is_active(&context.instance).await {
+        // The one that runs as a process of its own makes room for the service's.
+        process::end(&context.files).await?;
+        if let Err(reason) = services.start(&context.instance).await {
+            let text = format!("the service is enabled and could not be started now: {reason}");
+            context.reporter.report(&Event::Warning { text });
+        }
+    }
     Ok(changed)
 }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{args, context::Context};
+use super::{args, autostart, context::Context};
 use crate::{
     desired::VERSION,
     engine::Engine,
@@ -79,9 +79,18 @@ pub async fn ensure_running(context: &Context, settings: &Settings, engine: &Eng
 }
 
 /// Whether the user's service manager runs the supervisor; starts it there when it should and does
-/// not. The service manager's part belongs here.
-async fn service_has_it(_context: &Context, _settings: &Settings) -> Result<bool> {
-    Ok(false)
+/// not. One that was started before as a process of its own makes room.
+async fn service_has_it(context: &Context, settings: &Settings) -> Result<bool> {
+    let services = autostart::services(context);
+    let instance = &context.instance;
+    if !settings.restart.autostart || services.available().is_err() || !services.is_enabled(instance) {
+        return Ok(false);
+    }
+    if services.is_active(instance).await {
+        return Ok(true);
+    }
+    process::end(&context.files).await?;
+    Ok(services.start(instance).await.is_ok())
 }
 
 /// This same program, with what this command was told about instance and engine.

@@ -165,14 +165,7 @@ impl ExitReport {
             };
         }
         match self.exit_code {
-            // Engines miss the kernel's news of the limit now and then (seen on Docker 20.10 and 26.1).
-            137 => match self.memory_limit {
-                Some(limit) => format!(
-                    "killed by SIGKILL (exit code 137), as the kernel does when it runs out of memory at {}",
-                    crate::units::Bytes(limit)
-                ),
-                None => "killed by SIGKILL (exit code 137)".to_owned(),
-            },
+            137 => "killed by SIGKILL (exit code 137)".to_owned(),
             143 => "ended by SIGTERM (exit code 143)".to_owned(),
             139 => "crashed: segmentation fault (exit code 139)".to_owned(),
             134 => "crashed: aborted (exit code 134)".to_owned(),
@@ -454,6 +447,12 @@ impl Error {
             Error::Exited { report: ExitReport { oom_killed: true, memory_limit: Some(limit), .. }, .. } => {
                 format!("give it more memory: docklet setup --memory {}", crate::units::Bytes(limit.saturating_mul(2)).exact())
             }
+            // Engines miss the kernel's news of the limit now and then (seen on Docker 20.10 and 26.1).
+            Error::Exited { report: ExitReport { exit_code: 137, memory_limit: Some(limit), .. }, .. } => format!(
+                "if it ran out of memory at {}, give it more: docklet setup --memory {}",
+                crate::units::Bytes(*limit),
+                crate::units::Bytes(limit.saturating_mul(2)).exact()
+            ),
             Error::NotReady { seconds, .. } => format!(
                 "docklet logs -n 200 shows more\nif it only needs more time: docklet start --timeout {}",
                 seconds.saturating_mul(2)

@@ -81,9 +81,11 @@ fn out_of_memory_is_told_apart() {
     let port = world.port.to_string();
     let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &port, "--memory", "128MiB"]);
     assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
-    let causes = json(&output)["error"]["causes"].to_string();
-    assert!(causes.contains("out of memory at 128 MiB"), "{causes}");
-    // The engine's own flag, which it forgets now and then; the cause above does not depend on it.
+    let error = json(&output)["error"].clone();
+    let causes = error["causes"].to_string();
+    // Engines forget their flag now and then; then it is not claimed, but the next step is still right.
+    assert!(causes.contains("out of memory at 128 MiB") || causes.contains("killed by SIGKILL"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--memory 256MiB"), "{error}");
     assert!(world.status()["container"]["oom_killed"].is_boolean());
 }
 

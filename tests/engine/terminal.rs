@@ -35,10 +35,12 @@ impl Person {
         let (to, bytes) = mpsc::channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // A pseudo-terminal whose other side has gone ends with an error.
-            while let Ok(count @ 1..) = from.read(&mut buffer) {
-                if to.send(buffer[..count].to_vec()).is_err() {
-                    break;
+            loop {
+                match from.read(&mut buffer) {
+                    Ok(count @ 1..) if to.send(buffer[..count].to_vec()).is_ok() => {}
+                    Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                    // A pseudo-terminal whose other side has gone ends with an error.
+                    _ => break,
                 }
             }
         });

@@ -594,7 +594,6 @@ impl Policy {
                 if !matches!(self.need, Some(Why::Hung(..))) {
                     self.need = None;
                 }
-                self.outside = None;
             }
             Sight::Ended(ending) => {
                 self.body = Body::Ended;

@@ -280,6 +280,10 @@ fn five_healthy_minutes_make_the_next_restart_a_first_one() {
     let before = world.now;
     world.dies(1);
     assert_eq!(world.restarts.last().unwrap().0, before, "without a pause");
+    world.dies(1);
+    world.pass(2 * S);
+    assert_eq!(world.gaps().last(), Some(&1), "and the second after a second");
+    world.pass(6 * MIN);
     // For days it dies every six minutes: never a reason to give up.
     world.dies_after = Some(6 * MIN);
     world.dies(1);
@@ -349,7 +353,7 @@ fn the_engine_may_go_and_come_back() {
         world.truth = Truth::Ended(143);
         world.pass(12 * S);
         world.engine(true);
-        world.pass(MIN * 2);
+        world.pass(70 * S);
     }
     assert_eq!(world.restarts.len(), 8, "an engine that goes eight times is no fault of the appliance");
     assert_eq!(world.restarts[0].1.text(None), "engine was away for 12 s");

@@ -393,16 +393,6 @@ impl Policy {
         self.locked
     }
 
-    /// Whether the container is known not to run.
-    pub fn is_down(&self) -> bool {
-        matches!(self.body, Body::Ended | Body::Missing)
-    }
-
-    /// How long ago each restart that still counts was, oldest first.
-    pub fn restarts(&self, now: Duration) -> Vec<Duration> {
-        self.recent.iter().map(|at| now.saturating_sub(*at)).filter(|ago| *ago < self.limits.within).collect()
-    }
-
     /// When it wants to be fed [`Input::Tick`] at the latest.
     pub fn wake_at(&self) -> Duration {
         let mut at = Duration::MAX;

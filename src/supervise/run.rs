@@ -22,7 +22,7 @@ use super::{
 use crate::{
     appliance::Appliance,
     clock,
-    desired::{Publish, VERSION, label, labels},
+    desired::{Publish, VERSION, labels},
     engine::{
         Engine,
         connect::{self, Selection},
@@ -511,9 +511,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn is_ours(&self, detail: &Detail) -> bool {
-        let wanted = labels(self.tools.appliance, self.tools.instance);
-        debug_assert!(wanted.contains_key(label::INSTANCE));
-        Ownership::of(&detail.labels, &wanted) == Ownership::Ours
+        Ownership::of(&detail.labels, &labels(self.tools.appliance, self.tools.instance)) == Ownership::Ours
     }
 
     fn remember(&mut self, detail: &Detail) {

@@ -6,7 +6,7 @@ use crate::support::*;
 
 /// A world with the real appliance. The build takes minutes the first time, and seconds from the builder's cache.
 fn real() -> World {
-    let world = World::new();
+    let world = World::supervised();
     let port = world.port.to_string();
     let output = world.docklet_online().args(["setup", "--yes", "--install-engine", "--port", &port]).output().unwrap();
     assert!(output.status.success(), "{}", shown(&output));
@@ -48,6 +48,10 @@ fn real_opencode_answers_keeps_its_data_and_has_no_privileges() {
     assert_eq!(world.http_post(&path, Some(&password), &message).0, 200);
     world.ok(&["restart"]);
     assert!(world.http_get(&path, Some(&password)).1.contains("do not lose me"), "lost by a restart");
+    docker(&["kill", &world.container()]);
+    wait_until(SOON, "the supervisor brings it back", || world.status()["supervisor"]["restarts"] == 1);
+    wait_until(SOON, "it answers again", || world.http_get("/", Some(&password)).0 == 200);
+    assert!(world.http_get(&path, Some(&password)).1.contains("do not lose me"), "lost by a kill");
     docker(&["rm", "--force", &world.container()]);
     world.ok(&["start"]);
     assert!(world.http_get(&path, Some(&password)).1.contains("do not lose me"), "lost by removing the container");

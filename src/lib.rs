@@ -15,6 +15,7 @@
 //! - [`apply`]: runs a plan; [`probe`]: does the page answer
 //! - [`supervise`]: restarts it when that is needed: a pure policy, and the loop that feeds it
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
+//! - [`doctor`]: the check-up: facts → findings, and the support archive
 //! - [`event`]: what happens; [`report`]: what came of it; [`present`]: who shows it; [`error`]: what
 //!   went wrong; [`catalogue`]: what its codes mean
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
@@ -29,6 +30,7 @@ pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod desired;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -134,6 +134,9 @@ pub enum Command {
     /// Says each decision in one line. Ends on Ctrl-C and SIGTERM, and leaves the container as it is then. There is
     /// one supervisor for an instance.
     Supervise(Supervise),
+    /// Check everything that is known to go wrong, and say what mends it (exit code 0: no problem,
+    /// warnings or not; 10: a problem)
+    Doctor(Doctor),
 }
 
 /// Arguments of `docklet setup`.
@@ -485,4 +488,13 @@ pub struct Man {
     /// Write one page for each command into this folder
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+}
+
+/// Arguments of `docklet doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet doctor --bundle docklet-report.tar")]
+pub struct Doctor {
+    /// Write what a bug report needs into this tar archive, without secrets
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
 }

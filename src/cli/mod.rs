@@ -7,6 +7,7 @@ mod complete;
 mod config;
 pub mod context;
 mod converge;
+mod doctor;
 mod errors;
 mod exec;
 mod list;
@@ -67,7 +68,8 @@ pub async fn main() -> ExitCode {
 /// Runs a command. One that only looks ends at the first Ctrl-C; one that changes something
 /// decides itself where it can end.
 async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
-    let only_looks = matches!(command, None | Some(Command::Status | Command::List | Command::Open(_)));
+    let only_looks =
+        matches!(command, None | Some(Command::Status | Command::List | Command::Open(_) | Command::Doctor(_)));
     if !only_looks {
         return dispatch(context, command).await;
     }
@@ -88,6 +90,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Errors(args)) => errors::run(context, &args),
         Some(Command::Completions(args)) => complete::run(context, args.shell),
         Some(Command::Man(args)) => manual::run(context, &args),
+        Some(Command::Doctor(args)) => return doctor::run(context, &args).await,
         Some(Command::Setup(args)) => return setup::run(context, &args).await,
         Some(Command::Start(args)) => start::run(context, &args).await,
         Some(Command::Stop(args)) => stop::run(context, &args).await,

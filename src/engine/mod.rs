@@ -10,11 +10,12 @@
 //! - `import`: a base image from a tar of files
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
 //! - `transfer`, `trace`, `fault`: pure: the engine's streams → progress, and what a failure in them is
-//! - `usage`: how large volumes are
+//! - `usage`: how large volumes are; `checkup`: what only the doctor asks
 //! - `translate`: ours ↔ bollard's types, pure
 //! - `error`: bollard's errors → ours
 
 pub mod build;
+pub mod checkup;
 pub mod connect;
 mod context;
 pub mod credentials;

@@ -6,13 +6,16 @@
 //! - `ports`: is a port free, and who has it
 //! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
 //! - `service`: starts the supervisor at login or boot; `browser`: opens a page
+//! - `checkup`: disks, owners and modes, what `localhost` means; `reach`: is another machine reached
 
 pub mod base_image;
 pub mod browser;
+pub mod checkup;
 pub mod command;
 pub mod engine_install;
 pub mod packages;
 pub mod ports;
+pub mod reach;
 pub mod service;
 pub mod system;
 pub mod terminal;

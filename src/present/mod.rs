@@ -4,8 +4,9 @@
 //!
 //! - `progress`: for people at a terminal (indicatif lives there and nowhere else); `plain`: without
 //!   a terminal; `json`: for programs
-//! - `error`, `result`, `status`: texts of errors and results, pure; `style`: colours and marks
+//! - `error`, `result`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
 
+pub mod doctor;
 pub mod error;
 mod json;
 mod plain;

@@ -1,0 +1,120 @@
+//! `docklet doctor`
+
+use std::{path::Path, process::ExitCode};
+
+use super::{args, context::Context, setup::PROXIES, status};
+use crate::{
+    doctor::{
+        DoctorReport,
+        bundle::{self, Contents},
+        evaluate,
+        facts::{EngineFacts, SupervisorFacts},
+        gather::{self, Surroundings},
+        redact::Redactor,
+    },
+    engine::Engine,
+    error::{Code, Error, Result},
+    paths,
+    present::{ErrorReport, doctor},
+    secrets,
+    settings::Settings,
+};
+
+/// Looks at everything; ends with the exit code of «it does not run as it should» when there is a
+/// problem.
+pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
+    // Before the looking, which takes a while.
+    let archive = args.bundle.as_deref().map(|file| may_write(context, file)).transpose()?;
+    let (facts, engine) = gather::gather(Surroundings {
+        appliance: &context.appliance,
+        instance: &context.instance,
+        files: &context.files,
+        selection: context.selection(),
+        proxies: &context.environment.proxies,
+        proxy_names: &PROXIES,
+        ca_file: context.environment.ca_file.as_deref(),
+        docker_config: &context.environment.docker_config,
+        supervisor: supervisor(context),
+    })
+    .await;
+    let mut report = DoctorReport::new(context.instance.as_str(), evaluate(&facts));
+    if let Some(file) = archive {
+        write_bundle(context, &file, &report, facts.engine.as_ref().ok(), engine.as_ref()).await?;
+        report.bundle = Some(file.display().to_string());
+    }
+    context.output.result(&report, |style| doctor::text(&report, style));
+    Ok(ExitCode::from(if report.problems > 0 { Code::Unhealthy.exit_status() } else { 0 }))
+}
+
+/// Who restarts it. The hook for the supervisor: `None` while docklet has none.
+fn supervisor(_context: &Context) -> Option<SupervisorFacts> {
+    None
+}
+
+/// The absolute path of a file that may be written: it is new, or the user says so.
+fn may_write(context: &Context, file: &Path) -> Result<std::path::PathBuf> {
+    let path = std::path::absolute(file).map_err(|e| Error::file("find", file, &e))?;
+    if path.is_dir() {
+        return Err(Error::usage(format!("{} is a folder; name a file for the archive", path.display())));
+    }
+    if path.exists() {
+        context.confirm(&format!("overwrite {}?", path.display()))?;
+    }
+    Ok(path)
+}
+
+async fn write_bundle(
+    context: &Context,
+    file: &Path,
+    report: &DoctorReport,
+    facts: Option<&EngineFacts>,
+    engine: Option<&Engine>,
+) -> Result<()> {
+    let json = |value: std::result::Result<serde_json::Value, serde_json::Error>| value.unwrap_or_default();
+    let name = context.container_name();
+    let settings = Settings::load(&context.files.settings());
+    let mut contents = Contents {
+        doctor: json(serde_json::to_value(report)),
+        settings: std::fs::read_to_string(context.files.settings()).ok(),
+        build_log: bundle::tail(&context.files.build_log()),
+        supervisor_log: bundle::tail(&context.files.state.join("supervisor.log")),
+        engine: serde_json::json!({
+            "docklet": crate::desired::VERSION,
+            "about": facts.map(|f| &f.about),
+            "machine": facts.and_then(|f| f.machine.as_ref().ok()).map(|m| &m.told),
+        }),
+        ..Contents::default()
+    };
+    let as_json = |error: &Error| json(serde_json::to_value(ErrorReport::new(error, Some(context.instance.as_str()))));
+    match (engine, settings) {
+        (Some(engine), Ok(settings)) => {
+            let (status, container, log) = tokio::join!(
+                status::look(context, settings.as_ref(), engine),
+                engine.inspect_for_report(&name),
+                engine.log_tail(&name, bundle::LOG_LINES)
+            );
+            contents.status = status.map_or_else(|e| as_json(&e), |report| json(serde_json::to_value(report)));
+            contents.container = container.ok().flatten();
+            contents.log = log;
+        }
+        (_, Err(error)) => contents.status = as_json(&error),
+        (None, Ok(_)) => {}
+    }
+    let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
+    let archive = bundle::pack(&contents, &redactor(context)?, now)?;
+    paths::write_file(file, &archive, 0o600)
+}
+
+/// Knows every secret of this instance. One that cannot be read must not be overlooked.
+fn redactor(context: &Context) -> Result<Redactor> {
+    let folder = context.files.secrets();
+    let mut values = vec![];
+    if folder.exists() {
+        let failed = |e: std::io::Error| Error::file("read", &folder, &e);
+        for entry in fs_err::read_dir(&folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            values.extend(secrets::read(&folder, &name.to_string_lossy())?);
+        }
+    }
+    Ok(Redactor::new(&context.appliance.login.user, values.iter().map(secrets::Secret::reveal)))
+}

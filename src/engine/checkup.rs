@@ -1,0 +1,240 @@
+//! What only `docklet doctor` asks an engine: its machine in detail, what a container changed in its
+//! own file system, whether the registry answers, and a short command inside. Changes nothing.
+
+use std::time::Duration;
+
+use bollard::{
+    container::LogOutput,
+    exec::{CreateExecOptions, StartExecOptions, StartExecResults},
+    models::{ChangeType, SystemInfo},
+    query_parameters::InspectContainerOptions,
+};
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::{
+    Engine,
+    credentials::Credentials,
+    docker::deadline,
+    error::{status_of, translate, within},
+    fault::Failure,
+    reference::Reference,
+};
+use crate::error::{Error, ImageAction, ImageFault, Result};
+
+/// Most of a command's output that is kept.
+const LARGEST_OUTPUT: usize = 16 << 10;
+
+/// What a bug report says of an engine. Not its name, which is the machine's, and not its proxies
+/// and mirrors, which may hold passwords.
+const TOLD: [&str; 22] = [
+    "ServerVersion",
+    "OperatingSystem",
+    "OSVersion",
+    "OSType",
+    "Architecture",
+    "KernelVersion",
+    "NCPU",
+    "MemTotal",
+    "MemoryLimit",
+    "SwapLimit",
+    "PidsLimit",
+    "Driver",
+    "DriverStatus",
+    "DockerRootDir",
+    "LoggingDriver",
+    "CgroupDriver",
+    "CgroupVersion",
+    "DefaultRuntime",
+    "SecurityOptions",
+    "LiveRestoreEnabled",
+    "SystemTime",
+    "Warnings",
+];
+
+/// An engine's machine, as far as a check-up looks at it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Machine {
+    /// Memory in bytes; 0 where it does not say.
+    pub memory: u64,
+    /// Whether it can hold a container to a memory limit; `None` where it does not say.
+    pub limits_memory: Option<bool>,
+    /// Whether it runs without root.
+    pub rootless: bool,
+    /// Storage driver, such as `overlay2`.
+    pub storage_driver: String,
+    /// Its data folder, such as `/var/lib/docker`.
+    pub data_folder: String,
+    /// What its clock said when it answered.
+    pub time: Option<OffsetDateTime>,
+    /// What of it goes into a bug report.
+    pub told: Value,
+}
+
+impl From<SystemInfo> for Machine {
+    fn from(info: SystemInfo) -> Self {
+        let mut told = serde_json::to_value(&info).unwrap_or_default();
+        if let Some(fields) = told.as_object_mut() {
+            fields.retain(|name, _| TOLD.contains(&name.as_str()));
+        }
+        let options = info.security_options.unwrap_or_default();
+        Machine {
+            memory: info.mem_total.and_then(|m| u64::try_from(m).ok()).unwrap_or_default(),
+            limits_memory: info.memory_limit,
+            rootless: options.iter().any(|option| option.contains("rootless")),
+            storage_driver: info.driver.unwrap_or_default(),
+            data_folder: info.docker_root_dir.unwrap_or_default(),
+            time: info.system_time.as_deref().and_then(crate::clock::parse),
+            told,
+        }
+    }
+}
+
+/// How a command inside a container ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code.
+    pub code: i64,
+    /// What it printed, on both streams.
+    pub output: String,
+}
+
+impl Engine {
+    /// What the engine says of its machine, in detail.
+    ///
+    /// # Errors
+    /// When it does not answer within the deadline or refuses.
+    pub async fn machine(&self) -> Result<Machine> {
+        within("describe its machine", self.docker.info()).await.map(Machine::from)
+    }
+
+    /// The paths in a container's own file system that are not as in its image: new or changed.
+    /// What lies in volumes and mounts is not among them.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn changed_paths(&self, name: &str) -> Result<Vec<String>> {
+        let changes = within(&format!("compare {name} with its image"), self.docker.container_changes(name)).await?;
+        let is_there = |kind: ChangeType| matches!(kind, ChangeType::_0 | ChangeType::_1);
+        Ok(changes.unwrap_or_default().into_iter().filter(|c| is_there(c.kind)).map(|c| c.path).collect())
+    }
+
+    /// Lets the engine ask a registry for an image, with its own proxies and certificates.
+    ///
+    /// # Errors
+    /// [`Error::Image`] with the fault; a time-out when it takes longer than `limit`.
+    pub async fn ask_registry(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+        limit: Duration,
+    ) -> Result<()> {
+        let call = format!("ask the registry for {reference}");
+        let name = reference.on_engine();
+        let asked = self.docker.inspect_registry_image(&name, credentials.map(Credentials::to_bollard));
+        match deadline(&call, limit, asked).await? {
+            Ok(_) => Ok(()),
+            Err(error) if status_of(&error).is_some() => {
+                let Failure { fault, reason, .. } = Failure::from_bollard(ImageAction::Pull, &error);
+                // Podman's compatible API does not have this call.
+                let unknown = fault == ImageFault::NotFound && reason.eq_ignore_ascii_case("not found");
+                Err(if unknown {
+                    translate(&call, error)
+                } else {
+                    Error::Image {
+                        action: ImageAction::Pull,
+                        reference: name,
+                        fault,
+                        reason,
+                        log: vec![],
+                        log_file: None,
+                    }
+                })
+            }
+            Err(error) => Err(translate(&call, error)),
+        }
+    }
+
+    /// Runs a short command inside, as root, which may read the secrets there.
+    ///
+    /// # Errors
+    /// When the engine refuses, or all of it takes longer than `limit`.
+    pub async fn run_inside(&self, name: &str, command: &[&str], limit: Duration) -> Result<Ended> {
+        let call = format!("run a command in {name}");
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            user: Some("0"),
+            cmd: Some(command.to_vec()),
+            ..CreateExecOptions::default()
+        };
+        let run = async {
+            let exec = self.docker.create_exec(name, options).await?;
+            let started = self.docker.start_exec(&exec.id, None::<StartExecOptions>).await?;
+            let mut output = vec![];
+            if let StartExecResults::Attached { output: mut parts, .. } = started {
+                while let Some(part) = parts.next().await {
+                    if let LogOutput::StdOut { message } | LogOutput::StdErr { message } = part? {
+                        let room = LARGEST_OUTPUT.saturating_sub(output.len());
+                        output.extend_from_slice(&message[..message.len().min(room)]);
+                    }
+                }
+            }
+            let code = self.docker.inspect_exec(&exec.id).await?.exit_code.unwrap_or(-1);
+            Ok(Ended { code, output: String::from_utf8_lossy(&output).trim().to_owned() })
+        };
+        deadline(&call, limit, run).await?.map_err(|error| translate(&call, error))
+    }
+
+    /// All that the engine knows of a container, without the values of its environment; `None` when
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn inspect_for_report(&self, name: &str) -> Result<Option<Value>> {
+        let call = format!("inspect container {name}");
+        let answer = within(&call, self.docker.inspect_container(name, None::<InspectContainerOptions>)).await;
+        match answer {
+            Ok(inspect) => Ok(Some(without_values(serde_json::to_value(inspect).unwrap_or_default()))),
+            Err(Error::EngineRefused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Of `Config.Env` only the names.
+fn without_values(mut inspect: Value) -> Value {
+    if let Some(Value::Array(environment)) = inspect.pointer_mut("/Config/Env") {
+        for entry in environment {
+            let name = entry.as_str().unwrap_or_default().split('=').next().unwrap_or_default();
+            *entry = Value::String(format!("{name}=***"));
+        }
+    }
+    inspect
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_report_has_no_names_proxies_or_values() {
+        let info: SystemInfo = serde_json::from_str(
+            r#"{"Name":"my-laptop","MemTotal":8,"HttpProxy":"http://me:pw@proxy","HttpsProxy":"http://me:pw@proxy",
+                "Driver":"overlay2","SystemTime":"2026-11-21T08:00:00.5Z","SecurityOptions":["name=rootless"],
+                "RegistryConfig":{"Mirrors":["http://me:pw@mirror"]}}"#,
+        )
+        .unwrap();
+        let machine = Machine::from(info);
+        assert!(machine.rootless && machine.memory == 8 && machine.time.is_some());
+        assert_eq!(machine.told["Driver"], "overlay2");
+        let told = machine.told.to_string();
+        assert!(!told.contains("laptop") && !told.contains("pw"), "{told}");
+
+        let inspect = serde_json::json!({"Config": {"Env": ["A=s3cret", "B=x=y", "C"], "Image": "i"}, "Name": "/n"});
+        let wanted = serde_json::json!({"Config": {"Env": ["A=***", "B=***", "C=***"], "Image": "i"}, "Name": "/n"});
+        assert_eq!(without_values(inspect), wanted);
+    }
+}

@@ -1,0 +1,67 @@
+//! The text of `docklet doctor`. Pure. Each level has a word, so nothing relies on colour.
+
+use super::style::{Style, harmless};
+use crate::doctor::{DoctorReport, Finding, Level};
+
+/// Columns of the longest word.
+const WIDTH: usize = 7;
+
+/// One line for each check, what mends it below, what was not looked at by reason, and the sum.
+pub fn text(report: &DoctorReport, style: Style) -> String {
+    let mut text = String::new();
+    for finding in report.checks.iter().filter(|finding| finding.level != Level::Skipped) {
+        text.push_str(&format!("{}  {}\n", mark(finding.level, style), harmless(&finding.message)));
+        for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
+            text.push_str(&format!("{:WIDTH$}  {}\n", "", style.hint(line)));
+        }
+    }
+    for (reason, ids) in skipped(&report.checks) {
+        text.push_str(&format!("{}  {}: {}\n", mark(Level::Skipped, style), ids.join(", "), harmless(reason)));
+    }
+    if let Some(bundle) = &report.bundle {
+        text.push_str(&format!(
+            "\nwritten to {bundle}: no secret that docklet knows is in it; look through it before you send it\n"
+        ));
+    }
+    text.push_str(&format!("\n{}", sum(report, style)));
+    text
+}
+
+/// The word of a level, padded.
+fn mark(level: Level, style: Style) -> String {
+    let pad = |word: &str| format!("{word:<WIDTH$}");
+    match level {
+        Level::Ok => style.ok(&pad("ok")),
+        Level::Warning => style.warning(&pad("warning")),
+        Level::Problem => style.error(&pad("problem")),
+        Level::Skipped => style.dim(&pad("skipped")),
+    }
+}
+
+/// The names of those that were not looked at, by reason, in the order of the first.
+fn skipped(checks: &[Finding]) -> Vec<(&str, Vec<String>)> {
+    let mut groups: Vec<(&str, Vec<String>)> = vec![];
+    for finding in checks.iter().filter(|finding| finding.level == Level::Skipped) {
+        let name = serde_json::to_value(finding.id).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " ")));
+        let name = name.unwrap_or_default();
+        match groups.iter_mut().find(|(reason, _)| *reason == finding.message) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((&finding.message, vec![name])),
+        }
+    }
+    groups
+}
+
+fn sum(report: &DoctorReport, style: Style) -> String {
+    let count = |number: usize, word: &str| match number {
+        0 => format!("no {word}s"),
+        1 => format!("1 {word}"),
+        number => format!("{number} {word}s"),
+    };
+    let text = format!("{}, {}", count(report.problems, "problem"), count(report.warnings, "warning"));
+    match (report.problems, report.warnings) {
+        (0, 0) => style.ok(&text),
+        (0, _) => style.warning(&text),
+        _ => style.error(&text),
+    }
+}

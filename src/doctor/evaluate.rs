@@ -44,6 +44,9 @@ const LEAST_MEMORY: u64 = 1 << 30;
 /// The Docker that keeps ports on 127.0.0.1 from the machines of the same network.
 const SAFE_LOOPBACK: (u32, u32) = (28, 0);
 
+/// The engine goes its own ways: this machine's variables are not the engine's.
+const ENGINE_NETWORK: &str = "check the engine's own name server and proxy: docker info --format '{{.HTTPSProxy}}'";
+
 /// Most paths that are named.
 const MOST_PATHS: usize = 5;
 
@@ -284,7 +287,11 @@ fn storage(engine: &EngineFacts) -> Finding {
         Ok(machine) if machine.storage_driver == "vfs" => warning(
             Check::Storage,
             "the storage driver vfs copies every layer as a whole: slow, and large on disk",
-            if machine.rootless { "install fuse-overlayfs, then restart the engine" } else { "docker info" },
+            if machine.rootless {
+                "install fuse-overlayfs, then restart the engine"
+            } else {
+                "the engine's own log says why it could not use overlay2"
+            },
         ),
         Ok(machine) => ok(Check::Storage, format!("the storage driver is {}", machine.storage_driver)),
     }
@@ -324,7 +331,7 @@ fn memory(facts: &Facts, engine: &EngineFacts) -> Finding {
     match wished {
         Some(limit) if limit > has => {
             let message = format!("the limit of {limit} is more than the engine has ({has})");
-            let enough = Bytes(machine.memory / 4 * 3 >> 20 << 20).exact();
+            let enough = Bytes(((machine.memory / 4 * 3) >> 20) << 20).exact();
             warning(Check::Memory, message, docklet(facts, &format!("setup --memory {enough}")))
         }
         Some(limit) => ok(Check::Memory, format!("the engine has {has}, the limit is {limit}")),
@@ -412,8 +419,10 @@ fn registry(facts: &Facts, engine: &EngineFacts) -> Finding {
             let fix = "give the engine your company's certificates (/etc/docker/certs.d), then restart it";
             warning(Check::Registry, message(reason.clone()), fix)
         }
-        Error::Image { reason, .. } => warning(Check::Registry, message(reason.clone()), "docker info"),
-        Error::EngineTimeout { .. } => warning(Check::Registry, message("no answer in time".to_owned()), "docker info"),
+        Error::Image { reason, .. } => warning(Check::Registry, message(reason.clone()), ENGINE_NETWORK),
+        Error::EngineTimeout { .. } => {
+            warning(Check::Registry, message("no answer in time".to_owned()), ENGINE_NETWORK)
+        }
         other => {
             let why = other.causes().join(": ");
             skipped(Check::Registry, if why.is_empty() { other.to_string() } else { why })
@@ -526,10 +535,13 @@ fn page(facts: &Facts, container: &ContainerFacts) -> Finding {
     match seen {
         Seen::Works => ok(Check::Page, "the page answers with our password"),
         Seen::Unauthorized => problem(Check::Page, seen.to_string(), docklet(facts, "restart")),
-        Seen::Silent { .. } if young => {
-            warning(Check::Page, format!("it is still starting ({seen})"), docklet(facts, "status"))
+        Seen::Silent { reason } if young => {
+            warning(Check::Page, format!("it is still starting: {reason}"), docklet(facts, "status"))
         }
-        Seen::Wrong { .. } | Seen::Silent { .. } => problem(Check::Page, seen.to_string(), docklet(facts, "restart")),
+        Seen::Silent { reason } => {
+            problem(Check::Page, format!("the page does not answer: {reason}"), docklet(facts, "restart"))
+        }
+        Seen::Wrong { .. } => problem(Check::Page, seen.to_string(), docklet(facts, "restart")),
     }
 }
 
@@ -667,7 +679,7 @@ fn localhost(facts: &Facts) -> Finding {
     let on_ipv4 = address == IpAddr::from([127, 0, 0, 1]);
     let other_first = on_ipv4 && first.is_ipv6();
     if on_ipv4 && facts.taken_on_ipv6 && facts.localhost.iter().any(IpAddr::is_ipv6) {
-        let message = format!("another program listens on port {port} of ::1: «localhost» leads there, not to {page}");
+        let message = format!("another program listens on port {port} of ::1: `localhost` leads there, not to {page}");
         return warning(Check::Localhost, message, docklet(facts, "open"));
     }
     if other_first {
@@ -693,6 +705,9 @@ fn host_network(facts: &Facts) -> Finding {
 }
 
 fn trust(facts: &Facts) -> Finding {
+    if facts.settings.valid().is_none() {
+        return skipped(Check::Trust, "nothing is set up");
+    }
     let trust = &facts.trust;
     if let Some(reason) = &trust.unusable {
         return warning(Check::Trust, reason.clone(), docklet(facts, "setup --ca-file FILE"));

@@ -24,7 +24,8 @@ pub fn text(report: &DoctorReport, style: Style) -> String {
         ));
     }
     text.push_str(&format!("\n{}", sum(report, style)));
-    text
+    // The planner's differences have an arrow.
+    if style.unicode { text } else { text.replace('→', "->") }
 }
 
 /// The word of a level, padded.

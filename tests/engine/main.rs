@@ -8,6 +8,7 @@
 
 mod convergence;
 mod daily;
+mod doctor;
 mod harness;
 mod images;
 mod in_the_way;

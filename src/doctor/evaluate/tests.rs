@@ -1,1 +1,430 @@
-//! x
+//! Each check against the facts that make it speak, and whole reports as text.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::{
+    appliance::Appliance,
+    desired::{ContainerSpec, Desired, EngineMemory},
+    doctor::{
+        DoctorReport,
+        facts::{Subject, TrustFacts},
+    },
+    engine::{About, checkup::Machine, docker::Detail, image::Image},
+    host::{checkup::Services, reach::Unreached},
+    instance::Instance,
+    paths::Paths,
+    present::{Style, doctor},
+    settings::Settings,
+};
+
+const GIB: u64 = 1 << 30;
+
+fn spec() -> ContainerSpec {
+    let appliance = Appliance::embedded().unwrap();
+    let instance: Instance = "default".parse().unwrap();
+    let paths = Paths::find(Some("/home/me/docklet".as_ref())).unwrap().instance(&instance);
+    Desired::new(&appliance, &Settings::default(), &instance, &paths, EngineMemory(0), None).container
+}
+
+fn container() -> ContainerFacts {
+    let live = spec();
+    let detail = Detail {
+        id: "0123".into(),
+        name: live.name.clone(),
+        image: live.image.clone(),
+        image_id: "sha256:0".into(),
+        labels: live.labels.clone(),
+        status: "running".into(),
+        running: true,
+        paused: false,
+        exit_code: None,
+        started_at: None,
+        finished_at: None,
+        oom_killed: false,
+        error: None,
+        health: None,
+        networks: vec![],
+        restart_policy: "no".into(),
+        live,
+    };
+    ContainerFacts {
+        detail: Box::new(detail),
+        ownership: Ownership::Ours,
+        age: Some(Duration::from_secs(3600)),
+        image: Some(Image {
+            architecture: "amd64".into(),
+            appliance_version: Some("1.18.33".into()),
+            ..Image::default()
+        }),
+        page: Ok(Seen::Works),
+        changed: Ok(vec!["/run".into(), "/run/secrets".into(), "/home/opencode/.cache/x".into()]),
+        network: Ok(()),
+    }
+}
+
+fn engine() -> EngineFacts {
+    EngineFacts {
+        about: About {
+            endpoint: "unix:///var/run/docker.sock".into(),
+            origin: "the default socket".into(),
+            name: "Docker".into(),
+            version: "28.5.2".into(),
+            api_version: "1.51".into(),
+            architecture: "amd64".into(),
+        },
+        answer_time: Duration::from_millis(12),
+        slowest: Duration::from_millis(30),
+        machine: Ok(Machine {
+            memory: 16 * GIB,
+            limits_memory: Some(true),
+            storage_driver: "overlay2".into(),
+            data_folder: "/var/lib/docker".into(),
+            ..Machine::default()
+        }),
+        clock_ahead: Some(0),
+        space: Ok(Space { free: 50 * GIB, total: 100 * GIB }),
+        container: Ok(Some(container())),
+        port: Some(PortState::Available),
+        drift: Drift::None,
+        volumes: Ok(["session", "projects", "config"]
+            .map(|role| (format!("opencode-cloud-{role}"), Some(Ownership::Ours)))
+            .into()),
+        registry: Ok(()),
+    }
+}
+
+fn file(path: &str, mode: u32, folder: bool) -> FileFact {
+    FileFact { path: path.into(), owner: 1000, mode, folder }
+}
+
+/// Everything as it should be.
+fn healthy() -> Facts {
+    Facts {
+        about: Subject {
+            flag: String::new(),
+            container: "opencode-cloud".into(),
+            scratch: ["/tmp", "/run", "/home/opencode/.cache", "/home/opencode/.config", "/etc/hosts"]
+                .map(str::to_owned)
+                .into(),
+            keep_in: "/workspace".into(),
+            appliance_version: "1.18.33".into(),
+            default_memory: Bytes(4 * GIB),
+            ready_timeout: Duration::from_secs(120),
+            secrets: "/home/me/docklet/config/default/secrets".into(),
+            registry: "registry.test".into(),
+            uid: 1000,
+            user: "me".into(),
+            architecture: "amd64".into(),
+        },
+        settings: SettingsFact::Valid(Box::default()),
+        wanted: Wanted::Running,
+        files: vec![
+            file("/home/me/docklet/config/default", 0o700, true),
+            file("/home/me/docklet/config/default/secrets", 0o700, true),
+            file("/home/me/docklet/config/default/secrets/KEY", 0o600, false),
+            file("/home/me/docklet/config/default/settings.toml", 0o664, false),
+        ],
+        host_space: Some(Space { free: 50 * GIB, total: 100 * GIB }),
+        engine: Ok(engine()),
+        port: PortState::Available,
+        localhost: vec![[127, 0, 0, 1].into()],
+        taken_on_ipv6: false,
+        host_network: Ok(()),
+        trust: TrustFacts::default(),
+        password_missing: false,
+        supervisor: Some(SupervisorFacts { pid: Some(4711), gave_up: None, autostart_entry: true }),
+        services: Services { manager: true, linger: Some(true) },
+    }
+}
+
+fn text(facts: &Facts) -> String {
+    doctor::text(&DoctorReport::new("default", evaluate(facts)), Style::PLAIN)
+}
+
+/// The one finding that differs from a healthy report, as text: level, check, message, fix.
+fn spoils(change: impl FnOnce(&mut Facts)) -> String {
+    let mut facts = healthy();
+    let before = evaluate(&facts);
+    change(&mut facts);
+    let after = evaluate(&facts);
+    assert_eq!(before.len(), after.len(), "every check speaks always");
+    let changed = after.iter().filter(|finding| !before.contains(finding) && finding.level != Level::Ok);
+    changed
+        .map(|f| {
+            let fix = f.fix.as_deref().map(|fix| format!(" => {}", fix.replace('\n', " | "))).unwrap_or_default();
+            format!("{:?} {:?}: {}{fix}", f.level, f.id, f.message)
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn of_engine(change: impl FnOnce(&mut EngineFacts)) -> String {
+    spoils(|facts| change(facts.engine.as_mut().unwrap()))
+}
+
+fn of_container(change: impl FnOnce(&mut ContainerFacts)) -> String {
+    of_engine(|engine| change(engine.container.as_mut().unwrap().as_mut().unwrap()))
+}
+
+fn of_settings(change: impl FnOnce(&mut Settings)) -> impl FnOnce(&mut Facts) {
+    |facts| {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        facts.settings = SettingsFact::Valid(Box::new(settings));
+    }
+}
+
+fn taken(holder: &str) -> PortState {
+    PortState::Taken { holder: Some(holder.to_owned()), free_port: Some(3001) }
+}
+
+#[test]
+fn a_healthy_report() {
+    let facts = healthy();
+    let findings = evaluate(&facts);
+    assert!(findings.is_sorted_by_key(|f| f.id) && findings.iter().all(|f| f.level == Level::Ok));
+    let ids: std::collections::BTreeSet<Check> = findings.iter().map(|f| f.id).collect();
+    assert_eq!(ids.len(), findings.len(), "each check once");
+    assert_eq!(*ids.last().unwrap() as usize + 1, ids.len(), "and none forgotten");
+    insta::assert_snapshot!(text(&facts));
+}
+
+#[test]
+fn a_machine_without_an_engine_and_with_nothing_set_up() {
+    let mut facts = healthy();
+    facts.settings = SettingsFact::NotSetUp;
+    facts.engine = Err(Error::EngineNotInstalled { tried: vec!["a".into(), "b".into()] });
+    facts.files.clear();
+    facts.services.manager = false;
+    facts.port = taken("another container (docker-proxy, pid 5)");
+    let report = DoctorReport::new("default", evaluate(&facts));
+    assert_eq!((report.problems, report.warnings), (1, 1));
+    insta::assert_snapshot!(text(&facts));
+}
+
+#[test]
+fn a_report_where_much_is_wrong() {
+    let mut facts = healthy();
+    facts.services = Services { manager: false, linger: None };
+    facts.supervisor = None;
+    let engine = facts.engine.as_mut().unwrap();
+    engine.about.version = "20.10.24".into();
+    engine.drift = Drift::Settings(vec!["memory 4 GiB → 2 GiB".into(), "image a → b".into()]);
+    engine.volumes.as_mut().unwrap()[0].1 = None;
+    let container = engine.container.as_mut().unwrap().as_mut().unwrap();
+    container.detail.restart_policy = "always".into();
+    container.page = Ok(Seen::Silent { reason: "connection \u{1b}[31mrefused".into() });
+    insta::assert_snapshot!(text(&facts));
+    let json = serde_json::to_value(DoctorReport::new("default", evaluate(&facts))).unwrap();
+    insta::assert_snapshot!(json["checks"][0], @r#"{"id":"settings","level":"ok","message":"the settings are valid","fix":null}"#);
+    assert_eq!(
+        (json["schema"].clone(), json["problems"].clone(), json["warnings"].clone()),
+        (1.into(), 3.into(), 3.into())
+    );
+    assert!(text(&facts).is_ascii() && !text(&facts).contains('\u{1b}'));
+}
+
+#[test]
+fn settings_and_files() {
+    let broken = Error::SettingsInvalid {
+        path: "/x/settings.toml".into(),
+        line: 3,
+        column: 1,
+        reason: "unknown field `prot`".into(),
+        suggestion: Some("did you mean port?".into()),
+    };
+    let secret = "/home/me/docklet/config/default/secrets/KEY";
+    let all = [
+        spoils(|f| f.settings = SettingsFact::Broken(broken)),
+        spoils(|f| f.files[2].mode = 0o644),
+        spoils(|f| f.files[1].mode = 0o755),
+        spoils(|f| f.files[3].owner = 0),
+        spoils(|f| f.files.iter_mut().for_each(|file| file.owner = 0)),
+        spoils(|f| f.files[0].mode = 0o775),
+        spoils(|f| f.files = vec![file("/home/me/My Files/settings.toml", 0o666, false), file(secret, 0o600, false)]),
+        spoils(|f| f.host_space = Some(Space { free: GIB / 2, total: GIB })),
+        spoils(|f| f.host_space = Some(Space { free: GIB / 100, total: GIB })),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+    assert_eq!(spoils(|f| (f.about.uid, f.files[0].owner) = (0, 5)), "", "root may look at anybody's");
+    assert_eq!(spoils(|f| f.files[3].mode = 0o666), "", "nobody else may enter the folder that it is in");
+}
+
+#[test]
+fn engines_that_cannot_be_used() {
+    let without = |error: Error| {
+        let all = spoils(|f| f.engine = Err(error));
+        let problems: Vec<&str> = all.lines().filter(|line| line.starts_with("Problem")).collect();
+        assert_eq!((problems.len(), all.lines().count()), (1, 20), "the others are skipped\n{all}");
+        problems[0].to_owned()
+    };
+    let all = [
+        without(Error::EngineNotRunning {
+            endpoint: "unix:///x".into(),
+            reason: "there is no such socket".into(),
+            start_command: "sudo systemctl start docker".into(),
+        }),
+        without(Error::EnginePermissionDenied {
+            endpoint: "unix:///x".into(),
+            group_command: "sudo usermod -aG docker me".into(),
+        }),
+        without(Error::EngineUnsupported {
+            endpoint: "unix:///x".into(),
+            reason: "Docker 19.03.15 is too old".into(),
+            hint: "install Docker 20.10 or newer".into(),
+        }),
+        without(Error::EngineTimeout { call: "say its version, at unix:///x".into(), seconds: 6 }),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn the_engine() {
+    let registry = |fault, reason: &str| Error::Image {
+        action: crate::error::ImageAction::Pull,
+        reference: "registry.test/x".into(),
+        fault,
+        reason: reason.into(),
+        log: vec![],
+        log_file: None,
+    };
+    let failed = |error: Error| Err(RegistryFault::Failed(Box::new(error)));
+    let machine = |change: fn(&mut Machine)| of_engine(|e| change(e.machine.as_mut().unwrap()));
+    let all = [
+        of_engine(|e| e.slowest = Duration::from_secs(3)),
+        of_engine(|e| e.machine = Err("the engine did not answer within 6 s".into())),
+        machine(|m| m.data_folder = "/var/snap/docker/common/var-lib-docker".into()),
+        machine(|m| m.storage_driver = "vfs".into()),
+        machine(|m| m.memory = GIB / 2),
+        machine(|m| m.limits_memory = Some(false)),
+        of_engine(|e| e.space = Ok(Space { free: 2 * GIB, total: 9 * GIB })),
+        of_engine(|e| e.space = Ok(Space { free: GIB / 4, total: 9 * GIB })),
+        of_engine(|e| e.space = Err("the engine's disk is not one of this machine's".into())),
+        of_engine(|e| e.about.architecture = "riscv64".into()),
+        of_engine(|e| e.clock_ahead = Some(-30)),
+        of_engine(|e| e.clock_ahead = Some(7200)),
+        of_engine(|e| e.clock_ahead = None),
+        of_engine(|e| e.about.version = "27.5.1".into()),
+        of_engine(|e| e.registry = failed(registry(ImageFault::Network, "no such host"))),
+        of_engine(|e| e.registry = failed(registry(ImageFault::Network, "x509: unknown authority"))),
+        of_engine(|e| e.registry = failed(registry(ImageFault::RateLimited, "toomanyrequests"))),
+        of_engine(|e| e.registry = failed(Error::EngineTimeout { call: "ask".into(), seconds: 6 })),
+        of_engine(|e| e.registry = Err(RegistryFault::Unseen("the image was loaded from a file".into()))),
+        of_engine(|e| e.volumes.as_mut().unwrap()[1].1 = Some(Ownership::Foreign)),
+        of_engine(|e| e.volumes.as_mut().unwrap()[1].1 = None),
+        of_engine(|e| e.drift = Drift::Settings(vec!["memory 4 GiB → 2 GiB".into()])),
+        of_engine(|e| e.drift = Drift::Outside(vec!["memory 1 GiB → 4 GiB".into()])),
+        of_engine(|e| e.drift = Drift::Refused("container x was not made by docklet".into(), Some("look".into()))),
+        spoils(of_settings(|s| s.network.bind = "0.0.0.0".parse().unwrap())),
+        spoils(of_settings(|s| s.resources.memory = "32GiB".parse().unwrap())),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+    assert_eq!(of_engine(|e| e.registry = failed(registry(ImageFault::NotFound, "no"))), "", "it answered");
+    assert_eq!(of_engine(|e| (e.about.name, e.about.version) = ("Podman".into(), "4.3.1".into())), "");
+    assert_eq!(of_engine(|e| (e.clock_ahead, e.slowest) = (Some(CLOCK_WARNING), SLOW / 2)), "");
+}
+
+#[test]
+fn the_container() {
+    let detail = |change: fn(&mut Detail)| of_container(|c| change(&mut c.detail));
+    let ended = |d: &mut Detail| (d.running, d.exit_code) = (false, Some(3));
+    let all = [
+        of_engine(|e| e.container = Ok(None)),
+        of_engine(|e| e.container = Err("the engine did not answer".into())),
+        of_container(|c| c.ownership = Ownership::Foreign),
+        detail(ended),
+        detail(|d| (d.running, d.oom_killed) = (false, true)),
+        detail(|d| d.paused = true),
+        detail(|d| d.restart_policy = "unless-stopped".into()),
+        of_container(|c| c.page = Ok(Seen::Unauthorized)),
+        of_container(|c| c.page = Ok(Seen::Wrong { status: 500, path: "/".into() })),
+        of_container(|c| c.page = Ok(Seen::Silent { reason: "connection refused".into() })),
+        of_container(|c| {
+            c.page = Ok(Seen::Silent { reason: "connection refused".into() });
+            c.age = Some(Duration::from_secs(5));
+        }),
+        spoils(|f| f.password_missing = true),
+        of_container(|c| c.image.as_mut().unwrap().appliance_version = Some("1.18.9".into())),
+        of_container(|c| c.image.as_mut().unwrap().architecture = "arm64".into()),
+        of_container(|c| c.network = Err(Inside::Failed("Could not resolve host: registry.test".into()))),
+        of_container(|c| c.network = Err(Inside::Failed("SSL certificate problem: self-signed".into()))),
+        of_container(|c| c.network = Err(Inside::Unseen("the image has no curl to try it with".into()))),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+    let stopped = spoils(|f| {
+        f.wanted = Wanted::Stopped;
+        ended(&mut f.engine.as_mut().unwrap().container.as_mut().unwrap().as_mut().unwrap().detail);
+    });
+    assert_eq!(stopped, "", "stopped, as the user wants it");
+    assert_eq!(of_container(|c| c.image.as_mut().unwrap().appliance_version = Some("1.100.0".into())), "");
+}
+
+#[test]
+fn writes_outside_the_volumes_are_named_without_the_folders_above_them() {
+    let changed = |paths: &[&str]| {
+        let paths = paths.iter().map(|p| (*p).to_owned()).collect();
+        of_container(|c| c.changed = Ok(paths))
+    };
+    let quiet = [
+        "/home",
+        "/home/opencode",
+        "/home/opencode/.cache",
+        "/home/opencode/.cache/x",
+        "/run/x",
+        "/tmp/y",
+        "/etc",
+        "/etc/hosts",
+        "/home/opencode/.config",
+    ];
+    assert_eq!(changed(&quiet), "");
+    let all = [
+        changed(&["/home", "/home/opencode", "/home/opencode/.bash_history", "/tmp/x"]),
+        changed(&["/a", "/a/1", "/a/2", "/a-b", "/c d", "/e", "/f", "/g", "/runs"]),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn the_host() {
+    let unreached = |stage, reason: &str| {
+        let reason = reason.to_owned();
+        spoils(|f| f.host_network = Err(Unreached { stage, reason }))
+    };
+    let port = |f: &mut Facts, state: PortState| {
+        f.wanted = Wanted::Stopped;
+        let engine = f.engine.as_mut().unwrap();
+        engine.port = Some(state);
+        engine.container.as_mut().unwrap().as_mut().unwrap().detail.running = false;
+    };
+    let trust = |change: fn(&mut TrustFacts)| spoils(|f| change(&mut f.trust));
+    let all = [
+        spoils(|f| port(f, taken("node (pid 4711)"))),
+        spoils(|f| f.taken_on_ipv6 = true),
+        spoils(|f| (f.taken_on_ipv6, f.localhost) = (true, vec!["::1".parse().unwrap(), [127, 0, 0, 1].into()])),
+        spoils(|f| f.localhost.clear()),
+        unreached(Stage::Name, "the name registry.test is not known"),
+        unreached(Stage::Connection, "connection refused"),
+        unreached(Stage::Proxy, "the proxy p wants user and password (HTTP 407)"),
+        unreached(Stage::Certificate, "invalid peer certificate: UnknownIssuer"),
+        trust(|t| t.unusable = Some("the CA file /ca.pem cannot be read: no such file".into())),
+        trust(|t| t.copy_differs = true),
+        trust(|t| t.unknown_bundle = Some("/etc/my certs.pem".into())),
+        trust(|t| t.proxies_differ = vec!["HTTPS_PROXY".into()]),
+        spoils(|f| f.supervisor = None),
+        spoils(|f| f.supervisor = Some(SupervisorFacts::default())),
+        spoils(|f| f.supervisor.as_mut().unwrap().gave_up = Some("5 restarts within 10 minutes".into())),
+        spoils(|f| f.services.manager = false),
+        spoils(|f| {
+            of_settings(|s| s.restart.autostart = true)(f);
+            f.services.linger = Some(false);
+        }),
+        spoils(|f| {
+            of_settings(|s| s.restart.autostart = true)(f);
+            f.supervisor.as_mut().unwrap().autostart_entry = false;
+        }),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+    // A listener on all addresses beside our own running container is the engine's.
+    assert_eq!(spoils(|f| f.engine.as_mut().unwrap().port = Some(taken("docker-proxy (pid 5)"))), "");
+    assert_eq!(spoils(|f| f.localhost.insert(0, "::1".parse().unwrap())), "", "nobody listens there");
+}

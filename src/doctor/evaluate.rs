@@ -639,9 +639,11 @@ fn port(facts: &Facts) -> Finding {
             let message = format!("port {port} on {address} is taken: {holder} is listening on it");
             let fix = free_port.map_or("PORT".to_owned(), |port| port.to_string());
             let fix = docklet(facts, &format!("setup --port {fix}"));
-            match (&facts.engine, &facts.settings) {
-                // Our own container may be what listens.
-                (Err(_), _) if holder.starts_with("another container") => {
+            // Our own container may be what listens.
+            let unknown = !matches!(&facts.engine, Ok(engine) if engine.container.is_ok());
+            let engines = ["another container", "a process of", "another program"];
+            match (unknown, &facts.settings) {
+                (true, _) if engines.iter().any(|words| holder.starts_with(words)) => {
                     skipped(Check::Port, "without an engine nobody knows whose container listens on the port")
                 }
                 (_, SettingsFact::NotSetUp) => warning(Check::Port, message, fix),

@@ -44,7 +44,7 @@ impl Redactor {
             for text in std::iter::once(value).chain(lines).filter(|text| text.len() >= SHORTEST) {
                 let login = format!("{user}:{text}");
                 for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
-                    spellings.insert(engine.encode(&login));
+                    spellings.extend([engine.encode(&login), engine.encode(text)]);
                 }
                 spellings.extend(spellings_of(text));
             }

@@ -268,7 +268,7 @@ fn entries(file: &std::path::Path) -> Vec<(String, String)> {
 fn doctors_bundle_holds_no_secret() {
     let world = World::new();
     // An appliance that tells every secret, plain and in base64, and has something in its environment.
-    let tell = r#"ENTRYPOINT ["sh","-c","for f in /run/secrets/*; do cat $f; echo; base64 -w0 $f; echo; done; printf %s opencode:$(cat /run/secrets/OPENCODE_SERVER_PASSWORD) | base64 -w0; echo; exec stand-in"]"#;
+    let tell = r#"ENTRYPOINT ["sh","-c","for f in /run/secrets/*; do cat $f; echo; base64 -w0 $f; echo; done; (printf opencode:; cat /run/secrets/OPENCODE_SERVER_PASSWORD) | base64 -w0; echo; exec stand-in"]"#;
     let image = world.build(&stand_in(), &["ENV ORDINARY=in-the-environment", tell]);
     let (password, key) = ("pass word+\"quoted\"/ä%", "k3y-\\with:everything@in?it&=");
     let file = |name: &str, text: &str| {
@@ -329,7 +329,7 @@ fn doctors_bundle_holds_no_secret() {
     assert!(!holds("in-the-environment"), "the environment's values are in the archive");
     let entries = entries(&bundle);
     let entry = |name: &str| &entries.iter().find(|(path, _)| path.ends_with(name)).unwrap().1;
-    assert!(entry("appliance.log").contains("***\n***\n"), "{}", entry("appliance.log"));
+    assert!(entry("appliance.log").starts_with(&"***\n".repeat(5)), "{}", entry("appliance.log"));
     assert!(entry("build.log").starts_with("step 1\n***\n") && entry("supervisor.log").contains("restarted"));
     assert!(entry("settings.toml").starts_with("# the password is ***\n"));
     assert!(entry("container.json").contains("ORDINARY=***"));

@@ -396,6 +396,16 @@ fn the_host() {
         engine.port = Some(state);
         engine.container.as_mut().unwrap().as_mut().unwrap().detail.running = false;
     };
+    let without_engine = |holder: &str| {
+        let mut facts = healthy();
+        facts.port = taken(holder);
+        let engine = facts.engine.as_mut().unwrap();
+        (engine.port, engine.container) = (None, Err("the engine did not answer".into()));
+        evaluate(&facts).into_iter().find(|f| f.id == Check::Port).unwrap().level
+    };
+    assert_eq!(without_engine("another container (docker-proxy, pid 5)"), Level::Skipped, "it may be ours");
+    assert_eq!(without_engine("a process of the user root"), Level::Skipped);
+    assert_eq!(without_engine("node (pid 5)"), Level::Problem);
     let trust = |change: fn(&mut TrustFacts)| spoils(|f| change(&mut f.trust));
     let all = [
         spoils(|f| port(f, taken("node (pid 4711)"))),

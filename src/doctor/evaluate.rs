@@ -225,8 +225,14 @@ fn without_engine(error: &Error) -> Vec<Finding> {
     let causes = error.causes();
     // Where nothing was found there is a cause for each place; those are for `--verbose` of other commands.
     let cause = if causes.len() == 1 { format!(": {}", causes[0]) } else { String::new() };
-    let mut all =
-        vec![Finding { id: failed, level: Level::Problem, message: format!("{error}{cause}"), fix: error.hint() }];
+    let fix = match error {
+        // The rest of that hint is for commands that go on where they stopped.
+        Error::EngineTimeout { .. } | Error::EngineGone { .. } | Error::EngineRefused { .. } => {
+            Some("docker version".to_owned())
+        }
+        _ => error.hint(),
+    };
+    let mut all = vec![Finding { id: failed, level: Level::Problem, message: format!("{error}{cause}"), fix }];
     let others = [
         Check::Engine,
         Check::Permission,

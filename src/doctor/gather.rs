@@ -279,6 +279,9 @@ impl Inquiry<'_> {
             }
             Ok(plan) => match reasons(&plan) {
                 reasons if !reasons.is_empty() => Drift::Settings(reasons),
+                _ if observed.previous.is_some() => {
+                    Drift::Settings(vec!["the container that was replaced is still there".to_owned()])
+                }
                 _ => match detail.map(|detail| from_outside(detail, desired)) {
                     Some(differences) if !differences.is_empty() => Drift::Outside(differences),
                     _ => Drift::None,
@@ -402,20 +405,26 @@ fn volumes(desired: &Desired, observed: &Observed) -> Vec<(String, Option<Owners
     desired.volumes.iter().map(|v| (v.name.clone(), whose(&v.name))).collect()
 }
 
-/// Why a start would do more than start.
+/// Why a start would do more than start, in the planner's words.
 fn reasons(plan: &Plan) -> Vec<String> {
+    use Action::{
+        BuildImage, CreateContainer, CreateNetwork, CreateVolume, LoadImage, PullImage, RemoveContainer,
+        RenameContainer, StartContainer, StopContainer, UnpauseContainer, WaitUntilReady,
+    };
     let mut found: Vec<String> = vec![];
     for step in &plan.steps {
-        let only_starts = matches!(
-            step.action,
-            Action::StartContainer { .. }
-                | Action::WaitUntilReady { .. }
-                | Action::UnpauseContainer { .. }
-                | Action::CreateVolume { .. }
-        );
-        let reason = step.reason.strip_prefix("settings changed: ").unwrap_or(&step.reason);
-        if !only_starts && !reason.is_empty() && !found.iter().any(|f| f == reason) && found.len() < MOST_REASONS {
-            found.push(reason.to_owned());
+        match step.action {
+            // What every start does, and what another check tells.
+            StartContainer { .. } | WaitUntilReady { .. } | UnpauseContainer { .. } | CreateVolume { .. } => {}
+            // What the others need, and what follows from them.
+            BuildImage { .. } | PullImage { .. } | LoadImage { .. } | CreateNetwork { .. } => {}
+            StopContainer { .. } | RemoveContainer { .. } => {}
+            CreateContainer { .. } | RenameContainer { .. } => {
+                let reason = step.reason.strip_prefix("settings changed: ").unwrap_or(&step.reason);
+                if !reason.is_empty() && !found.iter().any(|f| f == reason) && found.len() < MOST_REASONS {
+                    found.push(reason.to_owned());
+                }
+            }
         }
     }
     found

@@ -264,4 +264,49 @@ mod tests {
         let (port, _asked) = answering("HTTP/1.1 200 OK\r\n\r\nand no certificate\r\n\r\n").await;
         assert_eq!(stage(way("a.test".into(), Some(format!("127.0.0.1:{port}")))).await, Stage::Certificate);
     }
+
+    /// A registry with a certificate that only those trust who are told to (`tests/fixtures/tls`), behind a proxy.
+    async fn registry() -> String {
+        use tokio_rustls::{
+            TlsAcceptor,
+            rustls::{ServerConfig, pki_types::PrivateKeyDer},
+        };
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("../../tests/fixtures/tls/cert.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../tests/fixtures/tls/key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let acceptor = TlsAcceptor::from(Arc::new(config));
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                assert!(request[..length].ends_with(b"\r\n\r\n"));
+                stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+                let _ = acceptor.accept(stream).await;
+            }
+        });
+        proxy
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_trusted_by_those_who_were_told_to() {
+        let proxy = Some(registry().await);
+        let certificate = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls/cert.pem");
+        let way = |host: &str, ca_file| Way { host: host.to_owned(), proxy: proxy.clone(), ca_file };
+        assert_eq!(way("registry.test", Some(certificate.clone())).go(LIMIT).await, Ok(()));
+        for (host, ca_file) in [("registry.test", None), ("other.test", Some(certificate))] {
+            let refused = way(host, ca_file).go(LIMIT).await.unwrap_err();
+            assert_eq!(refused.stage, Stage::Certificate, "{refused}");
+            assert!(refused.reason.contains("certificate"), "{refused}");
+        }
+        let missing = way("registry.test", Some("/nowhere.pem".into())).go(LIMIT).await.unwrap_err();
+        assert_eq!(missing.stage, Stage::Certificate, "{missing}");
+    }
 }

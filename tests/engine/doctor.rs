@@ -180,7 +180,7 @@ fn doctor_compares_settings_with_the_container() {
     fs::write(&file, before.replace("memory = \"4GiB\"", "memory = \"512MiB\"")).unwrap();
     let report = doctor(&world, 0);
     let (level, message) = check(&report, "drift");
-    assert!(level == "warning" && message.contains("→ 512 MiB"), "{report:#}");
+    assert!(level == "warning" && message.ends_with("→ 512 MiB"), "{report:#}");
     mend(&world, &report, "drift");
     assert_eq!(check(&doctor(&world, 0), "drift").0, "ok");
 
@@ -211,6 +211,9 @@ fn doctor_leaves_foreign_objects_alone_and_says_so() {
     docker(&["volume", "create", &world.volumes()[0]]);
     let report = doctor(&world, PROBLEM);
     assert_eq!(of_level(&report, "problem"), ["container", "volumes"], "{report:#}");
+    for id in ["container", "volumes"] {
+        assert!(check(&report, id).1.ends_with("was not made by docklet"), "{report:#}");
+    }
     assert_eq!(check(&report, "page").0, "skipped");
 }
 

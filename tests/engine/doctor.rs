@@ -204,6 +204,41 @@ fn doctor_asks_the_page_with_the_password() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn doctor_tries_the_registry_from_the_engine_and_from_inside() {
+    let world = World::new();
+    let proxy = "http://proxy.invalid:3128";
+    // What the stand-in lacks: a curl, which here tells what it was given.
+    let curl = r#"RUN printf '#!/bin/sh\necho "curl: (60) certificate problem at $HTTPS_PROXY" >&2\nexit 60\n' > /usr/local/bin/curl && chmod 0755 /usr/local/bin/curl"#;
+    let image = world.build(&stand_in(), &[curl]);
+    let online = |args: &[&str]| world.docklet().env("HTTPS_PROXY", proxy).args(args).output().unwrap();
+    let port = world.port.to_string();
+    let output = online(&["setup", "--yes", "--image", &image, "--port", &port]);
+    assert!(output.status.success(), "{}", shown(&output));
+    let report = json(&online(&["doctor", "--json"]));
+    let (level, message) = check(&report, "container_network");
+    assert_eq!((level, check(&report, "trust").0), ("warning", "ok"), "{report:#}");
+    assert!(message.ends_with(&format!("certificate problem at {proxy}")), "{message}");
+    let (level, message) = check(&report, "host_network");
+    assert!(level == "warning" && message.contains("the proxy cannot be reached"), "{report:#}");
+    assert_eq!(check(&doctor(&world, 0), "trust").0, "warning", "this machine has no proxy any more");
+
+    if is_podman() {
+        return eprintln!("Podman's compatible API cannot ask a registry");
+    }
+    let file = settings_file(&world);
+    let text = fs::read_to_string(&file).unwrap();
+    let registry = variable("DOCKLET_TEST_REGISTRY");
+    for (registry, level) in [(registry.as_str(), "ok"), ("127.0.0.1:1", "warning")] {
+        fs::write(&file, text.replace(&image, &format!("{registry}/stand-in:1"))).unwrap();
+        let report = doctor(&world, 0);
+        assert_eq!(check(&report, "registry").0, level, "{report:#}");
+        assert_eq!(check(&report, "host_network").0, level, "{report:#}");
+        assert_eq!(check(&report, "container_network").0, "skipped", "it is on this machine\n{report:#}");
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn doctor_leaves_foreign_objects_alone_and_says_so() {
     let world = World::new();
     let image = world.image();

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{args, context::Context, setup::PROXIES, status};
+use super::{args, autostart, context::Context, setup::PROXIES, status};
 use crate::{
     doctor::{
         DoctorReport,
@@ -18,6 +18,8 @@ use crate::{
     present::{ErrorReport, doctor},
     secrets,
     settings::Settings,
+    supervise::{process, state},
+    wish,
 };
 
 /// Looks at everything; ends with the exit code of «it does not run as it should» when there is a
@@ -34,7 +36,7 @@ pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
         proxy_names: &PROXIES,
         ca_file: context.environment.ca_file.as_deref(),
         docker_config: &context.environment.docker_config,
-        supervisor: supervisor(context),
+        supervisor: Some(supervisor(context)),
     })
     .await;
     let mut report = DoctorReport::new(context.instance.as_str(), evaluate(&facts));
@@ -46,9 +48,14 @@ pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
     Ok(ExitCode::from(if report.problems > 0 { Code::Unhealthy.exit_status() } else { 0 }))
 }
 
-/// Who restarts it. The hook for the supervisor: `None` while docklet has none.
-fn supervisor(_context: &Context) -> Option<SupervisorFacts> {
-    None
+/// Who restarts it.
+fn supervisor(context: &Context) -> SupervisorFacts {
+    let gave_up = wish::said(&context.files.desired()).ok().and_then(|said| state::look(&context.files, &said).1);
+    SupervisorFacts {
+        pid: process::running(&context.files),
+        gave_up: gave_up.map(|gave_up| gave_up.cause),
+        autostart_entry: autostart::services(context).is_enabled(&context.instance),
+    }
 }
 
 /// The absolute path of a file that may be written: it is new, or the user says so.

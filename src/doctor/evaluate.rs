@@ -196,9 +196,9 @@ fn host_space(facts: &Facts) -> Finding {
         Some(space) => room(
             Check::HostSpace,
             space,
-            "for settings and backups",
+            "for settings and logs",
             (HOST_SPACE_WARNING, HOST_SPACE_PROBLEM),
-            &docklet(facts, "backup prune --keep 2"),
+            "make room on the disk of your home folder",
         ),
     }
 }
@@ -463,7 +463,7 @@ fn volumes(facts: &Facts, engine: &EngineFacts) -> Finding {
     problem(
         Check::Volumes,
         format!("volume {} is missing: what was in it is not on this engine", missing.join(", ")),
-        format!("{}\nor with nothing in it: {}", docklet(facts, "restore FILE"), docklet(facts, "start")),
+        format!("to go on with nothing in it: {}", docklet(facts, "start")),
     )
 }
 
@@ -569,7 +569,7 @@ fn image(facts: &Facts, container: &ContainerFacts) -> Finding {
     };
     if version(theirs) < version(ours) {
         let message = format!("the image holds version {theirs}, this docklet brings {ours}");
-        return warning(Check::Image, message, docklet(facts, "update"));
+        return warning(Check::Image, message, docklet(facts, "setup --build"));
     }
     ok(Check::Image, format!("the image holds version {theirs}"))
 }

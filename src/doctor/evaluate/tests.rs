@@ -39,6 +39,7 @@ fn container() -> ContainerFacts {
         paused: false,
         exit_code: None,
         started_at: None,
+        run: None,
         finished_at: None,
         oom_killed: false,
         error: None,

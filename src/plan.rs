@@ -128,8 +128,11 @@ impl fmt::Display for Action {
                     [] => Ok(()),
                     [one] => write!(f, " with volume {}", one.name),
                     several => {
-                        let names: Vec<&str> = several.iter().map(|v| v.name.as_str()).collect();
-                        write!(f, " with volumes {}", names.join(", "))
+                        // All begin with the container's name; said once, they fit on a line.
+                        let prefix = format!("{}-", spec.name);
+                        let roles: Vec<&str> =
+                            several.iter().map(|v| v.name.strip_prefix(&prefix).unwrap_or(&v.name)).collect();
+                        write!(f, " with volumes {prefix}{{{}}}", roles.join(","))
                     }
                 }
             }

@@ -138,6 +138,8 @@ pub struct SupervisorStatus {
     pub restarts: u32,
     /// The last time that it did.
     pub last_restart: Option<LastRestart>,
+    /// Whether it starts by itself after a reboot.
+    pub survives_reboot: bool,
     /// Whether it gave up.
     pub gave_up: bool,
     /// Why it gave up.

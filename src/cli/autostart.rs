@@ -123,6 +123,12 @@ pub async fn look(context: &Context) -> AutostartReport {
     }
 }
 
+/// Whether a service manager is told to start it; asks no program, for the quick look of `status`.
+pub fn is_entered(context: &Context, settings: &Settings) -> bool {
+    let services = services(context);
+    settings.restart.autostart && services.available().is_ok() && services.is_enabled(&context.instance)
+}
+
 /// What an uninstall finds of the service.
 pub fn things(context: &Context) -> Vec<Thing> {
     let traces = services(context).traces(&context.instance).into_iter();

@@ -36,7 +36,7 @@ pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
         proxy_names: &PROXIES,
         ca_file: context.environment.ca_file.as_deref(),
         docker_config: &context.environment.docker_config,
-        supervisor: Some(supervisor(context)),
+        supervisor: supervisor(context),
     })
     .await;
     let mut report = DoctorReport::new(context.instance.as_str(), evaluate(&facts));
@@ -48,14 +48,17 @@ pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
     Ok(ExitCode::from(if report.problems > 0 { Code::Unhealthy.exit_status() } else { 0 }))
 }
 
-/// Who restarts it.
-fn supervisor(context: &Context) -> SupervisorFacts {
+/// Who restarts it; `None` where the user says that somebody else does.
+fn supervisor(context: &Context) -> Option<SupervisorFacts> {
+    if context.global.no_supervisor {
+        return None;
+    }
     let gave_up = wish::said(&context.files.desired()).ok().and_then(|said| state::look(&context.files, &said).1);
-    SupervisorFacts {
+    Some(SupervisorFacts {
         pid: process::running(&context.files),
         gave_up: gave_up.map(|gave_up| gave_up.cause),
         autostart_entry: autostart::services(context).is_enabled(&context.instance),
-    }
+    })
 }
 
 /// The absolute path of a file that may be written: it is new, or the user says so.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{context::Context, stop::ownership};
+use super::{autostart, context::Context, stop::ownership};
 use crate::{
     desired::page_url,
     engine::{Engine, docker::Detail, image::Image},
@@ -11,7 +11,9 @@ use crate::{
     observed::Ownership,
     present::status,
     probe::Seen,
-    report::{ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, VolumeStatus, Wanted},
+    report::{
+        ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, SupervisorStatus, VolumeStatus, Wanted,
+    },
     settings::{RestartPolicy, Settings},
     supervise::state,
     wish::{self, Wish},
@@ -107,7 +109,10 @@ fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport>
         container: None,
         image: None,
         volumes: vec![],
-        supervisor: state::look(&context.files, &said).0,
+        supervisor: SupervisorStatus {
+            survives_reboot: settings.is_some_and(|settings| autostart::is_entered(context, settings)),
+            ..state::look(&context.files, &said).0
+        },
         engine: EngineStatus::default(),
     })
 }

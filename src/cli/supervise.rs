@@ -83,7 +83,7 @@ pub async fn ensure_running(context: &Context, settings: &Settings, engine: &Eng
 async fn service_has_it(context: &Context, settings: &Settings) -> Result<bool> {
     let services = autostart::services(context);
     let instance = &context.instance;
-    if !settings.restart.autostart || services.available().is_err() || !services.is_enabled(instance) {
+    if !autostart::is_entered(context, settings) {
         return Ok(false);
     }
     if services.is_active(instance).await {

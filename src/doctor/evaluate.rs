@@ -741,7 +741,7 @@ fn trust(facts: &Facts) -> Finding {
 
 fn supervisor(facts: &Facts) -> Finding {
     let Some(supervisor) = &facts.supervisor else {
-        return skipped(Check::Supervisor, "this docklet restarts nothing");
+        return skipped(Check::Supervisor, "you said that docklet shall start no supervisor");
     };
     let Some(settings) = facts.settings.valid() else {
         return skipped(Check::Supervisor, "nothing is set up");

@@ -151,7 +151,7 @@ fn the_first_plan_in_words() {
     insta::assert_snapshot!(plan, @r"
       1. pull image example.test/opencode:1
       2. create network opencode-cloud
-      3. create container opencode-cloud with volumes opencode-cloud-session, opencode-cloud-projects, opencode-cloud-config
+      3. create container opencode-cloud with volumes opencode-cloud-{session,projects,config}
       4. start container opencode-cloud
       5. wait until http://127.0.0.1:3000/ answers
     ");

@@ -77,12 +77,18 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         }
         rows.push(("image", text));
     }
-    for volume in &report.volumes {
+    // Of what is not set up, only what is left is worth a line.
+    let set_up = report.state != State::NotSetUp;
+    for volume in report.volumes.iter().filter(|volume| set_up || volume.exists) {
         let missing = if volume.exists { "" } else { " (missing)" };
         rows.push(("volume", format!("{} on {}{missing}", volume.name, volume.mount)));
     }
     if report.state != State::NotSetUp {
         rows.push(("restarts", supervisor_text(report)));
+        if report.supervisor.running && !report.supervisor.survives_reboot {
+            let flag = instance_flag(&report.instance);
+            rows.push(("reboot", format!("not started again by itself; docklet{flag} autostart enable changes that, where there is a service manager")));
+        }
     }
     let skip = report.supervisor.decisions.len().saturating_sub(DECISIONS);
     rows.extend(report.supervisor.decisions.iter().skip(skip).map(|d| ("decided", format!("{} {}", d.at, d.text))));

@@ -121,6 +121,8 @@ pub fn look(files: &InstancePaths, said: &Said) -> (SupervisorStatus, Option<Gav
         pid: holder.as_deref().and_then(Lock::pid_of),
         restarts: state.restarts,
         last_restart: state.last_restart,
+        // The service manager's to tell; the command asks it.
+        survives_reboot: false,
         gave_up: state.gave_up.is_some(),
         cause: state.gave_up.as_ref().map(|gave_up| gave_up.cause.clone()),
         decisions: state.decisions,

@@ -380,3 +380,20 @@ fn doctors_bundle_holds_no_secret() {
     assert_eq!(fs::read(&bundle).unwrap(), bytes, "nothing is overwritten without a yes");
     world.ok(&["doctor", "--yes", "--bundle", bundle_arg]);
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn doctor_sees_the_supervisor_and_its_absence() {
+    let world = World::supervised();
+    world.setup();
+    wait_until(SOON, "the supervisor is seen", || {
+        check(&json(&world.run(&["doctor", "--json"])), "supervisor").0 == "ok"
+    });
+    let pid = u32::try_from(world.status()["supervisor"]["pid"].as_u64().unwrap()).unwrap();
+    kill(pid);
+    wait_until(SOON, "it is gone", || world.status()["supervisor"]["running"] == false);
+    let report = doctor(&world, PROBLEM);
+    assert_eq!(check(&report, "supervisor").0, "problem", "{report:#}");
+    mend(&world, &report, "supervisor");
+    assert_eq!(check(&doctor(&world, 0), "supervisor").0, "ok");
+}

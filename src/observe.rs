@@ -6,10 +6,7 @@ use std::net::IpAddr;
 use crate::{
     appliance::Appliance,
     desired::{Desired, label},
-    engine::{
-        Engine, Host,
-        docker::{Labelled, Listed},
-    },
+    engine::{Engine, Host, docker::Listed, storage::Labelled},
     error::Result,
     host::ports,
     observed::{Container, Observed, Ownership, PortState, Volume},

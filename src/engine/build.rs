@@ -365,7 +365,7 @@ mod tests {
     #[tokio::test]
     async fn a_step_that_reached_nobody_is_a_fault_of_the_network() {
         let text = r#"{"stream":"Step 1/1 : RUN apt-get update\n"}
-{"stream":"W: Temporary failure resolving 'deb.debian.org'\n"}
+{"stream":"W: Temporary failure resolving 'mirror.example'\n"}
 {"errorDetail":{"message":"executor failed running [/bin/sh -c apt-get update]: exit code: 100"}}"#;
         let (fault, reason, _) = told(build(stream(text), here()).await.result);
         assert_eq!(fault, ImageFault::Network);

@@ -1,4 +1,4 @@
-//! Containers and volumes on the engine: a dozen verbs in the domain's words. «Already so» is
+//! Containers on the engine: a dozen verbs in the domain's words. «Already so» is
 //! success everywhere (HTTP 304), and a missing thing is `None` where one asks for it.
 
 use std::{
@@ -8,11 +8,11 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerUpdateBody, NetworkCreateRequest, RestartPolicy, RestartPolicyNameEnum},
+    models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
-        ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder,
-        RemoveVolumeOptions, RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+        CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
+        RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
+        StopContainerOptionsBuilder,
     },
 };
 use futures_util::{Stream, StreamExt as _};
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Time for calls that make the engine work: starting a container takes seconds on a busy machine.
-const WORK_DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const WORK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the engine may need beyond the grace for stopping: it sends SIGKILL and waits for the end.
 const STOP_MARGIN: Duration = Duration::from_secs(20);
@@ -109,15 +109,6 @@ pub struct Detail {
     pub restart_policy: String,
     /// What it really is, in the planner's terms.
     pub live: ContainerSpec,
-}
-
-/// A volume or a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labelled {
-    /// Its name.
-    pub name: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
 }
 
 /// Whether a verb changed something.
@@ -331,137 +322,6 @@ impl Engine {
         let text = tokio::time::timeout(DEADLINE, collect).await.unwrap_or_default();
         String::from_utf8_lossy(&text).lines().map(|line| console::strip_ansi_codes(line).into_owned()).collect()
     }
-
-    /// The labels of a network; `None` when there is none of that name.
-    ///
-    /// # Errors
-    /// When the engine does not answer within the deadline or refuses.
-    pub async fn network_labels(&self, name: &str) -> Result<Option<BTreeMap<String, String>>> {
-        let call = format!("inspect network {name}");
-        let answer = self.docker.inspect_network(name, None::<InspectNetworkOptions>);
-        let network = none_if_missing(&call, DEADLINE, answer).await?;
-        // The engine also takes the beginning of an id for a name.
-        let network = network.filter(|n| n.name.as_deref() == Some(name));
-        Ok(network.map(|n| n.labels.unwrap_or_default().into_iter().collect()))
-    }
-
-    /// Creates a network; one of the same name that came into being meanwhile is left as it is.
-    ///
-    /// # Errors
-    /// When the engine does not answer within the deadline or refuses, for example because all of
-    /// its address ranges are in use.
-    pub async fn create_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<()> {
-        let call = format!("create network {name}");
-        let request = NetworkCreateRequest {
-            name: name.to_owned(),
-            driver: Some("bridge".to_owned()),
-            labels: Some(labels.clone().into_iter().collect()),
-            ..NetworkCreateRequest::default()
-        };
-        match deadline(&call, WORK_DEADLINE, self.docker.create_network(request)).await? {
-            Ok(_) => Ok(()),
-            Err(e) if status_of(&e) == Some(409) => Ok(()),
-            Err(e) => Err(translate(&call, e)),
-        }
-    }
-
-    /// Removes a network.
-    ///
-    /// # Errors
-    /// [`Error::InUse`] when a container is still in it.
-    pub async fn remove_network(&self, name: &str) -> Result<Change> {
-        let call = format!("remove network {name}");
-        match deadline(&call, WORK_DEADLINE, self.docker.remove_network(name)).await? {
-            Ok(()) => Ok(Change::Changed),
-            Err(e) => match status_of(&e) {
-                Some(404) => Ok(Change::Unchanged),
-                Some(403 | 409) => {
-                    Err(Error::InUse { kind: ObjectKind::Network, name: name.to_owned(), by: "a container".to_owned() })
-                }
-                _ => Err(translate(&call, e)),
-            },
-        }
-    }
-
-    /// Names and labels of all networks of docklet's.
-    ///
-    /// # Errors
-    /// When the engine does not answer within the deadline or refuses.
-    pub async fn managed_networks(&self) -> Result<Vec<Labelled>> {
-        let options = ListNetworksOptionsBuilder::default().filters(&managed_filter()).build();
-        let list = within("list networks", self.docker.list_networks(Some(options))).await?;
-        let named = |n: bollard::models::Network| {
-            Some(Labelled { name: n.name?, labels: n.labels.unwrap_or_default().into_iter().collect() })
-        };
-        Ok(list.into_iter().filter_map(named).collect())
-    }
-
-    /// All volumes whose name begins with `prefix`.
-    ///
-    /// # Errors
-    /// When the engine does not answer within the deadline or refuses.
-    pub async fn volumes(&self, prefix: &str) -> Result<Vec<Labelled>> {
-        let filters = HashMap::from([("name".to_owned(), vec![prefix.to_owned()])]);
-        let found = self.list_volumes(filters).await?;
-        // The engine's filter matches anywhere in the name.
-        Ok(found.into_iter().filter(|v| v.name.starts_with(prefix)).collect())
-    }
-
-    /// All volumes of docklet's.
-    ///
-    /// # Errors
-    /// As [`Engine::volumes`].
-    pub async fn managed_volumes(&self) -> Result<Vec<Labelled>> {
-        self.list_volumes(managed_filter()).await
-    }
-
-    async fn list_volumes(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<Labelled>> {
-        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-        let answer = within("list volumes", self.docker.list_volumes(Some(options))).await?;
-        let volumes = answer.volumes.unwrap_or_default().into_iter();
-        Ok(volumes.map(|v| Labelled { name: v.name, labels: v.labels.into_iter().collect() }).collect())
-    }
-
-    /// Creates a volume; one with the same name is left as it is.
-    ///
-    /// # Errors
-    /// When the engine does not answer within the deadline or refuses.
-    pub async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
-        let request = bollard::models::VolumeCreateRequest {
-            name: Some(spec.name.clone()),
-            labels: Some(spec.labels.clone().into_iter().collect()),
-            ..Default::default()
-        };
-        within(&format!("create volume {}", spec.name), self.docker.create_volume(request)).await?;
-        Ok(())
-    }
-
-    /// Whether a volume exists.
-    ///
-    /// # Errors
-    /// When the engine does not answer within the deadline or refuses.
-    pub async fn volume_exists(&self, name: &str) -> Result<bool> {
-        let call = format!("inspect volume {name}");
-        Ok(none_if_missing(&call, DEADLINE, self.docker.inspect_volume(name)).await?.is_some())
-    }
-
-    /// Removes a volume.
-    ///
-    /// # Errors
-    /// [`Error::InUse`] when a container still has it.
-    pub async fn remove_volume(&self, name: &str) -> Result<Change> {
-        let call = format!("remove volume {name}");
-        match deadline(&call, WORK_DEADLINE, self.docker.remove_volume(name, None::<RemoveVolumeOptions>)).await? {
-            Ok(()) => Ok(Change::Changed),
-            Err(e) => match status_of(&e) {
-                Some(404) => Ok(Change::Unchanged),
-                Some(409) => {
-                    Err(Error::InUse { kind: ObjectKind::Volume, name: name.to_owned(), by: user_of(&message_of(&e)) })
-                }
-                _ => Err(translate(&call, e)),
-            },
-        }
-    }
 }
 
 /// What of a log is wanted.
@@ -486,7 +346,7 @@ pub struct LogLine {
     pub bytes: bytes::Bytes,
 }
 
-fn managed_filter() -> HashMap<String, Vec<String>> {
+pub(super) fn managed_filter() -> HashMap<String, Vec<String>> {
     HashMap::from([("label".to_owned(), vec![format!("{}=true", label::MANAGED)])])
 }
 
@@ -501,7 +361,7 @@ pub(super) async fn deadline<T>(
         .map_err(|_| Error::EngineTimeout { call: call.to_owned(), seconds: limit.as_secs() })
 }
 
-async fn none_if_missing<T>(
+pub(super) async fn none_if_missing<T>(
     call: &str,
     limit: Duration,
     answer: impl Future<Output = Result<T, bollard::errors::Error>>,
@@ -513,7 +373,7 @@ async fn none_if_missing<T>(
     }
 }
 
-fn message_of(error: &bollard::errors::Error) -> String {
+pub(super) fn message_of(error: &bollard::errors::Error) -> String {
     match error {
         bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         other => other.to_string(),
@@ -546,17 +406,6 @@ fn address_in(message: &str) -> Option<(String, u16)> {
         .map(|address| (address.ip().to_string(), address.port()))
 }
 
-/// From «volume is in use - [0123…, 4567…]», who uses it.
-fn user_of(message: &str) -> String {
-    match (message.find('['), message.rfind(']')) {
-        (Some(start), Some(end)) if start < end => {
-            let ids = message[start + 1..end].split(',').map(|id| id.trim().chars().take(12).collect::<String>());
-            format!("container {}", ids.collect::<Vec<_>>().join(", "))
-        }
-        _ => "a container".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -578,14 +427,5 @@ mod tests {
             }
         }
         assert!(matches!(start_failed("x", "OCI runtime create failed"), Error::StartFailed { .. }));
-    }
-
-    #[test]
-    fn users_of_a_volume_are_named() {
-        assert_eq!(
-            user_of("remove x: volume is in use - [0123456789abcdef0123, fedcba9876543210]"),
-            "container 0123456789ab, fedcba987654"
-        );
-        assert_eq!(user_of("in use"), "a container");
     }
 }

@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_failed_step_tells_by_its_last_lines() {
         let of = |line: &str| of_step(&["Get:1 x".to_owned(), line.to_owned()]);
-        assert_eq!(of("E: Temporary failure resolving 'deb.debian.org'"), ImageFault::Network);
+        assert_eq!(of("E: Temporary failure resolving 'mirror.example'"), ImageFault::Network);
         assert_eq!(of("npm error code SELF_SIGNED_CERT_IN_CHAIN"), ImageFault::Network);
         assert_eq!(of("dpkg: error: cannot copy: No space left on device"), ImageFault::NoSpace);
         assert_eq!(of("exec /bin/sh: exec format error"), ImageFault::Architecture);

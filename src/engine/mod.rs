@@ -3,7 +3,7 @@
 //!
 //! - `connect`: finds an engine and says where from; `places`, `context`: where to look;
 //!   `identify`: what answered; `remedy`: why nothing did, and what to do
-//! - `docker`: containers and volumes
+//! - `docker`: containers; `storage`: volumes and networks
 //! - `exec`: a command inside a running container
 //! - `events`: what happens to containers, as a stream
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
@@ -34,6 +34,7 @@ mod places;
 pub mod pull;
 pub mod reference;
 mod remedy;
+pub mod storage;
 mod trace;
 mod transfer;
 mod translate;

@@ -1,0 +1,188 @@
+//! Volumes and networks on the engine. «Already so» is success, and a missing thing is `None` where
+//! one asks for it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::{
+    models::NetworkCreateRequest,
+    query_parameters::{
+        InspectNetworkOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+    },
+};
+
+use super::{
+    DEADLINE, Engine,
+    docker::{Change, WORK_DEADLINE, deadline, managed_filter, message_of, none_if_missing},
+    error::{status_of, translate, within},
+};
+use crate::{
+    desired::VolumeSpec,
+    error::{Error, ObjectKind, Result},
+};
+
+/// A volume or a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Engine {
+    /// The labels of a network; `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn network_labels(&self, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+        let call = format!("inspect network {name}");
+        let answer = self.docker.inspect_network(name, None::<InspectNetworkOptions>);
+        let network = none_if_missing(&call, DEADLINE, answer).await?;
+        // The engine also takes the beginning of an id for a name.
+        let network = network.filter(|n| n.name.as_deref() == Some(name));
+        Ok(network.map(|n| n.labels.unwrap_or_default().into_iter().collect()))
+    }
+
+    /// Creates a network; one of the same name that came into being meanwhile is left as it is.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses, for example because all of
+    /// its address ranges are in use.
+    pub async fn create_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Result<()> {
+        let call = format!("create network {name}");
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("bridge".to_owned()),
+            labels: Some(labels.clone().into_iter().collect()),
+            ..NetworkCreateRequest::default()
+        };
+        match deadline(&call, WORK_DEADLINE, self.docker.create_network(request)).await? {
+            Ok(_) => Ok(()),
+            Err(e) if status_of(&e) == Some(409) => Ok(()),
+            Err(e) => Err(translate(&call, e)),
+        }
+    }
+
+    /// Removes a network.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when a container is still in it.
+    pub async fn remove_network(&self, name: &str) -> Result<Change> {
+        let call = format!("remove network {name}");
+        match deadline(&call, WORK_DEADLINE, self.docker.remove_network(name)).await? {
+            Ok(()) => Ok(Change::Changed),
+            Err(e) => match status_of(&e) {
+                Some(404) => Ok(Change::Unchanged),
+                Some(403 | 409) => {
+                    Err(Error::InUse { kind: ObjectKind::Network, name: name.to_owned(), by: "a container".to_owned() })
+                }
+                _ => Err(translate(&call, e)),
+            },
+        }
+    }
+
+    /// Names and labels of all networks of docklet's.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn managed_networks(&self) -> Result<Vec<Labelled>> {
+        let options = ListNetworksOptionsBuilder::default().filters(&managed_filter()).build();
+        let list = within("list networks", self.docker.list_networks(Some(options))).await?;
+        let named = |n: bollard::models::Network| {
+            Some(Labelled { name: n.name?, labels: n.labels.unwrap_or_default().into_iter().collect() })
+        };
+        Ok(list.into_iter().filter_map(named).collect())
+    }
+
+    /// All volumes whose name begins with `prefix`.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn volumes(&self, prefix: &str) -> Result<Vec<Labelled>> {
+        let filters = HashMap::from([("name".to_owned(), vec![prefix.to_owned()])]);
+        let found = self.list_volumes(filters).await?;
+        // The engine's filter matches anywhere in the name.
+        Ok(found.into_iter().filter(|v| v.name.starts_with(prefix)).collect())
+    }
+
+    /// All volumes of docklet's.
+    ///
+    /// # Errors
+    /// As [`Engine::volumes`].
+    pub async fn managed_volumes(&self) -> Result<Vec<Labelled>> {
+        self.list_volumes(managed_filter()).await
+    }
+
+    async fn list_volumes(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<Labelled>> {
+        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+        let answer = within("list volumes", self.docker.list_volumes(Some(options))).await?;
+        let volumes = answer.volumes.unwrap_or_default().into_iter();
+        Ok(volumes.map(|v| Labelled { name: v.name, labels: v.labels.into_iter().collect() }).collect())
+    }
+
+    /// Creates a volume; one with the same name is left as it is.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
+        let request = bollard::models::VolumeCreateRequest {
+            name: Some(spec.name.clone()),
+            labels: Some(spec.labels.clone().into_iter().collect()),
+            ..Default::default()
+        };
+        within(&format!("create volume {}", spec.name), self.docker.create_volume(request)).await?;
+        Ok(())
+    }
+
+    /// Whether a volume exists.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn volume_exists(&self, name: &str) -> Result<bool> {
+        let call = format!("inspect volume {name}");
+        Ok(none_if_missing(&call, DEADLINE, self.docker.inspect_volume(name)).await?.is_some())
+    }
+
+    /// Removes a volume.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when a container still has it.
+    pub async fn remove_volume(&self, name: &str) -> Result<Change> {
+        let call = format!("remove volume {name}");
+        match deadline(&call, WORK_DEADLINE, self.docker.remove_volume(name, None::<RemoveVolumeOptions>)).await? {
+            Ok(()) => Ok(Change::Changed),
+            Err(e) => match status_of(&e) {
+                Some(404) => Ok(Change::Unchanged),
+                Some(409) => {
+                    Err(Error::InUse { kind: ObjectKind::Volume, name: name.to_owned(), by: user_of(&message_of(&e)) })
+                }
+                _ => Err(translate(&call, e)),
+            },
+        }
+    }
+}
+
+/// From «volume is in use - [0123…, 4567…]», who uses it.
+fn user_of(message: &str) -> String {
+    match (message.find('['), message.rfind(']')) {
+        (Some(start), Some(end)) if start < end => {
+            let ids = message[start + 1..end].split(',').map(|id| id.trim().chars().take(12).collect::<String>());
+            format!("container {}", ids.collect::<Vec<_>>().join(", "))
+        }
+        _ => "a container".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_a_volume_are_named() {
+        assert_eq!(
+            user_of("remove x: volume is in use - [0123456789abcdef0123, fedcba9876543210]"),
+            "container 0123456789ab, fedcba987654"
+        );
+        assert_eq!(user_of("in use"), "a container");
+    }
+}

@@ -168,6 +168,15 @@ impl Engine {
         if unspoken {
             return Err(Failure::lasting(ImageFault::Other, "the engine reported an error, its own log says which"));
         }
+        // Podman 4.3 ends without a word on the whole; then all layers and the image itself tell.
+        let transfer = layers.transfer();
+        let all_layers = transfer.layers_total > 0 && transfer.layers_done == transfer.layers_total;
+        if self.about.name.contains("Podman") && all_layers {
+            let found = self.image(&reference.on_engine()).await;
+            if found.is_ok_and(|image| image.is_some()) {
+                return Ok(());
+            }
+        }
         Err(Failure::lasting(ImageFault::Truncated, "the engine's answer ended before the image was complete"))
     }
 }

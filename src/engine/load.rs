@@ -108,7 +108,7 @@ impl Engine {
                     Some(Err(_)) if !names.is_empty() => break,
                     Some(Err(error)) => return Err(Failure::from_bollard(ImageAction::Load, &error)),
                     Some(Ok(info)) => {
-                        layers.take(as_message(&info));
+                        layers.take(Message::of(&info.id, &info.status, &info.progress_detail));
                         names.extend(info.stream.as_deref().map(loaded).unwrap_or_default());
                         unspoken |= info == BuildInfo::default();
                     }
@@ -139,17 +139,6 @@ fn transfer(layers: &mut Layers, sent: u64, size: u64) -> Transfer {
         all.active.insert(0, Layer { id: "file".to_owned(), phase: LayerPhase::Downloading, done: sent, total: size });
     }
     all
-}
-
-fn as_message(info: &BuildInfo) -> Message<'_> {
-    let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-    let progress = info.progress_detail.as_ref();
-    Message {
-        id: info.id.as_deref(),
-        status: info.status.as_deref().unwrap_or_default(),
-        current: bytes(progress.and_then(|p| p.current)),
-        total: bytes(progress.and_then(|p| p.total)),
-    }
 }
 
 /// From «Loaded image: a:1» or «Loaded image ID: sha256:…», what was loaded. Podman names several in

@@ -154,7 +154,7 @@ impl Engine {
                 Ok(Some(Ok(message))) => message,
             };
             unspoken |= message == CreateImageInfo::default();
-            let about_layer = layers.take(as_message(&message));
+            let about_layer = layers.take(Message::of(&message.id, &message.status, &message.progress_detail));
             done |= !about_layer && is_last(&message);
             if done || about_layer && pace.is_due(Instant::now()) {
                 reporter.report(&Event::Transfer(layers.transfer()));
@@ -195,17 +195,6 @@ fn url_safe_credentials(docker: bollard::Docker) -> bollard::Docker {
         }
         request
     })
-}
-
-fn as_message(info: &CreateImageInfo) -> Message<'_> {
-    let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-    let progress = info.progress_detail.as_ref();
-    Message {
-        id: info.id.as_deref(),
-        status: info.status.as_deref().unwrap_or_default(),
-        current: bytes(progress.and_then(|p| p.current)),
-        total: bytes(progress.and_then(|p| p.total)),
-    }
 }
 
 /// Whether a message that is about no layer says that the image is complete: Docker's «Status: …»,

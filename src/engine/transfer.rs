@@ -24,6 +24,23 @@ pub(super) struct Message<'a> {
     pub(super) total: u64,
 }
 
+impl<'a> Message<'a> {
+    /// From the fields that the answers to a pull and to a load have in common.
+    pub(super) fn of(
+        id: &'a Option<String>,
+        status: &'a Option<String>,
+        progress: &Option<bollard::models::ProgressDetail>,
+    ) -> Self {
+        let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        Message {
+            id: id.as_deref(),
+            status: status.as_deref().unwrap_or_default(),
+            current: bytes(progress.as_ref().and_then(|p| p.current)),
+            total: bytes(progress.as_ref().and_then(|p| p.total)),
+        }
+    }
+}
+
 /// Everything known of the layers so far.
 #[derive(Debug, Default)]
 pub(super) struct Layers {

@@ -35,6 +35,12 @@ pub async fn start(context: &Context, engine: &Engine, settings: &Settings, time
         // A replacement is waited for all the same: the old container goes only when the new one works.
         planned.plan.steps.retain(|s| !matches!(s.action, Action::WaitUntilReady { .. }));
     }
+    // What is waited for all the same gets its usual time: with none it would be put back at once.
+    let timeout = if planned.plan.put_back.is_empty() || !timeout.is_zero() {
+        timeout
+    } else {
+        context.appliance.health.ready_timeout()
+    };
     let changed = !planned.plan.is_empty();
     converge::apply(context, engine, settings, &planned, &how, timeout).await?;
     let name = context.container_name();

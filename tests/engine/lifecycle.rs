@@ -134,6 +134,18 @@ fn start_success_start_already_running_start_not_found() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn start_without_waiting_still_waits_for_a_replacement() {
+    let world = World::new();
+    world.setup();
+    let before = world.inspect().unwrap()["Id"].clone();
+    world.ok(&["config", "set", "resources.memory", "512MiB"]);
+    world.ok(&["start", "--no-wait"]);
+    assert_ne!(world.inspect().unwrap()["Id"], before, "the changed settings are in effect");
+    assert_eq!(health(&world), 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn stop_success_stop_graceful_exit_stop_already_stopped() {
     let world = World::new();
     world.fails(&["stop"], 4);

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -51,6 +51,15 @@ pub struct Appliance {
     /// Ready-made choices of extra packages.
     #[serde(default)]
     pub packages: Vec<PackageChoice>,
+}
+
+/// A release of the program: its version, and what its binaries must be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Version of the program.
+    pub version: String,
+    /// Package name → its digest in the form of `package-lock.json`'s `integrity`.
+    pub integrity: BTreeMap<String, String>,
 }
 
 /// Fixed properties of the container.

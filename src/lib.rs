@@ -29,6 +29,7 @@ pub mod apply;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
+pub mod data;
 pub mod desired;
 pub mod doctor;
 pub mod engine;

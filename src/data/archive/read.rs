@@ -1,0 +1,317 @@
+//! Reads a whole backup archive and checks all of it on the way. What is in it reaches the caller
+//! while that is still going on, so nothing of it counts before the end was reached.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    FORMAT, HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
+    rules::{Rules, VOLUMES},
+    sums::{self, Sums},
+    tar::{BLOCK, Damage, Entry, Kind, Reader},
+};
+use crate::appliance::hex;
+
+/// What is read at a time.
+const PIECE: usize = 128 * 1024;
+
+/// Largest entry that is kept in memory: header, settings, secrets, manifest.
+const LARGEST_KEPT: u64 = 16 << 20;
+
+/// Largest window that a zstd stream may want, as a power of two of bytes; `write` uses 2^21.
+const LARGEST_WINDOW: u32 = 24;
+
+/// First bytes of every zstd frame (RFC 8878).
+const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+
+/// What was in an archive, all of it checked.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// What it says of itself at its beginning.
+    pub header: Header,
+    /// What it says of itself at its end.
+    pub manifest: Manifest,
+    /// `settings.toml`
+    pub settings: Option<Vec<u8>>,
+    /// The encrypted secrets.
+    pub secrets: Option<Vec<u8>>,
+}
+
+/// Why an archive is not taken.
+#[derive(Debug)]
+pub enum Refused {
+    /// It could not be read.
+    Io(io::Error),
+    /// What it holds could not be handed on: the receiver's own error.
+    Receiver(io::Error),
+    /// It is no backup, or not a whole one, or was altered.
+    Invalid(String),
+}
+
+impl From<Damage> for Refused {
+    fn from(damage: Damage) -> Self {
+        match damage {
+            // The decompressor has no better way to say that what it reads is no zstd.
+            Damage::Io(e) if e.kind() == io::ErrorKind::Other || e.kind() == io::ErrorKind::InvalidData => {
+                Refused::Invalid(format!("the compressed data is damaged: {e}"))
+            }
+            Damage::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof => Refused::Invalid("it is cut off".to_owned()),
+            Damage::Io(e) => Refused::Io(e),
+            Damage::Malformed(what) => Refused::Invalid(what),
+        }
+    }
+}
+
+/// Reads only the beginning: what a backup says of itself.
+///
+/// # Errors
+/// [`Refused`].
+pub fn header(file: impl Read) -> Result<Header, Refused> {
+    begin(file).map(|(_, header, _)| header)
+}
+
+/// Reads and checks everything. `volumes` receives the volumes' tar, all bytes of it, ended by two
+/// empty blocks; `progress` hears how many bytes of content came.
+///
+/// # Errors
+/// [`Refused`].
+pub fn read(
+    file: impl Read,
+    spools: [File; 2],
+    volumes: &mut dyn io::Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Contents, Refused> {
+    let (mut pass, header, headers) = begin(file)?;
+    let [computed, recorded] = spools;
+    let mut check = Check {
+        headers,
+        sums: Some(Sums::new(computed)),
+        rules: Rules::new(header.volumes.iter().map(|v| v.role.clone())),
+        manifest: Manifest::empty(&header),
+    };
+    check.add(HEADER.as_bytes(), &Sha256::digest(&pass.first))?;
+    let (mut settings, mut secrets) = (None, None);
+    let mut place = Place::Header;
+    loop {
+        let entry = pass.next()?;
+        let next = Place::of(&entry);
+        if next < place || (next == place && next != Place::Volumes) {
+            return Err(Refused::Invalid(format!("{} is not where it belongs", shown(&entry))));
+        }
+        place = next;
+        if place == Place::Manifest {
+            let recorded: Manifest = pass.json(&entry, MANIFEST)?;
+            pass.end()?;
+            volumes.write_all(&[0; 2 * BLOCK]).map_err(Refused::Receiver)?;
+            let manifest = check.manifest_with(recorded)?;
+            return Ok(Contents { header, manifest, settings, secrets });
+        }
+        check.headers.update(&entry.raw);
+        match place {
+            Place::Header | Place::Manifest => {}
+            Place::Settings | Place::Secrets => {
+                let content = pass.small(&entry)?;
+                check.add(&entry.path, &Sha256::digest(&content))?;
+                *(if place == Place::Settings { &mut settings } else { &mut secrets }) = Some(content);
+            }
+            Place::Volumes => pass.pass_on(&entry, &mut check, volumes, progress)?,
+            Place::Sums => {
+                if let Some(sums) = check.sums.take() {
+                    check.manifest.sums_sha256 = pass.compare_sums(sums, &recorded)?;
+                }
+            }
+        }
+    }
+}
+
+/// The order of the entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Header,
+    Settings,
+    Secrets,
+    Volumes,
+    Sums,
+    Manifest,
+}
+
+impl Place {
+    fn of(entry: &Entry) -> Self {
+        let named = |name: &str| entry.kind == Kind::File && entry.path == name.as_bytes();
+        match () {
+            () if named(HEADER) => Place::Header,
+            () if named(SETTINGS) => Place::Settings,
+            () if named(SECRETS) => Place::Secrets,
+            () if named(SUMS) => Place::Sums,
+            () if named(MANIFEST) => Place::Manifest,
+            // Whatever does not belong there is refused there.
+            () => Place::Volumes,
+        }
+    }
+}
+
+/// What is checked on the way.
+struct Check {
+    headers: Sha256,
+    /// Until they were compared.
+    sums: Option<Sums>,
+    rules: Rules,
+    manifest: Manifest,
+}
+
+impl Check {
+    fn add(&mut self, path: &[u8], sha256: &[u8]) -> Result<(), Refused> {
+        self.sums.as_mut().map_or(Ok(()), |sums| sums.add(path, sha256)).map_err(Refused::Io)
+    }
+
+    /// The manifest, if the recorded one says the same as what was counted.
+    fn manifest_with(mut self, recorded: Manifest) -> Result<Manifest, Refused> {
+        self.manifest.headers_sha256 = hex(&self.headers.finalize());
+        self.manifest.format = recorded.format;
+        if self.manifest == recorded {
+            return Ok(recorded);
+        }
+        Err(Refused::Invalid(if self.manifest.headers_sha256 != recorded.headers_sha256 {
+            "names, owners, modes or times were altered".to_owned()
+        } else {
+            "it does not hold what its manifest says".to_owned()
+        }))
+    }
+}
+
+/// One way through an archive.
+struct Pass<R> {
+    reader: Reader<R>,
+    /// The header's bytes.
+    first: Vec<u8>,
+}
+
+/// Reads the beginning, and digests its headers.
+fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refused> {
+    let mut magic = [0; 4];
+    match file.read_exact(&mut magic) {
+        Ok(()) if magic == MAGIC => {}
+        Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(Refused::Io(e)),
+        _ => return Err(Refused::Invalid("it does not begin like a docklet backup (zstd)".to_owned())),
+    }
+    let mut decoder = zstd::stream::read::Decoder::new(io::Cursor::new(magic).chain(file)).map_err(Refused::Io)?;
+    decoder.window_log_max(LARGEST_WINDOW).map_err(Refused::Io)?;
+    let mut pass = Pass { reader: Reader::new(decoder), first: vec![] };
+    let entry = pass.next()?;
+    if Place::of(&entry) != Place::Header {
+        return Err(Refused::Invalid(format!("it is no docklet backup: it begins with {}", shown(&entry))));
+    }
+    pass.first = pass.small(&entry)?;
+    // The format comes first: the rest may be written otherwise in a later one.
+    let text: serde_json::Value = parse(&pass.first, HEADER)?;
+    match text.get("format").and_then(serde_json::Value::as_u64) {
+        Some(format) if format == u64::from(FORMAT) => {}
+        Some(format) if format > u64::from(FORMAT) => {
+            return Err(Refused::Invalid(format!(
+                "a newer docklet made it: its format is {format}, this one reads up to {FORMAT}"
+            )));
+        }
+        _ => return Err(Refused::Invalid(format!("{HEADER} names no format"))),
+    }
+    let header = parse(&pass.first, HEADER)?;
+    Ok((pass, header, Sha256::new_with_prefix(&entry.raw)))
+}
+
+impl<R: Read> Pass<R> {
+    fn next(&mut self) -> Result<Entry, Refused> {
+        self.reader.next_entry()?.ok_or_else(|| Refused::Invalid("it ends before its manifest".to_owned()))
+    }
+
+    /// Nothing may come behind the last entry.
+    fn end(&mut self) -> Result<(), Refused> {
+        match self.reader.next_entry()? {
+            None => {}
+            Some(entry) => return Err(Refused::Invalid(format!("{} is behind its end", shown(&entry)))),
+        }
+        self.reader.nothing_left()?.then_some(()).ok_or_else(|| Refused::Invalid("something is behind its end".into()))
+    }
+
+    /// The content of an entry that is kept in memory.
+    fn small(&mut self, entry: &Entry) -> Result<Vec<u8>, Refused> {
+        if entry.size > LARGEST_KEPT {
+            return Err(Refused::Invalid(format!("{} is too large", shown(entry))));
+        }
+        let mut content = vec![0; usize::try_from(entry.size).unwrap_or(0)];
+        let mut filled = 0;
+        while filled < content.len() {
+            filled += self.reader.content(&mut content[filled..])?;
+        }
+        Ok(content)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&mut self, entry: &Entry, name: &str) -> Result<T, Refused> {
+        parse(&self.small(entry)?, name)
+    }
+
+    /// Hands an entry of a volume on, and counts and digests it.
+    fn pass_on(
+        &mut self,
+        entry: &Entry,
+        check: &mut Check,
+        volumes: &mut dyn io::Write,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), Refused> {
+        if !entry.path.starts_with(VOLUMES) {
+            return Err(Refused::Invalid(format!("{} does not belong into a backup", shown(entry))));
+        }
+        let volume = check.rules.check(entry).map_err(Refused::Invalid)?;
+        volumes.write_all(&entry.raw).map_err(Refused::Receiver)?;
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; PIECE.min(usize::try_from(entry.size).unwrap_or(PIECE))];
+        loop {
+            let read = self.reader.content(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            digest.update(&buffer[..read]);
+            volumes.write_all(&buffer[..read]).map_err(Refused::Receiver)?;
+            progress(read as u64);
+        }
+        let padding = self.reader.padding()?;
+        check.headers.update(&padding);
+        volumes.write_all(&padding).map_err(Refused::Receiver)?;
+        check.manifest.count(volume, entry.kind, entry.size);
+        if entry.kind == Kind::File {
+            check.add(&entry.path, &digest.finalize())?;
+        }
+        Ok(())
+    }
+
+    /// Compares the recorded digests with the computed ones; the digest of both.
+    fn compare_sums(&mut self, computed: Sums, mut recorded: &File) -> Result<String, Refused> {
+        let mut digest = Sha256::new();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let read = self.reader.content(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            digest.update(&buffer[..read]);
+            io::Write::write_all(&mut recorded, &buffer[..read]).map_err(Refused::Io)?;
+        }
+        let (expected, _, lines) = computed.finish().map_err(Refused::Io)?;
+        if hex(&digest.finalize()) == expected {
+            return Ok(expected);
+        }
+        io::Seek::rewind(&mut recorded).map_err(Refused::Io)?;
+        let path = sums::first_difference(lines, recorded).map_err(Refused::Io)?.unwrap_or_default();
+        Err(Refused::Invalid(format!("{path} is not what it was when the backup was made")))
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T, Refused> {
+    serde_json::from_slice(bytes).map_err(|e| Refused::Invalid(format!("{name} cannot be read: {e}")))
+}
+
+fn shown(entry: &Entry) -> String {
+    String::from_utf8_lossy(&entry.path).into_owned()
+}

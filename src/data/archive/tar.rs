@@ -1,0 +1,287 @@
+//! Reads a tar stream entry by entry and keeps every header byte as it came, so that what is passed
+//! on is what was read: extended attributes, sparse maps and times to the nanosecond included.
+//! Understands POSIX (pax), ustar and GNU's long names. Judges nothing; see `rules`.
+
+use std::io::{self, Read};
+
+/// Size of a tar block in bytes (POSIX.1-1988).
+pub const BLOCK: usize = 512;
+
+/// Most that the headers of one entry may take: extended attributes have at most 64 KiB each.
+const LARGEST_HEADERS: usize = 4 << 20;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A file with content.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Symlink,
+    /// Another name of an earlier file.
+    HardLink,
+    /// A named pipe.
+    Fifo,
+    /// A character or block device.
+    Device,
+    /// Anything else, by its type byte.
+    Other(u8),
+}
+
+/// One entry's headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// All header blocks as they came, extended ones included.
+    pub raw: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Its path, as bytes: names need not be UTF-8.
+    pub path: Vec<u8>,
+    /// Where a link leads.
+    pub link: Vec<u8>,
+    /// Bytes of content that follow. Of a sparse file: its map and what is between the holes.
+    pub size: u64,
+}
+
+/// Why a tar stream cannot be read on.
+#[derive(Debug)]
+pub enum Damage {
+    /// The source failed.
+    Io(io::Error),
+    /// The bytes are no tar, with what is wrong with them.
+    Malformed(String),
+}
+
+impl From<io::Error> for Damage {
+    fn from(error: io::Error) -> Self {
+        Damage::Io(error)
+    }
+}
+
+/// Reads entries from a source.
+pub struct Reader<R> {
+    source: R,
+    remaining: u64,
+    padding: usize,
+    path: Vec<u8>,
+}
+
+impl<R: Read> Reader<R> {
+    /// A reader at the beginning of a tar.
+    pub fn new(source: R) -> Self {
+        Reader { source, remaining: 0, padding: 0, path: vec![] }
+    }
+
+    /// The next entry; `None` behind the last. What was not read of the one before is skipped.
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, Damage> {
+        let mut skipped = [0; 16 * 1024];
+        while self.content(&mut skipped)? > 0 {}
+        self.padding()?;
+        let mut raw = vec![];
+        let mut extended = Extended::default();
+        loop {
+            let start = raw.len();
+            if start > LARGEST_HEADERS {
+                return Err(self.malformed("its headers are too large"));
+            }
+            raw.resize(start + BLOCK, 0);
+            self.fill(&mut raw[start..])?;
+            let block: [u8; BLOCK] = raw[start..].try_into().map_err(|_| self.malformed("a header is cut off"))?;
+            if block == [0; BLOCK] {
+                if start > 0 {
+                    return Err(self.malformed("a header is missing"));
+                }
+                let mut second = [0; BLOCK];
+                self.fill(&mut second)?;
+                return if second == [0; BLOCK] { Ok(None) } else { Err(self.malformed("the end is damaged")) };
+            }
+            if !checksum_is_right(&block) {
+                return Err(self.malformed("a header's checksum is wrong"));
+            }
+            let size = number(&block[124..136]).ok_or_else(|| self.malformed("a size is no number"))?;
+            match block[156] {
+                kind @ (b'x' | b'L' | b'K') => {
+                    let length = usize::try_from(size).unwrap_or(usize::MAX);
+                    if length > LARGEST_HEADERS {
+                        return Err(self.malformed("its headers are too large"));
+                    }
+                    let from = raw.len();
+                    raw.resize(from + length.next_multiple_of(BLOCK), 0);
+                    self.fill(&mut raw[from..])?;
+                    let read = extended.read(kind, &raw[from..from + length]);
+                    read.ok_or_else(|| self.malformed("an extended header cannot be read"))?;
+                }
+                kind => return self.entry(&block, kind, size, raw, extended).map(Some),
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        block: &[u8; BLOCK],
+        kind: u8,
+        size: u64,
+        raw: Vec<u8>,
+        extended: Extended,
+    ) -> Result<Entry, Damage> {
+        let path = extended.path.unwrap_or_else(|| path_of(block));
+        let link = extended.link.unwrap_or_else(|| text(&block[157..257]).to_vec());
+        let kind = match kind {
+            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Folder,
+            b'0' | 0 | b'7' => Kind::File,
+            b'1' => Kind::HardLink,
+            b'2' => Kind::Symlink,
+            b'3' | b'4' => Kind::Device,
+            b'5' => Kind::Folder,
+            b'6' => Kind::Fifo,
+            other => Kind::Other(other),
+        };
+        // Only files have content; the size of a folder or a link means nothing (POSIX).
+        let size = if kind == Kind::File { extended.size.unwrap_or(size) } else { 0 };
+        self.path.clone_from(&path);
+        self.remaining = size;
+        self.padding = (BLOCK - usize::try_from(size % BLOCK as u64).unwrap_or(0)) % BLOCK;
+        Ok(Entry { raw, kind, path, link, size })
+    }
+
+    /// Reads on in the content of the current entry; 0 at its end.
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn content(&mut self, buffer: &mut [u8]) -> Result<usize, Damage> {
+        let most = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let read = loop {
+            match self.source.read(&mut buffer[..most]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        if read == 0 {
+            return Err(self.malformed("it ends in the middle"));
+        }
+        self.remaining -= read as u64;
+        Ok(read)
+    }
+
+    /// Reads what fills the last block of the current entry's content.
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn padding(&mut self) -> Result<Vec<u8>, Damage> {
+        let mut padding = vec![0; std::mem::take(&mut self.padding)];
+        self.fill(&mut padding)?;
+        Ok(padding)
+    }
+
+    /// Whether the source is at its end.
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn nothing_left(&mut self) -> Result<bool, Damage> {
+        let mut one = [0];
+        Ok(self.source.read(&mut one)? == 0)
+    }
+
+    /// The source, wherever it stands.
+    pub fn into_source(self) -> R {
+        self.source
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Damage> {
+        match self.source.read_exact(buffer) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(self.malformed("it ends too early")),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn malformed(&self, what: &str) -> Damage {
+        let after = String::from_utf8_lossy(&self.path);
+        Damage::Malformed(if after.is_empty() { what.to_owned() } else { format!("{what}, at or after {after}") })
+    }
+}
+
+/// What extended headers say of the entry behind them.
+#[derive(Default)]
+struct Extended {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    sparse_path: bool,
+}
+
+impl Extended {
+    fn read(&mut self, kind: u8, content: &[u8]) -> Option<()> {
+        match kind {
+            b'L' => self.path = Some(text(content).to_vec()),
+            b'K' => self.link = Some(text(content).to_vec()),
+            _ => {
+                let mut rest = content;
+                while !rest.is_empty() {
+                    let (record, behind) = pax_record(rest)?;
+                    rest = behind;
+                    let equals = record.iter().position(|b| *b == b'=')?;
+                    let (key, value) = (&record[..equals], &record[equals + 1..]);
+                    match key {
+                        // The name of a sparse file; `path` holds a made-up one then (GNU tar, «PAX Format, Version 1.0»).
+                        b"GNU.sparse.name" => {
+                            self.path = Some(value.to_vec());
+                            self.sparse_path = true;
+                        }
+                        b"path" if !self.sparse_path => self.path = Some(value.to_vec()),
+                        b"linkpath" => self.link = Some(value.to_vec()),
+                        b"size" => self.size = Some(std::str::from_utf8(value).ok()?.parse().ok()?),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// The first «LENGTH KEY=VALUE\n» record without length and line end, and what is behind it.
+fn pax_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = bytes.iter().take(20).position(|b| *b == b' ')?;
+    let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
+    let record = bytes.get(space + 1..length)?;
+    Some((record.strip_suffix(b"\n")?, &bytes[length..]))
+}
+
+fn path_of(block: &[u8; BLOCK]) -> Vec<u8> {
+    let name = text(&block[..100]);
+    let prefix = text(&block[345..500]);
+    if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
+        [prefix, b"/", name].concat()
+    } else {
+        name.to_vec()
+    }
+}
+
+/// Bytes up to the first NUL.
+fn text(field: &[u8]) -> &[u8] {
+    &field[..field.iter().position(|b| *b == 0).unwrap_or(field.len())]
+}
+
+/// A number in octal digits, or in GNU's base 256 for what does not fit.
+fn number(field: &[u8]) -> Option<u64> {
+    if field[0] & 0x80 != 0 {
+        let (high, low) = field.split_at(field.len() - 8);
+        let fits = matches!(high, [0x80, rest @ ..] if rest.iter().all(|b| *b == 0));
+        return fits.then(|| low.iter().fold(0, |n, b| n << 8 | u64::from(*b)));
+    }
+    let digits = std::str::from_utf8(text(field)).ok()?.trim();
+    if digits.is_empty() { Some(0) } else { u64::from_str_radix(digits, 8).ok() }
+}
+
+fn checksum_is_right(block: &[u8; BLOCK]) -> bool {
+    let sum: u64 = block.iter().enumerate().map(|(i, b)| u64::from(if (148..156).contains(&i) { b' ' } else { *b })).sum();
+    number(&block[148..156]) == Some(sum)
+}

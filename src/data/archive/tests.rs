@@ -1,0 +1,204 @@
+//! What is written comes back; what was altered does not.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{Cursor, Write as _};
+
+use proptest::prelude::*;
+
+use super::{read, read::Refused, tar::BLOCK, *};
+
+/// A folder with all kinds of files, packed by the same GNU tar and with the same options as in the container.
+fn volumes() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"
+        mkdir -p volumes/session/empty volumes/projects/app
+        printf 'hello' > volumes/session/a
+        ln volumes/session/a volumes/session/b
+        ln -s /usr/bin/python3 volumes/projects/app/python
+        mkfifo volumes/session/pipe
+        truncate -s 3M volumes/session/sparse && printf x >> volumes/session/sparse
+        printf 'latin' > "volumes/projects/$(printf 'n\351')"
+        printf 'two' > "volumes/projects/$(printf 'two\nlines')"
+        head -c 100000 /dev/zero | tr '\0' 'x' > volumes/projects/app/large
+        long=$(printf 'd%.0s' $(seq 1 200)); mkdir volumes/projects/$long; echo deep > volumes/projects/$long/$long
+        chmod 2775 volumes/projects/app; touch -d '2001-02-03 04:05:06.789' volumes/session/a
+        tar --create --format=posix --sparse --numeric-owner --file=- volumes/session volumes/projects
+    "#;
+    let made = std::process::Command::new("bash").args(["-ec", script]).current_dir(&folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    made.stdout
+}
+
+fn header() -> Header {
+    let volume = |role: &str| VolumeIn { role: role.into(), mount: format!("/{role}") };
+    Header {
+        format: FORMAT,
+        created: "2026-11-21T05:06:07Z".into(),
+        reason: "manual".into(),
+        docklet: "0.1.0".into(),
+        appliance: "opencode-cloud".into(),
+        appliance_version: Some("1.18.33".into()),
+        release: None,
+        image: None,
+        instance: "default".into(),
+        volumes: vec![volume("session"), volume("projects")],
+        records: BTreeMap::new(),
+    }
+}
+
+fn archive(volumes: &[u8]) -> (Vec<u8>, Manifest) {
+    let header = header();
+    let around = write::Around { header: &header, settings: Some(b"version = 1\n"), secrets: Some(b"age") };
+    let mut out = vec![];
+    let spool = tempfile::tempfile().unwrap();
+    let written = write::write(&mut out, &around, volumes, spool, 2, &mut |_| {}).unwrap();
+    assert!(written.left_out.is_empty());
+    (out, written.manifest)
+}
+
+fn read_back(archive: &[u8]) -> Result<(Contents, Vec<u8>), Refused> {
+    let mut volumes = vec![];
+    let spools = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+    read::read(Cursor::new(archive), spools, &mut volumes, &mut |_| {}).map(|contents| (contents, volumes))
+}
+
+use super::read::Contents;
+
+fn why(archive: &[u8]) -> String {
+    match read_back(archive) {
+        Err(Refused::Invalid(why)) => why,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => "taken".to_owned(),
+    }
+}
+
+/// The tar in an archive, and an archive from a tar.
+fn unpacked(archive: &[u8]) -> Vec<u8> {
+    zstd::stream::decode_all(archive).unwrap()
+}
+
+fn packed(tar: &[u8]) -> Vec<u8> {
+    zstd::stream::encode_all(tar, 1).unwrap()
+}
+
+#[test]
+fn every_byte_of_the_volumes_comes_back() {
+    let tar = volumes();
+    let (archive, manifest) = archive(&tar);
+    let (contents, back) = read_back(&archive).unwrap();
+    assert_eq!(contents.header, header());
+    assert_eq!(contents.manifest, manifest);
+    assert_eq!(contents.settings.as_deref(), Some(&b"version = 1\n"[..]));
+    assert_eq!(contents.secrets.as_deref(), Some(&b"age"[..]));
+    assert!(back.len() >= 1024 && tar.starts_with(&back), "{} of {}", back.len(), tar.len());
+    assert!(tar[back.len()..].iter().all(|b| *b == 0));
+    let counts: Vec<_> = manifest.volumes.iter().map(|v| (v.role.as_str(), v.entries, v.files)).collect();
+    assert_eq!(counts, [("session", 6, 2), ("projects", 8, 4)]);
+}
+
+#[test]
+fn the_usual_tools_read_it() {
+    let (archive, _) = archive(&volumes());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("unpacked.tar"), unpacked(&archive)).unwrap();
+    // Without the sparse file, whose digest is not that of its holes.
+    let script = "tar -xf unpacked.tar && grep -v sparse SHA256SUMS | sha256sum --check --strict --quiet";
+    let run = std::process::Command::new("bash").args(["-ec", script]).current_dir(&folder).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let (good, _) = archive(&volumes());
+    assert!(why(b"").contains("does not begin like"));
+    assert!(why(b"PK\x03\x04something").contains("does not begin like"));
+    assert!(why(&packed(b"")).contains("too early"));
+    assert!(why(&good[..good.len() / 2]).contains("it ends too early"));
+    let tar = unpacked(&good);
+    let replace = |from: &str, to: &str| {
+        assert_eq!(from.len(), to.len());
+        let mut tar = tar.clone();
+        let at = tar.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
+        tar[at..at + to.len()].copy_from_slice(to.as_bytes());
+        packed(&tar)
+    };
+    assert!(why(&replace("\"format\": 1", "\"format\": 9")).contains("newer docklet"), "{}", why(&replace("\"format\": 1", "\"format\": 9")));
+    assert!(why(&replace("hello", "jello")).contains("volumes/session/a is not what it was"));
+    assert!(why(&replace("version = 1", "version = 2")).contains("settings.toml is not what it was"));
+    let mut behind = good.clone();
+    behind.extend(packed(&[0; 512]));
+    assert!(why(&behind).contains("behind its end"));
+}
+
+/// A tar header's owner changed, and its checksum made right again.
+#[test]
+fn an_altered_owner_is_noticed() {
+    let (good, _) = archive(&volumes());
+    let mut tar = unpacked(&good);
+    let at = tar.windows(18).position(|w| w == b"volumes/session/a\0").unwrap();
+    let block = &mut tar[at..at + BLOCK];
+    let mut header = ::tar::Header::from_byte_slice(block).clone();
+    header.set_uid(4321);
+    header.set_cksum();
+    block.copy_from_slice(header.as_bytes());
+    assert!(why(&packed(&tar)).contains("owners"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Bytes of the file changed, cut, doubled, put in.
+    #[test]
+    fn an_altered_file_is_refused_or_the_same(seed in 0..4usize, at in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(), byte in 1..=255u8) {
+        static GOOD: std::sync::OnceLock<(Vec<u8>, Vec<u8>)> = std::sync::OnceLock::new();
+        let (good, volumes) = GOOD.get_or_init(|| {
+            let tar = volumes();
+            let (good, _) = archive(&tar);
+            let (_, volumes) = read_back(&good).unwrap();
+            (good, volumes)
+        });
+        check(good, volumes, seed, at, to, byte, |bytes| bytes)?;
+    }
+
+    /// The same to the tar inside, so that zstd's own checksum does not help.
+    #[test]
+    fn an_altered_tar_is_refused_or_the_same(seed in 0..4usize, at in any::<prop::sample::Index>(), to in any::<prop::sample::Index>(), byte in 1..=255u8) {
+        static GOOD: std::sync::OnceLock<(Vec<u8>, Vec<u8>)> = std::sync::OnceLock::new();
+        let (good, volumes) = GOOD.get_or_init(|| {
+            let tar = volumes();
+            let (good, _) = archive(&tar);
+            let (_, volumes) = read_back(&good).unwrap();
+            (unpacked(&good), volumes)
+        });
+        check(good, volumes, seed, at, to, byte, |bytes| packed(&bytes))?;
+    }
+}
+
+fn check(
+    good: &[u8],
+    volumes: &[u8],
+    seed: usize,
+    at: prop::sample::Index,
+    to: prop::sample::Index,
+    byte: u8,
+    pack: fn(Vec<u8>) -> Vec<u8>,
+) -> Result<(), TestCaseError> {
+    let (at, to) = (at.index(good.len()), to.index(good.len()));
+    let mut bytes = good.to_vec();
+    match seed {
+        0 => bytes[at] ^= byte,
+        1 => bytes.truncate(at),
+        2 => {
+            let piece = good[at.min(to)..at.max(to).min(at.min(to) + 2048)].to_vec();
+            bytes.splice(at..at, piece);
+        }
+        _ => (&mut bytes[at..]).write_all(&[byte; 16][..16.min(good.len() - at)]).unwrap(),
+    }
+    // What is taken all the same (a byte that means nothing, such as in a block's padding) must be what it was.
+    if let Ok((contents, back)) = read_back(&pack(bytes)) {
+        prop_assert_eq!(contents.header, header());
+        prop_assert_eq!(back.len(), volumes.len());
+        prop_assert!(back == volumes);
+    }
+    Ok(())
+}

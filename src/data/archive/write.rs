@@ -1,0 +1,179 @@
+//! Writes a backup archive: takes the tar of the volumes as it comes, keeps its bytes, and adds
+//! what is around it. The memory that this takes does not grow with the data.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+};
+
+use sha2::{Digest as _, Sha256};
+use zstd::{stream::write::Encoder, zstd_safe::CParameter};
+
+use super::{
+    HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
+    rules::Rules,
+    sums::Sums,
+    tar::{BLOCK, Damage, Kind, Reader},
+};
+use crate::appliance::hex;
+
+/// zstd's own default: a higher level costs more time than it saves space.
+const LEVEL: i32 = 3;
+
+/// How much one compressing thread takes at a time, in bytes. zstd's own choice for this level is four times
+/// that, for which it keeps several buffers for each thread.
+const JOB: u32 = 2 << 20;
+
+/// What is read and handed on at a time.
+const PIECE: usize = 128 * 1024;
+
+/// What goes into a backup besides the volumes.
+pub struct Around<'a> {
+    /// What it says of itself.
+    pub header: &'a Header,
+    /// `settings.toml`; `None` where there is none.
+    pub settings: Option<&'a [u8]>,
+    /// The secrets, encrypted.
+    pub secrets: Option<&'a [u8]>,
+}
+
+/// What came of writing.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// What the archive says of itself at its end.
+    pub manifest: Manifest,
+    /// Paths that were left out because a backup cannot hold them, such as devices.
+    pub left_out: Vec<String>,
+}
+
+/// Writes a whole archive to `out` from the `volumes`' tar; `progress` hears of the bytes of
+/// content that were read in all. `spool` is an empty file that goes away by itself, `threads` how
+/// many compress.
+///
+/// # Errors
+/// [`Damage::Malformed`] when the volumes' tar ends too early or is none, else what the source,
+/// `out` and `spool` say.
+pub fn write(
+    out: impl Write,
+    around: &Around<'_>,
+    volumes: impl Read,
+    spool: File,
+    threads: u32,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Written, Damage> {
+    let mut encoder = Encoder::new(out, LEVEL)?;
+    encoder.include_checksum(true)?;
+    if threads > 1 {
+        encoder.multithread(threads)?;
+        encoder.set_parameter(CParameter::JobSize(JOB))?;
+    }
+    let mut archive = Archive { out: encoder, sums: Sums::new(spool), headers: Sha256::new() };
+    let time = crate::clock::parse(&around.header.created).map_or(0, |t| t.unix_timestamp());
+    let time = u64::try_from(time).unwrap_or(0);
+    archive.file(HEADER, time, &json(around.header)?)?;
+    for (name, content) in [(SETTINGS, around.settings), (SECRETS, around.secrets)] {
+        if let Some(content) = content {
+            archive.file(name, time, content)?;
+        }
+    }
+    let mut manifest = Manifest::empty(around.header);
+    let left_out = archive.volumes(volumes, &mut manifest, progress)?;
+    let Archive { mut out, sums, mut headers } = archive;
+    let (sums_sha256, length, mut lines) = sums.finish()?;
+    let block = header(SUMS, time, length)?;
+    headers.update(&block);
+    out.write_all(&block)?;
+    io::copy(&mut lines, &mut out)?;
+    out.write_all(&vec![0; padding(length)])?;
+    manifest.sums_sha256 = sums_sha256;
+    manifest.headers_sha256 = hex(&headers.finalize());
+    let content = json(&manifest)?;
+    out.write_all(&header(MANIFEST, time, content.len() as u64)?)?;
+    out.write_all(&content)?;
+    out.write_all(&vec![0; padding(content.len() as u64) + 2 * BLOCK])?;
+    out.finish()?.flush()?;
+    Ok(Written { manifest, left_out })
+}
+
+struct Archive<W: Write> {
+    out: W,
+    sums: Sums,
+    headers: Sha256,
+}
+
+impl<W: Write> Archive<W> {
+    fn file(&mut self, name: &str, time: u64, content: &[u8]) -> io::Result<()> {
+        let length = content.len() as u64;
+        let block = header(name, time, length)?;
+        self.headers.update(&block);
+        self.sums.add(name.as_bytes(), &Sha256::digest(content))?;
+        self.out.write_all(&block)?;
+        self.out.write_all(content)?;
+        self.out.write_all(&vec![0; padding(length)])
+    }
+
+    /// Passes the volumes' tar on; what was left out of it.
+    fn volumes(
+        &mut self,
+        source: impl Read,
+        manifest: &mut Manifest,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Vec<String>, Damage> {
+        let mut rules = Rules::new(manifest.volumes.iter().map(|v| v.role.clone()));
+        let mut left_out = vec![];
+        let mut buffer = vec![0; PIECE];
+        let mut reader = Reader::new(source);
+        while let Some(entry) = reader.next_entry()? {
+            if matches!(entry.kind, Kind::Device | Kind::Other(_)) {
+                left_out.push(String::from_utf8_lossy(&entry.path).into_owned());
+                continue;
+            }
+            let volume = rules.check(&entry).map_err(Damage::Malformed)?;
+            self.headers.update(&entry.raw);
+            self.out.write_all(&entry.raw)?;
+            let mut digest = Sha256::new();
+            loop {
+                let read = reader.content(&mut buffer)?;
+                if read == 0 {
+                    break;
+                }
+                digest.update(&buffer[..read]);
+                self.out.write_all(&buffer[..read])?;
+                progress(read as u64);
+            }
+            let padding = reader.padding()?;
+            self.headers.update(&padding);
+            self.out.write_all(&padding)?;
+            manifest.count(volume, entry.kind, entry.size);
+            if entry.kind == Kind::File {
+                self.sums.add(&entry.path, &digest.finalize())?;
+            }
+        }
+        // What is behind the end only fills the last record; a source that is not read out blocks its writer.
+        io::copy(&mut reader.into_source(), &mut io::sink())?;
+        Ok(left_out)
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+fn header(name: &str, time: u64, length: u64) -> io::Result<[u8; BLOCK]> {
+    let mut header = ::tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(time);
+    header.set_size(length);
+    header.set_entry_type(::tar::EntryType::Regular);
+    header.set_cksum();
+    Ok(*header.as_bytes())
+}
+
+fn padding(length: u64) -> usize {
+    (BLOCK - usize::try_from(length % BLOCK as u64).unwrap_or(0)) % BLOCK
+}

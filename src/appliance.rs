@@ -1,7 +1,7 @@
 //! `docker/appliance.toml`, parsed once into valid types, and the embedded build context with its
 //! hash. All that docklet knows about opencode comes from here.
 
-use std::{collections::BTreeMap, io::Write as _, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, io::Write as _, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,6 +19,8 @@ const CONTEXT: &[(&str, u32, &[u8])] = &[
     ("package.json", 0o644, include_bytes!("../docker/package.json")),
     ("package-lock.json", 0o644, include_bytes!("../docker/package-lock.json")),
 ];
+
+const LOCK: &[u8] = include_bytes!("../docker/package-lock.json");
 
 /// Name of the host's CA bundle in the build context; empty when there is none.
 const CA_BUNDLE: &str = "ca-bundle.crt";
@@ -39,6 +41,11 @@ pub struct Appliance {
     pub container: ContainerDefaults,
     /// The named volumes.
     pub volumes: Vec<VolumeDefinition>,
+    /// What tells that the data is there.
+    #[serde(default)]
+    pub records: Records,
+    /// How to look for other releases.
+    pub releases: Releases,
     /// How to sign in.
     pub login: Login,
     /// How to tell that it works.
@@ -51,6 +58,27 @@ pub struct Appliance {
     /// Ready-made choices of extra packages.
     #[serde(default)]
     pub packages: Vec<PackageChoice>,
+    /// The release that is built in place of the embedded one.
+    #[serde(skip)]
+    pub release: Option<Release>,
+}
+
+/// What tells that the data is there.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Records {
+    /// Paths that answer with a list of things, each with an id.
+    pub paths: Vec<String>,
+}
+
+/// How to look for other releases.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Releases {
+    /// The Dockerfile's target that prints them.
+    pub target: String,
+    /// The first word of each line that names one; package, version and digest come behind it.
+    pub mark: String,
 }
 
 /// A release of the program: its version, and what its binaries must be.
@@ -175,6 +203,26 @@ impl Appliance {
             .map_err(|e| Error::bug(format!("docker/appliance.toml does not parse: {e}")))
     }
 
+    /// Takes another release of the program in place of the embedded one.
+    pub fn adopt(&mut self, release: Release) {
+        self.version.clone_from(&release.version);
+        self.release = Some(release);
+    }
+
+    /// The release that is built: the one that was taken, or the embedded one.
+    pub fn built_release(&self) -> Release {
+        self.release.clone().unwrap_or_else(|| Release { version: self.version.clone(), integrity: pinned() })
+    }
+
+    /// The files of the build context, with the pin of the release that was taken.
+    fn files(&self) -> Vec<(&'static str, u32, Cow<'static, [u8]>)> {
+        let content = |name: &str, content: &'static [u8]| match &self.release {
+            Some(release) if name.starts_with("package") => Cow::Owned(with_release(content, release)),
+            _ => Cow::Borrowed(content),
+        };
+        CONTEXT.iter().map(|&(name, mode, bytes)| (name, mode, content(name, bytes))).collect()
+    }
+
     /// The reference of an image built from these inputs: the version, and the first 12 hex digits
     /// of a hash over everything that goes into it. The host's CA bundle is left out: it is used
     /// while building and is not part of the result.
@@ -184,10 +232,10 @@ impl Appliance {
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
         };
-        for (name, mode, content) in CONTEXT {
+        for (name, mode, content) in self.files() {
             part(name.as_bytes());
             part(&mode.to_le_bytes());
-            part(content);
+            part(&content);
         }
         part(inputs.base.as_bytes());
         inputs.extra_packages.iter().for_each(|package| part(package.as_bytes()));
@@ -200,8 +248,9 @@ impl Appliance {
     /// Only when memory cannot be written to, which is a bug.
     pub fn build_context(&self, ca_bundle: &[u8]) -> Result<Vec<u8>> {
         let mut archive = tar::Builder::new(Vec::new());
-        let files = CONTEXT.iter().copied().chain([(CA_BUNDLE, 0o644, ca_bundle)]);
-        for (name, mode, content) in files {
+        let files = self.files();
+        let files = files.iter().map(|(name, mode, content)| (*name, *mode, content.as_ref()));
+        for (name, mode, content) in files.chain([(CA_BUNDLE, 0o644, ca_bundle)]) {
             let mut header = tar::Header::new_gnu();
             header.set_mode(mode);
             header.set_size(content.len() as u64);
@@ -216,6 +265,34 @@ impl Appliance {
         bytes.flush().map_err(|e| Error::bug(e.to_string()))?;
         Ok(bytes)
     }
+}
+
+/// The packages in `package-lock.json` and their digests.
+fn pinned() -> BTreeMap<String, String> {
+    let lock: serde_json::Value = serde_json::from_slice(LOCK).unwrap_or_default();
+    let packages = lock["packages"].as_object().into_iter().flatten();
+    let pin = |(path, package): (&String, &serde_json::Value)| {
+        Some((path.strip_prefix("node_modules/")?.to_owned(), package["integrity"].as_str()?.to_owned()))
+    };
+    packages.filter_map(pin).collect()
+}
+
+/// `package.json` or `package-lock.json` with another release in it.
+fn with_release(content: &[u8], release: &Release) -> Vec<u8> {
+    let mut json: serde_json::Value = serde_json::from_slice(content).unwrap_or_default();
+    for (package, integrity) in &release.integrity {
+        let version = serde_json::Value::from(release.version.as_str());
+        for list in ["/optionalDependencies", "/packages//optionalDependencies"] {
+            if let Some(list) = json.pointer_mut(list).and_then(serde_json::Value::as_object_mut) {
+                list.insert(package.clone(), version.clone());
+            }
+        }
+        if let Some(locked) = json["packages"].get_mut(format!("node_modules/{package}")) {
+            locked["version"] = version;
+            locked["integrity"] = integrity.as_str().into();
+        }
+    }
+    serde_json::to_vec_pretty(&json).unwrap_or_default()
 }
 
 /// Lower-case hex digits.
@@ -237,6 +314,25 @@ mod tests {
             roles,
             [("session", "/home/opencode/.opencode"), ("projects", "/workspace"), ("config", "/home/opencode/.config")]
         );
+    }
+
+    #[test]
+    fn another_release_is_pinned_in_both_files() {
+        let mut appliance = Appliance::embedded().unwrap();
+        let own = appliance.built_release();
+        assert_eq!(own.integrity.keys().collect::<Vec<_>>(), ["opencode-linux-arm64", "opencode-linux-x64"]);
+        let inputs = BuildInputs { base: "debian:trixie-slim".into(), extra_packages: vec![] };
+        let before = appliance.built_reference(&inputs);
+        let integrity = own.integrity.keys().map(|k| (k.clone(), format!("sha512-{k}"))).collect();
+        appliance.adopt(Release { version: "9.8.7".into(), integrity });
+        let after = appliance.built_reference(&inputs);
+        assert!(after.starts_with("opencode-cloud:9.8.7-"), "{after}");
+        assert_ne!(before.rsplit('-').next(), after.rsplit('-').next());
+        for (name, _, content) in appliance.files().iter().filter(|(name, ..)| name.starts_with("package")) {
+            let text = String::from_utf8_lossy(content);
+            assert!(!text.contains(&own.version), "{name}: {text}");
+            assert_eq!(text.matches("sha512-opencode-linux-").count(), if *name == "package.json" { 0 } else { 2 });
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     appliance::Appliance,
+    data::copy,
     engine::{Engine, build::BuildRequest, credentials, reference::Reference},
     error::{Error, ImageFault, Result},
     event::{Event, Reporter},
@@ -120,6 +121,9 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         }
         Action::LoadImage { reference, file } => engine.load(file, reference, tools.reporter).await,
         Action::CreateVolume { volume } => engine.create_volume(volume).await,
+        Action::RemoveVolume { name } => engine.remove_volume(name).await.map(drop),
+        Action::CopyVolumes { pairs, image, task } => copy::copy(engine, pairs, image, task).await,
+        Action::TagImage { image, reference } => engine.tag_image(image, reference).await,
         Action::CreateNetwork { name, labels } => engine.create_network(name, labels).await,
         Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),
         Action::StartContainer { name } => engine.start_container(name).await.map(drop).map_err(name_holder),
@@ -170,13 +174,14 @@ async fn build(
         arguments,
         labels: labels.clone(),
         log_file: surroundings.log_file.clone(),
+        target: None,
     };
     tools.engine.build(request, tools.reporter).await
 }
 
 /// Brings the base image to the engine: it is there, or is pulled, or, where the registry cannot
 /// be reached, is built from the distribution's signed packages.
-async fn ensure_base(base: &str, tools: &Tools<'_>) -> Result<()> {
+pub async fn ensure_base(base: &str, tools: &Tools<'_>) -> Result<()> {
     let reference: Reference = base.parse()?;
     let who = credentials::find(tools.docker_config, reference.registry(), tools.reporter).await;
     let Err(error) = tools.engine.ensure_base(&reference, who.as_ref(), tools.reporter).await else { return Ok(()) };

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    appliance::{Appliance, BuildInputs, hex},
+    appliance::{Appliance, BuildInputs, Release, hex},
     instance::Instance,
     paths::InstancePaths,
     settings::{ImageSource, Settings},
@@ -31,6 +31,12 @@ pub mod label {
     pub const VERSION: &str = "docklet.version";
     /// Hash of the wanted container.
     pub const SPEC: &str = "docklet.spec";
+    /// There on a container that runs on the volumes of a trial.
+    pub const STAGED: &str = "docklet.staged";
+    /// What a short-lived container is for: `backup`, `restore`, `copy`.
+    pub const TASK: &str = "docklet.task";
+    /// The release in a container of a trial, as JSON: what the instance has from its commit on.
+    pub const RELEASE: &str = "docklet.release";
     /// Version of the program in an image (OCI image specification).
     pub const IMAGE_VERSION: &str = "org.opencontainers.image.version";
 }
@@ -47,6 +53,8 @@ pub struct Desired {
     pub container: ContainerSpec,
     /// Name that a replaced container has until its successor answers.
     pub previous_name: String,
+    /// Name of the short-lived container that reads or writes the volumes.
+    pub task_name: String,
     /// The image and how to get it.
     pub image: ImagePlan,
     /// The named volumes.
@@ -286,11 +294,29 @@ impl Desired {
         Desired {
             instance: instance.clone(),
             previous_name: instance.previous_container(&appliance.name),
+            task_name: instance.task_container(&appliance.name),
             container,
             image,
             volumes,
             running: true,
         }
+    }
+
+    /// The volumes of a trial: same labels, other names.
+    pub fn staged_volumes(&self) -> Vec<VolumeSpec> {
+        let staged = |v: &VolumeSpec| VolumeSpec { name: Instance::staged_volume(&v.name), ..v.clone() };
+        self.volumes.iter().map(staged).collect()
+    }
+
+    /// The same container on the volumes of a trial. `release` is remembered on it.
+    pub fn staged_container(&self, release: Option<&Release>) -> ContainerSpec {
+        let mut spec = self.container.clone();
+        spec.volumes = self.staged_volumes().into_iter().map(|v| (v.name, v.mount)).collect();
+        spec.labels.insert(label::STAGED.to_owned(), "true".to_owned());
+        if let Some(release) = release.and_then(|r| serde_json::to_string(r).ok()) {
+            spec.labels.insert(label::RELEASE.to_owned(), release);
+        }
+        spec
     }
 
     /// The address of the page on this machine.

@@ -260,6 +260,12 @@ pub enum Error {
     #[error("gave up restarting {name}: {restarts} restarts within {minutes} minutes")]
     GaveUp { name: String, restarts: u32, minutes: u64, last: String, log: Vec<String> },
 
+    #[error("there is not enough space: {place}")]
+    NoSpace { place: String, needed: Option<u64>, available: Option<u64> },
+    #[error("{what} failed")]
+    VolumesFailed { what: String, reason: String },
+    #[error("{path} already exists")]
+    FileExists { path: String },
     #[error("{path} is not a backup that can be restored")]
     BackupInvalid { path: String, reason: String },
     #[error("restoring failed, everything is as it was")]
@@ -319,7 +325,9 @@ impl Error {
                 (_, ImageAction::Build) => Code::BuildFailed,
                 (_, ImageAction::Load) => Code::LoadFailed,
             },
-            Error::AlreadyExists { .. } | Error::InUse { .. } => Code::AlreadyExists,
+            Error::AlreadyExists { .. } | Error::InUse { .. } | Error::FileExists { .. } => Code::AlreadyExists,
+            Error::NoSpace { .. } => Code::NoSpace,
+            Error::VolumesFailed { .. } => Code::NetworkError,
             Error::Foreign { .. } => Code::ForeignObject,
             Error::PortInUse { .. } => Code::PortInUse,
             Error::Locked { .. } => Code::Locked,
@@ -348,6 +356,14 @@ impl Error {
             | Error::Cancelled
             | Error::Interrupted { .. }
             | Error::AlreadyExists { .. } => vec![],
+            Error::FileExists { .. } => vec!["a backup never overwrites a file".to_owned()],
+            Error::NoSpace { needed, available, .. } => match (needed, available) {
+                (Some(needed), Some(available)) => {
+                    let bytes = crate::units::Bytes;
+                    vec![format!("{} are needed, {} are free", bytes(*needed), bytes(*available))]
+                }
+                _ => vec![],
+            },
             Error::EngineNotInstalled { tried } => tried.clone(),
             Error::NotRunning { state, .. } => vec![format!("its state is «{state}»")],
             Error::Missing { reason, .. } => reason.iter().cloned().collect(),
@@ -359,6 +375,7 @@ impl Error {
             | Error::EngineGone { reason, .. }
             | Error::StopFailed { reason, .. }
             | Error::BackupInvalid { reason, .. }
+            | Error::VolumesFailed { reason, .. }
             | Error::RestoreFailed { reason } => vec![reason.clone()],
             Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
             Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),
@@ -462,6 +479,16 @@ impl Error {
             }
             Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
             Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start begins afresh".to_owned(),
+            Error::NoSpace { place, .. } if place.starts_with('/') => {
+                format!("see what uses it: df -h '{place}'\ndocklet backup prune --keep 3 removes old backups")
+            }
+            Error::NoSpace { .. } => {
+                "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned()
+            }
+            Error::VolumesFailed { .. } => {
+                "run the same command again\nif it fails again, docklet doctor looks for the cause".to_owned()
+            }
+            Error::FileExists { .. } => "name another file, or none: then docklet finds a name".to_owned(),
             Error::BackupInvalid { .. } => "docklet backup list shows the backups that are there".to_owned(),
             Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
         })

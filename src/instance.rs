@@ -35,6 +35,21 @@ impl Instance {
         format!("{}.previous", self.container(appliance))
     }
 
+    /// The name of the short-lived container that reads or writes the volumes.
+    pub fn task_container(&self, appliance: &str) -> String {
+        format!("{}.task", self.container(appliance))
+    }
+
+    /// The name that keeps the image from before an update, where docklet did not build it.
+    pub fn previous_image(&self, appliance: &str) -> String {
+        format!("{}:previous", self.container(appliance))
+    }
+
+    /// The name of a volume whose content has not proved itself yet.
+    pub fn staged_volume(volume: &str) -> String {
+        format!("{volume}.staged")
+    }
+
     /// A volume's name, by its role.
     pub fn volume(&self, appliance: &str, role: &str) -> String {
         format!("{}-{role}", self.container(appliance))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::{
     appliance::Appliance,
-    desired::{Desired, label},
+    desired::{Desired, VolumeSpec, label},
     engine::{Engine, Host, docker::Listed, storage::Labelled},
     error::Result,
     host::ports,
@@ -48,6 +48,8 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         spec_hash: listed.labels.get(label::SPEC).cloned(),
         running: listed.is_running(),
         paused: listed.state == "paused",
+        staged: listed.labels.contains_key(label::STAGED),
+        image_id: listed.image_id.clone(),
         live: None,
     };
     let mut main = find(&desired.container.name).map(container);
@@ -75,11 +77,20 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
             old.live = Some(Box::new(detail.live));
         }
     }
-    let volumes = look.volumes.iter().filter(|v| desired.volumes.iter().any(|wanted| wanted.name == v.name));
-    let volumes =
-        volumes.map(|v| Volume { name: v.name.clone(), ownership: Ownership::of(&v.labels, labels) }).collect();
-    let port = port_state(&look.containers, desired);
-    Ok(Observed { main, previous, volumes, network, image_present, port })
+    let among = |wanted: &[VolumeSpec]| {
+        let found = look.volumes.iter().filter(|v| wanted.iter().any(|wanted| wanted.name == v.name));
+        found.map(|v| Volume { name: v.name.clone(), ownership: Ownership::of(&v.labels, labels) }).collect()
+    };
+    Ok(Observed {
+        main,
+        previous,
+        task: find(&desired.task_name).map(container),
+        volumes: among(&desired.volumes),
+        staged: among(&desired.staged_volumes()),
+        network,
+        image_present,
+        port: port_state(&look.containers, desired),
+    })
 }
 
 /// Whether the wanted port can be had: no other container publishes it, and nobody else on this

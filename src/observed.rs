@@ -12,8 +12,12 @@ pub struct Observed {
     pub main: Option<Container>,
     /// A replaced container that waits for its successor to answer.
     pub previous: Option<Container>,
+    /// A short-lived container that a command left behind when it was killed.
+    pub task: Option<Container>,
     /// Volumes with the instance's names.
     pub volumes: Vec<Volume>,
+    /// Volumes of a trial: their content takes the place of the others' when it has proved itself.
+    pub staged: Vec<Volume>,
     /// The network with the container's name; looked up only when a container is to be created.
     pub network: Option<Ownership>,
     /// Whether the wanted image is on the engine. Looked up only where it matters: a container
@@ -59,6 +63,10 @@ pub struct Container {
     pub running: bool,
     /// Whether it is paused.
     pub paused: bool,
+    /// Whether it runs on the volumes of a trial.
+    pub staged: bool,
+    /// Id of its image.
+    pub image_id: String,
     /// What it really is, looked up only when its hash is not the wanted one.
     pub live: Option<Box<ContainerSpec>>,
 }

@@ -77,6 +77,14 @@ impl InstancePaths {
     pub fn settings(&self) -> PathBuf {
         self.config.join("settings.toml")
     }
+    /// The release of the program that an update or a rollback chose.
+    pub fn release(&self) -> PathBuf {
+        self.config.join("release.json")
+    }
+    /// How the last scheduled backup went.
+    pub fn backup_state(&self) -> PathBuf {
+        self.state.join("backup.json")
+    }
     /// The folder of secrets, mounted into the container.
     pub fn secrets(&self) -> PathBuf {
         self.config.join("secrets")

@@ -64,6 +64,27 @@ pub enum Action {
         /// The volume.
         volume: VolumeSpec,
     },
+    /// Remove a volume and what is in it.
+    RemoveVolume {
+        /// Its name.
+        name: String,
+    },
+    /// Empty volumes and fill them with what is in others.
+    CopyVolumes {
+        /// From which to which; those that are not there yet are created.
+        pairs: Vec<(String, VolumeSpec)>,
+        /// An image that has the programs for it.
+        image: String,
+        /// Name of the container that does it.
+        task: String,
+    },
+    /// Give an image a name, taking it from another.
+    TagImage {
+        /// Its id.
+        image: String,
+        /// The name.
+        reference: String,
+    },
     /// Create the container's own network.
     CreateNetwork {
         /// Its name.
@@ -121,6 +142,14 @@ impl fmt::Display for Action {
             Action::PullImage { reference } => write!(f, "pull image {reference}"),
             Action::LoadImage { reference, file } => write!(f, "load image {reference} from {}", file.display()),
             Action::CreateVolume { volume } => write!(f, "create volume {} for {}", volume.name, volume.mount),
+            Action::RemoveVolume { name } => write!(f, "remove volume {name}"),
+            Action::CopyVolumes { pairs, .. } => {
+                let names: Vec<&str> = pairs.iter().map(|(_, to)| to.name.as_str()).collect();
+                write!(f, "copy the data into {}", names.join(", "))
+            }
+            Action::TagImage { image, reference } => {
+                write!(f, "name image {:.12} {reference}", image.trim_start_matches("sha256:"))
+            }
             Action::CreateNetwork { name, .. } => write!(f, "create network {name}"),
             Action::CreateContainer { spec, new_volumes } => {
                 write!(f, "create container {}", spec.name)?;
@@ -178,6 +207,11 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Adds a step that needs no reason.
+    pub fn add(&mut self, action: Action) {
+        self.push(action, "");
     }
 
     fn push(&mut self, action: Action, reason: impl Into<String>) {
@@ -356,7 +390,7 @@ fn replace_reason(desired: &Desired, old: Option<&Container>) -> String {
 }
 
 fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
-    for container in observed.main.iter().chain(&observed.previous) {
+    for container in observed.main.iter().chain(&observed.previous).chain(&observed.task) {
         if container.ownership == Ownership::Foreign {
             return Err(Error::Foreign { kind: ObjectKind::Container, name: container.name.clone() });
         }
@@ -364,13 +398,15 @@ fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
     if let (Some(Ownership::Foreign), name) = (observed.network, &desired.container.network) {
         return Err(Error::Foreign { kind: ObjectKind::Network, name: name.clone() });
     }
-    for volume in &observed.volumes {
+    for volume in observed.volumes.iter().chain(&observed.staged) {
         if volume.ownership == Ownership::Foreign {
             return Err(Error::Foreign { kind: ObjectKind::Volume, name: volume.name.clone() });
         }
     }
     Ok(())
 }
+
+pub mod trial;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,9 @@ pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// Most of an answer that is read; opencode's page is 3 KB and its health answer 40 bytes.
 const LARGEST_ANSWER: usize = 4 << 20;
 
+/// Most of a list that is read: ten thousand sessions are about 5 MB.
+const LARGEST_LIST: usize = 32 << 20;
+
 /// What a probe needs to know.
 #[derive(Debug, Clone)]
 pub struct Probe {
@@ -81,10 +84,20 @@ impl Probe {
         Seen::Works
     }
 
+    /// The JSON that a path answers with; `None` when it does not answer with HTTP 200 and JSON.
+    pub async fn json(&self, path: &str) -> Option<serde_json::Value> {
+        let answer = tokio::time::timeout(TIMEOUT, self.ask(path, LARGEST_LIST)).await.ok()?.ok()?;
+        if answer.status == 200 { serde_json::from_slice(&answer.body).ok() } else { None }
+    }
+
     async fn get(&self, path: &str) -> Result<u16, String> {
+        self.ask(path, LARGEST_ANSWER).await.map(|answer| answer.status)
+    }
+
+    async fn ask(&self, path: &str, limit: usize) -> Result<http::Answer, String> {
         let stream = tokio::net::TcpStream::connect(self.address).await.map_err(|e| crate::error::io_reason(&e))?;
         let headers = [("authorization", self.authorization.as_str()), ("user-agent", "docklet")];
         let host = self.address.to_string();
-        http::get(stream, &host, path, &headers, LARGEST_ANSWER).await.map(|answer| answer.status)
+        http::get(stream, &host, path, &headers, limit).await
     }
 }

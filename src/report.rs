@@ -1,6 +1,8 @@
 //! The results of commands as plain data: what `--json` prints and what `present` turns into text.
 //! The field names are the contract's (section 4). Nothing is looked up or rendered here.
 
+pub mod data;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::engine::About;

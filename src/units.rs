@@ -98,6 +98,24 @@ impl fmt::Display for Elapsed {
     }
 }
 
+/// A version as numbers, for comparing: `1.18.33`. What is behind a hyphen or a plus does not count.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(Vec<u64>);
+
+impl Version {
+    /// The numbers in a version; a part that is no number counts as 0.
+    pub fn of(text: &str) -> Self {
+        let core = text.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
+        Version(core.split('.').map(|part| part.parse().unwrap_or(0)).collect())
+    }
+
+    /// Whether this is three numbers and nothing else.
+    pub fn is_exact(text: &str) -> bool {
+        let parts: Vec<&str> = text.split('.').collect();
+        parts.len() == 3 && parts.iter().all(|p| !p.is_empty() && p.len() < 10 && p.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
+
 /// Reads a duration as users write it: `90`, `90s`, `10m`, `24h`, `7d`. A bare number is seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wanted = || format!("`{text}` is no duration; write it like 90s, 10m, 24h or 7d");
@@ -147,6 +165,16 @@ mod tests {
         }
         for text in ["", "GiB", "-4GiB", "4 potatoes", "99999999999TiB", "1.GiB", "1.2.3G"] {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(Version::of("1.18.9") < Version::of("1.18.10"));
+        assert!(Version::of("v2.0.0") > Version::of("1.99.99"));
+        assert!(Version::is_exact("1.18.34"));
+        for text in ["", "1.18", "1.18.x", "^1.18.3", "1.18.34-beta", "1.18.34; rm", "latest"] {
+            assert!(!Version::is_exact(text), "{text}");
         }
     }
 

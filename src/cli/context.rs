@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::args::{Color, Global};
+use super::{
+    args::{Color, Global},
+    release,
+};
 use crate::{
     appliance::Appliance,
     engine::{
@@ -169,9 +172,14 @@ impl Context {
         let paths = Paths::find(docklet_home.as_deref().map(Path::new))?;
         let instance = global.instance.clone();
         let output = Output::new(streams);
+        let files = paths.instance(&instance);
+        let mut appliance = Appliance::embedded()?;
+        if let Some(chosen) = release::read(&files)? {
+            appliance.adopt(chosen);
+        }
         Ok(Context {
-            appliance: Appliance::embedded()?,
-            files: paths.instance(&instance),
+            appliance,
+            files,
             environment: Environment::read(),
             reporter: output.reporter(),
             output,

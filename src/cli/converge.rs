@@ -5,15 +5,16 @@ use std::{
     time::Duration,
 };
 
-use super::{context::Context, supervise};
+use super::{context::Context, release, supervise};
 use crate::{
+    appliance::{Appliance, Release},
     apply::{self, BuildSurroundings, Tools},
     desired::{Desired, EngineMemory},
     engine::Engine,
     error::{Error, Result},
     event::Event,
     observe, paths,
-    plan::{self, Action, Plan},
+    plan::{self, Action, Plan, trial},
     ready, secrets,
     settings::Settings,
     wish::{self, Wish},
@@ -23,10 +24,32 @@ use crate::{
 pub struct Planned {
     /// What is wanted.
     pub desired: Desired,
+    /// What leads out of a state that a killed command left behind; done first.
+    pub recovery: Plan,
     /// What to do.
     pub plan: Plan,
     /// The engine's id of the container that is there now.
     pub container_id: Option<String>,
+    /// What is installed, in the release that counts.
+    pub appliance: Appliance,
+    /// A release that was committed and not yet written down.
+    pub release: Option<Release>,
+}
+
+impl Planned {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.recovery.is_empty() && self.plan.is_empty()
+    }
+}
+
+impl std::fmt::Display for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.recovery.is_empty() {
+            writeln!(f, "first, because a command was broken off:\n{}\nthen:", self.recovery)?;
+        }
+        self.plan.fmt(f)
+    }
 }
 
 /// How to go about it.
@@ -60,8 +83,14 @@ pub async fn plan_with(
     settings: &Settings,
     how: &How,
 ) -> Result<Planned> {
+    // What was committed counts, whether its release was written down already or not.
+    let release = release::committed(context, look);
+    let mut appliance = context.appliance.clone();
+    if let Some(release) = &release {
+        appliance.adopt(release.clone());
+    }
     let mut desired = Desired::new(
-        &context.appliance,
+        &appliance,
         settings,
         &context.instance,
         &context.files,
@@ -70,8 +99,9 @@ pub async fn plan_with(
     );
     desired.running = how.running;
     let observed = observe::observe(engine, look, &desired).await?;
+    let (recovery, observed) = trial::recover(&desired, &observed)?;
     let plan = plan::converge(&desired, &observed)?;
-    Ok(Planned { container_id: observed.main.map(|c| c.id), desired, plan })
+    Ok(Planned { container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, release })
 }
 
 /// Applies a plan and remembers what the user wants.
@@ -90,7 +120,7 @@ pub async fn apply(
     prepare_ca_bundle(context, settings)?;
     let tools = Tools {
         engine,
-        appliance: &context.appliance,
+        appliance: &planned.appliance,
         probe: &probe,
         docker_config: &context.environment.docker_config,
         build: build_surroundings(context, settings, how)?,
@@ -98,7 +128,11 @@ pub async fn apply(
         reporter: context.reporter.as_ref(),
         interrupt: &context.interrupt,
     };
+    if let Some(release) = &planned.release {
+        release::write(context, release)?;
+    }
     wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
+    apply::apply(&planned.recovery, &tools).await?;
     apply::apply(&planned.plan, &tools).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
     if how.running && !waited && !timeout.is_zero() {
@@ -128,7 +162,7 @@ pub fn interrupted() -> Error {
 
 /// Copies the host's CA bundle to its place, from where it is mounted: the original may be
 /// replaced by an update, or lie where an engine in a virtual machine cannot see it.
-fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Result<()> {
+pub(super) fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Result<()> {
     let copy = context.files.ca_bundle();
     let bundle = match read_ca_bundle(settings) {
         Ok(Some(bundle)) => bundle,
@@ -167,7 +201,7 @@ pub fn read_ca_bundle(settings: &Settings) -> Result<Option<Vec<u8>>> {
     Ok(Some(bundle))
 }
 
-fn build_surroundings(context: &Context, settings: &Settings, how: &How) -> Result<BuildSurroundings> {
+pub(super) fn build_surroundings(context: &Context, settings: &Settings, how: &How) -> Result<BuildSurroundings> {
     let mut proxies = std::collections::BTreeMap::new();
     for name in super::setup::PROXIES {
         if let Some(value) = secrets::read(&context.files.secrets(), name)? {

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod autostart;
+mod backup;
 mod change;
 mod complete;
 mod config;
@@ -16,13 +17,17 @@ mod manual;
 mod mount;
 mod open;
 mod password;
+mod release;
+mod restore;
 mod secret;
 mod setup;
 mod start;
 mod status;
 mod stop;
 mod supervise;
+mod trial;
 mod uninstall;
+mod update;
 
 use std::process::ExitCode;
 
@@ -98,6 +103,10 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Logs(args)) => logs::run(context, &args).await,
         Some(Command::Open(args)) => open::run(context, &args).await,
         Some(Command::Password(args)) => password::run(context, &args).await,
+        Some(Command::Backup(args)) => backup::run(context, &args).await,
+        Some(Command::Restore(args)) => restore::run(context, &args).await,
+        Some(Command::Update(args)) => update::run(context, &args).await,
+        Some(Command::Rollback(args)) => update::rollback(context, &args).await,
         Some(Command::Uninstall(args)) => uninstall::run(context, &args).await,
         Some(Command::Config(args)) => config::run(context, &args.action).await,
         Some(Command::Secret(args)) => secret::run(context, &args.action).await,

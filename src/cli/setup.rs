@@ -85,8 +85,8 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     };
     let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
     if args.dry_run {
-        let report = serde_json::json!({"schema": 1, "instance": context.instance, "plan": planned.plan});
-        context.output.result(&report, |_| planned.plan.to_string());
+        let report = serde_json::json!({"schema": 1, "instance": context.instance, "recovery": planned.recovery, "plan": planned.plan});
+        context.output.result(&report, |_| planned.to_string());
         return Ok(ExitCode::SUCCESS);
     }
     confirm(context, &planned, &answers, args)?;
@@ -105,7 +105,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     }
     applied?;
     autostart::apply(context, &answers.settings).await?;
-    if !planned.plan.is_empty() {
+    if !planned.is_empty() {
         planned.container_id = engine.container(&context.container_name()).await?.map(|c| c.id);
     }
 
@@ -210,7 +210,7 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
 }
 
 /// A secret from a file, or from standard input when the file is `-`; one line end is no part of it.
-fn read_secret(file: &Path) -> Result<String> {
+pub(super) fn read_secret(file: &Path) -> Result<String> {
     let mut text = String::new();
     if file == Path::new("-") {
         std::io::stdin().read_to_string(&mut text).map_err(|e| Error::file("read", Path::new("standard input"), &e))?;
@@ -368,14 +368,14 @@ fn confirm(context: &Context, planned: &converge::Planned, answers: &Answers, ar
         );
         context.reporter.report(&Event::Warning { text });
     }
-    if planned.plan.is_empty() || context.global.yes {
+    if planned.is_empty() || context.global.yes {
         return Ok(());
     }
     if !context.environment.interactive {
         return Err(Error::ConfirmationRequired { question: "setup".to_owned(), flag: "--yes".to_owned() });
     }
     let builds = planned.plan.steps.iter().any(|s| matches!(s.action, Action::BuildImage { .. }));
-    let mut text = planned.plan.to_string();
+    let mut text = planned.to_string();
     if builds && !args.install_engine {
         text.push_str(
             "\n     if the base image cannot be pulled, it is made here from Debian's packages,\n     with mmdebstrap, which is installed if it is missing",
@@ -407,7 +407,7 @@ fn report(context: &Context, planned: &converge::Planned, how: &How) -> SetupRep
     SetupReport {
         schema: Schema,
         instance: context.instance.to_string(),
-        changed: !planned.plan.is_empty(),
+        changed: !planned.is_empty(),
         container_id: planned.container_id.clone(),
         name: context.container_name(),
         running: how.running,

@@ -41,7 +41,7 @@ pub async fn start(context: &Context, engine: &Engine, settings: &Settings, time
     } else {
         context.appliance.health.ready_timeout()
     };
-    let changed = !planned.plan.is_empty();
+    let changed = !planned.is_empty();
     converge::apply(context, engine, settings, &planned, &how, timeout).await?;
     let name = context.container_name();
     let missing = || Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() };

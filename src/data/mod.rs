@@ -1,5 +1,19 @@
-//! What keeps data safe: backup, restore, update and rollback.
+//! What keeps data safe: backup, restore, and what update and rollback need. What a run that was
+//! killed leaves behind is read from the engine by `plan::trial`, not from here.
 //!
 //! - `archive`: the file: how it is written, read and checked; knows no engine
+//! - `backup`: volumes → file; `restore`: file → staged volumes; `copy`: volumes → volumes
+//! - `volumes`: how the short-lived containers for that look, and what their complaints mean
+//! - `pipe`: between asynchronous streams and the threads that pack and unpack
+//! - `sealed`: secrets under a passphrase; `records`: what the program itself says that it holds
+//! - `shelf`: the backups that are there: names, list, which ones go
 
 pub mod archive;
+pub mod backup;
+pub mod copy;
+mod pipe;
+pub mod records;
+pub mod restore;
+pub mod sealed;
+pub mod shelf;
+pub mod volumes;

@@ -360,7 +360,7 @@ impl Inquiry<'_> {
             engine.ask_registry(reference, who.as_ref(), PATIENCE).await
         };
         match timeout(PATIENCE, asked).await {
-            Ok(answer) => answer.map_err(|error| RegistryFault::Failed(Box::new(error))),
+            Ok(answer) => answer.map(drop).map_err(|error| RegistryFault::Failed(Box::new(error))),
             Err(_) => Err(RegistryFault::Failed(Box::new(Error::EngineTimeout {
                 call: format!("ask the registry for {reference}"),
                 seconds: PATIENCE.as_secs(),
@@ -408,8 +408,8 @@ fn volumes(desired: &Desired, observed: &Observed) -> Vec<(String, Option<Owners
 /// Why a start would do more than start, in the planner's words.
 fn reasons(plan: &Plan) -> Vec<String> {
     use Action::{
-        BuildImage, CreateContainer, CreateNetwork, CreateVolume, LoadImage, PullImage, RemoveContainer,
-        RenameContainer, StartContainer, StopContainer, UnpauseContainer, WaitUntilReady,
+        BuildImage, CopyVolumes, CreateContainer, CreateNetwork, CreateVolume, LoadImage, PullImage, RemoveContainer,
+        RemoveVolume, RenameContainer, StartContainer, StopContainer, TagImage, UnpauseContainer, WaitUntilReady,
     };
     let mut found: Vec<String> = vec![];
     for step in &plan.steps {
@@ -419,6 +419,8 @@ fn reasons(plan: &Plan) -> Vec<String> {
             // What the others need, and what follows from them.
             BuildImage { .. } | PullImage { .. } | LoadImage { .. } | CreateNetwork { .. } => {}
             StopContainer { .. } | RemoveContainer { .. } => {}
+            // What a command left that was broken off.
+            CopyVolumes { .. } | RemoveVolume { .. } | TagImage { .. } => {}
             CreateContainer { .. } | RenameContainer { .. } => {
                 let reason = step.reason.strip_prefix("settings changed: ").unwrap_or(&step.reason);
                 if !reason.is_empty() && !found.iter().any(|f| f == reason) && found.len() < MOST_REASONS {

@@ -56,6 +56,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Where the whole log goes; replaced when it exists.
     pub log_file: PathBuf,
+    /// The stage to build; `None` for the last one.
+    pub target: Option<String>,
 }
 
 impl Engine {
@@ -76,7 +78,7 @@ impl Engine {
                 fault,
                 reason,
                 log: log.tail.iter().cloned().collect(),
-                log_file: Some(request.log_file.display().to_string()),
+            log_file: Some(request.log_file.display().to_string()),
             },
             other => other,
         };
@@ -212,6 +214,7 @@ fn options(request: &BuildRequest) -> Result<BuildImageOptions, Failure> {
         labels: Some(request.labels.clone().into_iter().collect()),
         version: BuilderVersion::BuilderBuildKit,
         session: Some(hex(&random)),
+        target: request.target.clone().unwrap_or_default(),
         ..BuildImageOptions::default()
     })
 }
@@ -276,6 +279,7 @@ mod tests {
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .into(),
             labels: [("docklet.test".to_owned(), "yes".to_owned())].into(),
+            target: None,
             log_file: folder.path().join("build.log"),
         }
     }

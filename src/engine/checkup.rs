@@ -120,7 +120,8 @@ impl Engine {
         Ok(changes.unwrap_or_default().into_iter().filter(|c| is_there(c.kind)).map(|c| c.path).collect())
     }
 
-    /// Lets the engine ask a registry for an image, with its own proxies and certificates.
+    /// Lets the engine ask a registry for an image, with its own proxies and certificates: the digest
+    /// that it has there.
     ///
     /// # Errors
     /// [`Error::Image`] with the fault; a time-out when it takes longer than `limit`.
@@ -129,12 +130,12 @@ impl Engine {
         reference: &Reference,
         credentials: Option<&Credentials>,
         limit: Duration,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let call = format!("ask the registry for {reference}");
         let name = reference.on_engine();
         let asked = self.docker.inspect_registry_image(&name, credentials.map(Credentials::to_bollard));
         match deadline(&call, limit, asked).await? {
-            Ok(_) => Ok(()),
+            Ok(answer) => Ok(answer.descriptor.digest.unwrap_or_default()),
             Err(error) if status_of(&error).is_some() => {
                 let Failure { fault, reason, .. } = Failure::from_bollard(ImageAction::Pull, &error);
                 // Podman's compatible API does not have this call.

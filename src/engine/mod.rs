@@ -4,7 +4,7 @@
 //! - `connect`: finds an engine and says where from; `places`, `context`: where to look;
 //!   `identify`: what answered; `remedy`: why nothing did, and what to do
 //! - `docker`: containers; `storage`: volumes and networks
-//! - `exec`: a command inside a running container
+//! - `exec`: a command inside a running container; `task`: a short-lived container that works on volumes
 //! - `events`: what happens to containers, as a stream
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
 //! - `import`: a base image from a tar of files
@@ -35,6 +35,7 @@ pub mod pull;
 pub mod reference;
 mod remedy;
 pub mod storage;
+pub mod task;
 mod trace;
 mod transfer;
 mod translate;
@@ -43,6 +44,11 @@ mod usage;
 use std::time::Duration;
 
 use serde::Serialize;
+
+/// Whether a message says that a disk is full.
+pub fn no_space(message: &str) -> bool {
+    error::no_space(message)
+}
 
 /// Deadline of a short call to the engine (contract, section 5).
 pub const DEADLINE: Duration = Duration::from_secs(6);

@@ -4,8 +4,9 @@
 //!
 //! - `progress`: for people at a terminal (indicatif lives there and nowhere else); `plain`: without
 //!   a terminal; `json`: for programs
-//! - `error`, `result`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
+//! - `error`, `result`, `data`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
 
+pub mod data;
 pub mod doctor;
 pub mod error;
 mod json;

@@ -8,11 +8,11 @@ use std::{
 
 use super::{
     Clock, SharedWriter,
+    progress::amount,
     style::{Style, harmless, ticking},
 };
 use crate::{
     event::{Build, Event, Reporter, Transfer},
-    units::Bytes,
 };
 
 /// Least time between two lines inside a step.
@@ -97,7 +97,7 @@ impl Reporter for Plain {
 }
 
 fn transfer_line(transfer: &Transfer) -> String {
-    let mut text = format!("{} of {}", Bytes(transfer.done), Bytes(transfer.total));
+    let mut text = amount(transfer);
     if transfer.layers_total > 0 {
         text.push_str(&format!(", {} of {} layers done", transfer.layers_done, transfer.layers_total));
     }

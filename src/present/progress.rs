@@ -296,15 +296,22 @@ impl Step {
         bars: usize,
     ) -> Vec<String> {
         let fraction = self.fraction("", transfer.done, transfer.total);
-        let mut all = vec![format!("{} of {}", Bytes(transfer.done), Bytes(transfer.total))];
+        let mut all = vec![amount(transfer)];
         if let Some(speed) = speed.get() {
             all.push(format!("{}/s", Bytes(speed)));
             if let Some(left) = transfer.total.saturating_sub(transfer.done).checked_div(speed).filter(|s| *s > 0) {
                 all.push(format!("{} left", ticking(Duration::from_secs(left))));
             }
         }
+        if transfer.layers_total == 0 && transfer.total == 0 {
+            // Nobody knows how much there is: no bar.
+            return vec![format!("    {}", style.dim(&all.join("  ")))];
+        }
         let percent = format!("{:>3}%", (fraction * 100.0) as u64);
         let mut lines = vec![bar_line(&percent, fraction, &all, style, width)];
+        if transfer.layers_total == 0 {
+            return lines;
+        }
         let active = transfer.active.iter().filter(|layer| layer.phase != LayerPhase::Waiting);
         let (shown, rest): (Vec<_>, Vec<_>) = active.enumerate().partition(|(index, _)| *index < bars);
         for (_, layer) in &shown {
@@ -362,6 +369,14 @@ impl Step {
             }
         }
         lines
+    }
+}
+
+/// How much there is of a transfer, and of how much.
+pub(super) fn amount(transfer: &Transfer) -> String {
+    match transfer.total {
+        0 => Bytes(transfer.done).to_string(),
+        total => format!("{} of {}", Bytes(transfer.done), Bytes(total)),
     }
 }
 

@@ -732,6 +732,10 @@ fn catalogue() -> Vec<Error> {
             reason: "the checksum of session/opencode.db differs".into(),
         },
         Error::RestoreFailed { reason: "no space left on device".into() },
+        Error::NoSpace { place: "/home/me/backups".into(), needed: None, available: None },
+        Error::NoSpace { place: "the engine's disk".into(), needed: Some(3 << 30), available: Some(1 << 30) },
+        Error::VolumesFailed { what: "reading the volumes".into(), reason: "tar: a: Input/output error".into() },
+        Error::FileExists { path: "/home/me/old.tar.zst".into() },
         Error::UpdateRolledBack {
             version: "1.19.0".into(),
             previous: "1.18.33".into(),
@@ -845,9 +849,12 @@ fn kind(error: &Error) -> usize {
         Error::SettingRefused { .. } => 33,
         Error::NotRunning { .. } => 34,
         Error::Missing { .. } => 35,
+        Error::NoSpace { .. } => 36,
+        Error::VolumesFailed { .. } => 37,
+        Error::FileExists { .. } => 38,
     }
 }
-const KINDS: usize = 36;
+const KINDS: usize = 39;
 
 #[test]
 fn the_catalogue_of_errors() {

@@ -271,5 +271,34 @@ pub fn typed_confirmation(prompt: &Prompt, warning: &str, word: &str) -> Result<
     })
 }
 
+/// Asks for a passphrase that opens something; empty for none.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn passphrase(prompt: &Prompt) -> Result<Secret> {
+    let help = "The backup holds secrets under a passphrase. Empty leaves them out.";
+    let line = Line { question: "Passphrase", help, default: None, initial: "", hidden: true };
+    prompt.line(&line, |text| Ok(Secret::new(text)))
+}
+
+/// Asks for a new passphrase, twice.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn new_passphrase(prompt: &Prompt) -> Result<Secret> {
+    let help = "It encrypts the secrets in the backup; without it nobody can read them again, you neither.";
+    let line = Line { question: "Passphrase for the secrets", help, default: None, initial: "", hidden: true };
+    let first = prompt.line(&line, |text| match text {
+        "" => Err("a passphrase cannot be empty".to_owned()),
+        text => Ok(Secret::new(text)),
+    })?;
+    let line = Line { question: "The same again", help: "", default: None, initial: "", hidden: true };
+    prompt.line(&line, |text| match text {
+        text if text == first.reveal() => Ok(()),
+        _ => Err("the two are different".to_owned()),
+    })?;
+    Ok(first)
+}
+
 #[cfg(test)]
 mod tests;

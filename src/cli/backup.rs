@@ -1,0 +1,388 @@
+//! `docklet backup`, and the backups that other commands make first.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    args::{self, BackupAction},
+    context::Context,
+    setup::read_secret,
+    trial,
+};
+use crate::{
+    clock,
+    data::{
+        archive::{FORMAT, Header, ImageUsed, VolumeIn},
+        backup::{self, Made, Request},
+        records, restore, sealed,
+        shelf::{self, Reason},
+        volumes::{self, Named, TaskOf},
+    },
+    desired::{VERSION, label, labels},
+    engine::{Engine, docker::Listed},
+    error::{Error, Result},
+    event::Event,
+    observe::{self, Look},
+    observed::Ownership,
+    paths,
+    present::data as text,
+    report::{
+        Schema,
+        data::{BackupEntry, BackupListReport, BackupReport, PruneReport, VerifyReport},
+    },
+    secrets::{self, Secret},
+    settings::Settings,
+    wizard,
+};
+
+/// Makes a backup, or looks after those that are there.
+pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
+    match &args.action {
+        None => make(context, args).await,
+        Some(BackupAction::List) => list(context),
+        Some(BackupAction::Verify { file }) => verify(context, file).await,
+        Some(BackupAction::Prune { keep, dry_run }) => prune(context, *keep, *dry_run),
+    }
+}
+
+async fn make(context: &Context, args: &args::Backup) -> Result<()> {
+    let passphrase = passphrase_for(context, args)?;
+    let reason = if args.scheduled { Reason::Scheduled } else { Reason::Manual };
+    let _lock = context.lock("backup")?;
+    let engine = context.engine().await?;
+    let settings = Settings::load(&context.files.settings())?;
+    let look = trial::recovered(context, &engine, settings.as_ref()).await?;
+    let made = take(context, &engine, &look, reason, args.file.as_deref(), passphrase.as_ref(), None).await?;
+    if args.scheduled {
+        let keep = settings.map_or(0, |s| s.backup.keep);
+        prune_scheduled(context, usize::try_from(keep).unwrap_or(usize::MAX))?;
+    }
+    let report = BackupReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        file: made.made.file.display().to_string(),
+        created: made.created,
+        size: made.made.size,
+        files: made.made.written.manifest.files,
+        bytes: made.made.written.manifest.bytes,
+        volumes: made.made.written.manifest.volumes.clone(),
+        paused_seconds: made.made.paused.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
+        secrets: passphrase.is_some(),
+        left_out: made.made.written.left_out.clone(),
+    };
+    context.output.result(&report, |style| text::backup(&report, style));
+    Ok(())
+}
+
+/// A backup that was made, and when it was begun.
+pub struct Taken {
+    /// What came of it.
+    pub made: Made,
+    /// When it was begun.
+    pub created: String,
+}
+
+/// Backs the instance up as it is. Call it with the lock held. `listed` are the program's records,
+/// where they were asked for already.
+///
+/// # Errors
+/// [`Error::Missing`] when there are no volumes, and what [`backup::make`] finds.
+pub async fn take(
+    context: &Context,
+    engine: &Engine,
+    look: &Look,
+    reason: Reason,
+    file: Option<&Path>,
+    passphrase: Option<&Secret>,
+    listed: Option<records::Records>,
+) -> Result<Taken> {
+    let volumes = existing(context, look)?;
+    if volumes.is_empty() {
+        return Err(Error::Missing {
+            what: format!("data of instance {} to back up", context.instance),
+            reason: Some("it has no volumes".to_owned()),
+            hint: format!("docklet{} setup", context.instance.flag()),
+        });
+    }
+    let created = clock::now_rfc3339();
+    let file = place(context, file, &created, reason)?;
+    let main = own_container(context, look);
+    let settings = Settings::load(&context.files.settings())?;
+    let task = task_of(context, engine, look, settings.as_ref()).await?;
+    let mut header = header(context, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
+    if let Some(listed) = listed {
+        header.records = listed;
+    }
+    let sealed = match passphrase {
+        Some(passphrase) => Some(sealed::seal(&all_secrets(context)?, passphrase)?),
+        None => None,
+    };
+    let sizes = engine.volume_sizes().await.unwrap_or_default();
+    let expected = backup::total(&sizes, &volumes);
+    if let Some(free) = backup::free_space(&file).filter(|free| *free < expected) {
+        let text = format!(
+            "the volumes hold {}, and {} are free for the backup; what is packed takes less, as a rule",
+            crate::units::Bytes(expected),
+            crate::units::Bytes(free)
+        );
+        context.reporter.report(&Event::Warning { text });
+    }
+    let step = format!("back up {} into {}", context.instance, file.display());
+    let began = std::time::Instant::now();
+    context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let request = Request {
+        header,
+        volumes,
+        task,
+        pause: main.filter(|c| c.state == "running").map(|c| c.name.clone()),
+        settings: std::fs::read(context.files.settings()).ok(),
+        secrets: sealed,
+        file: &file,
+        expected,
+    };
+    let made = backup::make(engine, request, context.reporter.as_ref(), &context.interrupt).await?;
+    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    for path in &made.written.left_out {
+        let text = format!("{path} is not in the backup: it is a device");
+        context.reporter.report(&Event::Warning { text });
+    }
+    Ok(Taken { made, created })
+}
+
+async fn header(
+    context: &Context,
+    engine: &Engine,
+    look: &Look,
+    settings: Option<&Settings>,
+    volumes: &[Named],
+    reason: Reason,
+    created: &str,
+) -> Result<Header> {
+    let main = own_container(context, look);
+    let image = match main {
+        Some(main) => engine.image(&main.image_id).await?,
+        None => None,
+    };
+    let builds = settings.is_none_or(|s| s.image.source == crate::settings::ImageSource::Build);
+    let version = image.as_ref().and_then(|i| i.appliance_version.clone());
+    let release = Some(context.appliance.built_release()).filter(|r| builds && version.as_ref() == Some(&r.version));
+    let running = main.is_some_and(|c| c.state == "running");
+    let listed = match settings {
+        Some(settings) if running => match context.probe(settings) {
+            Ok(probe) => records::list(&probe, &context.appliance.records.paths).await,
+            Err(_) => records::Records::new(),
+        },
+        _ => records::Records::new(),
+    };
+    let mount = |role: &str| {
+        let definition = context.appliance.volumes.iter().find(|v| v.role == role);
+        definition.map(|v| v.mount.clone()).unwrap_or_default()
+    };
+    Ok(Header {
+        format: FORMAT,
+        created: created.to_owned(),
+        reason: reason.word().to_owned(),
+        docklet: VERSION.to_owned(),
+        appliance: context.appliance.name.clone(),
+        appliance_version: version,
+        release,
+        image: main.map(|c| ImageUsed { reference: c.image.clone(), id: c.image_id.clone() }),
+        instance: context.instance.to_string(),
+        volumes: volumes.iter().map(|v| VolumeIn { role: v.role.clone(), mount: mount(&v.role) }).collect(),
+        records: listed,
+    })
+}
+
+/// This instance's container.
+pub fn own_container<'a>(context: &Context, look: &'a Look) -> Option<&'a Listed> {
+    let ours = labels(&context.appliance, &context.instance);
+    let name = context.container_name();
+    look.containers.iter().find(|c| c.name == name && Ownership::of(&c.labels, &ours) == Ownership::Ours)
+}
+
+/// The volumes of this instance that are there.
+///
+/// # Errors
+/// [`Error::Foreign`] when one has our name and not our labels.
+pub fn existing(context: &Context, look: &Look) -> Result<Vec<Named>> {
+    let ours = labels(&context.appliance, &context.instance);
+    let mut found = vec![];
+    for volume in &context.appliance.volumes {
+        let name = context.instance.volume(&context.appliance.name, &volume.role);
+        if let Some(there) = look.volumes.iter().find(|v| v.name == name) {
+            if Ownership::of(&there.labels, &ours) == Ownership::Foreign {
+                return Err(Error::Foreign { kind: crate::error::ObjectKind::Volume, name });
+            }
+            found.push(Named { role: volume.role.clone(), volume: name });
+        }
+    }
+    Ok(found)
+}
+
+/// Who reads and writes this instance's volumes.
+///
+/// # Errors
+/// [`Error::Missing`] when there is no image for it.
+pub async fn task_of(
+    context: &Context,
+    engine: &Engine,
+    look: &Look,
+    settings: Option<&Settings>,
+) -> Result<TaskOf> {
+    let used = own_container(context, look).map(|c| c.image_id.clone()).unwrap_or_default();
+    let default = Settings::default();
+    let settings = settings.unwrap_or(&default);
+    let wanted = crate::desired::Desired::new(
+        &context.appliance,
+        settings,
+        &context.instance,
+        &context.files,
+        crate::desired::EngineMemory(0),
+        None,
+    );
+    // The base has the same programs; it is there where an image was built and removed again.
+    let image = volumes::image(engine, &[&used, wanted.image.reference(), &settings.image.base]).await?;
+    Ok(TaskOf {
+        name: context.instance.task_container(&context.appliance.name),
+        image,
+        labels: labels(&context.appliance, &context.instance),
+    })
+}
+
+/// Where a new backup goes: the file that was named, a name in the folder that was named, or one
+/// among this instance's own backups.
+fn place(context: &Context, file: Option<&Path>, created: &str, reason: Reason) -> Result<PathBuf> {
+    let container = context.container_name();
+    let folder = match file {
+        Some(file) if !file.is_dir() => return std::path::absolute(file).map_err(|e| Error::file("find", file, &e)),
+        Some(folder) => std::path::absolute(folder).map_err(|e| Error::file("find", folder, &e))?,
+        None => {
+            paths::create_folder(&context.files.data, 0o700)?;
+            paths::create_folder(&context.files.backups(), 0o700)?;
+            context.files.backups()
+        }
+    };
+    Ok(shelf::free_path(&folder, &container, created, reason))
+}
+
+fn all_secrets(context: &Context) -> Result<BTreeMap<String, Secret>> {
+    let folder = context.files.secrets();
+    let mut all = BTreeMap::new();
+    for name in secrets::names(&folder)? {
+        if let Some(value) = secrets::read(&folder, &name)? {
+            all.insert(name, value);
+        }
+    }
+    Ok(all)
+}
+
+fn passphrase_for(context: &Context, args: &args::Backup) -> Result<Option<Secret>> {
+    let given = match &args.passphrase_file {
+        Some(file) => Secret::new(read_secret(file)?),
+        None if !args.secrets => return Ok(None),
+        None if context.environment.interactive => {
+            wizard::new_passphrase(&context.prompt("no backup was made"))?
+        }
+        None => {
+            return Err(Error::ConfirmationRequired {
+                question: "a backup with secrets".to_owned(),
+                flag: "--passphrase-file PATH".to_owned(),
+            });
+        }
+    };
+    if given.reveal().is_empty() {
+        return Err(Error::usage("the passphrase is empty"));
+    }
+    Ok(Some(given))
+}
+
+fn list(context: &Context) -> Result<()> {
+    let folder = context.files.backups();
+    let entry = |b: shelf::Shelved| {
+        let header = b.header.as_ref().ok();
+        BackupEntry {
+            file: b.file.display().to_string(),
+            size: b.size,
+            created: header.map(|h| h.created.clone()),
+            reason: header.map(|h| h.reason.clone()),
+            instance: header.map(|h| h.instance.clone()),
+            appliance_version: header.and_then(|h| h.appliance_version.clone()),
+            error: b.header.as_ref().err().cloned(),
+        }
+    };
+    let report = BackupListReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        folder: folder.display().to_string(),
+        backups: shelf::list(&folder)?.into_iter().map(entry).collect(),
+    };
+    context.output.result(&report, |style| text::backup_list(&report, style));
+    Ok(())
+}
+
+async fn verify(context: &Context, file: &Path) -> Result<()> {
+    let step = format!("check {}", file.display());
+    let began = std::time::Instant::now();
+    context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let contents = restore::verify(file, context.reporter.as_ref(), &context.interrupt).await?;
+    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    let report = VerifyReport {
+        schema: Schema,
+        file: file.display().to_string(),
+        valid: true,
+        created: contents.header.created,
+        instance: contents.header.instance,
+        appliance_version: contents.header.appliance_version,
+        files: contents.manifest.files,
+        bytes: contents.manifest.bytes,
+        secrets: contents.secrets.is_some(),
+    };
+    context.output.result(&report, |style| text::verified(&report, style));
+    Ok(())
+}
+
+fn prune(context: &Context, keep: usize, dry_run: bool) -> Result<()> {
+    let lock = if dry_run { None } else { Some(context.lock("backup prune")?) };
+    let backups = shelf::list(&context.files.backups())?;
+    let removed = shelf::superfluous(&backups, keep);
+    if !dry_run {
+        remove(&removed)?;
+    }
+    drop(lock);
+    let shown = |path: &PathBuf| path.display().to_string();
+    let report = PruneReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        dry_run,
+        kept: backups.iter().map(|b| &b.file).filter(|file| !removed.contains(file)).map(shown).collect(),
+        removed: removed.iter().map(shown).collect(),
+    };
+    context.output.result(&report, |style| text::pruned(&report, style));
+    Ok(())
+}
+
+/// Those that somebody asked for are never removed by a schedule.
+fn prune_scheduled(context: &Context, keep: usize) -> Result<()> {
+    let backups = shelf::list(&context.files.backups())?;
+    let scheduled: Vec<_> = backups.into_iter().filter(|b| b.is_for(Reason::Scheduled)).collect();
+    remove(&shelf::superfluous(&scheduled, keep.max(1)))
+}
+
+fn remove(files: &[PathBuf]) -> Result<()> {
+    files.iter().try_for_each(|file| fs_err::remove_file(file).map_err(|e| Error::file("remove", file, &e)))
+}
+
+/// Looks at the engine.
+///
+/// # Errors
+/// As [`observe::look`].
+pub async fn look(context: &Context, engine: &Engine) -> Result<Look> {
+    observe::look(engine, &context.appliance).await
+}
+
+/// Whether a container is one of a trial.
+pub fn is_staged(container: &Listed) -> bool {
+    container.labels.contains_key(label::STAGED)
+}

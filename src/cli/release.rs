@@ -1,0 +1,58 @@
+//! The release of the program that an update or a rollback chose, remembered beside the settings.
+//! Without one, the release that this docklet carries counts.
+
+use super::context::Context;
+use crate::{
+    appliance::{Appliance, Release},
+    desired::label,
+    error::{Error, Result},
+    observe::Look,
+    observed::Ownership,
+    paths::{self, InstancePaths},
+};
+
+/// The release that was chosen; `None` when none was.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read(files: &InstancePaths) -> Result<Option<Release>> {
+    let path = files.release();
+    let Some(text) = paths::read_text(&path)? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|e| Error::SettingsInvalid {
+        path: path.display().to_string(),
+        line: e.line(),
+        column: e.column(),
+        reason: "it names no release".to_owned(),
+        suggestion: Some("remove the file, then: docklet update".to_owned()),
+    })
+}
+
+/// Remembers a release; the one that this docklet carries is not worth a file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(context: &Context, release: &Release) -> Result<()> {
+    let path = context.files.release();
+    if Appliance::embedded()?.built_release() == *release {
+        return match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &path, &e)),
+            _ => Ok(()),
+        };
+    }
+    paths::create_folder(&context.files.config, 0o700)?;
+    let text = serde_json::to_string_pretty(release).map_err(|e| Error::bug(e.to_string()))?;
+    paths::write_file(&path, text.as_bytes(), 0o600)
+}
+
+/// The release of a trial that was committed by a command that was killed right then: the
+/// container says it.
+pub fn committed(context: &Context, look: &Look) -> Option<Release> {
+    let ours = crate::desired::labels(&context.appliance, &context.instance);
+    let find = |name: String| look.containers.iter().find(move |c| c.name == name);
+    let main = find(context.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours)?;
+    let previous = find(context.instance.previous_container(&context.appliance.name));
+    if previous.is_some() || !main.labels.contains_key(label::STAGED) {
+        return None;
+    }
+    serde_json::from_str(main.labels.get(label::RELEASE)?).ok()
+}

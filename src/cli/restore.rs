@@ -1,0 +1,322 @@
+//! `docklet restore`: checks everything, fills new volumes beside the running appliance, lets the
+//! data prove itself, and only then lets it count.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    args, backup,
+    context::Context,
+    setup::read_secret,
+    trial::{self, Trial},
+};
+use crate::{
+    appliance::Appliance,
+    data::{
+        archive::{Header, read::Contents},
+        restore, sealed,
+        shelf::Reason,
+        volumes::Named,
+    },
+    engine::Engine,
+    error::{Error, Result},
+    event::Event,
+    host::ports,
+    observe::{self, Look},
+    observed::PortState,
+    plan::trial::{Fill, prepare},
+    present::data as text,
+    report::{Schema, data::RestoreReport},
+    secrets::{self, Secret},
+    settings::{ImageSource, Port, Settings},
+    units::Version,
+    wish::{self, Wish},
+    wizard,
+};
+
+/// Restores a backup.
+pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
+    let file = std::path::absolute(&args.file).map_err(|e| Error::file("find", &args.file, &e))?;
+    let header = restore::header(&file)?;
+    belongs_here(context, &file, &header)?;
+    let before = Settings::load(&context.files.settings())?;
+    let _lock = context.lock("restore")?;
+    let engine = context.engine().await?;
+    let contents = check(context, &file).await?;
+    let given = opened(context, args, &file, &contents)?;
+    let look = trial::recovered(context, &engine, before.as_ref()).await?;
+    let there = backup::existing(context, &look)?;
+    if !there.is_empty() {
+        let question = format!("replace the data of instance {} by that of {}?", context.instance, contents.header.created);
+        context.confirm(&question)?;
+    }
+    let settings = match &before {
+        Some(before) if !args.settings => before.clone(),
+        _ => settings_from(context, &look, &file, &contents, before.as_ref())?,
+    };
+    let appliance = appliance_for(context, &settings, &contents.header);
+    let fresh = before.is_none();
+    if fresh {
+        save(context, &settings, &given)?;
+    }
+    let job = Job { context, engine: &engine, file: &file, contents: &contents, settings: &settings, appliance };
+    let done = job.run(args, &look, &there).await;
+    let saved_before = match done {
+        Ok(saved) => saved,
+        Err(error) => return Err(job.taken_back(before.as_ref(), fresh, error).await),
+    };
+    if !fresh {
+        save(context, &settings, &given)?;
+    }
+    wish::write(&context.files.desired(), Wish::Running)?;
+    trial::settle(context, &engine, &settings, Duration::from_secs(args.timeout)).await?;
+    let report = RestoreReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        file: file.display().to_string(),
+        created: contents.header.created.clone(),
+        from_instance: contents.header.instance.clone(),
+        files: contents.manifest.files,
+        bytes: contents.manifest.bytes,
+        settings: fresh || args.settings,
+        secrets: !given.is_empty(),
+        before: saved_before.map(|path| path.display().to_string()),
+        appliance_version: Some(job.appliance.version.clone()).filter(|_| settings.image.source == ImageSource::Build),
+        url: crate::desired::page_url(settings.network.bind.0, settings.network.port.0),
+    };
+    context.output.result(&report, |style| text::restored(&report, style));
+    Ok(())
+}
+
+/// A backup of something else is none for us.
+fn belongs_here(context: &Context, file: &Path, header: &Header) -> Result<()> {
+    let invalid = |reason: String| Error::BackupInvalid { path: file.display().to_string(), reason };
+    let appliance = &context.appliance;
+    if header.appliance != appliance.name {
+        return Err(invalid(format!("it is a backup of {}, and this is {}", header.appliance, appliance.name)));
+    }
+    for volume in &header.volumes {
+        if !appliance.volumes.iter().any(|v| v.role == volume.role) {
+            return Err(invalid(format!("it holds a volume {}, which {} does not have", volume.role, appliance.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Reads all of it.
+async fn check(context: &Context, file: &Path) -> Result<Contents> {
+    let step = format!("check {}", file.display());
+    let began = std::time::Instant::now();
+    context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let contents = restore::verify(file, context.reporter.as_ref(), &context.interrupt).await?;
+    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    Ok(contents)
+}
+
+/// The secrets in the backup, where there are some and the passphrase is known.
+fn opened(
+    context: &Context,
+    args: &args::Restore,
+    file: &Path,
+    contents: &Contents,
+) -> Result<BTreeMap<String, Secret>> {
+    let Some(sealed) = &contents.secrets else {
+        if args.passphrase_file.is_some() {
+            let text = "the backup holds no secrets; those that are here stay".to_owned();
+            context.reporter.report(&Event::Note { text });
+        }
+        return Ok(BTreeMap::new());
+    };
+    let passphrase = match &args.passphrase_file {
+        Some(path) => Secret::new(read_secret(path)?),
+        None if context.environment.interactive && !context.global.yes => {
+            wizard::passphrase(&context.prompt("nothing was changed"))?
+        }
+        None => Secret::new(""),
+    };
+    if passphrase.reveal().is_empty() {
+        let text = "the secrets in the backup are left out: --passphrase-file opens them".to_owned();
+        context.reporter.report(&Event::Note { text });
+        return Ok(BTreeMap::new());
+    }
+    let all = sealed::open(sealed, &passphrase)
+        .map_err(|reason| Error::BackupInvalid { path: file.display().to_string(), reason })?;
+    for (name, value) in &all {
+        let checked = secrets::check_name(name).and_then(|()| secrets::check_value(name, value.reveal()));
+        checked.map_err(|reason| Error::BackupInvalid { path: file.display().to_string(), reason })?;
+    }
+    Ok(all)
+}
+
+/// The settings in the backup, without what belongs to the machine that it was made on.
+fn settings_from(
+    context: &Context,
+    look: &Look,
+    file: &Path,
+    contents: &Contents,
+    before: Option<&Settings>,
+) -> Result<Settings> {
+    let warn = |text: String| context.reporter.report(&Event::Warning { text });
+    let mut settings = match &contents.settings {
+        Some(text) => Settings::parse(&String::from_utf8_lossy(text), &file.join("settings.toml"))?,
+        None => before.cloned().unwrap_or_default(),
+    };
+    settings.engine = before.map(|b| b.engine.clone()).unwrap_or_default();
+    settings.mounts.retain(|mount| {
+        let there = mount.host.exists();
+        if !there {
+            warn(format!("the folder {} is not here; it is left out: docklet mount add", mount.host.display()));
+        }
+        there
+    });
+    if !settings.trust.ca_file.is_empty() && !Path::new(&settings.trust.ca_file).is_file() {
+        warn(format!("the CA file {} is not here; it is left out", settings.trust.ca_file));
+        settings.trust.ca_file.clear();
+    }
+    let own = backup::own_container(context, look);
+    let holds = own.is_some_and(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
+    let taken_here = look.containers.iter().any(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
+    let state = ports::state(settings.network.bind.0, settings.network.port.0);
+    if !holds && (taken_here || state != PortState::Available) {
+        let free = ports::next_free(settings.network.bind.0, settings.network.port.0);
+        if let Some(free) = free {
+            let text = format!("port {} is taken here; {free} is used", settings.network.port.0);
+            context.reporter.report(&Event::Note { text });
+            settings.network.port = Port(free);
+        }
+    }
+    Ok(settings)
+}
+
+/// What is installed then: data of a later release needs that release.
+fn appliance_for(context: &Context, settings: &Settings, header: &Header) -> Appliance {
+    let mut appliance = context.appliance.clone();
+    if settings.image.source == ImageSource::Build
+        && let Some(release) = &header.release
+        && Version::of(&release.version) > Version::of(&appliance.version)
+    {
+        appliance.adopt(release.clone());
+    }
+    appliance
+}
+
+/// Writes settings and secrets.
+fn save(context: &Context, settings: &Settings, given: &BTreeMap<String, Secret>) -> Result<()> {
+    settings.save(&context.files.settings())?;
+    let folder = context.files.secrets();
+    for (name, value) in given {
+        secrets::write(&folder, name, value)?;
+    }
+    let password = &context.appliance.login.password_secret;
+    if secrets::read(&folder, password)?.is_none() {
+        secrets::write(&folder, password, &secrets::generate_password()?)?;
+        let text = format!("it has a new password: docklet{} password", context.instance.flag());
+        context.reporter.report(&Event::Note { text });
+    }
+    Ok(())
+}
+
+/// One restore.
+struct Job<'a> {
+    context: &'a Context,
+    engine: &'a Engine,
+    file: &'a Path,
+    contents: &'a Contents,
+    settings: &'a Settings,
+    appliance: Appliance,
+}
+
+impl Job<'_> {
+    /// Up to the commit; the backup of what was there.
+    async fn run(&self, args: &args::Restore, look: &Look, there: &[Named]) -> Result<Option<PathBuf>> {
+        let Job { context, engine, settings, .. } = *self;
+        let wanted = trial::desired(context, &self.appliance, settings, look);
+        let observed = observe::observe(engine, look, &wanted).await?;
+        let timeout = Duration::from_secs(args.timeout);
+        let plan = prepare(&wanted, &observed)?;
+        trial::run(context, engine, settings, &self.appliance, &plan, timeout, None).await?;
+        self.fill(look, &wanted).await?;
+        let before = if there.is_empty() || args.no_backup {
+            None
+        } else {
+            Some(backup::take(context, engine, look, Reason::Restore, None, None, None).await?.made.file)
+        };
+        let trial = Trial {
+            appliance: &self.appliance,
+            settings,
+            fill: Fill::Done,
+            image: wanted.image.reference().to_owned(),
+            release: self.appliance.release.clone(),
+            records: self.contents.header.records.clone(),
+            timeout,
+        };
+        // Staged volumes are there now.
+        let look = backup::look(context, engine).await?;
+        trial::prove(context, engine, &look, &trial).await?;
+        let look = backup::look(context, engine).await?;
+        trial::commit(context, engine, &look, &trial).await?;
+        Ok(before)
+    }
+
+    /// Fills staged volumes.
+    async fn fill(&self, look: &Look, wanted: &crate::desired::Desired) -> Result<()> {
+        let Job { context, engine, contents, .. } = *self;
+        let roles = || contents.header.volumes.iter().map(|v| v.role.clone());
+        let staged: Vec<Named> = wanted
+            .staged_volumes()
+            .iter()
+            .zip(&context.appliance.volumes)
+            .map(|(volume, definition)| Named { role: definition.role.clone(), volume: volume.name.clone() })
+            .collect();
+        let filled: Vec<Named> = staged.iter().filter(|v| roles().any(|role| role == v.role)).cloned().collect();
+        let mut task = backup::task_of(context, engine, look, Some(self.settings)).await?;
+        wanted.image.reference().clone_into(&mut task.image);
+        let step = format!("fill {} from {}", list(&filled), self.file.display());
+        let began = std::time::Instant::now();
+        context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+        for volume in wanted.staged_volumes() {
+            engine.create_volume(&volume).await?;
+        }
+        if let Some(first) = filled.first() {
+            // Twice: once staged, and once more under the volumes' own names, when what is there now is gone.
+            let sizes = engine.volume_sizes().await.unwrap_or_default();
+            let now: u64 = wanted.volumes.iter().filter_map(|v| sizes.get(&v.name)).sum();
+            let bytes = contents.manifest.bytes;
+            restore::room_for(engine, bytes + bytes.saturating_sub(now), &task, first).await?;
+        }
+        let (reporter, interrupt) = (context.reporter.as_ref(), &context.interrupt);
+        restore::fill(engine, self.file, contents, &task, &filled, reporter, interrupt).await?;
+        context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+        Ok(())
+    }
+
+    /// Puts everything back after a failure; the error to end with.
+    async fn taken_back(&self, before: Option<&Settings>, fresh: bool, error: Error) -> Error {
+        let Job { context, engine, .. } = *self;
+        if let Err(second) = trial::undo(context, engine, before).await {
+            let text = format!("putting it back stopped: {second}; docklet{} start goes on", context.instance.flag());
+            context.reporter.report(&Event::Warning { text });
+            return error;
+        }
+        if fresh {
+            let _ = engine.remove_network(&context.container_name()).await;
+            let _ = std::fs::remove_file(context.files.settings());
+            let _ = std::fs::remove_dir_all(context.files.secrets());
+        }
+        match error {
+            error @ (Error::NoSpace { .. }
+            | Error::BackupInvalid { .. }
+            | Error::Interrupted { .. }
+            | Error::Image { .. }
+            | Error::PortInUse { .. }) => error,
+            other => Error::RestoreFailed { reason: [vec![other.to_string()], other.causes()].concat().join(": ") },
+        }
+    }
+}
+
+fn list(volumes: &[Named]) -> String {
+    volumes.iter().map(|v| v.volume.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,285 @@
+//! Volumes → file. The container is paused only while its volumes are read; what is read is packed
+//! meanwhile on a thread of its own. The file has its name only when it is whole and on disk.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufWriter},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{
+    archive::{
+        Header,
+        tar::Damage,
+        write::{self, Around, Written},
+    },
+    pipe,
+    volumes::{Named, TaskOf, complaint},
+};
+use crate::{
+    engine::Engine,
+    error::{Error, Result, io_reason},
+    event::{Event, Reporter, Transfer},
+    interrupt::Interrupt,
+};
+
+/// Least time between two reports of progress.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+
+/// Beginning of the name of a file that is being written.
+const UNFINISHED: &str = ".docklet-backup-";
+
+/// Most threads that compress: more would need more memory than docklet allows itself.
+const MOST_THREADS: usize = 4;
+
+/// What to back up, and where to.
+pub struct Request<'a> {
+    /// What the backup says of itself.
+    pub header: Header,
+    /// The volumes.
+    pub volumes: Vec<Named>,
+    /// The task that reads them.
+    pub task: TaskOf,
+    /// The container to pause meanwhile; `None` when none runs.
+    pub pause: Option<String>,
+    /// `settings.toml`
+    pub settings: Option<Vec<u8>>,
+    /// The secrets, encrypted.
+    pub secrets: Option<Vec<u8>>,
+    /// The file; it must not exist.
+    pub file: &'a Path,
+    /// Bytes in the volumes, for the progress; 0 where that is not known.
+    pub expected: u64,
+}
+
+/// A backup that was made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The file.
+    pub file: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What is in it.
+    pub written: Written,
+    /// How long the container was paused; `None` when none ran.
+    pub paused: Option<Duration>,
+}
+
+/// Makes a backup.
+///
+/// # Errors
+/// [`Error::FileExists`], [`Error::NoSpace`], [`Error::Interrupted`], and what the engine says. The
+/// container goes on in any case, and no part of a file is left.
+pub async fn make(
+    engine: &Engine,
+    request: Request<'_>,
+    reporter: &dyn Reporter,
+    interrupt: &Interrupt,
+) -> Result<Made> {
+    if std::fs::symlink_metadata(request.file).is_ok() {
+        return Err(Error::FileExists { path: request.file.display().to_string() });
+    }
+    let (folder, unfinished) = begin(request.file)?;
+    let spec = request.task.pack(&request.volumes);
+    engine.create_task(&spec).await?;
+    let mut pause = Pause { engine, container: request.pause.as_deref(), since: None, lasted: None };
+    let done = tokio::select! {
+        biased;
+        () = interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed, and no backup was made".to_owned() }),
+        done = read(engine, &request, &spec, unfinished, &mut pause, reporter) => done,
+    };
+    let resumed = pause.end().await;
+    let removed = engine.remove_container(&spec.name).await;
+    let (written, unfinished) = done?;
+    resumed?;
+    removed?;
+    let size = unfinished.as_file().metadata().map(|found| found.len()).unwrap_or(0);
+    finish(unfinished, request.file, &folder)?;
+    Ok(Made { file: request.file.to_owned(), size, written, paused: pause.lasted })
+}
+
+/// The pause of the container, which must end however the backup ends.
+struct Pause<'a> {
+    engine: &'a Engine,
+    container: Option<&'a str>,
+    since: Option<Instant>,
+    lasted: Option<Duration>,
+}
+
+impl Pause<'_> {
+    async fn begin(&mut self) -> Result<()> {
+        if let Some(name) = self.container {
+            self.since = Some(Instant::now());
+            self.engine.pause_container(name).await?;
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        if let (Some(name), Some(since)) = (self.container, self.since.take()) {
+            let resumed = self.engine.unpause_container(name).await;
+            self.lasted = Some(since.elapsed());
+            // One that was never paused, or that has ended meanwhile, is not paused now either.
+            if resumed.is_err() && self.engine.container(name).await?.is_some_and(|c| c.paused) {
+                return resumed;
+            }
+        }
+        Ok(())
+    }
+}
+
+type Unfinished = tempfile::NamedTempFile;
+
+async fn read(
+    engine: &Engine,
+    request: &Request<'_>,
+    spec: &crate::engine::task::TaskSpec,
+    unfinished: Unfinished,
+    pause: &mut Pause<'_>,
+    reporter: &dyn Reporter,
+) -> Result<(Written, Unfinished)> {
+    let (sender, source) = pipe::source();
+    let counted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let packing = pack(request, source, unfinished, std::sync::Arc::clone(&counted))?;
+    pause.begin().await?;
+    let mut task = engine.start_task(spec).await?;
+    let mut reported = Instant::now();
+    let mut interval = REPORT_EVERY / 4;
+    while let Some(piece) = task.next().await? {
+        if sender.send(piece).await.is_err() {
+            // The thread has ended: it says why.
+            break;
+        }
+        if reported.elapsed() >= interval {
+            reported = Instant::now();
+            interval = REPORT_EVERY;
+            let done = counted.load(std::sync::atomic::Ordering::Relaxed);
+            let total = if request.expected == 0 { 0 } else { request.expected.max(done) };
+            reporter.report(&Event::Transfer(Transfer { done, total, ..Transfer::default() }));
+        }
+    }
+    let stopped = sender.is_closed();
+    drop(sender);
+    if stopped {
+        return Err(joined(packing.await)?.err().unwrap_or_else(|| Error::bug("packing stopped too early")));
+    }
+    let ended = task.end().await?;
+    pause.end().await?;
+    let packed = joined(packing.await)?;
+    if ended.code != 0 {
+        return Err(complaint("reading the volumes", &ended));
+    }
+    packed
+}
+
+type Packed = Result<(Written, Unfinished)>;
+
+fn joined(packed: Result<Packed, tokio::task::JoinError>) -> Result<Packed> {
+    packed.map_err(|e| Error::bug(format!("packing: {e}")))
+}
+
+/// Starts the thread that packs.
+fn pack(
+    request: &Request<'_>,
+    source: pipe::Source,
+    unfinished: Unfinished,
+    counted: std::sync::Arc<std::sync::atomic::AtomicU64>,
+) -> Result<tokio::task::JoinHandle<Packed>> {
+    let header = request.header.clone();
+    let (settings, secrets) = (request.settings.clone(), request.secrets.clone());
+    let path = request.file.to_owned();
+    let spool = spool(&path)?;
+    Ok(tokio::task::spawn_blocking(move || {
+        let around = Around { header: &header, settings: settings.as_deref(), secrets: secrets.as_deref() };
+        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
+        let out = BufWriter::with_capacity(256 * 1024, unfinished.as_file());
+        let mut count = |bytes| {
+            counted.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        };
+        let threads = u32::try_from(threads).unwrap_or(1);
+        match write::write(out, &around, source, spool, threads, &mut count) {
+            Ok(written) => Ok((written, unfinished)),
+            Err(Damage::Io(e)) => Err(file_error(&path, &e)),
+            Err(Damage::Malformed(reason)) => {
+                Err(Error::VolumesFailed { what: "reading the volumes".to_owned(), reason })
+            }
+        }
+    }))
+}
+
+/// An empty file beside `path` that goes away by itself.
+pub(super) fn spool(path: &Path) -> Result<File> {
+    tempfile::tempfile_in(folder_of(path)).map_err(|e| file_error(path, &e))
+}
+
+/// The error for a file that could not be written.
+pub(super) fn file_error(path: &Path, error: &io::Error) -> Error {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) {
+        let place = folder_of(path).display().to_string();
+        return Error::NoSpace { place, needed: None, available: None };
+    }
+    Error::file("write", path, error)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Opens the file that will get the name, and removes what earlier runs that were killed left.
+fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
+    let folder = folder_of(path).to_owned();
+    for entry in fs_err::read_dir(&folder).map_err(|e| Error::file("read", &folder, &e))?.flatten() {
+        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
+        // One that is still being written is locked by its writer.
+        if ours && File::open(entry.path()).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockExclusive).is_ok())
+        {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&folder);
+    let unfinished = unfinished.map_err(|e| file_error(path, &e))?;
+    flock(unfinished.as_file(), FlockOperation::NonBlockingLockExclusive)
+        .map_err(|e| Error::file("lock", path, &e.into()))?;
+    Ok((folder, unfinished))
+}
+
+/// Flushes the file to disk and gives it its name, which nobody may have taken meanwhile.
+fn finish(unfinished: Unfinished, path: &Path, folder: &Path) -> Result<()> {
+    unfinished.as_file().sync_all().map_err(|e| file_error(path, &e))?;
+    unfinished.persist_noclobber(path).map_err(|e| match e.error.kind() {
+        io::ErrorKind::AlreadyExists => Error::FileExists { path: path.display().to_string() },
+        _ => file_error(path, &e.error),
+    })?;
+    // The name is on disk only when the folder is.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| file_error(path, &e))
+}
+
+/// Bytes that are free where a file would be; `None` where that cannot be known.
+pub fn free_space(path: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder_of(path)).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+/// Volumes of an appliance that are there, by role.
+pub fn named(volumes: &[crate::desired::VolumeSpec], roles: &[String], there: &[String]) -> Vec<Named> {
+    volumes
+        .iter()
+        .zip(roles)
+        .filter(|(v, _)| there.contains(&v.name))
+        .map(|(v, role)| Named { role: role.clone(), volume: v.name.clone() })
+        .collect()
+}
+
+/// The words of an I/O error.
+pub(super) fn words(error: &io::Error) -> String {
+    io_reason(error)
+}
+
+/// Sizes of volumes, added up.
+pub fn total(sizes: &BTreeMap<String, u64>, volumes: &[Named]) -> u64 {
+    volumes.iter().filter_map(|v| sizes.get(&v.volume)).sum()
+}

@@ -1,0 +1,249 @@
+//! File → staged volumes. Everything is checked before anything is touched, and once more on the
+//! way, for the file may change in between.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{
+    archive::{
+        Header,
+        read::{self, Contents, Refused},
+    },
+    backup::words,
+    pipe,
+    volumes::{Named, TaskOf, complaint},
+};
+use crate::{
+    engine::Engine,
+    error::{Error, Result},
+    event::{Event, Reporter, Transfer},
+    interrupt::Interrupt,
+};
+
+/// Time between two reports of progress.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+
+/// Free space that is left alone, in bytes: a file system does not work well when it is full.
+const RESERVE: u64 = 16 << 20;
+
+/// What a backup says of itself; reads only its beginning.
+///
+/// # Errors
+/// [`Error::BackupInvalid`], and a file error.
+pub fn header(path: &Path) -> Result<Header> {
+    let file = open(path)?;
+    read::header(io::BufReader::new(file)).map_err(|refused| refusal(path, refused))
+}
+
+/// Reads a whole backup and checks all of it.
+///
+/// # Errors
+/// [`Error::BackupInvalid`], [`Error::Interrupted`], and a file error.
+pub async fn verify(path: &Path, reporter: &dyn Reporter, interrupt: &Interrupt) -> Result<Contents> {
+    let pass = Pass::begin(path)?;
+    pass.run(io::sink(), reporter, interrupt).await
+}
+
+/// Fills staged volumes, which are there and empty, from a backup that was verified.
+///
+/// # Errors
+/// [`Error::BackupInvalid`] when it is not the same any more, [`Error::NoSpace`],
+/// [`Error::Interrupted`], and what the engine says. The volumes then hold part of it.
+pub async fn fill(
+    engine: &Engine,
+    path: &Path,
+    verified: &Contents,
+    task: &TaskOf,
+    volumes: &[Named],
+    reporter: &dyn Reporter,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let spec = task.unpack(volumes);
+    engine.create_task(&spec).await?;
+    let work = async {
+        let mut task = engine.start_task(&spec).await?;
+        let (sink, mut pieces) = pipe::sink();
+        let pass = Pass::begin(path)?;
+        let feed = async {
+            let mut reads = true;
+            while let Some(piece) = pieces.recv().await {
+                reads = reads && task.write(&piece).await;
+                if !reads {
+                    break;
+                }
+            }
+            drop(pieces);
+            task.end().await
+        };
+        let (contents, ended) = tokio::join!(pass.run(sink, reporter, interrupt), feed);
+        let ended = match (&contents, ended) {
+            // What was wrong with the archive comes first: the task only suffers from it.
+            (Err(Error::BackupInvalid { .. } | Error::Interrupted { .. }), _) => return contents.map(drop),
+            (_, ended) => ended?,
+        };
+        if ended.code != 0 {
+            return Err(complaint("writing the volumes", &ended));
+        }
+        if contents?.manifest != verified.manifest {
+            return Err(invalid(path, "it was changed while it was being restored"));
+        }
+        Ok(())
+    };
+    let done = work.await;
+    let removed = engine.remove_container(&spec.name).await;
+    done?;
+    removed.map(drop)
+}
+
+/// Checks that there is room for `needed` bytes where a volume is.
+///
+/// # Errors
+/// [`Error::NoSpace`] when there is not, and what the engine says.
+pub async fn room_for(engine: &Engine, needed: u64, task: &TaskOf, volume: &Named) -> Result<()> {
+    let spec = task.measure(volume);
+    engine.create_task(&spec).await?;
+    let work = async {
+        let mut task = engine.start_task(&spec).await?;
+        let mut said = vec![];
+        while let Some(piece) = task.next().await? {
+            said.extend_from_slice(&piece);
+        }
+        let ended = task.end().await?;
+        if ended.code != 0 {
+            return Err(complaint("measuring the free space", &ended));
+        }
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    };
+    let said = work.await;
+    engine.remove_container(&spec.name).await?;
+    // A heading, then the number.
+    let available = said?.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).next_back();
+    match available {
+        Some(available) if available < needed.saturating_add(RESERVE) => Err(Error::NoSpace {
+            place: "the engine's disk".to_owned(),
+            needed: Some(needed.saturating_add(RESERVE)),
+            available: Some(available),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// One reading of an archive on a thread of its own.
+struct Pass {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    spools: [File; 2],
+    done: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Pass {
+    fn begin(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        let size = file.metadata().map_err(|e| Error::file("read", path, &e))?.len();
+        let spool = || tempfile::tempfile().map_err(|e| Error::file("create", &std::env::temp_dir(), &e));
+        Ok(Pass {
+            path: path.to_owned(),
+            file,
+            size,
+            spools: [spool()?, spool()?],
+            done: Arc::default(),
+            stop: Arc::default(),
+        })
+    }
+
+    async fn run(
+        self,
+        mut volumes: impl io::Write + Send + 'static,
+        reporter: &dyn Reporter,
+        interrupt: &Interrupt,
+    ) -> Result<Contents> {
+        let Pass { path, file, size, spools, done, stop } = self;
+        let source = Watched { file, done: Arc::clone(&done), stop: Arc::clone(&stop) };
+        let shown = path.clone();
+        let mut reading = tokio::task::spawn_blocking(move || {
+            let source = io::BufReader::with_capacity(256 * 1024, source);
+            let contents = read::read(source, spools, &mut volumes, &mut |_| {})?;
+            volumes.flush().map_err(Refused::Receiver)?;
+            Ok(contents)
+        });
+        let mut ticks = tokio::time::interval_at((Instant::now() + REPORT_EVERY / 4).into(), REPORT_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                () = interrupt.wait() => {
+                    // The thread ends at its next look at the file; nobody waits for it but the end of the process.
+                    stop.store(true, Ordering::Relaxed);
+                    return Err(Error::Interrupted { next: "nothing was changed".to_owned() });
+                }
+                contents = &mut reading => {
+                    let contents = contents.map_err(|e| Error::bug(format!("reading: {e}")))?;
+                    return contents.map_err(|refused| refusal(&shown, refused));
+                }
+                _ = ticks.tick() => {
+                    let done = done.load(Ordering::Relaxed);
+                    reporter.report(&Event::Transfer(Transfer { done, total: size, ..Transfer::default() }));
+                }
+            }
+        }
+    }
+}
+
+/// A file that counts what is read of it, and that can be told to end.
+struct Watched {
+    file: File,
+    done: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let read = self.file.read(buffer)?;
+        self.done.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => Error::Missing {
+            what: format!("file {}", path.display()),
+            reason: None,
+            hint: "docklet backup list shows the backups that are there".to_owned(),
+        },
+        _ => Error::file("read", path, &e),
+    })?;
+    match file.metadata() {
+        Ok(found) if found.is_dir() => Err(invalid(path, "it is a folder")),
+        _ => Ok(file),
+    }
+}
+
+fn invalid(path: &Path, reason: &str) -> Error {
+    Error::BackupInvalid { path: path.display().to_string(), reason: reason.to_owned() }
+}
+
+fn refusal(path: &Path, refused: Refused) -> Error {
+    match refused {
+        Refused::Invalid(reason) => invalid(path, &reason),
+        Refused::Io(e) if e.kind() == io::ErrorKind::StorageFull => {
+            Error::NoSpace { place: std::env::temp_dir().display().to_string(), needed: None, available: None }
+        }
+        Refused::Io(e) => Error::file("read", path, &e),
+        Refused::Receiver(e) => {
+            Error::VolumesFailed { what: "writing the volumes".to_owned(), reason: words(&e) }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Secrets under a passphrase, in age's format: `age --decrypt` opens them, too.
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+};
+
+use age::secrecy::SecretString;
+
+use crate::{
+    error::{Error, Result},
+    secrets::Secret,
+};
+
+/// Largest work factor that is accepted when opening, as a power of two: about a minute on a laptop.
+const MOST_WORK: u8 = 22;
+
+/// Encrypts secrets by name.
+///
+/// # Errors
+/// Only for a bug.
+pub fn seal(secrets: &BTreeMap<String, Secret>, passphrase: &Secret) -> Result<Vec<u8>> {
+    let plain: BTreeMap<&str, &str> = secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+    let failed = |e: &dyn std::fmt::Display| Error::bug(format!("cannot encrypt the secrets: {e}"));
+    let plain = serde_json::to_vec(&plain).map_err(|e| failed(&e))?;
+    let encryptor = age::Encryptor::with_user_passphrase(SecretString::from(passphrase.reveal()));
+    let mut sealed = vec![];
+    let mut writer = encryptor.wrap_output(&mut sealed).map_err(|e| failed(&e))?;
+    writer.write_all(&plain).map_err(|e| failed(&e))?;
+    writer.finish().map_err(|e| failed(&e))?;
+    Ok(sealed)
+}
+
+/// Decrypts what [`seal`] made.
+///
+/// # Errors
+/// What is wrong, in words: most often the passphrase.
+pub fn open(sealed: &[u8], passphrase: &Secret) -> Result<BTreeMap<String, Secret>, String> {
+    let decryptor = age::Decryptor::new(sealed).map_err(|e| e.to_string())?;
+    let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.reveal()));
+    identity.set_max_work_factor(MOST_WORK);
+    let mut plain = vec![];
+    let mut reader = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|e| match e {
+        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
+            "the passphrase is not the right one".to_owned()
+        }
+        other => other.to_string(),
+    })?;
+    reader.read_to_end(&mut plain).map_err(|e| e.to_string())?;
+    let plain: BTreeMap<String, String> = serde_json::from_slice(&plain).map_err(|e| e.to_string())?;
+    Ok(plain.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_the_passphrase_opens_it() {
+        let secrets = BTreeMap::from([("ANTHROPIC_API_KEY".to_owned(), Secret::new("sk-1"))]);
+        let sealed = seal(&secrets, &Secret::new("correct horse")).unwrap();
+        assert!(sealed.starts_with(b"age-encryption.org/v1"));
+        assert!(!sealed.windows(4).any(|w| w == b"sk-1"));
+        assert_eq!(open(&sealed, &Secret::new("correct horse")).unwrap(), secrets);
+        assert_eq!(open(&sealed, &Secret::new("wrong")).unwrap_err(), "the passphrase is not the right one");
+        assert!(open(b"nonsense", &Secret::new("x")).is_err());
+    }
+}

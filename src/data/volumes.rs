@@ -1,0 +1,131 @@
+//! How the short-lived containers that read and write volumes look: the image that they are made
+//! from, their command, their capabilities; and what their complaints mean. GNU tar and cp do the
+//! work, because they keep what the engine's own archive calls lose: extended attributes, times
+//! below a second, holes.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    desired::{VolumeSpec, label},
+    engine::{
+        Engine,
+        task::{Ended, TaskSpec},
+    },
+    error::{Error, Result},
+};
+
+/// The folder in the container that volumes are mounted below, and in the archive.
+const VOLUMES: &str = "/volumes";
+
+/// Reads everything, whoever owns it.
+const READS: &[&str] = &["DAC_OVERRIDE"];
+
+/// Gives everything back as it was: owners, modes, set-user-id bits and file capabilities included.
+const WRITES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"];
+
+/// A volume and its role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Its role.
+    pub role: String,
+    /// Its name on the engine.
+    pub volume: String,
+}
+
+/// What a task has of the instance that it works for.
+#[derive(Debug, Clone)]
+pub struct TaskOf {
+    /// The container's name.
+    pub name: String,
+    /// An image that has GNU tar and cp.
+    pub image: String,
+    /// The instance's labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl TaskOf {
+    fn spec(&self, what: &str, command: &[&str], capabilities: &[&str]) -> TaskSpec {
+        let mut labels = self.labels.clone();
+        labels.insert(label::TASK.to_owned(), what.to_owned());
+        TaskSpec {
+            name: self.name.clone(),
+            image: self.image.clone(),
+            labels,
+            volumes: vec![],
+            command: command.iter().map(|&word| word.to_owned()).collect(),
+            capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
+            input: false,
+        }
+    }
+
+    /// Packs volumes into one tar on standard output, `volumes/ROLE/…`.
+    pub fn pack(&self, volumes: &[Named]) -> TaskSpec {
+        // POSIX format: names of any length, times to the nanosecond, files of any size.
+        let mut command = vec!["tar", "--create", "--file=-", "--format=posix", "--directory=/", "--numeric-owner"];
+        // SELinux gives labels of its own to a new place.
+        command.extend(["--sparse", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux"]);
+        let folders: Vec<String> = volumes.iter().map(|v| format!("volumes/{}", v.role)).collect();
+        command.extend(folders.iter().map(String::as_str));
+        let mut spec = self.spec("backup", &command, READS);
+        spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), true)).collect();
+        spec
+    }
+
+    /// Unpacks such a tar from standard input.
+    pub fn unpack(&self, volumes: &[Named]) -> TaskSpec {
+        let command = ["tar", "--extract", "--file=-", "--directory=/", "--numeric-owner", "--same-owner"];
+        let more = ["--same-permissions", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux"];
+        let mut spec = self.spec("restore", &[&command[..], &more].concat(), WRITES);
+        spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), false)).collect();
+        spec.input = true;
+        spec
+    }
+
+    /// Says how many bytes are free where a volume is.
+    pub fn measure(&self, volume: &Named) -> TaskSpec {
+        let mut spec = self.spec("measure", &["df", "--output=avail", "--block-size=1", "/volume"], READS);
+        spec.volumes = vec![(volume.volume.clone(), "/volume".to_owned(), true)];
+        spec
+    }
+
+    /// Empties volumes and copies others into them.
+    pub fn copy(&self, pairs: &[(String, VolumeSpec)]) -> TaskSpec {
+        // Flushed to disk before anybody may remove what was copied.
+        let script = "set -e; for to in /to/*; do find \"$to\" -mindepth 1 -delete; \
+             cp --archive --no-target-directory \"/from/${to##*/}\" \"$to\"; done; sync";
+        let mut spec = self.spec("copy", &["sh", "-c", script], WRITES);
+        let place = |side: &str, index: usize| format!("/{side}/{index}");
+        for (index, (from, to)) in pairs.iter().enumerate() {
+            spec.volumes.push((from.clone(), place("from", index), true));
+            spec.volumes.push((to.name.clone(), place("to", index), false));
+        }
+        spec
+    }
+}
+
+/// An image that tasks can be made from: the first of `wanted` that is on the engine.
+///
+/// # Errors
+/// [`Error::Missing`] when there is none.
+pub async fn image(engine: &Engine, wanted: &[&str]) -> Result<String> {
+    for reference in wanted.iter().filter(|reference| !reference.is_empty()) {
+        if engine.image(reference).await?.is_some() {
+            return Ok((*reference).to_owned());
+        }
+    }
+    Err(Error::Missing {
+        what: "image to read the volumes with".to_owned(),
+        reason: Some(format!("none of these is on the engine: {}", wanted.join(", "))),
+        hint: "docklet start gets the image again".to_owned(),
+    })
+}
+
+/// The error for a task that ended badly; `what` it was to do.
+pub fn complaint(what: &str, ended: &Ended) -> Error {
+    if crate::engine::no_space(&ended.complaints) {
+        return Error::NoSpace { place: "the engine's disk".to_owned(), needed: None, available: None };
+    }
+    let lines: Vec<&str> = ended.complaints.lines().take(5).collect();
+    let reason = if lines.is_empty() { format!("it ended with code {}", ended.code) } else { lines.join("; ") };
+    Error::VolumesFailed { what: what.to_owned(), reason }
+}

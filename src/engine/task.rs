@@ -1,0 +1,235 @@
+//! A short-lived container beside the appliance's: mounts volumes, runs one program with its
+//! streams attached, and ends. Volumes are read and written only this way, so that it works with an
+//! engine on another machine, too.
+
+use std::{collections::BTreeMap, collections::HashMap, pin::Pin, time::Duration};
+
+use bollard::{
+    container::LogOutput,
+    models::{
+        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, RestartPolicy,
+        RestartPolicyNameEnum,
+    },
+    query_parameters::{
+        AttachContainerOptionsBuilder, CreateContainerOptions, StartContainerOptions, WaitContainerOptions,
+    },
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use super::{
+    DEADLINE, Engine,
+    docker::{WORK_DEADLINE, deadline, message_of},
+    error::{status_of, translate, within},
+};
+use crate::error::{Error, ObjectKind, Result};
+
+/// Time that a program may take to end once it has said all.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// Most of what a task says on standard error that is kept, in bytes.
+const COMPLAINTS: usize = 16 * 1024;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct TaskSpec {
+    /// The container's name.
+    pub name: String,
+    /// The image: one that has the program.
+    pub image: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Volumes, all of which must be there: name, path inside, whether only to be read.
+    pub volumes: Vec<(String, String, bool)>,
+    /// Program and arguments; it runs as root.
+    pub command: Vec<String>,
+    /// Capabilities that it needs.
+    pub capabilities: Vec<String>,
+    /// Whether it reads from standard input.
+    pub input: bool,
+}
+
+/// A running task.
+pub struct Task {
+    engine: Engine,
+    name: String,
+    output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    complaints: Vec<u8>,
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code.
+    pub code: i64,
+    /// What it said on standard error, the beginning of it.
+    pub complaints: String,
+}
+
+impl Engine {
+    /// Creates a task's container. Nothing runs yet.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyExists`] when the name is taken, [`Error::NoSuchObject`] when the image is
+    /// missing, and what the engine says otherwise.
+    pub async fn create_task(&self, spec: &TaskSpec) -> Result<()> {
+        let call = format!("create container {}", spec.name);
+        let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
+        match deadline(&call, WORK_DEADLINE, self.docker.create_container(Some(options), body(spec))).await? {
+            Ok(_) => Ok(()),
+            Err(e) => Err(match status_of(&e) {
+                Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() },
+                Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
+                _ => translate(&call, e),
+            }),
+        }
+    }
+
+    /// Attaches to a created task and starts it.
+    ///
+    /// # Errors
+    /// [`Error::StartFailed`] when the program cannot be started, and what the engine says otherwise.
+    pub async fn start_task(&self, spec: &TaskSpec) -> Result<Task> {
+        let name = spec.name.clone();
+        let call = format!("attach to container {name}");
+        let options =
+            AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).stdin(spec.input).build();
+        // Before it starts, so that nothing that it says is missed.
+        let attached = within(&call, self.docker.attach_container(&name, Some(options))).await?;
+        let started = self.docker.start_container(&name, None::<StartContainerOptions>);
+        if let Err(e) = deadline(&format!("start container {name}"), WORK_DEADLINE, started).await? {
+            return Err(Error::StartFailed { name, reason: message_of(&e), log: vec![] });
+        }
+        Ok(Task {
+            engine: self.clone(),
+            name,
+            output: attached.output,
+            input: spec.input.then_some(attached.input),
+            complaints: vec![],
+        })
+    }
+
+    /// Pauses a running container.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchObject`], and what the engine says otherwise.
+    pub async fn pause_container(&self, name: &str) -> Result<()> {
+        let call = format!("pause container {name}");
+        match deadline(&call, DEADLINE, self.docker.pause_container(name)).await? {
+            Ok(()) => Ok(()),
+            Err(e) => Err(match status_of(&e) {
+                Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() },
+                _ => translate(&call, e),
+            }),
+        }
+    }
+}
+
+impl Task {
+    /// The next piece that it prints on standard output; `None` at the end.
+    ///
+    /// # Errors
+    /// When the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.output.next().await {
+                None => return Ok(None),
+                Some(Ok(LogOutput::StdErr { message })) => {
+                    let room = COMPLAINTS.saturating_sub(self.complaints.len());
+                    self.complaints.extend_from_slice(&message[..message.len().min(room)]);
+                }
+                Some(Ok(part)) => return Ok(Some(part.into_bytes())),
+                Some(Err(e)) => return Err(translate(&format!("read from container {}", self.name), e)),
+            }
+        }
+    }
+
+    /// Writes to its standard input. `false` when it reads no more.
+    pub async fn write(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.input {
+            Some(input) => input.write_all(bytes).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Says that nothing more comes.
+    pub async fn close_input(&mut self) {
+        if let Some(mut input) = self.input.take() {
+            // One that has ended has no input to close.
+            let _ = input.flush().await;
+            let _ = input.shutdown().await;
+        }
+    }
+
+    /// Waits for its end; what it still prints on standard output is thrown away.
+    ///
+    /// # Errors
+    /// When the connection breaks, or it does not end.
+    pub async fn end(&mut self) -> Result<Ended> {
+        self.close_input().await;
+        while self.next().await?.is_some() {}
+        let call = format!("wait for container {}", self.name);
+        let late = || Error::EngineTimeout { call: call.clone(), seconds: LAST_WORDS.as_secs() };
+        let mut answers = pin(self.engine.docker.wait_container(&self.name, None::<WaitContainerOptions>));
+        let code = match tokio::time::timeout(LAST_WORDS, answers.next()).await.map_err(|_| late())? {
+            Some(Ok(answer)) => answer.status_code,
+            // bollard takes a code above 0 for an error of the call.
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
+            Some(Err(e)) => return Err(translate(&call, e)),
+            None => return Err(Error::EngineGone { call, reason: "it said nothing".to_owned() }),
+        };
+        Ok(Ended { code, complaints: String::from_utf8_lossy(&self.complaints).trim().to_owned() })
+    }
+}
+
+fn pin<S: Stream>(stream: S) -> Pin<Box<S>> {
+    Box::pin(stream)
+}
+
+fn body(spec: &TaskSpec) -> ContainerCreateBody {
+    let mounts = spec.volumes.iter().map(|(name, target, read_only)| Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(name.clone()),
+        target: Some(target.clone()),
+        read_only: Some(*read_only),
+        // An empty volume must stay empty: what the image has in that place is no data.
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    });
+    ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        entrypoint: Some(spec.command.clone()),
+        cmd: Some(vec![]),
+        user: Some("0:0".to_owned()),
+        working_dir: Some("/".to_owned()),
+        labels: Some(spec.labels.clone().into_iter().collect()),
+        // The image's own would report a task as unhealthy.
+        healthcheck: Some(bollard::models::HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..bollard::models::HealthConfig::default()
+        }),
+        attach_stdin: Some(spec.input),
+        open_stdin: Some(spec.input),
+        stdin_once: Some(spec.input),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        tty: Some(false),
+        host_config: Some(HostConfig {
+            // It works on volumes and on nothing else.
+            network_mode: Some("none".to_owned()),
+            mounts: Some(mounts.collect()),
+            readonly_rootfs: Some(true),
+            restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+            auto_remove: Some(false),
+            cap_drop: Some(vec!["ALL".to_owned()]),
+            cap_add: Some(spec.capabilities.clone()),
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            // What it prints is the data: it must not be written to the engine's disk a second time.
+            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: Some(HashMap::new()) }),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    }
+}

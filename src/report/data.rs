@@ -1,0 +1,168 @@
+//! The results of `backup`, `restore`, `update` and `rollback`.
+
+use serde::Serialize;
+
+use super::Schema;
+use crate::data::archive::VolumeTotals;
+
+/// `docklet backup`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackupReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// The backup.
+    pub file: String,
+    /// When it was begun, RFC 3339 in UTC.
+    pub created: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Files with content in the volumes.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// The same for each volume.
+    pub volumes: Vec<VolumeTotals>,
+    /// How long the container was paused; `None` when none ran.
+    pub paused_seconds: Option<f64>,
+    /// Whether the secrets are in it.
+    pub secrets: bool,
+    /// What was left out because a backup cannot hold it, such as devices.
+    pub left_out: Vec<String>,
+}
+
+/// One backup in `docklet backup list`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackupEntry {
+    /// The file.
+    pub file: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was begun; `None` when it cannot be read.
+    pub created: Option<String>,
+    /// Why it was made, in one word.
+    pub reason: Option<String>,
+    /// Whose data it is.
+    pub instance: Option<String>,
+    /// Version of the program.
+    pub appliance_version: Option<String>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// `docklet backup list`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackupListReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// The folder.
+    pub folder: String,
+    /// The newest first.
+    pub backups: Vec<BackupEntry>,
+}
+
+/// `docklet backup verify`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerifyReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// The backup.
+    pub file: String,
+    /// Always true: one that is not is an error.
+    pub valid: bool,
+    /// When it was begun.
+    pub created: String,
+    /// Whose data it is.
+    pub instance: String,
+    /// Version of the program.
+    pub appliance_version: Option<String>,
+    /// Files with content in the volumes.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Whether secrets are in it.
+    pub secrets: bool,
+}
+
+/// `docklet backup prune`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PruneReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// Whether this only says what would be done.
+    pub dry_run: bool,
+    /// What went, or would go.
+    pub removed: Vec<String>,
+    /// What stays.
+    pub kept: Vec<String>,
+}
+
+/// `docklet restore`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RestoreReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Into which instance.
+    pub instance: String,
+    /// From which backup.
+    pub file: String,
+    /// When that was begun.
+    pub created: String,
+    /// Whose data it is.
+    pub from_instance: String,
+    /// Files with content.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Whether the settings were taken from it.
+    pub settings: bool,
+    /// Whether the secrets were taken from it.
+    pub secrets: bool,
+    /// The backup of what was there before; `None` when nothing was.
+    pub before: Option<String>,
+    /// Version of the program that runs now.
+    pub appliance_version: Option<String>,
+    /// Address of the page.
+    pub url: String,
+}
+
+/// `docklet update --check`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UpdateCheckReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// The version that is there; `None` where the image does not say.
+    pub current: Option<String>,
+    /// The newest of the same major version; `None` where the image does not say.
+    pub latest: Option<String>,
+    /// Whether that is another.
+    pub update_available: bool,
+}
+
+/// `docklet update` and `docklet rollback`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UpdateReport {
+    /// Version of this form.
+    pub schema: Schema,
+    /// Whose.
+    pub instance: String,
+    /// Whether there was anything to do.
+    pub changed: bool,
+    /// The version before.
+    pub from: Option<String>,
+    /// The version now.
+    pub to: Option<String>,
+    /// Whether the data was taken from a backup.
+    pub data: bool,
+    /// The backup that was made before; `None` when there was nothing to do.
+    pub backup: Option<String>,
+    /// Address of the page.
+    pub url: String,
+}

@@ -20,7 +20,7 @@ use crate::{
         shelf::{self, Reason},
         volumes::{self, Named, TaskOf},
     },
-    desired::{VERSION, label, labels},
+    desired::{VERSION, labels},
     engine::{Engine, docker::Listed},
     error::{Error, Result},
     event::Event,
@@ -225,12 +225,7 @@ pub fn existing(context: &Context, look: &Look) -> Result<Vec<Named>> {
 ///
 /// # Errors
 /// [`Error::Missing`] when there is no image for it.
-pub async fn task_of(
-    context: &Context,
-    engine: &Engine,
-    look: &Look,
-    settings: Option<&Settings>,
-) -> Result<TaskOf> {
+pub async fn task_of(context: &Context, engine: &Engine, look: &Look, settings: Option<&Settings>) -> Result<TaskOf> {
     let used = own_container(context, look).map(|c| c.image_id.clone()).unwrap_or_default();
     let default = Settings::default();
     let settings = settings.unwrap_or(&default);
@@ -282,9 +277,7 @@ fn passphrase_for(context: &Context, args: &args::Backup) -> Result<Option<Secre
     let given = match &args.passphrase_file {
         Some(file) => Secret::new(read_secret(file)?),
         None if !args.secrets => return Ok(None),
-        None if context.environment.interactive => {
-            wizard::new_passphrase(&context.prompt("no backup was made"))?
-        }
+        None if context.environment.interactive => wizard::new_passphrase(&context.prompt("no backup was made"))?,
         None => {
             return Err(Error::ConfirmationRequired {
                 question: "a backup with secrets".to_owned(),
@@ -380,9 +373,4 @@ fn remove(files: &[PathBuf]) -> Result<()> {
 /// As [`observe::look`].
 pub async fn look(context: &Context, engine: &Engine) -> Result<Look> {
     observe::look(engine, &context.appliance).await
-}
-
-/// Whether a container is one of a trial.
-pub fn is_staged(container: &Listed) -> bool {
-    container.labels.contains_key(label::STAGED)
 }

@@ -50,7 +50,8 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     let look = trial::recovered(context, &engine, before.as_ref()).await?;
     let there = backup::existing(context, &look)?;
     if !there.is_empty() {
-        let question = format!("replace the data of instance {} by that of {}?", context.instance, contents.header.created);
+        let question =
+            format!("replace the data of instance {} by that of {}?", context.instance, contents.header.created);
         context.confirm(&question)?;
     }
     let settings = match &before {

@@ -44,7 +44,9 @@ pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Set
     if plan.is_empty() {
         return Ok(look);
     }
-    context.reporter.report(&Event::Note { text: "a command was broken off; first its work is finished or undone".to_owned() });
+    context
+        .reporter
+        .report(&Event::Note { text: "a command was broken off; first its work is finished or undone".to_owned() });
     let lost_its_container = observed.main.is_some() && then.main.is_none();
     let wants_it = settings.is_some() && wish::read(&context.files.desired())? == Wish::Running;
     match settings {
@@ -55,7 +57,9 @@ pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Set
             let timeout = context.appliance.health.ready_timeout();
             converge::apply(context, engine, settings, &planned, &how, timeout).await?;
         }
-        _ => run(context, engine, settings.unwrap_or(&default), &context.appliance, &plan, Duration::ZERO, None).await?,
+        _ => {
+            run(context, engine, settings.unwrap_or(&default), &context.appliance, &plan, Duration::ZERO, None).await?
+        }
     }
     backup::look(context, engine).await
 }

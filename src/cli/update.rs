@@ -147,10 +147,9 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
 
 /// The container, and the version in it.
 async fn now(context: &Context, engine: &Engine, look: &Look) -> Result<(Listed, Option<String>)> {
-    let main = backup::own_container(context, look).cloned().ok_or_else(|| Error::NoSuchObject {
-        kind: ObjectKind::Container,
-        name: context.container_name(),
-    })?;
+    let main = backup::own_container(context, look)
+        .cloned()
+        .ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: context.container_name() })?;
     let version = engine.image(&main.image_id).await?.and_then(|image| image.appliance_version);
     Ok((main, version))
 }
@@ -189,20 +188,17 @@ async fn check(context: &Context, settings: &Settings) -> Result<()> {
         }
         _ => {
             let reference: Reference = settings.image.reference.parse()?;
-            let who = credentials::find(&context.environment.docker_config, reference.registry(), context.reporter.as_ref()).await;
+            let who =
+                credentials::find(&context.environment.docker_config, reference.registry(), context.reporter.as_ref())
+                    .await;
             let digest = engine.ask_registry(&reference, who.as_ref(), REGISTRY_DEADLINE).await?;
             let image = engine.image(&main.image_id).await?;
             let here = image.is_some_and(|image| image.references.iter().any(|r| r.ends_with(&digest)));
             (None, !here)
         }
     };
-    let report = UpdateCheckReport {
-        schema: Schema,
-        instance: context.instance.to_string(),
-        current,
-        latest,
-        update_available,
-    };
+    let report =
+        UpdateCheckReport { schema: Schema, instance: context.instance.to_string(), current, latest, update_available };
     context.output.result(&report, |style| text::update_check(&report, style));
     Ok(())
 }
@@ -326,7 +322,8 @@ async fn pull(
     let step = format!("pull image {reference}");
     let began = std::time::Instant::now();
     context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let who = credentials::find(&context.environment.docker_config, reference.registry(), context.reporter.as_ref()).await;
+    let who =
+        credentials::find(&context.environment.docker_config, reference.registry(), context.reporter.as_ref()).await;
     tokio::select! {
         biased;
         () = context.interrupt.wait() => return Err(Error::Interrupted { next: "nothing was changed".to_owned() }),

@@ -235,8 +235,7 @@ fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
     for entry in fs_err::read_dir(&folder).map_err(|e| Error::file("read", &folder, &e))?.flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
         // One that is still being written is locked by its writer.
-        if ours && File::open(entry.path()).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockExclusive).is_ok())
-        {
+        if ours && File::open(entry.path()).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockExclusive).is_ok()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }

@@ -1,24 +1,14 @@
 //! Copies volumes into others on the engine itself.
 
-
 use super::volumes::{TaskOf, complaint};
-use crate::{
-    desired::VolumeSpec,
-    engine::Engine,
-    error::Result,
-};
+use crate::{desired::VolumeSpec, engine::Engine, error::Result};
 
 /// Creates what is missing, empties it, and copies. Run again after a kill it begins anew. What is
 /// copied from is not touched.
 ///
 /// # Errors
 /// [`crate::error::Error::NoSpace`], and what the engine says otherwise.
-pub async fn copy(
-    engine: &Engine,
-    pairs: &[(String, VolumeSpec)],
-    image: &str,
-    name: &str,
-) -> Result<()> {
+pub async fn copy(engine: &Engine, pairs: &[(String, VolumeSpec)], image: &str, name: &str) -> Result<()> {
     let labels = pairs.first().map(|(_, to)| to.labels.clone()).unwrap_or_default();
     for (_, to) in pairs {
         engine.create_volume(to).await?;

@@ -242,8 +242,6 @@ fn refusal(path: &Path, refused: Refused) -> Error {
             Error::NoSpace { place: std::env::temp_dir().display().to_string(), needed: None, available: None }
         }
         Refused::Io(e) => Error::file("read", path, &e),
-        Refused::Receiver(e) => {
-            Error::VolumesFailed { what: "writing the volumes".to_owned(), reason: words(&e) }
-        }
+        Refused::Receiver(e) => Error::VolumesFailed { what: "writing the volumes".to_owned(), reason: words(&e) },
     }
 }

@@ -88,7 +88,9 @@ pub fn list(folder: &Path) -> Result<Vec<Shelved>> {
     };
     let mut found: Vec<Shelved> = entries
         .flatten()
-        .filter(|e| e.file_name().to_string_lossy().ends_with(SUFFIX) && !e.file_name().to_string_lossy().starts_with('.'))
+        .filter(|e| {
+            e.file_name().to_string_lossy().ends_with(SUFFIX) && !e.file_name().to_string_lossy().starts_with('.')
+        })
         .map(|entry| {
             let file = entry.path();
             let header = restore::header(&file).map_err(|e| match e {

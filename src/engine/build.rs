@@ -78,7 +78,7 @@ impl Engine {
                 fault,
                 reason,
                 log: log.tail.iter().cloned().collect(),
-            log_file: Some(request.log_file.display().to_string()),
+                log_file: Some(request.log_file.display().to_string()),
             },
             other => other,
         };

@@ -155,7 +155,7 @@ pub fn trial(desired: &Desired, observed: &Observed, fill: Fill, image: &str, re
 /// Makes what runs on staged volumes count. What comes then is [`recover`]'s.
 pub fn commit(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
-    if observed.main.is_some() {
+    if observed.previous.is_some() {
         plan.push(Action::RemoveContainer { name: desired.previous_name.clone() }, "the new one has proved itself");
     }
     plan

@@ -100,11 +100,7 @@ pub fn update_check(report: &UpdateCheckReport, style: Style) -> String {
         return format!("{} is the newest", style.strong(current));
     }
     let latest = report.latest.as_deref().unwrap_or("another image");
-    format!(
-        "{current} is here, {} is there\n{} docklet{flag} update",
-        style.strong(latest),
-        style.hint("next:")
-    )
+    format!("{current} is here, {} is there\n{} docklet{flag} update", style.strong(latest), style.hint("next:"))
 }
 
 /// `docklet update` and `docklet rollback`

@@ -11,9 +11,7 @@ use super::{
     progress::amount,
     style::{Style, harmless, ticking},
 };
-use crate::{
-    event::{Build, Event, Reporter, Transfer},
-};
+use crate::event::{Build, Event, Reporter, Transfer};
 
 /// Least time between two lines inside a step.
 const INTERVAL: Duration = Duration::from_secs(10);

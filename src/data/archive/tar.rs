@@ -258,11 +258,7 @@ fn pax_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 fn path_of(block: &[u8; BLOCK]) -> Vec<u8> {
     let name = text(&block[..100]);
     let prefix = text(&block[345..500]);
-    if &block[257..263] == b"ustar\0" && !prefix.is_empty() {
-        [prefix, b"/", name].concat()
-    } else {
-        name.to_vec()
-    }
+    if &block[257..263] == b"ustar\0" && !prefix.is_empty() { [prefix, b"/", name].concat() } else { name.to_vec() }
 }
 
 /// Bytes up to the first NUL.
@@ -282,6 +278,7 @@ fn number(field: &[u8]) -> Option<u64> {
 }
 
 fn checksum_is_right(block: &[u8; BLOCK]) -> bool {
-    let sum: u64 = block.iter().enumerate().map(|(i, b)| u64::from(if (148..156).contains(&i) { b' ' } else { *b })).sum();
+    let sum: u64 =
+        block.iter().enumerate().map(|(i, b)| u64::from(if (148..156).contains(&i) { b' ' } else { *b })).sum();
     number(&block[148..156]) == Some(sum)
 }

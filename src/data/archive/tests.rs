@@ -122,7 +122,11 @@ fn what_is_wrong_is_said() {
         tar[at..at + to.len()].copy_from_slice(to.as_bytes());
         packed(&tar)
     };
-    assert!(why(&replace("\"format\": 1", "\"format\": 9")).contains("newer docklet"), "{}", why(&replace("\"format\": 1", "\"format\": 9")));
+    assert!(
+        why(&replace("\"format\": 1", "\"format\": 9")).contains("newer docklet"),
+        "{}",
+        why(&replace("\"format\": 1", "\"format\": 9"))
+    );
     assert!(why(&replace("hello", "jello")).contains("is not what it was"));
     assert!(why(&replace("version = 1", "version = 2")).contains("settings.toml is not what it was"));
     let mut behind = good.clone();

@@ -79,6 +79,8 @@ pub struct Releases {
     pub target: String,
     /// The first word of each line that names one; package, version and digest come behind it.
     pub mark: String,
+    /// The package for each architecture, in Go's words.
+    pub packages: BTreeMap<String, String>,
 }
 
 /// A release of the program: its version, and what its binaries must be.
@@ -280,6 +282,17 @@ fn pinned() -> BTreeMap<String, String> {
 /// `package.json` or `package-lock.json` with another release in it.
 fn with_release(content: &[u8], release: &Release) -> Vec<u8> {
     let mut json: serde_json::Value = serde_json::from_slice(content).unwrap_or_default();
+    // A release need not have every architecture's package; what it does not have cannot be asked for.
+    for package in pinned().keys().filter(|package| !release.integrity.contains_key(*package)) {
+        for list in ["/optionalDependencies", "/packages//optionalDependencies"] {
+            if let Some(list) = json.pointer_mut(list).and_then(serde_json::Value::as_object_mut) {
+                list.shift_remove(package);
+            }
+        }
+        if let Some(packages) = json.get_mut("packages").and_then(serde_json::Value::as_object_mut) {
+            packages.shift_remove(&format!("node_modules/{package}"));
+        }
+    }
     for (package, integrity) in &release.integrity {
         let version = serde_json::Value::from(release.version.as_str());
         for list in ["/optionalDependencies", "/packages//optionalDependencies"] {

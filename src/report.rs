@@ -70,8 +70,23 @@ pub struct StatusReport {
     pub volumes: Vec<VolumeStatus>,
     /// Who restarts it.
     pub supervisor: SupervisorStatus,
+    /// The scheduled backups; `None` when none are wanted.
+    pub backup: Option<BackupStatus>,
     /// The container engine.
     pub engine: EngineStatus,
+}
+
+/// The scheduled backups in `docklet status`. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BackupStatus {
+    /// Time between two, as in the settings.
+    pub every: String,
+    /// When one was made last.
+    pub last: Option<String>,
+    /// That backup.
+    pub file: Option<String>,
+    /// Why the last attempt failed; `None` when it did not.
+    pub error: Option<String>,
 }
 
 /// A container in `docklet status`. Times are RFC 3339 in UTC.
@@ -306,6 +321,8 @@ pub enum ThingKind {
     Supervisor,
     /// The settings file.
     Settings,
+    /// The release that an update chose.
+    Release,
     /// The folder of secrets.
     Secrets,
     /// State, lock and logs.
@@ -325,6 +342,7 @@ impl ThingKind {
             ThingKind::Autostart => "autostart",
             ThingKind::Supervisor => "supervisor",
             ThingKind::Settings => "settings",
+            ThingKind::Release => "release",
             ThingKind::Secrets => "secrets",
             ThingKind::State => "state",
             ThingKind::Backups => "backups",
@@ -363,6 +381,8 @@ pub struct UninstallReport {
     pub instance: String,
     /// Whether this only says what would be done.
     pub dry_run: bool,
+    /// The last backup, made before volumes were removed; `None` when none was made.
+    pub backup: Option<String>,
     /// What went, or would go.
     pub removed: Vec<Thing>,
     /// What stays on purpose.

@@ -16,7 +16,9 @@ use crate::{
     data::{
         archive::{FORMAT, Header, ImageUsed, VolumeIn},
         backup::{self, Made, Request},
-        records, restore, sealed,
+        records, restore,
+        schedule::Last,
+        sealed,
         shelf::{self, Reason},
         volumes::{self, Named, TaskOf},
     },
@@ -54,7 +56,16 @@ async fn make(context: &Context, args: &args::Backup) -> Result<()> {
     let engine = context.engine().await?;
     let settings = Settings::load(&context.files.settings())?;
     let look = trial::recovered(context, &engine, settings.as_ref()).await?;
-    let made = take(context, &engine, &look, reason, args.file.as_deref(), passphrase.as_ref(), None).await?;
+    let made = take(context, &engine, &look, reason, args.file.as_deref(), passphrase.as_ref(), None).await;
+    if args.scheduled {
+        let outcome = made
+            .as_ref()
+            .map(|taken| taken.made.file.display().to_string())
+            .map_err(|error| std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": "));
+        let path = context.files.backup_state();
+        Last::load(&path).after(outcome).save(&path)?;
+    }
+    let made = made?;
     if args.scheduled {
         let keep = settings.map_or(0, |s| s.backup.keep);
         prune_scheduled(context, usize::try_from(keep).unwrap_or(usize::MAX))?;

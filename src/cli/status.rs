@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{autostart, context::Context, stop::ownership};
 use crate::{
+    data::schedule::Last,
     desired::page_url,
     engine::{Engine, docker::Detail, image::Image},
     error::{Error, Result},
@@ -12,7 +13,8 @@ use crate::{
     present::status,
     probe::Seen,
     report::{
-        ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, SupervisorStatus, VolumeStatus, Wanted,
+        BackupStatus, ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, SupervisorStatus,
+        VolumeStatus, Wanted,
     },
     settings::{RestartPolicy, Settings},
     supervise::state,
@@ -113,6 +115,15 @@ fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport>
             survives_reboot: settings.is_some_and(|settings| autostart::is_entered(context, settings)),
             ..state::look(&context.files, &said).0
         },
+        backup: settings.filter(|s| s.backup.every.duration().is_some()).map(|settings| {
+            let last = Last::load(&context.files.backup_state());
+            BackupStatus {
+                every: settings.backup.every.to_string(),
+                last: last.success,
+                file: last.file,
+                error: last.error,
+            }
+        }),
         engine: EngineStatus::default(),
     })
 }

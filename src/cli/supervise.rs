@@ -26,6 +26,7 @@ pub async fn run(context: &Context, args: &args::Supervise) -> Result<()> {
         instance: &context.instance,
         files: &context.files,
         selection: context.selection(),
+        launch: Some(launch(context, &[])?),
         detached: args.detached,
         reporter: context.reporter.as_ref(),
         interrupt: &context.interrupt,
@@ -70,7 +71,7 @@ pub async fn ensure_running(context: &Context, settings: &Settings, engine: &Eng
         // An earlier docklet's, or one that looks at another engine.
         process::end(&context.files).await?;
     }
-    let pid = process::start_detached(&context.files, &launch(context)?).await?;
+    let pid = process::start_detached(&context.files, &launch(context, &["supervise", "--detached"])?).await?;
     if context.global.verbose > 0 {
         let text = format!("supervisor: started (pid {pid}); it does not survive a reboot: docklet autostart enable");
         context.reporter.report(&Event::Note { text });
@@ -94,7 +95,7 @@ async fn service_has_it(context: &Context, settings: &Settings) -> Result<bool> 
 }
 
 /// This same program, with what this command was told about instance and engine.
-fn launch(context: &Context) -> Result<Launch> {
+fn launch(context: &Context, command: &[&str]) -> Result<Launch> {
     let program = std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?;
     let mut arguments: Vec<OsString> = vec!["--quiet".into(), "--instance".into(), context.instance.as_str().into()];
     for (flag, value) in [("--host", &context.global.host), ("--context", &context.global.context)] {
@@ -102,7 +103,7 @@ fn launch(context: &Context) -> Result<Launch> {
             arguments.extend([flag.into(), value.into()]);
         }
     }
-    arguments.extend(["supervise".into(), "--detached".into()]);
+    arguments.extend(command.iter().map(OsString::from));
     // It works in another folder: what names a place must not depend on this one.
     let mut environment = vec![];
     if let Some(home) = context.paths.shared_home() {

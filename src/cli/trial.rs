@@ -64,6 +64,21 @@ pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Set
     backup::look(context, engine).await
 }
 
+/// Only leads out of what a killed command left behind; a container that was needed for that stays
+/// away. For who removes everything anyway.
+///
+/// # Errors
+/// As [`recovered`].
+pub async fn tidy(context: &Context, engine: &Engine, settings: Option<&Settings>) -> Result<()> {
+    let look = backup::look(context, engine).await?;
+    let default = Settings::default();
+    let held = settings.unwrap_or(&default);
+    let wanted = desired(context, &context.appliance, held, &look);
+    let observed = observe::observe(engine, &look, &wanted).await?;
+    let (plan, _) = trial::recover(&wanted, &observed)?;
+    run(context, engine, held, &context.appliance, &plan, Duration::ZERO, None).await
+}
+
 /// What shall prove itself.
 pub struct Trial<'a> {
     /// What is installed then.

@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use super::{args, autostart, context::Context};
+use super::{args, autostart, backup, context::Context, trial};
 use crate::{
+    data::shelf::Reason,
     desired::labels,
     engine::{Engine, docker::Change, image::Removed},
     error::{Error, Result},
@@ -41,6 +42,7 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
         schema: Schema,
         instance: context.instance.to_string(),
         dry_run: args.dry_run,
+        backup: None,
         removed: will_be_removed(context, &inventory),
         kept: will_be_kept(context, &inventory, &sizes),
         left: vec![],
@@ -51,6 +53,21 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
     }
     if !report.removed.is_empty() {
         confirm(context, &inventory, &report)?;
+    }
+    let settings = Settings::load(&context.files.settings()).ok().flatten();
+    let inventory = if has_files {
+        trial::tidy(context, &engine, settings.as_ref()).await?;
+        take_inventory(context, &engine, args).await?
+    } else {
+        inventory
+    };
+    if inventory.remove_volumes && !inventory.purge && !args.no_backup && !inventory.volumes.is_empty() {
+        let file = last_backup(context, &engine).await?;
+        report.kept.retain(|kept| kept.kind != ThingKind::Backups);
+        report
+            .kept
+            .extend(will_be_kept(context, &inventory, &sizes).into_iter().filter(|k| k.kind == ThingKind::Backups));
+        report.backup = Some(file);
     }
     // First who would start it again.
     let autostart = autostart::remove(context).await?;
@@ -64,6 +81,23 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
     report.left = left(context, &engine, &inventory).await?;
     context.output.result(&report, |style| result::uninstalled(&report, style));
     Ok(())
+}
+
+/// Backs up what is about to go; the file.
+async fn last_backup(context: &Context, engine: &Engine) -> Result<String> {
+    let look = backup::look(context, engine).await?;
+    let without = format!("docklet{} uninstall --volumes --no-backup removes them without", context.instance.flag());
+    match backup::take(context, engine, &look, Reason::Uninstall, None, None, None).await {
+        Ok(taken) => Ok(taken.made.file.display().to_string()),
+        Err(Error::Missing { what, reason, hint }) => {
+            Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
+        }
+        Err(error) => {
+            let text = format!("without the last backup nothing is removed; {without}");
+            context.reporter.report(&Event::Warning { text });
+            Err(error)
+        }
+    }
 }
 
 async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninstall) -> Result<Inventory> {
@@ -82,6 +116,7 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
     let built = images.iter().filter(|i| Ownership::of(&i.labels, &ours) == Ownership::Ours);
     let mut references: Vec<String> = built.flat_map(|i| i.references.clone()).collect();
     references.extend(named.iter().map(|c| c.image.clone()));
+    references.push(context.instance.previous_image(appliance));
     if let Ok(Some(settings)) = Settings::load(&context.files.settings())
         && settings.image.source != ImageSource::Build
     {
@@ -118,6 +153,7 @@ fn files(context: &Context) -> Vec<(ThingKind, std::path::PathBuf)> {
     let files = &context.files;
     [
         (ThingKind::Settings, files.settings()),
+        (ThingKind::Release, files.release()),
         (ThingKind::Secrets, files.secrets()),
         (ThingKind::Backups, files.backups()),
         (ThingKind::State, files.state.clone()),

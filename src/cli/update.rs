@@ -269,19 +269,22 @@ async fn releases(context: &Context, engine: &Engine, settings: &Settings, wante
     context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
     let log = crate::paths::read_text(&log_file)?.unwrap_or_default();
     let _ = std::fs::remove_file(&log_file);
-    Ok(parse(&log, &appliance.releases.mark, &appliance.built_release()))
+    let packages = &appliance.releases.packages;
+    let needed = packages.get(&engine.about.architecture).map(String::as_str).unwrap_or_default();
+    let known: Vec<&str> = packages.values().map(String::as_str).collect();
+    Ok(parse(&log, &appliance.releases.mark, &known, needed))
 }
 
-/// Releases from lines «MARK PACKAGE VERSION DIGEST»; only those that have every package that the
-/// embedded one has.
-fn parse(log: &str, mark: &str, own: &Release) -> Vec<Release> {
+/// Releases from lines «MARK PACKAGE VERSION DIGEST»; only those that have the package that is
+/// needed here, with every other one that is known.
+fn parse(log: &str, mark: &str, known: &[&str], needed: &str) -> Vec<Release> {
     let mut found = std::collections::BTreeMap::<String, Release>::new();
     for line in log.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         if let [first, package, version, digest] = words[..]
             && first == mark
             && Version::is_exact(version)
-            && own.integrity.contains_key(package)
+            && known.contains(&package)
             && digest.starts_with("sha512-")
         {
             let release = found
@@ -290,7 +293,7 @@ fn parse(log: &str, mark: &str, own: &Release) -> Vec<Release> {
             release.integrity.insert(package.to_owned(), digest.to_owned());
         }
     }
-    found.into_values().filter(|r| r.integrity.len() == own.integrity.len()).collect()
+    found.into_values().filter(|r| r.integrity.contains_key(needed)).collect()
 }
 
 fn build(context: &Context, settings: &Settings, release: Release, look: &Look) -> Target {
@@ -509,12 +512,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_releases_are_taken() {
-        let integrity = ["a", "b"].map(|p| (p.to_owned(), "sha512-0".to_owned())).into();
-        let own = Release { version: "1.0.0".to_owned(), integrity };
+    fn only_releases_for_this_machine_are_taken() {
         let log = "  mark a 1.0.1 sha512-1\n  mark b 1.0.1 sha512-2\n  mark a 1.0.2 sha512-3\n\
                    mark c 1.0.3 sha512-4\nmark a 1.0.4-beta sha512-5\nmark b 1.0.4-beta sha512-5\nmark a 1.0.5 md5-6\n";
-        let found = parse(log, "mark", &own);
+        let found = parse(log, "mark", &["a", "b"], "b");
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].version.as_str(), found[0].integrity["b"].as_str()), ("1.0.1", "sha512-2"));
     }

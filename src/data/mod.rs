@@ -6,6 +6,7 @@
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
 //! - `pipe`: between asynchronous streams and the threads that pack and unpack
 //! - `sealed`: secrets under a passphrase; `records`: what the program itself says that it holds
+//! - `schedule`: when the next one is due
 //! - `shelf`: the backups that are there: names, list, which ones go
 
 pub mod archive;
@@ -14,6 +15,7 @@ pub mod copy;
 mod pipe;
 pub mod records;
 pub mod restore;
+pub mod schedule;
 pub mod sealed;
 pub mod shelf;
 pub mod volumes;

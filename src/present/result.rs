@@ -134,6 +134,10 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
         text.push_str(&format!("{}\n", style.strong("kept")));
         text.push_str(&kept(&report.kept, true));
     }
+    if let Some(file) = &report.backup {
+        let flag = instance_flag(&report.instance);
+        text.push_str(&format!("last backup; it comes back with: docklet{flag} restore {file}\n"));
+    }
     if report.left.is_empty() {
         let rest = if report.kept.is_empty() { "nothing left" } else { "nothing else left" };
         text.push_str(&format!("{} {rest} that docklet made for instance {}", style.ok("checked:"), report.instance));

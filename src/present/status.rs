@@ -90,6 +90,14 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
             rows.push(("reboot", format!("not started again by itself; docklet{flag} autostart enable changes that, where there is a service manager")));
         }
     }
+    if let Some(backup) = &report.backup {
+        let last = backup.last.as_ref().map_or("none yet".to_owned(), |at| format!("the last at {at}"));
+        let mut text = format!("every {}, {last}", backup.every);
+        if let Some(error) = &backup.error {
+            text.push_str(&format!("; {}: {error}", style.error("the last attempt failed")));
+        }
+        rows.push(("backups", text));
+    }
     let skip = report.supervisor.decisions.len().saturating_sub(DECISIONS);
     rows.extend(report.supervisor.decisions.iter().skip(skip).map(|d| ("decided", format!("{} {}", d.at, d.text))));
     let engine = &report.engine;

@@ -373,6 +373,7 @@ fn colours_are_only_added() {
 
 fn a_status() -> StatusReport {
     StatusReport {
+        backup: None,
         schema: Schema,
         instance: "default".into(),
         appliance: "opencode-cloud".into(),

@@ -14,13 +14,14 @@
 //! | `docker stop` | the user's wish: it stays stopped until `docklet start` (or `docker start`) |
 //! | `docker rm` | the user's wish too; the volumes are still there, `docklet start` makes a new container |
 //! | `docker restart`, `docker start` | the user's wish that it runs |
-//! | `docker pause` | left alone until somebody lets it go on |
+//! | `docker pause` | left alone until somebody lets it go on, unless a killed backup paused it |
 //! | `docker update --restart=…` | set back to `no`: there is one owner |
 //! | the engine stops, crashes or is updated | no wish of anybody's: it is started when the engine is back |
 //!
 //! The supervisor holds the instance's lock while it restarts and only then, so that it and the
 //! commands exclude each other. When it is ended itself, it leaves the container as it is.
 
+pub mod errands;
 pub mod log;
 pub mod policy;
 pub mod process;

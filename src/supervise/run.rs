@@ -15,14 +15,17 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
 use super::{
+    errands::{self, Errand, Errands},
     log::Log,
     policy::{Action, Ending, Health, Input, Limits, Note, Outside, Policy, Sight, Why},
+    process::Launch,
     state::{GaveUp, State},
 };
 use crate::{
     appliance::Appliance,
     clock,
-    desired::{Publish, VERSION, labels},
+    data::schedule::Last,
+    desired::{Publish, VERSION, label, labels},
     engine::{
         Engine,
         connect::{self, Selection},
@@ -79,6 +82,8 @@ pub struct Tools<'a> {
     pub files: &'a InstancePaths,
     /// Which engine.
     pub selection: Selection,
+    /// This same program with what it was told, for commands of their own; `None`: none are run.
+    pub launch: Option<Launch>,
     /// Whether it is a process of its own, which ends when there is nothing to supervise. One that
     /// a service manager or a person started goes on until it is told to end.
     pub detached: bool,
@@ -145,6 +150,7 @@ enum Message {
     Lost(String),
     Happened(ContainerEvent),
     Probed(Seen),
+    Ran(errands::Done),
 }
 
 /// Keeps a connection to the engine and passes on what it tells.
@@ -208,6 +214,7 @@ struct Supervisor<'a> {
     tools: &'a Tools<'a>,
     lock: Lock,
     policy: Policy,
+    errands: Errands,
     state: State,
     log: Log,
     began: Instant,
@@ -257,6 +264,7 @@ impl<'a> Supervisor<'a> {
         let mut supervisor = Supervisor {
             lock,
             policy,
+            errands: Errands::new(tools.launch.clone()),
             state,
             log: Log::new(files.supervisor_log()),
             began: Instant::now(),
@@ -279,6 +287,7 @@ impl<'a> Supervisor<'a> {
         let takes_over = left.map(|pid| format!("; takes over from pid {pid}, which ended unexpectedly"));
         let text = format!("supervisor {VERSION} begins (pid {})", std::process::id());
         supervisor.decided("began", format!("{text}{}", takes_over.unwrap_or_default()));
+        supervisor.plan_backups();
         Ok(supervisor)
     }
 
@@ -300,6 +309,9 @@ impl<'a> Supervisor<'a> {
             }
             if self.inspect_at.is_some_and(|at| Instant::now() >= at) {
                 self.feed(Input::Touched).await;
+            }
+            if self.errands.backup_is_due() && self.engine.is_some() && self.policy.wish() == Wish::Running {
+                self.run_errand(Errand::Backup);
             }
             if let Some(held) = self.has_nothing_to_do() {
                 return (End::NothingToDo, Some(held));
@@ -338,6 +350,7 @@ impl<'a> Supervisor<'a> {
             match Settings::load(&files.settings()) {
                 Ok(Some(settings)) => {
                     self.mode = settings.restart.policy;
+                    self.plan_backups();
                     self.feed(Input::Mode(settings.restart.policy)).await;
                 }
                 Ok(None) => return Some(End::NotSetUp),
@@ -418,6 +431,13 @@ impl<'a> Supervisor<'a> {
                     self.feed(input).await;
                 }
             }
+            Message::Ran((errand, done)) => {
+                self.errands.ended();
+                let (decision, text) = errands::text(errand, &done);
+                self.decided(decision, text);
+                self.plan_backups();
+                self.feed(Input::Touched).await;
+            }
             Message::Probed(seen) => {
                 let health = match seen {
                     Seen::Works => Health::Good,
@@ -497,6 +517,9 @@ impl<'a> Supervisor<'a> {
         let Some(engine) = &self.engine else { return };
         match engine.container(&self.container).await {
             Ok(detail) => {
+                if self.recovers(&engine.clone(), detail.as_ref()).await {
+                    return;
+                }
                 if let Some(detail) = &detail {
                     self.remember(detail);
                     if self.is_ours(detail) {
@@ -507,6 +530,42 @@ impl<'a> Supervisor<'a> {
             }
             // Should the engine be gone, the watcher says so; should it only be busy, ask again.
             Err(_) => self.inspect_at = Some(Instant::now() + INSPECT_AGAIN),
+        }
+    }
+
+    /// Whether a killed command's work is being finished now. Nothing else is decided until it is.
+    async fn recovers(&mut self, engine: &Engine, detail: Option<&Detail>) -> bool {
+        let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::STAGED));
+        let files = self.tools.files;
+        if as_usual
+            || !self.errands.may_recover()
+            || self.policy.wish() != Wish::Running
+            || Lock::is_held(&files.lock())
+        {
+            return false;
+        }
+        let (appliance, instance) = (self.tools.appliance, self.tools.instance);
+        let labels = labels(appliance, instance);
+        if !errands::left_behind(engine, detail, instance, &appliance.name, &labels).await {
+            return false;
+        }
+        self.run_errand(Errand::Recover);
+        true
+    }
+
+    fn run_errand(&mut self, errand: Errand) {
+        if let Some(work) = self.errands.start(errand) {
+            let sender = self.sender.clone();
+            tokio::spawn(async move {
+                let _ = sender.send(Message::Ran(work.await));
+            });
+        }
+    }
+
+    /// Reads anew when the next backup is due.
+    fn plan_backups(&mut self) {
+        if let Ok(Some(settings)) = Settings::load(&self.tools.files.settings()) {
+            self.errands.plan(&settings.backup.every, &Last::load(&self.tools.files.backup_state()));
         }
     }
 

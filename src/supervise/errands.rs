@@ -1,0 +1,150 @@
+//! Commands that the supervisor has run as processes of their own: what finishes the work of a
+//! command that was killed, and the scheduled backup. They take the instance's lock themselves, and
+//! their memory is gone with them.
+
+use std::{ffi::OsString, process::Stdio, time::Duration};
+
+use time::OffsetDateTime;
+use tokio::{io::AsyncReadExt as _, process::Command};
+
+use super::process::Launch;
+use crate::{
+    clock,
+    data::schedule::Last,
+    desired::label,
+    engine::{Engine, docker::Detail},
+    instance::Instance,
+    observed::Ownership,
+    settings::Every,
+};
+
+/// Least time between two attempts at the same errand.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Most that is kept of what a command says.
+const SAID: u64 = 4096;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Finish or undo what a killed command left behind.
+    Recover,
+    /// Back up, because it is time.
+    Backup,
+}
+
+impl Errand {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Errand::Recover => &["start"],
+            Errand::Backup => &["backup", "--scheduled"],
+        }
+    }
+}
+
+/// How an errand ended: `Err` with the last words of the command.
+pub type Done = (Errand, Result<(), String>);
+
+/// Runs one at a time.
+pub struct Errands {
+    launch: Option<Launch>,
+    running: Option<Errand>,
+    next_recovery: OffsetDateTime,
+    next_backup: Option<OffsetDateTime>,
+}
+
+impl Errands {
+    /// `launch` is this same program with what it was told about instance and engine; without it
+    /// there are no errands.
+    pub fn new(launch: Option<Launch>) -> Self {
+        Errands { launch, running: None, next_recovery: OffsetDateTime::UNIX_EPOCH, next_backup: None }
+    }
+
+    /// Plans the next backup from the settings and the last one.
+    pub fn plan(&mut self, every: &Every, last: &Last) {
+        self.next_backup = every.duration().map(|every| last.next(every));
+    }
+
+    /// Whether a backup is due.
+    pub fn backup_is_due(&self) -> bool {
+        self.running.is_none() && self.next_backup.is_some_and(|at| at <= OffsetDateTime::now_utc())
+    }
+
+    /// Whether recovering may be tried now.
+    pub fn may_recover(&self) -> bool {
+        self.running.is_none() && self.launch.is_some() && self.next_recovery <= OffsetDateTime::now_utc()
+    }
+
+    /// Starts the command. Whoever gets the future has to wait for it, and to call [`Errands::ended`].
+    pub fn start(&mut self, errand: Errand) -> Option<impl Future<Output = Done> + Send + use<>> {
+        let launch = self.launch.clone()?;
+        self.running = Some(errand);
+        match errand {
+            Errand::Recover => self.next_recovery = OffsetDateTime::now_utc() + AGAIN,
+            Errand::Backup => self.next_backup = Some(OffsetDateTime::now_utc() + AGAIN),
+        }
+        Some(async move { (errand, run(&launch, errand).await) })
+    }
+
+    /// Takes note of the end.
+    pub fn ended(&mut self) {
+        self.running = None;
+    }
+}
+
+async fn run(launch: &Launch, errand: Errand) -> Result<(), String> {
+    let arguments = launch.arguments.iter().cloned().chain(errand.arguments().iter().map(OsString::from));
+    let child = Command::new(&launch.program)
+        .args(arguments)
+        .envs(launch.environment.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|e| e.to_string())?;
+    let mut said = vec![];
+    if let Some(stderr) = child.stderr.take() {
+        // It is quiet: what it says is its error.
+        let _ = stderr.take(SAID).read_to_end(&mut said).await;
+    }
+    let status = child.wait().await.map_err(|e| e.to_string())?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&said);
+    let lines = said.lines().map(str::trim).take_while(|line| !line.starts_with("hint:")).filter(|l| !l.is_empty());
+    let text = lines.collect::<Vec<_>>().join("; ");
+    Err(if text.is_empty() { status.to_string() } else { text })
+}
+
+/// Whether a command that was killed left something behind: asked only when the container is
+/// missing, paused, or on staged volumes.
+pub async fn left_behind(
+    engine: &Engine,
+    container: Option<&Detail>,
+    instance: &Instance,
+    appliance: &str,
+    labels: &std::collections::BTreeMap<String, String>,
+) -> bool {
+    if container.is_some_and(|c| c.labels.contains_key(label::STAGED)) {
+        return true;
+    }
+    let names = [instance.task_container(appliance), instance.previous_container(appliance)];
+    let Ok(all) = engine.containers(true).await else { return false };
+    let ours = |name: &str| all.iter().any(|c| c.name == name && Ownership::of(&c.labels, labels) == Ownership::Ours);
+    ours(&names[0]) || (container.is_none() && ours(&names[1]))
+}
+
+/// When, for the log.
+pub fn text(errand: Errand, done: &Result<(), String>) -> (&'static str, String) {
+    match (errand, done) {
+        (Errand::Recover, Ok(())) => ("recovered", "finished what a command that was broken off had begun".to_owned()),
+        (Errand::Recover, Err(why)) => {
+            ("recovery_failed", format!("a command was broken off, and its work cannot be finished now: {why}"))
+        }
+        (Errand::Backup, Ok(())) => {
+            ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339()))
+        }
+        (Errand::Backup, Err(why)) => ("backup_failed", format!("the scheduled backup failed: {why}")),
+    }
+}

@@ -208,12 +208,16 @@ impl Appliance {
     /// Takes another release of the program in place of the embedded one.
     pub fn adopt(&mut self, release: Release) {
         self.version.clone_from(&release.version);
-        self.release = Some(release);
+        // The embedded one needs no pin of its own: its image has the same name however it came about.
+        let embedded = pinned();
+        let same = release.version == embedded.version
+            && release.integrity.iter().all(|(package, digest)| embedded.integrity.get(package) == Some(digest));
+        self.release = Some(release).filter(|_| !same);
     }
 
     /// The release that is built: the one that was taken, or the embedded one.
     pub fn built_release(&self) -> Release {
-        self.release.clone().unwrap_or_else(|| Release { version: self.version.clone(), integrity: pinned() })
+        self.release.clone().unwrap_or_else(pinned)
     }
 
     /// The files of the build context, with the pin of the release that was taken.
@@ -269,21 +273,22 @@ impl Appliance {
     }
 }
 
-/// The packages in `package-lock.json` and their digests.
-fn pinned() -> BTreeMap<String, String> {
+/// The release in `package-lock.json`.
+fn pinned() -> Release {
     let lock: serde_json::Value = serde_json::from_slice(LOCK).unwrap_or_default();
     let packages = lock["packages"].as_object().into_iter().flatten();
     let pin = |(path, package): (&String, &serde_json::Value)| {
         Some((path.strip_prefix("node_modules/")?.to_owned(), package["integrity"].as_str()?.to_owned()))
     };
-    packages.filter_map(pin).collect()
+    let version = packages.clone().find_map(|(_, package)| package["version"].as_str()).unwrap_or_default();
+    Release { version: version.to_owned(), integrity: packages.filter_map(pin).collect() }
 }
 
 /// `package.json` or `package-lock.json` with another release in it.
 fn with_release(content: &[u8], release: &Release) -> Vec<u8> {
     let mut json: serde_json::Value = serde_json::from_slice(content).unwrap_or_default();
     // A release need not have every architecture's package; what it does not have cannot be asked for.
-    for package in pinned().keys().filter(|package| !release.integrity.contains_key(*package)) {
+    for package in pinned().integrity.keys().filter(|package| !release.integrity.contains_key(*package)) {
         for list in ["/optionalDependencies", "/packages//optionalDependencies"] {
             if let Some(list) = json.pointer_mut(list).and_then(serde_json::Value::as_object_mut) {
                 list.shift_remove(package);

@@ -47,6 +47,8 @@ impl Model {
         Observed {
             main: find(&desired.container.name),
             previous: find(&desired.previous_name),
+            task: None,
+            staged: vec![],
             volumes: self
                 .volumes
                 .iter()
@@ -110,6 +112,8 @@ impl Model {
                 self.containers[index].name.clone_from(to);
             }
             Action::RemoveContainer { name } => self.containers.retain(|c| c.name != *name),
+            // What only a trial does: see there.
+            Action::RemoveVolume { .. } | Action::CopyVolumes { .. } | Action::TagImage { .. } => return None,
         }
         Some(())
     }
@@ -123,6 +127,8 @@ fn container(name: &str, spec_hash: Option<String>, running: bool) -> Container 
         spec_hash,
         running,
         paused: false,
+        staged: false,
+        image_id: String::new(),
         live: None,
     }
 }

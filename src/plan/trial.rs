@@ -160,3 +160,6 @@ pub fn commit(desired: &Desired, observed: &Observed) -> Plan {
     }
     plan
 }
+
+#[cfg(test)]
+mod tests;

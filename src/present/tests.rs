@@ -550,6 +550,7 @@ fn result_texts() {
         how_to_remove: "docklet uninstall --volumes".into(),
     };
     let uninstall = UninstallReport {
+        backup: None,
         schema: Schema,
         instance: "default".into(),
         dry_run: false,

@@ -13,6 +13,7 @@
 //! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`mounts`]; [`paths`]; [`lock`]
 //! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
 //! - [`apply`]: runs a plan; [`probe`]: does the page answer
+//! - [`data`]: backup and restore, and what update and rollback need; their states are in `plan::trial`
 //! - [`supervise`]: restarts it when that is needed: a pure policy, and the loop that feeds it
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
 //! - [`doctor`]: the check-up: facts → findings, and the support archive
@@ -20,8 +21,8 @@
 //!   went wrong; [`catalogue`]: what its codes mean
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
 //!
-//! Who may call whom: `cli → wizard, present, apply, supervise → plan → desired, observed`;
-//! `apply, supervise → engine, host, probe, event`; `present → event, plan, error`; nobody → `cli`. Library
+//! Who may call whom: `cli → wizard, present, apply, data, supervise → plan → desired, observed`;
+//! `apply, data, supervise → engine, host, probe, event`; `present → event, plan, error`; nobody → `cli`. Library
 //! code below `cli` does not print, exit, prompt or read the environment.
 
 pub mod appliance;

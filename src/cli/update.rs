@@ -371,8 +371,8 @@ impl Change<'_> {
     async fn make(&self, look: &Look, target: Target, reason: Reason, data: Option<&Shelved>) -> Result<UpdateReport> {
         let Change { context, engine, .. } = *self;
         let ran = self.main.is_running();
-        if let Some(release) = &target.release {
-            self.prepare(look, &target, release).await?;
+        if target.release.is_some() {
+            self.prepare(look, &target).await?;
         }
         let records = match data {
             Some(shelved) => shelved.header.as_ref().map(|h| h.records.clone()).unwrap_or_default(),
@@ -405,12 +405,11 @@ impl Change<'_> {
     }
 
     /// Builds the image while the old one runs.
-    async fn prepare(&self, look: &Look, target: &Target, release: &Release) -> Result<()> {
+    async fn prepare(&self, look: &Look, target: &Target) -> Result<()> {
         let wanted = trial::desired(self.context, &target.appliance, &target.settings, look);
         let mut observed = observe::observe(self.engine, look, &wanted).await?;
         observed.image_present = self.engine.image(&target.image).await?.is_some();
         let plan = prepare(&wanted, &observed)?;
-        debug_assert_eq!(release.version, target.appliance.version);
         trial::run(self.context, self.engine, &target.settings, &target.appliance, &plan, self.timeout, None).await
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    error::{Error, Result, io_reason},
+    error::{Error, Result},
     event::{Event, Reporter, Transfer},
     interrupt::Interrupt,
 };
@@ -261,21 +261,6 @@ fn finish(unfinished: Unfinished, path: &Path, folder: &Path) -> Result<()> {
 pub fn free_space(path: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder_of(path)).ok()?;
     found.f_bavail.checked_mul(found.f_frsize)
-}
-
-/// Volumes of an appliance that are there, by role.
-pub fn named(volumes: &[crate::desired::VolumeSpec], roles: &[String], there: &[String]) -> Vec<Named> {
-    volumes
-        .iter()
-        .zip(roles)
-        .filter(|(v, _)| there.contains(&v.name))
-        .map(|(v, role)| Named { role: role.clone(), volume: v.name.clone() })
-        .collect()
-}
-
-/// The words of an I/O error.
-pub(super) fn words(error: &io::Error) -> String {
-    io_reason(error)
 }
 
 /// Sizes of volumes, added up.

@@ -17,13 +17,12 @@ use super::{
         Header,
         read::{self, Contents, Refused},
     },
-    backup::words,
     pipe,
     volumes::{Named, TaskOf, complaint},
 };
 use crate::{
     engine::Engine,
-    error::{Error, Result},
+    error::{Error, Result, io_reason},
     event::{Event, Reporter, Transfer},
     interrupt::Interrupt,
 };
@@ -242,6 +241,6 @@ fn refusal(path: &Path, refused: Refused) -> Error {
             Error::NoSpace { place: std::env::temp_dir().display().to_string(), needed: None, available: None }
         }
         Refused::Io(e) => Error::file("read", path, &e),
-        Refused::Receiver(e) => Error::VolumesFailed { what: "writing the volumes".to_owned(), reason: words(&e) },
+        Refused::Receiver(e) => Error::VolumesFailed { what: "writing the volumes".to_owned(), reason: io_reason(&e) },
     }
 }

@@ -16,6 +16,7 @@ mod lifecycle;
 #[allow(dead_code)]
 mod proxy;
 mod real;
+mod scheduled;
 mod supervise;
 #[allow(dead_code)]
 mod support;

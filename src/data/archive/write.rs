@@ -81,7 +81,7 @@ pub fn write(
     let Archive { mut out, sums, mut headers } = archive;
     let (sums_sha256, length, mut lines) = sums.finish()?;
     let block = header(SUMS, time, length)?;
-    headers.update(&block);
+    headers.update(block);
     out.write_all(&block)?;
     io::copy(&mut lines, &mut out)?;
     out.write_all(&vec![0; padding(length)])?;
@@ -105,7 +105,7 @@ impl<W: Write> Archive<W> {
     fn file(&mut self, name: &str, time: u64, content: &[u8]) -> io::Result<()> {
         let length = content.len() as u64;
         let block = header(name, time, length)?;
-        self.headers.update(&block);
+        self.headers.update(block);
         self.sums.add(name.as_bytes(), &Sha256::digest(content))?;
         self.out.write_all(&block)?;
         self.out.write_all(content)?;

@@ -1,0 +1,124 @@
+//! Backups that nobody has to think of: on a schedule, by the supervisor, and the last one before the volumes go.
+//! And what becomes of a backup that is killed while a supervisor looks on.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::proxy::{Action, At, Fault, Proxy};
+use crate::support::*;
+
+const WHILE_LOOKING: Duration = Duration::from_secs(60);
+
+fn backups(world: &World) -> Vec<serde_json::Value> {
+    let report = json(&world.run(&["backup", "list", "--json"]));
+    report["backups"].as_array().unwrap().clone()
+}
+
+fn of_reason(world: &World, reason: &str) -> usize {
+    backups(world).iter().filter(|b| b["reason"] == reason).count()
+}
+
+fn decided(world: &World, what: &str) -> bool {
+    let status = world.status();
+    status["supervisor"]["decisions"].as_array().unwrap().iter().any(|d| d["decision"] == what)
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
+    let world = World::supervised();
+    world.setup();
+    world.ok(&["backup"]);
+    assert!(world.status()["backup"].is_null());
+    world.ok(&["config", "set", "backup.keep", "1"]);
+    world.ok(&["config", "set", "backup.every", "1s"]);
+    wait_until(WHILE_LOOKING, "a scheduled backup", || of_reason(&world, "scheduled") == 1);
+    let first = backups(&world).iter().find(|b| b["reason"] == "scheduled").unwrap()["file"].clone();
+    wait_until(WHILE_LOOKING, "another in its place", || {
+        of_reason(&world, "scheduled") == 1 && !backups(&world).iter().any(|b| b["file"] == first)
+    });
+    assert_eq!(of_reason(&world, "manual"), 1, "one that somebody asked for stays");
+    let status = world.status();
+    assert_eq!(status["backup"]["every"], "1s");
+    assert!(status["backup"]["last"].is_string() && status["backup"]["error"].is_null(), "{status}");
+
+    // One that fails is told loudly. Nobody can write into a folder that is a file.
+    world.ok(&["config", "set", "backup.every", "1h"]);
+    let folder = world.home.join("data").join(&world.name).join("backups");
+    wait_until(SOON, "no backup is being made", || world.run(&["backup", "prune", "--keep", "9"]).status.success());
+    let aside = folder.with_file_name("aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    world.ok(&["config", "set", "backup.every", "1s"]);
+    wait_until(WHILE_LOOKING, "the failure is told", || world.status()["backup"]["error"].is_string());
+    assert!(world.ok(&["status"]).contains("the last attempt failed"));
+    wait_until(SOON, "the supervisor says so", || decided(&world, "backup_failed"));
+    assert_eq!(world.status()["state"], "running", "and it runs");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_killed_backup_is_put_right_by_the_supervisor() {
+    let world = World::supervised();
+    world.setup();
+    let password = world.password();
+    let started = world.inspect().unwrap()["State"]["StartedAt"].clone();
+    // Killed right behind the pause, when the task is to be started.
+    let proxy = Proxy::start(&engine_host());
+    proxy.fault(Fault { at: At::first("POST", "/containers/*/start"), action: Action::Hang });
+    let mut command = world.docklet();
+    command.env("DOCKER_HOST", proxy.host()).args(["backup"]);
+    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    wait_until(SOON, "it is paused", || world.inspect().unwrap()["State"]["Paused"] == true);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until(WHILE_LOOKING, "it goes on", || world.inspect().unwrap()["State"]["Paused"] == false);
+    wait_until(SOON, "it answers", || world.http_get("/global/health", Some(&password)).0 == 200);
+    wait_until(SOON, "the task is gone", || {
+        docker(&["ps", "-aq", "--filter", &format!("name=^{}.task$", world.container())]).is_empty()
+    });
+    assert_eq!(world.inspect().unwrap()["State"]["StartedAt"], started, "it was not restarted for that");
+    wait_until(SOON, "the supervisor says so", || decided(&world, "recovered"));
+    world.ok(&["backup"]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn volumes_go_only_behind_a_last_backup() {
+    let world = World::new();
+    let port = world.port.to_string();
+    world.ok(&["setup", "--yes", "--image", &world.registry_image(), "--port", &port]);
+    let password = world.password();
+    let (code, made) = world.http_post("/session", Some(&password), &json!({"title": "to be kept"}));
+    assert_eq!(code, 200, "{made}");
+    let report = json(&world.run(&["uninstall", "--volumes", "--yes", "--json"]));
+    assert_eq!(report["left"], json!([]), "{report}");
+    let file = report["backup"].as_str().unwrap().to_owned();
+    assert!(report["kept"].as_array().unwrap().iter().any(|k| k["kind"] == "backups"), "{report}");
+    // Everything is gone, the image too, and comes back.
+    world.ok(&["restore", &file]);
+    let (_, sessions) = world.http_get("/session", Some(&world.password()));
+    assert!(sessions.contains("to be kept"), "{sessions}");
+
+    let report = json(&world.run(&["uninstall", "--volumes", "--no-backup", "--yes", "--json"]));
+    assert!(report["backup"].is_null(), "{report}");
+    assert!(std::fs::metadata(&file).is_ok(), "earlier backups stay");
+    let report = json(&world.run(&["uninstall", "--purge", "--yes", "--json"]));
+    assert!(report["backup"].is_null() && std::fs::metadata(&file).is_err(), "{report}");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn without_a_last_backup_nothing_is_removed() {
+    let world = World::new();
+    world.setup();
+    let folder = world.home.join("data").join(&world.name);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("backups"), "in the way").unwrap();
+    let failed = world.run(&["uninstall", "--volumes", "--yes"]);
+    assert!(!failed.status.success());
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("--no-backup"), "{}", shown(&failed));
+    assert_eq!(world.status()["state"], "running");
+    std::fs::remove_file(folder.join("backups")).unwrap();
+}

@@ -17,6 +17,7 @@
 //! - [`supervise`]: restarts it when that is needed: a pure policy, and the loop that feeds it
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
 //! - [`doctor`]: the check-up: facts → findings, and the support archive
+//! - [`follow`]: one container over restarts and losses of the engine, as messages
 //! - [`event`]: what happens; [`report`]: what came of it; [`present`]: who shows it; [`error`]: what
 //!   went wrong; [`catalogue`]: what its codes mean
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
@@ -36,6 +37,7 @@ pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod follow;
 pub mod host;
 mod http;
 pub mod instance;

@@ -260,14 +260,23 @@ pub struct Logs {
     #[arg(long, short)]
     pub follow: bool,
     /// How many lines from the end, at most 10,000
-    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100, value_parser = lines)]
     pub lines: u64,
-    /// Only lines since then: 10m, 2h, or a time like 2026-11-21T08:00:00Z
+    /// Only lines since then: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (UTC without a zone)
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
     /// Put the time before each line
     #[arg(long, short)]
     pub timestamps: bool,
+}
+
+fn lines(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(lines @ 1..=super::logs::MOST_LINES) => Ok(lines),
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(_) => Err("at most 10,000 lines are shown; --since and --follow narrow them down".to_owned()),
+        Err(_) => Err("it is no number of lines".to_owned()),
+    }
 }
 
 /// Arguments of `docklet open`.

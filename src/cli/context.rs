@@ -16,9 +16,11 @@ use crate::{
     engine::{
         Engine,
         connect::{self, Selection},
+        log::LogRequest,
     },
     error::{Error, Result},
     event::Reporter,
+    follow::Subject,
     host::browser::Session,
     instance::Instance,
     interrupt::Interrupt,
@@ -222,6 +224,18 @@ impl Context {
             self.reporter.report(&crate::event::Event::Note { text });
         }
         Ok(engine)
+    }
+
+    /// This instance's container, to be followed.
+    pub fn subject(&self, log: Option<LogRequest>, usage: bool) -> Subject {
+        Subject {
+            selection: self.selection(),
+            appliance: self.appliance.name.clone(),
+            instance: self.instance.clone(),
+            container: self.container_name(),
+            log,
+            usage,
+        }
     }
 
     /// Takes this instance's lock for a writing command.

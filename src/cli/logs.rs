@@ -1,18 +1,39 @@
 //! `docklet logs`
 
+use std::process::ExitCode;
+
 use futures_util::StreamExt as _;
-use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{
+    Duration, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
+use tokio::sync::mpsc;
 
 use super::{args, context::Context};
 use crate::{
-    engine::docker::LogRequest,
-    error::{Error, Result},
+    engine::{
+        Engine,
+        docker::Detail,
+        log::{LogLine, LogRequest},
+    },
+    error::{Error, ObjectKind, Result},
+    follow::{self, Message},
+    lock::Lock,
+    present::clean,
     report::{LogsReport, Schema},
     units,
 };
 
+/// Most lines that are shown of what was logged before.
+pub const MOST_LINES: u64 = 10_000;
+
+/// How long to wait for a docklet command that removed the container: it may be about to make a new one.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Lines that wait while the reader is busy.
+const WAITING_LINES: usize = 64;
+
 /// Shows the container's log. Text goes through as it comes; JSON is collected, at most 10,000 lines.
-pub async fn run(context: &Context, args: &args::Logs) -> Result<()> {
+pub async fn run(context: &Context, args: &args::Logs) -> Result<ExitCode> {
     let since = args.since.as_deref().map(|text| since(text, OffsetDateTime::now_utc())).transpose()?;
     if args.follow && context.global.json {
         return Err(Error::Usage {
@@ -21,19 +42,35 @@ pub async fn run(context: &Context, args: &args::Logs) -> Result<()> {
         });
     }
     let engine = context.engine().await?;
-    let name = context.container_name();
     let limit = usize::try_from(args.lines).unwrap_or(usize::MAX);
+    let request = LogRequest { tail: Some(limit), since, follow: false };
+    if args.follow {
+        return Follow::new(context, args).run(engine, request).await;
+    }
+    tokio::select! {
+        biased;
+        () = context.interrupt.wait() => Ok(interrupted()),
+        shown = show(context, args, &engine, request) => shown.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// As a shell says it of a command that Ctrl-C ended; nothing went wrong, so there is no message.
+fn interrupted() -> ExitCode {
+    ExitCode::from(crate::error::Code::Interrupted.exit_status())
+}
+
+/// Shows what was logged so far.
+async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: LogRequest) -> Result<()> {
+    let limit = request.tail.unwrap_or(usize::MAX);
     // One line more than wanted tells whether there are older ones.
-    let tail = if context.global.json { limit + 1 } else { limit };
-    let request = LogRequest { tail: Some(tail), since, timestamps: args.timestamps, follow: args.follow };
-    let mut stream = std::pin::pin!(engine.logs(&name, &request));
+    let tail = Some(if context.global.json { limit + 1 } else { limit });
+    let name = context.container_name();
+    let mut stream = std::pin::pin!(engine.logs(&name, &LogRequest { tail, ..request }));
     if context.global.json {
-        let mut text = Vec::new();
-        while let Some(part) = stream.next().await {
-            text.extend_from_slice(&part?.bytes);
+        let mut lines = Vec::new();
+        while let Some(line) = stream.next().await {
+            lines.push(text(&line?, args, false));
         }
-        let text = String::from_utf8_lossy(&text);
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let truncated = lines.len() > limit;
         lines.drain(..lines.len().saturating_sub(limit));
         let report = LogsReport {
@@ -47,42 +84,195 @@ pub async fn run(context: &Context, args: &args::Logs) -> Result<()> {
         context.output.result(&report, |_| String::new());
         return Ok(());
     }
-    loop {
-        let part = tokio::select! {
-            biased;
-            () = context.interrupt.wait() => return Ok(()),
-            part = stream.next() => part,
-        };
-        match part {
-            Some(part) => {
-                if !context.output.raw(&String::from_utf8_lossy(&part?.bytes)) {
-                    return Ok(()); // nobody reads on
+    let mut shown = 0;
+    while let Some(line) = stream.next().await {
+        if !print(context, args, &line?) {
+            return Ok(()); // nobody reads on
+        }
+        shown += 1;
+    }
+    if shown == limit && args.lines == MOST_LINES {
+        context.output.message(&format!(
+            "-- these are the last {MOST_LINES} lines, the most that is shown; docker logs {name} shows older ones --"
+        ));
+    }
+    Ok(())
+}
+
+/// A line as it is shown: only colours are passed on, and those only where they are wanted.
+fn text(line: &LogLine, args: &args::Logs, color: bool) -> String {
+    let text = clean::line(&line.text, color);
+    if args.timestamps && !line.stamp.is_empty() { format!("{} {text}", line.stamp) } else { text }
+}
+
+/// `false` once nobody reads any more.
+fn print(context: &Context, args: &args::Logs, line: &LogLine) -> bool {
+    let mut text = text(line, args, context.output.style().color);
+    text.push('\n');
+    context.output.raw(&text)
+}
+
+/// What `logs -f` remembers.
+struct Follow<'a> {
+    context: &'a Context,
+    args: &'a args::Logs,
+    name: String,
+    engine: Option<Engine>,
+    /// The container as it was last; the outer `None` until it is known.
+    container: Option<Option<Box<Detail>>>,
+    /// The container whose run is shown.
+    shown: Option<String>,
+    log_ended: bool,
+    /// The end that was told last.
+    end_told: Option<String>,
+    lost: bool,
+}
+
+impl<'a> Follow<'a> {
+    fn new(context: &'a Context, args: &'a args::Logs) -> Self {
+        Follow {
+            context,
+            args,
+            name: context.container_name(),
+            engine: None,
+            container: None,
+            shown: None,
+            log_ended: false,
+            end_told: None,
+            lost: false,
+        }
+    }
+
+    /// Shows lines as they come, over restarts and replacements, until the container is removed for good.
+    async fn run(mut self, engine: Engine, request: LogRequest) -> Result<ExitCode> {
+        let (to, mut from) = mpsc::channel(WAITING_LINES);
+        tokio::spawn(follow::follow(self.context.subject(Some(request), false), Some(engine), to));
+        loop {
+            let removed = self.log_ended && matches!(self.container, Some(None));
+            let message = tokio::select! {
+                biased;
+                () = self.context.interrupt.wait() => return Ok(interrupted()),
+                message = from.recv() => message,
+                () = tokio::time::sleep(LOOK_AGAIN), if removed => {
+                    if self.is_gone_for_good().await {
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    continue;
+                }
+            };
+            let Some(message) = message else { return Err(Error::bug("the follower ended")) };
+            if !self.take(message)? {
+                return Ok(ExitCode::SUCCESS); // nobody reads on
+            }
+        }
+    }
+
+    /// `false` once nobody reads any more.
+    fn take(&mut self, message: Message) -> Result<bool> {
+        match message {
+            Message::Connected(engine) => {
+                if std::mem::take(&mut self.lost) {
+                    self.say("the container engine is back");
+                }
+                self.engine = Some(*engine);
+            }
+            Message::Lost(error) => {
+                if !std::mem::replace(&mut self.lost, true) {
+                    self.say(&format!("the container engine is gone ({error}); waiting for it"));
                 }
             }
-            None => return Ok(()),
+            Message::Container(None) if self.container.is_none() => {
+                return Err(Error::NoSuchObject { kind: ObjectKind::Container, name: self.name.clone() });
+            }
+            Message::Container(container) => {
+                self.container = Some(container);
+                self.tell_end();
+            }
+            Message::Run(detail) => {
+                self.log_ended = false;
+                let at = detail.started_at.clone().unwrap_or_default();
+                match self.shown.replace(detail.id.clone()) {
+                    None => {}
+                    Some(id) if id == detail.id => self.say(&format!("{} restarted at {at}", self.name)),
+                    Some(_) => self.say(&format!("{} was replaced, the new one started at {at}", self.name)),
+                }
+            }
+            Message::Log(line) => return Ok(print(self.context, self.args, &line)),
+            Message::LogEnded => {
+                self.log_ended = true;
+                self.tell_end();
+            }
+            Message::Usage(_) => {}
         }
+        Ok(true)
+    }
+
+    /// Says once that it has ended, when all that it logged was shown.
+    fn tell_end(&mut self) {
+        let Some(Some(detail)) = &self.container else { return };
+        if detail.running || !self.log_ended || detail.finished_at.is_none() || self.end_told == detail.finished_at {
+            return;
+        }
+        self.end_told.clone_from(&detail.finished_at);
+        let at = detail.finished_at.clone().unwrap_or_default();
+        let code = detail.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+        self.say(&format!("{} ended at {at}{code}; waiting for its next start", self.name));
+    }
+
+    /// Whether the container was removed and no docklet command is about to make a new one; says so.
+    async fn is_gone_for_good(&mut self) -> bool {
+        if Lock::is_held(&self.context.files.lock()) {
+            return false;
+        }
+        if let Some(engine) = &self.engine
+            && !matches!(engine.container(&self.name).await, Ok(None))
+        {
+            return false;
+        }
+        let what = if self.context.files.settings().exists() { "was removed" } else { "was uninstalled" };
+        self.say(&format!("{} {what}", self.name));
+        true
+    }
+
+    fn say(&self, text: &str) {
+        self.context.output.message(&format!("-- {text} --"));
     }
 }
 
-/// Seconds since 1970 of «10m» before `now`, or of a time or date.
+/// Seconds since 1970 of «10m» before `now`, or of a time or date, in UTC where it names no zone.
 fn since(text: &str, now: OffsetDateTime) -> Result<i32> {
-    let date = time::macros::format_description!("[year]-[month]-[day]");
-    let at = if let Ok(ago) = units::parse_duration(text) {
+    let parsed = if let Ok(ago) = units::parse_duration(text) {
         // Longer ago than time goes back means: all.
         let at = Duration::try_from(ago).ok().and_then(|ago| now.checked_sub(ago));
-        at.unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    } else if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
-        at
-    } else if let Ok(day) = time::Date::parse(text, &date) {
-        day.midnight().assume_utc()
+        Some(at.unwrap_or(OffsetDateTime::UNIX_EPOCH))
     } else {
+        moment(text)
+    };
+    let Some(at) = parsed else {
         return Err(Error::Usage {
             message: format!("`{text}` is no time"),
-            hint: Some("write it like 10m, 2h, 2026-11-21 or 2026-11-21T08:00:00Z".to_owned()),
+            hint: Some(
+                "write it like 10m, 2h, 2026-11-21, \"2026-11-21 08:00\" or 2026-11-21T08:00:00Z; without a zone it is UTC"
+                    .to_owned(),
+            ),
         });
     };
     // The engine's client counts in 32 bits; a time before 1970 means: all.
     Ok(i32::try_from(at.unix_timestamp().max(0)).unwrap_or(i32::MAX))
+}
+
+/// A moment as people and programs write it.
+fn moment(text: &str) -> Option<OffsetDateTime> {
+    // RFC 3339 allows a space for the T.
+    let joined = text.trim().replacen(' ', "T", 1);
+    let minutes = format_description!("[year]-[month]-[day]T[hour]:[minute]");
+    let seconds = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let day = format_description!("[year]-[month]-[day]");
+    OffsetDateTime::parse(&joined, &Rfc3339)
+        .ok()
+        .or_else(|| PrimitiveDateTime::parse(&joined, &seconds).ok().map(PrimitiveDateTime::assume_utc))
+        .or_else(|| PrimitiveDateTime::parse(&joined, &minutes).ok().map(PrimitiveDateTime::assume_utc))
+        .or_else(|| time::Date::parse(&joined, &day).ok().map(|day| day.midnight().assume_utc()))
 }
 
 #[cfg(test)]
@@ -96,6 +286,11 @@ mod tests {
         assert_eq!(since("10m", now).unwrap(), 999_400);
         assert_eq!(since("1970-01-02", now).unwrap(), 86_400);
         assert_eq!(since("1970-01-01T01:00:00+01:00", now).unwrap(), 0);
+        assert_eq!(since("1970-01-02 01:00", now).unwrap(), 90_000);
+        assert_eq!(since("1970-01-02T01:00", now).unwrap(), 90_000);
+        assert_eq!(since("1970-01-02 01:00:05", now).unwrap(), 90_005);
+        assert_eq!(since("1970-01-02 01:00:05+01:00", now).unwrap(), 86_405);
+        assert!(since("1970-01-32", now).is_err() && since("1970-01-02 25:00", now).is_err());
         assert_eq!(since("99999d", now).unwrap(), 0);
         assert_eq!(since("99999999999999d", now).unwrap(), 0);
         assert!(since("yesterday", now).is_err());

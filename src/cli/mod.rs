@@ -100,7 +100,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Start(args)) => start::run(context, &args).await,
         Some(Command::Stop(args)) => stop::run(context, &args).await,
         Some(Command::Restart(args)) => stop::restart(context, &args).await,
-        Some(Command::Logs(args)) => logs::run(context, &args).await,
+        Some(Command::Logs(args)) => return logs::run(context, &args).await,
         Some(Command::Open(args)) => open::run(context, &args).await,
         Some(Command::Password(args)) => password::run(context, &args).await,
         Some(Command::Backup(args)) => backup::run(context, &args).await,

@@ -10,12 +10,10 @@ use std::{
 use bollard::{
     models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
-        RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
-        StopContainerOptionsBuilder,
+        CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+        RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
     },
 };
-use futures_util::{Stream, StreamExt as _};
 
 use super::{
     DEADLINE, Engine,
@@ -283,67 +281,6 @@ impl Engine {
             },
         }
     }
-
-    /// A container's log, oldest first, as lines with the stream that they came from.
-    pub fn logs(&self, name: &str, request: &LogRequest) -> impl Stream<Item = Result<LogLine>> + use<> {
-        let options = LogsOptionsBuilder::default()
-            .stdout(true)
-            .stderr(true)
-            .follow(request.follow)
-            .timestamps(request.timestamps)
-            .since(request.since.unwrap_or(0))
-            .tail(&request.tail.map_or("all".to_owned(), |n| n.to_string()))
-            .build();
-        let call = format!("read the log of {name}");
-        let missing = name.to_owned();
-        self.docker.logs(name, Some(options)).map(move |part| match part {
-            Ok(output) => Ok(LogLine {
-                error_stream: matches!(output, bollard::container::LogOutput::StdErr { .. }),
-                bytes: output.into_bytes(),
-            }),
-            Err(e) if status_of(&e) == Some(404) => {
-                Err(Error::NoSuchObject { kind: ObjectKind::Container, name: missing.clone() })
-            }
-            Err(e) => Err(translate(&call, e)),
-        })
-    }
-
-    /// The last lines of a container's log, for error messages: best effort, never an error.
-    pub async fn log_tail(&self, name: &str, lines: usize) -> Vec<String> {
-        let request = LogRequest { tail: Some(lines), ..LogRequest::default() };
-        let collect = async {
-            let mut text = Vec::new();
-            let mut stream = std::pin::pin!(self.logs(name, &request));
-            while let Some(Ok(part)) = stream.next().await {
-                text.extend_from_slice(&part.bytes);
-            }
-            text
-        };
-        let text = tokio::time::timeout(DEADLINE, collect).await.unwrap_or_default();
-        String::from_utf8_lossy(&text).lines().map(|line| console::strip_ansi_codes(line).into_owned()).collect()
-    }
-}
-
-/// What of a log is wanted.
-#[derive(Debug, Clone, Default)]
-pub struct LogRequest {
-    /// How many lines from the end; `None` for all.
-    pub tail: Option<usize>,
-    /// Only lines since then, in seconds since 1970.
-    pub since: Option<i32>,
-    /// Whether the engine puts the time before each line.
-    pub timestamps: bool,
-    /// Whether to go on as lines come.
-    pub follow: bool,
-}
-
-/// A piece of log; usually one line with its line end.
-#[derive(Debug, Clone)]
-pub struct LogLine {
-    /// Whether it came from standard error.
-    pub error_stream: bool,
-    /// The bytes as they came.
-    pub bytes: bytes::Bytes,
 }
 
 pub(super) fn managed_filter() -> HashMap<String, Vec<String>> {

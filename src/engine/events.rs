@@ -57,12 +57,32 @@ impl Engine {
         appliance: &str,
         instance: &Instance,
         since: Option<i128>,
-    ) -> impl Stream<Item = Result<ContainerEvent>> + use<> {
+    ) -> impl Stream<Item = Result<ContainerEvent>> + Send + use<> {
+        self.events_of(&WANTED, appliance, instance, since)
+    }
+
+    /// The same, and what the engine's health check finds, where that changes.
+    pub fn events_and_health(
+        &self,
+        appliance: &str,
+        instance: &Instance,
+        since: Option<i128>,
+    ) -> impl Stream<Item = Result<ContainerEvent>> + Send + use<> {
+        self.events_of(&[&WANTED[..], &["health_status"]].concat(), appliance, instance, since)
+    }
+
+    fn events_of(
+        &self,
+        wanted: &[&str],
+        appliance: &str,
+        instance: &Instance,
+        since: Option<i128>,
+    ) -> impl Stream<Item = Result<ContainerEvent>> + Send + use<> {
         let labels = vec![format!("{}={appliance}", label::APPLIANCE), format!("{}={instance}", label::INSTANCE)];
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
             ("label".to_owned(), labels),
-            ("event".to_owned(), WANTED.map(str::to_owned).to_vec()),
+            ("event".to_owned(), wanted.iter().map(|word| (*word).to_owned()).collect()),
         ]);
         let since = since.map(|at| format!("{}.{:09}", at.div_euclid(1_000_000_000), at.rem_euclid(1_000_000_000)));
         let options = EventsOptions { since, until: None, filters: Some(filters) };

@@ -5,6 +5,7 @@
 //!   `identify`: what answered; `remedy`: why nothing did, and what to do
 //! - `docker`: containers; `storage`: volumes and networks
 //! - `exec`: a command inside a running container; `task`: a short-lived container that works on volumes
+//! - `log`: what a container logs, as lines; `stats`: what it uses, as a stream
 //! - `events`: what happens to containers, as a stream
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
 //! - `import`: a base image from a tar of files
@@ -30,10 +31,12 @@ mod identify;
 pub mod image;
 pub mod import;
 pub mod load;
+pub mod log;
 mod places;
 pub mod pull;
 pub mod reference;
 mod remedy;
+pub mod stats;
 pub mod storage;
 pub mod task;
 mod trace;

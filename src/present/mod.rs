@@ -5,7 +5,9 @@
 //! - `progress`: for people at a terminal (indicatif lives there and nowhere else); `plain`: without
 //!   a terminal; `json`: for programs
 //! - `error`, `result`, `data`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
+//! - `clean`: what of foreign text may reach a terminal
 
+pub mod clean;
 pub mod data;
 pub mod doctor;
 pub mod error;

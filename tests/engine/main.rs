@@ -13,6 +13,7 @@ mod harness;
 mod images;
 mod in_the_way;
 mod lifecycle;
+mod logs;
 #[allow(dead_code)]
 mod proxy;
 mod real;

@@ -18,12 +18,14 @@
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
 //! - [`doctor`]: the check-up: facts → findings, and the support archive
 //! - [`follow`]: one container over restarts and losses of the engine, as messages
+//! - [`watch`]: what `status --watch` knows: a pure state fed with that
 //! - [`event`]: what happens; [`report`]: what came of it; [`present`]: who shows it; [`error`]: what
 //!   went wrong; [`catalogue`]: what its codes mean
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
 //!
 //! Who may call whom: `cli → wizard, present, apply, data, supervise → plan → desired, observed`;
-//! `apply, data, supervise → engine, host, probe, event`; `present → event, plan, error`; nobody → `cli`. Library
+//! `apply, data, supervise, follow → engine, host, probe, event`; `present → event, plan, error, report, watch`;
+//! nobody → `cli`. Library
 //! code below `cli` does not print, exit, prompt or read the environment.
 
 pub mod appliance;
@@ -56,5 +58,6 @@ pub mod secrets;
 pub mod settings;
 pub mod supervise;
 pub mod units;
+pub mod watch;
 pub mod wish;
 pub mod wizard;

@@ -99,7 +99,7 @@ pub enum Command {
     /// Stop and start it
     Restart(Restart),
     /// Say whether it runs, where, and how it is (exit code 0: runs, 3: does not, 4: not set up)
-    Status,
+    Status(Status),
     /// Show what it logged
     Logs(Logs),
     /// Open the page in the browser, already signed in
@@ -250,6 +250,16 @@ pub struct Restart {
     /// How long it may take to end by itself before it is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
+}
+
+/// Arguments of `docklet status`.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = "Example: docklet status --watch")]
+pub struct Status {
+    /// Go on: a screen with load, restarts and log, and keys to restart, stop and open; without a
+    /// terminal, a line for each change
+    #[arg(long, short)]
+    pub watch: bool,
 }
 
 /// Arguments of `docklet logs`.

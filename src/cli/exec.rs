@@ -1,10 +1,8 @@
 //! `docklet exec` and `docklet shell`: a command inside, as the appliance's user.
 
-use std::{io::Read as _, process::ExitCode};
+use std::process::ExitCode;
 
-use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use super::{args, context::Context, stop::ownership};
 use crate::{
@@ -188,7 +186,7 @@ async fn pump(
 
 /// Passes standard input on until its end, or until the command reads no more.
 async fn feed(input: &mut ExecInput) {
-    let mut pieces = read_input();
+    let mut pieces = terminal::input();
     while let Some(bytes) = pieces.recv().await {
         if !input.write(&bytes).await {
             return;
@@ -215,36 +213,14 @@ async fn end(context: &Context, engine: &Engine, mark: &str, signal: &str) -> to
     tokio::time::Instant::now() + GRACE
 }
 
-async fn changed(signal: &mut Option<tokio::signal::unix::Signal>) {
+/// Waits for a signal; for ever where there is none to wait for.
+pub async fn changed(signal: &mut Option<tokio::signal::unix::Signal>) {
     match signal {
         Some(signal) => {
             signal.recv().await;
         }
         None => std::future::pending().await,
     }
-}
-
-/// Standard input, piece by piece. A thread of its own, which nobody waits for: a read of a terminal
-/// cannot be broken off.
-fn read_input() -> mpsc::Receiver<Bytes> {
-    let (sender, receiver) = mpsc::channel(1);
-    std::thread::spawn(move || {
-        let mut stdin = std::io::stdin().lock();
-        let mut buffer = vec![0u8; 16 * 1024];
-        loop {
-            match stdin.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(length) => {
-                    if sender.blocking_send(Bytes::copy_from_slice(&buffer[..length])).is_err() {
-                        return;
-                    }
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
-    });
-    receiver
 }
 
 /// The output for the JSON form: as much as fits.

@@ -55,7 +55,7 @@ pub async fn run(context: &Context, args: &args::Logs) -> Result<ExitCode> {
 }
 
 /// As a shell says it of a command that Ctrl-C ended; nothing went wrong, so there is no message.
-fn interrupted() -> ExitCode {
+pub fn interrupted() -> ExitCode {
     ExitCode::from(crate::error::Code::Interrupted.exit_status())
 }
 

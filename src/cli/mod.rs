@@ -8,6 +8,7 @@ mod complete;
 mod config;
 pub mod context;
 mod converge;
+mod deed;
 mod doctor;
 mod errors;
 mod exec;
@@ -28,6 +29,7 @@ mod supervise;
 mod trial;
 mod uninstall;
 mod update;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -73,8 +75,12 @@ pub async fn main() -> ExitCode {
 /// Runs a command. One that only looks ends at the first Ctrl-C; one that changes something
 /// decides itself where it can end.
 async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
-    let only_looks =
-        matches!(command, None | Some(Command::Status | Command::List | Command::Open(_) | Command::Doctor(_)));
+    let only_looks = matches!(
+        command,
+        None | Some(
+            Command::Status(args::Status { watch: false }) | Command::List | Command::Open(_) | Command::Doctor(_)
+        )
+    );
     if !only_looks {
         return dispatch(context, command).await;
     }
@@ -88,7 +94,8 @@ async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
 async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCode> {
     let done = match command {
         None => return status::short(context).await,
-        Some(Command::Status) => return status::run(context, status::Form::Long).await,
+        Some(Command::Status(args)) if args.watch => return watch::run(context).await,
+        Some(Command::Status(_)) => return status::run(context, status::Form::Long).await,
         Some(Command::Autostart(args)) => return autostart::run(context, args.action).await,
         Some(Command::Exec(args)) => return exec::exec(context, &args).await,
         Some(Command::Shell) => return exec::shell(context).await,

@@ -84,9 +84,7 @@ pub async fn short(context: &Context) -> Result<ExitCode> {
 
 /// The engine cannot be asked: what can be said without it is said, and then why.
 fn unreachable(context: &Context, settings: Option<&Settings>, error: &Error, form: Form) -> Result<ExitCode> {
-    let mut report = empty(context, settings)?;
-    report.state = State::EngineUnreachable;
-    show(context, &report, form);
+    show(context, &without_engine(context, settings)?, form);
     if context.global.json {
         // Standard output holds the report already; why goes where progress goes.
         context.reporter.report(&Event::Warning { text: error.to_string() });
@@ -103,10 +101,7 @@ fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport>
         instance: context.instance.to_string(),
         appliance: context.appliance.name.clone(),
         state: if settings.is_some() { State::Stopped } else { State::NotSetUp },
-        desired: match (settings, said.desired) {
-            (Some(_), Wish::Running) => Wanted::Running,
-            _ => Wanted::Stopped,
-        },
+        desired: wanted(settings.is_some(), said.desired),
         url: settings.map(|s| page_url(s.network.bind.0, s.network.port.0)),
         container: None,
         image: None,
@@ -130,9 +125,19 @@ fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport>
 
 /// Looks at the engine and at the page.
 pub async fn look(context: &Context, settings: Option<&Settings>, engine: &Engine) -> Result<StatusReport> {
+    let container = engine.container(&context.container_name()).await?;
+    look_at(context, settings, engine, container).await
+}
+
+/// The same with a container that was looked at already.
+pub async fn look_at(
+    context: &Context,
+    settings: Option<&Settings>,
+    engine: &Engine,
+    container: Option<Detail>,
+) -> Result<StatusReport> {
     let mut report = empty(context, settings)?;
     report.engine = EngineStatus::from(&engine.about);
-    let container = engine.container(&context.container_name()).await?;
     let volume_name = |role: &str| context.instance.volume(&context.appliance.name, role);
     let volume =
         |role: &str, mount: &str, exists| VolumeStatus { name: volume_name(role), mount: mount.to_owned(), exists };
@@ -152,41 +157,72 @@ pub async fn look(context: &Context, settings: Option<&Settings>, engine: &Engin
     if container.live.publish.port > 0 {
         report.url = Some(page_url(container.live.publish.address, container.live.publish.port));
     }
-    let (image, state) = tokio::join!(engine.image(&container.image_id), state(context, &container, &report));
-    report.state = state?;
+    let (image, answers) = tokio::join!(engine.image(&container.image_id), answers(context, &container));
     report.image = Some(image_status(&container, image?));
     report.container = Some(container_status(container));
+    report.state = state(context, &report, answers?);
     Ok(report)
 }
 
-async fn state(context: &Context, container: &Detail, report: &StatusReport) -> Result<State> {
+/// What can be said while the engine cannot be asked.
+pub fn without_engine(context: &Context, settings: Option<&Settings>) -> Result<StatusReport> {
+    Ok(StatusReport { state: State::EngineUnreachable, ..empty(context, settings)? })
+}
+
+/// The same container with what the supervisor and the user have said since.
+pub fn look_again(context: &Context, report: &mut StatusReport, answers: bool) -> Result<()> {
+    let said = wish::said(&context.files.desired())?;
+    report.desired = wanted(context.files.settings().exists(), said.desired);
+    let survives_reboot = report.supervisor.survives_reboot;
+    report.supervisor = SupervisorStatus { survives_reboot, ..state::look(&context.files, &said).0 };
+    if report.container.is_some() {
+        report.state = state(context, report, answers);
+    }
+    Ok(())
+}
+
+/// Whether the page answers, where there can be one.
+pub async fn answers(context: &Context, container: &Detail) -> Result<bool> {
+    if !container.running || container.paused {
+        return Ok(false);
+    }
+    let probe = crate::probe::Probe::new(&context.appliance, &container.live.publish, &context.password()?);
+    Ok(probe.look().await == Seen::Works)
+}
+
+fn wanted(is_set_up: bool, wish: Wish) -> Wanted {
+    if is_set_up && wish == Wish::Running { Wanted::Running } else { Wanted::Stopped }
+}
+
+/// What the container, the page, the supervisor and the user's wish are together.
+fn state(context: &Context, report: &StatusReport, answers: bool) -> State {
     let (desired, supervisor) = (report.desired, &report.supervisor);
+    let Some(container) = &report.container else { return report.state };
     if !container.running {
         if desired == Wanted::Running && supervisor.gave_up {
-            return Ok(State::Failed);
+            return State::Failed;
         }
         if desired == Wanted::Running && supervisor.running && restart_policy(context) == RestartPolicy::Always {
-            return Ok(State::Starting); // it is about to be restarted
+            return State::Starting; // it is about to be restarted
         }
         // Ended by itself or by a polite request is «stopped»; anything else is a failure, unless
         // the user wants it so.
         let failed = desired == Wanted::Running && !matches!(container.exit_code, None | Some(0 | 143));
-        return Ok(if failed { State::Failed } else { State::Stopped });
+        return if failed { State::Failed } else { State::Stopped };
     }
     if container.paused {
-        return Ok(State::Unhealthy);
+        return State::Unhealthy;
     }
-    let probe = crate::probe::Probe::new(&context.appliance, &container.live.publish, &context.password()?);
-    if probe.look().await == Seen::Works {
-        return Ok(State::Running);
+    if answers {
+        return State::Running;
     }
     if supervisor.gave_up {
-        return Ok(State::Failed);
+        return State::Failed;
     }
     let age =
         container.started_at.as_deref().and_then(crate::clock::parse).map(|at| time::OffsetDateTime::now_utc() - at);
     let still_starting = age.is_some_and(|age| age < context.appliance.health.ready_timeout());
-    Ok(if still_starting { State::Starting } else { State::Unhealthy })
+    if still_starting { State::Starting } else { State::Unhealthy }
 }
 
 fn restart_policy(context: &Context) -> RestartPolicy {

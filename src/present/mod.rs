@@ -5,6 +5,7 @@
 //! - `progress`: for people at a terminal (indicatif lives there and nowhere else); `plain`: without
 //!   a terminal; `json`: for programs
 //! - `error`, `result`, `data`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
+//! - `watch`: the screen of `status --watch`, pure
 //! - `clean`: what of foreign text may reach a terminal
 
 pub mod clean;
@@ -19,6 +20,7 @@ pub mod status;
 pub mod style;
 #[cfg(test)]
 mod tests;
+pub mod watch;
 
 use std::{
     io::{self, Write},

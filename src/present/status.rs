@@ -122,7 +122,8 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
     text
 }
 
-fn container_text(container: &ContainerStatus, now: OffsetDateTime) -> String {
+/// The container in a line.
+pub(super) fn container_text(container: &ContainerStatus, now: OffsetDateTime) -> String {
     let since = |at: &Option<String>| {
         let at = at.as_deref().and_then(clock::parse)?;
         Some(Elapsed(std::time::Duration::try_from(now - at).unwrap_or_default()).to_string())
@@ -143,7 +144,8 @@ fn container_text(container: &ContainerStatus, now: OffsetDateTime) -> String {
     format!("{} ({})", container.name, details.join(", "))
 }
 
-fn supervisor_text(report: &StatusReport) -> String {
+/// The supervisor in a line.
+pub(super) fn supervisor_text(report: &StatusReport) -> String {
     let supervisor = &report.supervisor;
     let count = match supervisor.restarts {
         0 => "none".to_owned(),

@@ -68,9 +68,8 @@ impl Style {
     /// Cuts a line to `width` columns, saying so with an ellipsis.
     pub fn fit(self, line: &str, width: usize) -> String {
         let tail = if self.unicode { "…" } else { "..." };
-        if width <= 3 {
-            return line.chars().take(width).collect();
-        }
+        // Where there is no room for the ellipsis, none.
+        let tail = if width <= 3 { "" } else { tail };
         console::truncate_str(line, width, tail).into_owned()
     }
 

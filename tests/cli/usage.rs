@@ -138,3 +138,14 @@ fn the_bash_script_completes() {
     let Ok(output) = Command::new("bash").args(["-c", &try_it]).env("PATH", path).output() else { return };
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "config", "{}", shown(&output));
 }
+
+#[test]
+fn a_watch_has_no_single_result() {
+    let home = Home::new();
+    for option in ["--json", "--quiet"] {
+        let output = home.run(&["status", "--watch", option]);
+        assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+        assert!(shown(&output).contains(&format!("docklet status {option}")), "{}", shown(&output));
+    }
+    home.fails(&["status", "--watch", "--json"], 2, "USAGE");
+}

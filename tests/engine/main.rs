@@ -23,4 +23,5 @@ mod supervise;
 mod support;
 mod terminal;
 mod uninstall;
+mod watch;
 mod wizard;

@@ -65,6 +65,25 @@ impl Person {
         self
     }
 
+    /// Waits until the screen is as it should be.
+    pub fn waits_until(&mut self, what: &str, mut holds: impl FnMut(&vt100::Screen) -> bool) -> &mut Self {
+        let end = Instant::now() + self.patience;
+        while !holds(self.screen.screen()) {
+            match self.bytes.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(bytes) => self.screen.process(&bytes),
+                Err(_) => panic!("never saw this: {what}, but\n{}", self.seen()),
+            }
+        }
+        self
+    }
+
+    /// Makes the terminal larger or smaller.
+    pub fn resizes(&mut self, columns: u16, rows: u16) -> &mut Self {
+        self.screen.screen_mut().set_size(rows, columns);
+        self.session.get_process_mut().set_window_size(columns, rows).expect("a window size");
+        self
+    }
+
     /// Types.
     pub fn types(&mut self, keys: &str) -> &mut Self {
         self.session.write_all(keys.as_bytes()).expect("to type");

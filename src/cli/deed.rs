@@ -1,0 +1,119 @@
+//! A command run beside the screen of the watch: the very code of `stop`, `restart` and `open`, lock
+//! and all, in a thread of its own, because taking the lock may wait. What it would show is handed over.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{
+    args::{self, Global},
+    context::Context,
+    open, stop,
+};
+use crate::{
+    error::{Error, Result},
+    event::{Event, Reporter},
+    interrupt::{self, Interrupt, Raise},
+    present::{ColorChoice, Output, Streams, Style, error},
+    watch::{Deed, Input},
+};
+
+/// Grace before SIGKILL, as the commands have it.
+const GRACE: u64 = 10;
+
+/// A command that runs.
+pub struct Doing {
+    /// What it says; ends with [`Input::Done`].
+    pub said: UnboundedReceiver<Input>,
+    /// Breaks it off, where it can be.
+    pub raise: Raise,
+}
+
+/// Begins a command with the options that the watch has.
+pub fn begin(context: &Context, deed: Deed) -> Doing {
+    let (to, said) = unbounded_channel();
+    let (raise, interrupt) = interrupt::pair();
+    let global = Global { json: false, quiet: true, color: args::Color::Never, ..context.global.clone() };
+    let streams = Streams { json: false, quiet: true, color: ColorChoice::Never, ..*context.output.streams() };
+    std::thread::spawn(move || {
+        let done = run(deed, global, streams, interrupt, to.clone());
+        let done = done.map_err(|e| error::text(&e, Style::PLAIN));
+        // Nobody listens any more when the watch has ended.
+        let _ = to.send(Input::Done(done));
+    });
+    Doing { said, raise }
+}
+
+/// Runs a command to its end; what it printed.
+fn run(
+    deed: Deed,
+    global: Global,
+    streams: Streams,
+    interrupt: Interrupt,
+    to: UnboundedSender<Input>,
+) -> Result<String> {
+    let failed = |e: io::Error| Error::bug(format!("no runtime: {e}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let paper = Paper::default();
+    let mut context = Context::new(global, streams, interrupt)?;
+    context.output = Output::to(streams, Box::new(paper.clone()), Box::new(io::sink()));
+    context.reporter = Box::new(Relay { to, notes: paper.clone() });
+    // The terminal is the screen's: nothing is asked here.
+    context.environment.interactive = false;
+    runtime.block_on(async {
+        match deed {
+            Deed::Restart => stop::restart(&context, &args::Restart { timeout: GRACE }).await,
+            Deed::Stop => stop::run(&context, &args::Stop { timeout: GRACE }).await,
+            Deed::Open => open::run(&context, &args::Open { print: false }).await,
+        }
+    })?;
+    Ok(paper.text())
+}
+
+/// What is printed, kept.
+#[derive(Clone, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Hands over how far it has come.
+struct Relay {
+    to: UnboundedSender<Input>,
+    notes: Paper,
+}
+
+impl Reporter for Relay {
+    fn report(&self, event: &Event) {
+        let text = match event {
+            Event::StepStarted { step, .. } => step.clone(),
+            Event::Waiting { what, .. } => format!("waiting for {what}"),
+            Event::Host { what, .. } => what.clone(),
+            Event::Note { text } | Event::Warning { text } => {
+                // Part of what came of it.
+                let _ = writeln!(self.notes.clone(), "{text}");
+                return;
+            }
+            _ => return,
+        };
+        let _ = self.to.send(Input::Progress(text));
+    }
+}

@@ -1,0 +1,446 @@
+//! `docklet status --watch`: feeds the model with what happens, draws it, and does what it says.
+//! Decides nothing itself. Without a terminal it prints a line for each change.
+
+use std::{
+    pin::Pin,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use time::OffsetDateTime;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{self, Receiver},
+};
+
+use super::{
+    context::Context,
+    deed::{self, Doing},
+    exec::changed,
+    logs::interrupted,
+    status,
+};
+use crate::{
+    engine::{Engine, docker::Detail, log::LogRequest},
+    error::{Error, Result},
+    follow::{self, Message},
+    host::terminal::{self, Raw},
+    present::{
+        clean,
+        watch::{Changes, Now, paint, screen},
+    },
+    report::StatusReport,
+    settings::Settings,
+    watch::{
+        Demand, Dialog, Input, Watch,
+        keys::keys,
+        model::{self, LOG_LINES},
+    },
+};
+
+/// How often the clock on the screen and the supervisor's files are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Pauses between two probes of the page: while it answers, and while it does not.
+const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(1));
+
+/// How often the volumes are measured: that makes the engine walk through them.
+const MEASURE_VOLUMES: Duration = Duration::from_secs(600);
+
+/// Least time between two pictures, however much is logged.
+const FRAME: Duration = Duration::from_millis(50);
+
+/// Messages that wait while a picture is drawn.
+const WAITING: usize = 64;
+
+/// A terminal that does not say its size.
+const USUAL_SIZE: (u16, u16) = (80, 24);
+
+/// Watches until a key, or a signal, ends it.
+pub async fn run(context: &Context) -> Result<ExitCode> {
+    let flag = context.instance.flag();
+    if context.global.json || context.global.quiet {
+        let option = if context.global.json { "--json" } else { "--quiet" };
+        return Err(Error::Usage {
+            message: format!("--watch goes on for ever, and {option} has one result"),
+            hint: Some(format!("one look: docklet{flag} status {option}")),
+        });
+    }
+    context.settings()?;
+    let streams = context.output.streams();
+    let on_screen = context.environment.stdin_is_terminal && streams.stdout_is_terminal && !streams.term_dumb;
+    let log = LogRequest { tail: Some(LOG_LINES), ..LogRequest::default() };
+    let subject = context.subject(on_screen.then_some(log), on_screen);
+    let (to, from) = mpsc::channel(WAITING);
+    let surface = if on_screen { Surface::open()? } else { Surface::Lines(Changes::default()) };
+    tokio::spawn(follow::follow(subject, None, to));
+    Watcher::new(context, surface).run(from).await
+}
+
+/// Where it is shown.
+enum Surface {
+    /// The whole terminal.
+    Screen(Box<Screen>),
+    /// A line for each change.
+    Lines(Changes),
+}
+
+struct Screen {
+    _raw: Raw,
+    keys: Option<Receiver<Bytes>>,
+    resized: Option<Signal>,
+    hangup: Option<Signal>,
+    shown: Vec<String>,
+}
+
+impl Surface {
+    fn open() -> Result<Self> {
+        let (resized, hangup) = (signal(SignalKind::window_change()).ok(), signal(SignalKind::hangup()).ok());
+        let raw = Raw::enter_screen()?;
+        let keys = Some(terminal::input());
+        Ok(Surface::Screen(Box::new(Screen { _raw: raw, keys, resized, hangup, shown: vec![] })))
+    }
+
+    /// The next that comes from the terminal.
+    async fn next(&mut self) -> Typed {
+        let Surface::Screen(screen) = self else { return std::future::pending().await };
+        let Screen { keys, resized, hangup, .. } = screen.as_mut();
+        let read = async {
+            match keys {
+                Some(keys) => keys.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            bytes = read => match bytes {
+                Some(bytes) => Typed::Bytes(bytes),
+                None => {
+                    *keys = None;
+                    Typed::Gone
+                }
+            },
+            () = changed(resized) => Typed::Resized,
+            () = changed(hangup) => Typed::Gone,
+        }
+    }
+}
+
+/// What comes from the terminal.
+enum Typed {
+    Bytes(Bytes),
+    Resized,
+    Gone,
+}
+
+/// What was looked up beside everything else.
+enum Found {
+    Report(u64, Result<Box<StatusReport>>),
+    Answers(bool),
+    Sizes(std::collections::BTreeMap<String, u64>),
+}
+
+struct Watcher<'a> {
+    context: &'a Context,
+    surface: Surface,
+    watch: Watch,
+    began: Instant,
+    engine: Option<Engine>,
+    container: Option<Box<Detail>>,
+    report: Option<StatusReport>,
+    answers: bool,
+    /// Counts looks: an answer to an earlier one is old.
+    looks: u64,
+    looking: FuturesUnordered<Pin<Box<dyn Future<Output = Found> + 'a>>>,
+    probe_at: Option<Instant>,
+    measure_at: Option<Instant>,
+    tick_at: Instant,
+    drawn_at: Option<Instant>,
+    changed: bool,
+    doing: Option<Doing>,
+    /// A signal asked for the end.
+    told: bool,
+    /// A run was seen before: the next one is a restart.
+    ran: bool,
+}
+
+impl<'a> Watcher<'a> {
+    fn new(context: &'a Context, surface: Surface) -> Self {
+        Watcher {
+            context,
+            surface,
+            watch: Watch::default(),
+            began: Instant::now(),
+            engine: None,
+            container: None,
+            report: None,
+            answers: false,
+            looks: 0,
+            looking: FuturesUnordered::new(),
+            probe_at: None,
+            measure_at: None,
+            tick_at: Instant::now() + TICK,
+            drawn_at: None,
+            changed: true,
+            doing: None,
+            told: false,
+            ran: false,
+        }
+    }
+
+    async fn run(mut self, mut from: Receiver<Message>) -> Result<ExitCode> {
+        loop {
+            if !self.draw() {
+                return Ok(ExitCode::SUCCESS); // nobody reads on
+            }
+            let due = self.due();
+            let demand = tokio::select! {
+                biased;
+                () = self.context.interrupt.wait(), if !self.told => self.end(),
+                typed = self.surface.next() => match typed {
+                    Typed::Bytes(bytes) => self.typed(&bytes),
+                    Typed::Resized => {
+                        self.repaint();
+                        None
+                    }
+                    Typed::Gone => self.end(),
+                },
+                said = said(&mut self.doing) => self.feed(said),
+                Some(found) = self.looking.next() => self.found(found)?,
+                message = from.recv() => match message {
+                    Some(message) => self.take(message)?,
+                    None => return Err(Error::bug("the follower ended")),
+                },
+                () = tokio::time::sleep_until(due.into()) => None,
+            };
+            match demand {
+                Some(Demand::Quit) => return Ok(if self.told { interrupted() } else { ExitCode::SUCCESS }),
+                Some(Demand::Begin(deed)) => self.doing = Some(deed::begin(self.context, deed)),
+                Some(Demand::BreakOff) => self.break_off(),
+                None => {}
+            }
+            self.look_around()?;
+        }
+    }
+
+    /// A signal, or the terminal has gone: ends as soon as what is being done has.
+    fn end(&mut self) -> Option<Demand> {
+        self.told = true;
+        if !matches!(self.watch.dialog, Dialog::Doing { .. }) {
+            return Some(Demand::Quit);
+        }
+        self.watch.ending = true;
+        self.changed = true;
+        Some(Demand::BreakOff)
+    }
+
+    fn break_off(&self) {
+        if let Some(doing) = &self.doing {
+            doing.raise.raise();
+        }
+    }
+
+    fn feed(&mut self, input: Input) -> Option<Demand> {
+        self.changed = true;
+        if matches!(input, Input::Done(_)) {
+            self.doing = None;
+        }
+        self.watch.feed(input, self.began.elapsed())
+    }
+
+    /// The last demand of several keys counts; one that ends it counts at once.
+    fn typed(&mut self, bytes: &[u8]) -> Option<Demand> {
+        let mut demand = None;
+        for key in keys(bytes) {
+            demand = self.feed(Input::Key(key)).or(demand);
+            if demand == Some(Demand::Quit) {
+                break;
+            }
+        }
+        demand
+    }
+
+    fn take(&mut self, message: Message) -> Result<Option<Demand>> {
+        match message {
+            Message::Connected(engine) => {
+                self.engine = Some(*engine);
+                self.feed(Input::EngineBack);
+            }
+            Message::Lost(error) => {
+                self.engine = None;
+                self.container = None;
+                self.looks += 1;
+                (self.probe_at, self.measure_at) = (None, None);
+                let reason = [vec![error.to_string()], error.causes()].concat().join(": ");
+                self.feed(Input::EngineGone(one_line(&reason)));
+                let settings = Settings::load(&self.context.files.settings())?;
+                self.report(status::without_engine(self.context, settings.as_ref())?);
+            }
+            Message::Container(container) => self.look(container)?,
+            Message::Run(detail) => {
+                if std::mem::replace(&mut self.ran, true) {
+                    let at = detail.started_at.unwrap_or_default();
+                    self.feed(Input::Log(format!("-- {} restarted at {at} --", detail.name)));
+                }
+            }
+            Message::Log(line) => {
+                self.feed(Input::Log(one_line(&line.text)));
+            }
+            Message::LogEnded => {}
+            Message::Usage(usage) => {
+                self.feed(Input::Usage(usage));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Something happened to the container: looks at it and at the page, beside everything else.
+    fn look(&mut self, container: Option<Box<Detail>>) -> Result<()> {
+        let Some(engine) = self.engine.clone() else { return Ok(()) };
+        if let Some(detail) = &container {
+            #[allow(clippy::cast_precision_loss)] // billionths of a processor
+            self.feed(Input::Processors(detail.live.nano_cpus as f64 / 1e9));
+        }
+        if !container.as_ref().is_some_and(|detail| detail.running) {
+            self.feed(Input::Idle);
+        }
+        self.container.clone_from(&container);
+        self.probe_at = None;
+        self.looks += 1;
+        let (context, look) = (self.context, self.looks);
+        let settings = Settings::load(&context.files.settings())?;
+        self.looking.push(Box::pin(async move {
+            let report = status::look_at(context, settings.as_ref(), &engine, container.map(|c| *c)).await;
+            Found::Report(look, report.map(Box::new))
+        }));
+        Ok(())
+    }
+
+    fn found(&mut self, found: Found) -> Result<Option<Demand>> {
+        match found {
+            Found::Report(look, report) if look == self.looks => match report {
+                Ok(report) => {
+                    self.answers = report.state == crate::report::State::Running;
+                    self.report(*report);
+                    self.probe_again();
+                    if self.measure_at.is_none() {
+                        self.measure_at = Some(Instant::now());
+                    }
+                }
+                // An engine that hangs is told by the follower.
+                Err(error) if error.code().exit_status() == crate::error::Code::NetworkError.exit_status() => {}
+                Err(error) => return Err(error),
+            },
+            Found::Report(..) => {}
+            Found::Answers(answers) => {
+                self.answers = answers;
+                self.probe_again();
+                self.look_again()?;
+            }
+            Found::Sizes(sizes) => {
+                self.feed(Input::Sizes(sizes));
+            }
+        }
+        Ok(None)
+    }
+
+    fn probe_again(&mut self) {
+        let can_answer = self.container.as_ref().is_some_and(|c| c.running && !c.paused);
+        let pause = if self.answers { PROBE.0 } else { PROBE.1 };
+        self.probe_at = can_answer.then(|| Instant::now() + pause);
+    }
+
+    fn report(&mut self, report: StatusReport) {
+        if self.report.as_ref() != Some(&report) {
+            self.report = Some(report.clone());
+            self.feed(Input::Report(Box::new(report)));
+        }
+    }
+
+    fn due(&self) -> Instant {
+        let draw = self.drawn_at.filter(|_| self.changed).map(|at| at + FRAME);
+        [draw, self.probe_at, self.measure_at].into_iter().flatten().fold(self.tick_at, Instant::min)
+    }
+
+    /// What is due by the clock.
+    fn look_around(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let (context, due) = (self.context, |at: Option<Instant>| at.is_some_and(|at| now >= at));
+        if due(self.probe_at)
+            && let Some(container) = self.container.clone()
+        {
+            self.probe_at = None;
+            self.looking.push(Box::pin(async move {
+                Found::Answers(status::answers(context, &container).await.unwrap_or(false))
+            }));
+        }
+        if due(self.measure_at)
+            && let Some(engine) = self.engine.clone()
+        {
+            self.measure_at = Some(now + MEASURE_VOLUMES);
+            // Best effort: without sizes, the names are shown.
+            self.looking.push(Box::pin(async move { Found::Sizes(engine.volume_sizes().await.unwrap_or_default()) }));
+        }
+        if now >= self.tick_at {
+            self.tick_at = now + TICK;
+            self.changed = true;
+            self.look_again()?;
+        }
+        Ok(())
+    }
+
+    /// What the supervisor and the user have said: files, no engine.
+    fn look_again(&mut self) -> Result<()> {
+        let Some(mut report) = self.report.clone() else { return Ok(()) };
+        status::look_again(self.context, &mut report, self.answers)?;
+        self.report(report);
+        Ok(())
+    }
+
+    /// Everything anew: a terminal that was resized shows what it likes.
+    fn repaint(&mut self) {
+        if let Surface::Screen(screen) = &mut self.surface {
+            screen.shown.clear();
+            self.context.output.raw("\u{1b}[2J");
+            (self.changed, self.drawn_at) = (true, None);
+        }
+    }
+
+    /// Draws, if something changed and it is time. `false` once nobody reads any more.
+    fn draw(&mut self) -> bool {
+        if !self.changed || self.drawn_at.is_some_and(|at| at.elapsed() < FRAME) {
+            return true;
+        }
+        (self.changed, self.drawn_at) = (false, Some(Instant::now()));
+        let (output, wall) = (&self.context.output, OffsetDateTime::now_utc());
+        match &mut self.surface {
+            Surface::Screen(shown) => {
+                let now = Now { since_begin: self.began.elapsed(), wall };
+                let lines = screen(&self.watch, terminal::size().unwrap_or(USUAL_SIZE), output.style(), now);
+                let before = std::mem::replace(&mut shown.shown, lines);
+                let text = paint(&before, &shown.shown);
+                text.is_empty() || output.raw(&text)
+            }
+            Surface::Lines(changes) => {
+                changes.since(&self.watch, wall).iter().all(|line| output.raw(&format!("{}\n", one_line(line))))
+            }
+        }
+    }
+}
+
+async fn said(doing: &mut Option<Doing>) -> Input {
+    match doing {
+        Some(doing) => {
+            // A thread that panicked says nothing any more.
+            doing.said.recv().await.unwrap_or_else(|| Input::Done(Err("error: it ended unexpectedly".to_owned())))
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Foreign text as one harmless line of characters of known width.
+fn one_line(text: &str) -> String {
+    let start: String = text.chars().take(4 * model::LOG_COLUMNS).collect();
+    clean::line(&start.replace(['\n', '\t'], " "), false)
+}

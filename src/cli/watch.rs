@@ -148,6 +148,8 @@ struct Watcher<'a> {
     began: Instant,
     engine: Option<Engine>,
     container: Option<Box<Detail>>,
+    /// As they were when they last parsed: somebody may be editing them.
+    settings: Option<Settings>,
     report: Option<StatusReport>,
     answers: bool,
     /// Counts looks: an answer to an earlier one is old.
@@ -174,6 +176,7 @@ impl<'a> Watcher<'a> {
             began: Instant::now(),
             engine: None,
             container: None,
+            settings: None,
             report: None,
             answers: false,
             looks: 0,
@@ -274,10 +277,10 @@ impl<'a> Watcher<'a> {
                 (self.probe_at, self.measure_at) = (None, None);
                 let reason = [vec![error.to_string()], error.causes()].concat().join(": ");
                 self.feed(Input::EngineGone(one_line(&reason)));
-                let settings = Settings::load(&self.context.files.settings())?;
-                self.report(status::without_engine(self.context, settings.as_ref())?);
+                self.load_settings();
+                self.report(status::without_engine(self.context, self.settings.as_ref())?);
             }
-            Message::Container(container) => self.look(container)?,
+            Message::Container(container) => self.look(container),
             Message::Run(detail) => {
                 if std::mem::replace(&mut self.ran, true) {
                     let at = detail.started_at.unwrap_or_default();
@@ -296,8 +299,8 @@ impl<'a> Watcher<'a> {
     }
 
     /// Something happened to the container: looks at it and at the page, beside everything else.
-    fn look(&mut self, container: Option<Box<Detail>>) -> Result<()> {
-        let Some(engine) = self.engine.clone() else { return Ok(()) };
+    fn look(&mut self, container: Option<Box<Detail>>) {
+        let Some(engine) = self.engine.clone() else { return };
         if let Some(detail) = &container {
             #[allow(clippy::cast_precision_loss)] // billionths of a processor
             self.feed(Input::Processors(detail.live.nano_cpus as f64 / 1e9));
@@ -308,13 +311,18 @@ impl<'a> Watcher<'a> {
         self.container.clone_from(&container);
         self.probe_at = None;
         self.looks += 1;
-        let (context, look) = (self.context, self.looks);
-        let settings = Settings::load(&context.files.settings())?;
+        self.load_settings();
+        let (context, look, settings) = (self.context, self.looks, self.settings.clone());
         self.looking.push(Box::pin(async move {
             let report = status::look_at(context, settings.as_ref(), &engine, container.map(|c| *c)).await;
             Found::Report(look, report.map(Box::new))
         }));
-        Ok(())
+    }
+
+    fn load_settings(&mut self) {
+        if let Ok(found) = Settings::load(&self.context.files.settings()) {
+            self.settings = found;
+        }
     }
 
     fn found(&mut self, found: Found) -> Result<Option<Demand>> {

@@ -13,8 +13,13 @@ use crate::terminal::Person;
 
 /// A person before a shell that runs the watch, and writes down how the terminal is before and after.
 fn watching(world: &World) -> Person {
+    watching_with(world, "DOCKLET_TEST", "watch")
+}
+
+fn watching_with(world: &World, variable: &str, value: &str) -> Person {
     let mut command = Command::new("sh");
     world.bare(&mut command);
+    command.env(variable, value);
     let script = "stty -a >before; \"$DOCKLET\" status --watch; echo \"code=$?\"; stty -a >after; echo over";
     command.args(["-c", script]).env("DOCKLET", env!("CARGO_BIN_EXE_docklet"));
     Person::at(command, SOON)
@@ -111,6 +116,23 @@ fn a_signal_gives_the_terminal_back() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn no_colours_where_none_are_wanted() {
+    let world = World::new();
+    world.setup();
+    let colored = |screen: &vt100::Screen| {
+        let cells = (0..24).flat_map(|row| (0..100).filter_map(move |column| screen.cell(row, column)));
+        cells.filter(|cell| cell.fgcolor() != vt100::Color::Default || cell.bold()).count()
+    };
+    let mut person = watching(&world);
+    person.sees("q quit").waits_until("colours", |screen| colored(screen) > 0).types("q");
+    left(&world, person, 0);
+    let mut person = watching_with(&world, "NO_COLOR", "1");
+    person.sees("is running at").sees("q quit").waits_until("no colours", |screen| colored(screen) == 0).types("q");
+    left(&world, person, 0);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn the_engine_is_asked_once_and_then_listened_to() {
     let world = World::new();
     world.setup();
@@ -131,7 +153,8 @@ fn the_engine_is_asked_once_and_then_listened_to() {
     let logged = |world: &World| docker(&["logs", &world.container()]).matches("/global/health").count();
     let before = logged(&world);
     wait_until(SOON, "the next probe of the page", || logged(&world) > before);
-    assert_eq!(proxy.calls().len(), 0, "{}", proxy.report());
+    // But for a look when the engine's own health check has found something.
+    assert!(proxy.calls().len() <= 2, "{}", proxy.report());
     // The engine goes and comes back: the streams are opened again, once.
     proxy.gone();
     person.sees("the container engine cannot be reached").sees("waiting for it");

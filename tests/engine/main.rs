@@ -14,6 +14,7 @@ mod images;
 mod in_the_way;
 mod lifecycle;
 mod logs;
+mod provider;
 #[allow(dead_code)]
 mod proxy;
 mod real;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::*;
 
 /// A world with the real appliance. The build takes minutes the first time, and seconds from the builder's cache.
-fn real() -> World {
+pub fn real() -> World {
     let world = World::supervised();
     let port = world.port.to_string();
     let output = world.docklet_online().args(["setup", "--yes", "--install-engine", "--port", &port]).output().unwrap();

@@ -140,6 +140,9 @@ pub struct Login {
     pub user: String,
     /// Name of the secret that holds the password.
     pub password_secret: String,
+    /// Path whose answer takes its time: a browser can sign in there without leaving where it is.
+    #[serde(default)]
+    pub hold: Option<String>,
 }
 
 /// How to tell that it works.

@@ -132,6 +132,7 @@ impl Environment {
                 ssh: text("SSH_CONNECTION").or_else(|| text("SSH_TTY")).is_some(),
                 display: text("DISPLAY").or_else(|| text("WAYLAND_DISPLAY")).is_some(),
                 wsl: text("WSL_DISTRO_NAME").is_some(),
+                named: text("BROWSER").is_some(),
             },
             tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
             cert_path: path("DOCKER_CERT_PATH"),

@@ -117,7 +117,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         paths::write_file(&context.files.password_shown(), b"", 0o600)?;
     }
     if answers.open && how.running {
-        open::run(context, &args::Open { print: false }).await?;
+        open::afterwards(context).await?;
     }
     Ok(ExitCode::SUCCESS)
 }

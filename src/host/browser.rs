@@ -1,6 +1,10 @@
 //! Opens a page in the user's browser. Where there is none to see it, says so instead.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -27,7 +31,32 @@ pub struct Session {
     pub display: bool,
     /// Whether `WSL_DISTRO_NAME` is set: the browser is that of Windows.
     pub wsl: bool,
+    /// Whether `BROWSER` is set: the user names one.
+    pub named: bool,
 }
+
+/// A page that wants a password, and the ways into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrance {
+    /// The page.
+    pub page: String,
+    /// The page with user and password in the address.
+    pub signed_in: String,
+    /// The same of a place whose answer takes its time; `None` where there is no such place.
+    pub hold: Option<String>,
+}
+
+/// How long a browser may take to sign in at such a place. It does so on the first «401», a moment after it went
+/// there; nobody can see it. One that was slower asks its user for the password.
+const SIGN_IN: Duration = Duration::from_millis(1000);
+
+/// What opens an address in the browser of Windows, best first: wslu's program for it, and Windows' own, which no shell
+/// comes between, also where its folder is not in the `PATH`.
+const WINDOWS: [&[&str]; 3] = [
+    &["wslview"],
+    &["rundll32.exe", "url.dll,FileProtocolHandler"],
+    &["/mnt/c/Windows/System32/rundll32.exe", "url.dll,FileProtocolHandler"],
+];
 
 /// Why no browser was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +94,26 @@ pub fn can_open(session: Session) -> Result<(), NoBrowser> {
     }
 }
 
+/// Opens an address in the browser of Windows; says whether a program took it.
+fn open_in_windows(url: &str) -> bool {
+    WINDOWS.iter().any(|way| {
+        let [program, arguments @ ..] = way else { return false };
+        let mut command = Command::new(program);
+        command.args(arguments).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    })
+}
+
 /// Opens an address. It becomes an argument of other programs, which every user of the machine
 /// can list: it must hold no secret.
 ///
 /// # Errors
 /// When no browser could be started.
-pub fn open(url: &str) -> Result<()> {
+fn open(url: &str, session: Session) -> Result<()> {
+    // An xdg-open that lies around in WSL starts, and finds nothing to start.
+    if session.wsl && !session.named && open_in_windows(url) {
+        return Ok(());
+    }
     let mut options = webbrowser::BrowserOptions::new();
     options.with_suppress_output(true);
     webbrowser::open_browser_with_options(webbrowser::Browser::Default, url, &options).map_err(|e| Error::Usage {
@@ -79,35 +122,48 @@ pub fn open(url: &str) -> Result<()> {
     })
 }
 
-/// Opens an address that holds a secret. The browser is given another one, which works once and
-/// for this user alone, and leads to the real one; so the secret is in no list of arguments.
-/// Returns when the browser has come, or with `false` after `patience`.
+/// Opens a page, signed in. The browser is given another address, which works once and for this
+/// user alone, and leads there; so the password is in no list of arguments. Returns when the browser has come, or with `false` after `patience`.
 ///
 /// # Errors
 /// When no browser could be started.
-pub async fn open_privately(url: &str, patience: Duration) -> Result<bool> {
+pub async fn open_privately(entrance: &Entrance, session: Session, patience: Duration) -> Result<bool> {
     let broken = |what: String| Error::bug(format!("cannot hand the address to the browser: {what}"));
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| broken(e.to_string()))?;
     let path = format!("/{}", crate::appliance::hex(&random));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| broken(e.to_string()))?;
     let place = listener.local_addr().map_err(|e| broken(e.to_string()))?;
-    open(&format!("http://{place}{path}"))?;
-    Ok(tokio::time::timeout(patience, hand_over(&listener, &path, url)).await.is_ok())
+    open(&format!("http://{place}{path}"), session)?;
+    Ok(tokio::time::timeout(patience, hand_over(&listener, &path, &way_in(entrance))).await.is_ok())
+}
+
+/// The answer that leads a browser to the page: status and headers, and a body.
+fn way_in(entrance: &Entrance) -> (String, String) {
+    let Entrance { page, signed_in, hold } = entrance;
+    let Some(hold) = hold else { return (format!("302 Found\r\nLocation: {signed_in}"), String::new()) };
+    let body = format!(
+        r#"<!doctype html><html lang="en"><meta charset="utf-8"><title>docklet</title>
+<p>Signing in to <a href="{page}">{page}</a></p>
+<script>setTimeout(function () {{ location.replace("{page}") }}, {}); location.href = "{hold}"</script>
+"#,
+        SIGN_IN.as_millis()
+    );
+    ("200 OK\r\nContent-Type: text/html".to_owned(), body)
 }
 
 /// Answers until the right visitor asks for the right path, and sends that one on.
-async fn hand_over(listener: &TcpListener, path: &str, url: &str) {
+async fn hand_over(listener: &TcpListener, path: &str, way_in: &(String, String)) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let visit = tokio::time::timeout(LONGEST_VISIT, visit(stream, path, url));
+        let visit = tokio::time::timeout(LONGEST_VISIT, visit(stream, path, way_in));
         if visit.await.is_ok_and(|sent_on| sent_on.unwrap_or(false)) {
             return;
         }
     }
 }
 
-async fn visit(mut stream: TcpStream, path: &str, url: &str) -> std::io::Result<bool> {
+async fn visit(mut stream: TcpStream, path: &str, way_in: &(String, String)) -> std::io::Result<bool> {
     let user = ports::user_of(stream.peer_addr()?, stream.local_addr()?);
     // Root can read the secret anyway, and passes on connections from Windows to WSL2.
     let welcome = user.is_none_or(|user| user == 0 || user == rustix::process::geteuid().as_raw());
@@ -122,9 +178,11 @@ async fn visit(mut stream: TcpStream, path: &str, url: &str) -> std::io::Result<
         header.clear();
         lines.read_line(&mut header).await?;
     }
-    let answer = if right { format!("302 Found\r\nLocation: {url}") } else { "404 Not Found".to_owned() };
-    let head = "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nContent-Length: 0\r\nConnection: close";
-    writer.write_all(format!("HTTP/1.1 {answer}\r\n{head}\r\n\r\n").as_bytes()).await?;
+    let (answer, body) = if right { (way_in.0.as_str(), way_in.1.as_str()) } else { ("404 Not Found", "") };
+    let head = "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close";
+    let length = body.len();
+    let answer = format!("HTTP/1.1 {answer}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+    writer.write_all(answer.as_bytes()).await?;
     writer.shutdown().await?;
     Ok(right)
 }
@@ -138,8 +196,13 @@ mod tests {
     async fn the_secret_address_is_handed_over_once_and_to_the_right_path() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let place = listener.local_addr().unwrap();
-        let served =
-            tokio::spawn(async move { hand_over(&listener, "/right", "http://127.0.0.1:3000/?auth_token=x").await });
+        let entrance = |hold: Option<&str>| Entrance {
+            page: "http://127.0.0.1:3000/".to_owned(),
+            signed_in: "http://opencode:secret@127.0.0.1:3000/".to_owned(),
+            hold: hold.map(str::to_owned),
+        };
+        let way = way_in(&entrance(None));
+        let served = tokio::spawn(async move { hand_over(&listener, "/right", &way).await });
         let get = async |path: &str| {
             let mut stream = TcpStream::connect(place).await.unwrap();
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
@@ -149,13 +212,17 @@ mod tests {
         };
         for wrong in ["/", "/favicon.ico", "/right/", "/righ"] {
             let answer = get(wrong).await;
-            assert!(answer.starts_with("HTTP/1.1 404") && !answer.contains("auth_token"), "{wrong}: {answer}");
+            assert!(answer.starts_with("HTTP/1.1 404") && !answer.contains("secret"), "{wrong}: {answer}");
         }
         let answer = get("/right").await;
         assert!(
-            answer.starts_with("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:3000/?auth_token=x\r\n"),
+            answer.starts_with("HTTP/1.1 302 Found\r\nLocation: http://opencode:secret@127.0.0.1:3000/\r\n"),
             "{answer}"
         );
+        let (head, body) = way_in(&entrance(Some("http://opencode:secret@127.0.0.1:3000/slow")));
+        assert!(head.starts_with("200 OK") && !head.contains("secret"), "{head}");
+        assert!(body.contains("location.replace(\"http://127.0.0.1:3000/\")"), "{body}");
+        assert!(body.contains("location.href = \"http://opencode:secret@127.0.0.1:3000/slow\""), "{body}");
         served.await.unwrap();
         assert!(TcpStream::connect(place).await.is_err(), "it works once");
     }
@@ -163,7 +230,7 @@ mod tests {
     #[cfg(not(target_os = "macos"))]
     #[test]
     fn a_browser_needs_somebody_who_sees_it() {
-        let session = |ssh, display, wsl| can_open(Session { ssh, display, wsl });
+        let session = |ssh, display, wsl| can_open(Session { ssh, display, wsl, named: false });
         assert_eq!(session(false, true, false), Ok(()));
         assert_eq!(session(false, false, false), Err(NoBrowser::NoDisplay));
         assert_eq!(session(true, false, false), Err(NoBrowser::Ssh));

@@ -448,14 +448,3 @@ fn a_paused_container_goes_on() {
     let stopped = json(&world.run(&["stop", "--json"]));
     assert_eq!(stopped["graceful_shutdown"], true, "{stopped}");
 }
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn the_printed_address_signs_in() {
-    let world = World::new();
-    world.setup();
-    let address = world.ok(&["open", "--print"]);
-    let expected = format!("http://opencode:{}@127.0.0.1:{}/", world.password(), world.port);
-    assert_eq!(address.trim(), expected, "browsers sign in with user and password in the address");
-    assert_eq!(world.http_get("/", None).0, 401);
-}

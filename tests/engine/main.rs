@@ -2,10 +2,10 @@
 //! the images and registries that these tests use; without it they are ignored.
 //!
 //! `support` is the world of one test, `proxy` stands before the engine's socket, `terminal` is a person before a
-//! terminal, `harness` proves those two and
-//! the stand-in image. Each other module proves one part of the tool.
+//! terminal, `browser` a browser, `harness` proves the first two and the stand-in image. Each other module proves one part of the tool.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
+mod browser;
 mod convergence;
 mod daily;
 mod doctor;
@@ -14,6 +14,8 @@ mod images;
 mod in_the_way;
 mod lifecycle;
 mod logs;
+mod open;
+mod page;
 mod provider;
 #[allow(dead_code)]
 mod proxy;

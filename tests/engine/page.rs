@@ -1,0 +1,48 @@
+//! The page of the real opencode in a browser, as somebody sees it who typed `docklet open`.
+
+use crate::browser::Browser;
+use crate::open::opened;
+use crate::real::real;
+use crate::support::*;
+
+const PROMPT: &str = "//*[@data-component='prompt-input']";
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn real_page_opens_signed_in_offers_the_projects_and_begins_a_session() {
+    let world = real();
+    let page = format!("http://127.0.0.1:{}/", world.port);
+    let browser = Browser::start(&world);
+    let (mut docklet, address) = opened(&world, "browser", &[("BROWSER", "browser"), ("DISPLAY", ":none")]);
+    browser.go(&address);
+    assert!(docklet.wait().unwrap().success(), "docklet open ends when the browser has come");
+    browser.sees("Add project");
+    assert_eq!(browser.address(), page, "without the password");
+
+    browser.click("//*[@data-action='home-add-project-row']");
+    browser.sees("Open project");
+    browser.click("//button[contains(., 'my-project') and contains(., '~/')]");
+    browser.sees("Nothing here yet");
+    browser.picture("page-project");
+    browser.click("//*[@data-action='home-project-new-session']");
+    browser.types(PROMPT, "a question from the browser");
+    browser.picture("page-session");
+    browser.click("//*[@data-action='prompt-submit']");
+    let password = world.password();
+    wait_until(SOON, "the session that was begun by clicking", || {
+        let (_, sessions) = world.http_get("/session?directory=/workspace/my-project", Some(&password));
+        sessions.contains("\"ses_")
+    });
+    drop(browser);
+
+    // The printed address signs in, too; from then on the plain one does.
+    let browser = Browser::start(&world);
+    browser.go(world.ok(&["open", "--print"]).trim());
+    browser.sees("Add project");
+    browser.go(&page);
+    browser.sees("Add project");
+    browser.click("//button[@aria-label='Add project']");
+    browser.click("//button[contains(., 'my-project') and contains(., '~/')]");
+    browser.click("//*[@data-action='home-project-new-session']");
+    browser.types(PROMPT, "one more");
+}

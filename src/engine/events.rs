@@ -93,7 +93,7 @@ impl Engine {
     }
 }
 
-fn event(message: EventMessage) -> ContainerEvent {
+pub(super) fn event(message: EventMessage) -> ContainerEvent {
     let actor = message.actor.unwrap_or_default();
     let attributes = actor.attributes.unwrap_or_default();
     let number = |key: &str| attributes.get(key).and_then(|text| text.parse().ok());

@@ -139,7 +139,7 @@ impl Engine {
     }
 }
 
-fn from_inspect(found: ImageInspect) -> Image {
+pub(super) fn from_inspect(found: ImageInspect) -> Image {
     let labels: BTreeMap<String, String> =
         found.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect();
     let mut references = found.repo_tags.unwrap_or_default();
@@ -157,7 +157,7 @@ fn from_inspect(found: ImageInspect) -> Image {
 }
 
 /// A listed image; a list does not tell architecture and operating system.
-fn from_summary(listed: ImageSummary) -> Image {
+pub(super) fn from_summary(listed: ImageSummary) -> Image {
     let labels: BTreeMap<String, String> = listed.labels.into_iter().collect();
     let mut references = listed.repo_tags;
     references.extend(listed.repo_digests);

@@ -27,6 +27,8 @@ pub mod exec;
 #[cfg(test)]
 mod fake;
 mod fault;
+#[cfg(test)]
+mod fuzz;
 mod identify;
 pub mod image;
 pub mod import;

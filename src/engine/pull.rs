@@ -26,13 +26,13 @@ pub(super) const REPORT_EVERY: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_secs(300);
 
 /// When to try again, and when not to.
-struct Patience {
+pub(super) struct Patience {
     /// The pauses before the second try, the third, …
-    pauses: &'static [Duration],
+    pub(super) pauses: &'static [Duration],
     /// Whether to try again although not one byte has come yet.
-    before_first_byte: bool,
+    pub(super) before_first_byte: bool,
     /// How long the engine may say nothing.
-    silence: Duration,
+    pub(super) silence: Duration,
 }
 
 const PATIENT: Patience = Patience {
@@ -88,7 +88,7 @@ impl Engine {
         })
     }
 
-    async fn pull_patiently(
+    pub(super) async fn pull_patiently(
         &self,
         reference: &Reference,
         credentials: Option<&Credentials>,

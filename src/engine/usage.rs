@@ -51,7 +51,7 @@ impl Engine {
 }
 
 /// Sizes by name, from the shape of either API generation. A size of -1 means: not known.
-fn sizes(usage: &serde_json::Value) -> BTreeMap<String, u64> {
+pub(super) fn sizes(usage: &serde_json::Value) -> BTreeMap<String, u64> {
     let lists = [&usage["Volumes"], &usage["VolumeUsage"]["Items"]];
     lists
         .into_iter()

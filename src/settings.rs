@@ -2,6 +2,8 @@
 //! writes it so that comments, order and unknown formatting survive. Asks nobody and prints
 //! nothing. `keys`: single keys by their dotted paths.
 
+#[cfg(test)]
+mod fuzz;
 pub mod keys;
 #[cfg(test)]
 mod schema;
@@ -14,7 +16,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use toml_edit::{DocumentMut, Item, Table};
+use toml_edit::{DocumentMut, Item, Table, TableLike};
 
 use crate::{
     error::{Error, Result},
@@ -558,8 +560,12 @@ impl Settings {
     /// The text of a settings file with these settings in it, made from another text.
     fn edit(&self, text: &str) -> Result<String> {
         let mut document: DocumentMut = text.parse().map_err(|e| Error::bug(format!("settings do not parse: {e}")))?;
-        let wanted =
+        let mut wanted =
             toml_edit::ser::to_document(self).map_err(|e| Error::bug(format!("settings do not serialise: {e}")))?;
+        // The same folders in other words, such as without `read_only`, stay as they are written.
+        if toml::from_str::<Settings>(text).is_ok_and(|before| before.mounts == self.mounts) {
+            wanted.remove("mounts");
+        }
         merge(document.as_table_mut(), wanted.as_table());
         if self.mounts.is_empty() {
             document.remove("mounts");
@@ -568,14 +574,14 @@ impl Settings {
     }
 }
 
-/// Sets in `document` what is different in `wanted`, keeping the comments around each value.
-fn merge(document: &mut Table, wanted: &Table) {
-    for (key, new) in wanted {
-        if let Item::Value(toml_edit::Value::InlineTable(inline)) = new {
-            let table = inline.clone().into_table();
+/// Sets in `document` what is different in `wanted`, keeping the comments around each value. A
+/// section stays as it is written: as a table, inline, or dotted.
+fn merge(document: &mut dyn TableLike, wanted: &dyn TableLike) {
+    for (key, new) in wanted.iter() {
+        if let Some(new) = new.as_table_like() {
             let below = document.entry(key).or_insert_with(|| Item::Table(Table::new()));
-            if let Some(below) = below.as_table_mut() {
-                merge(below, &table);
+            if let Some(below) = below.as_table_like_mut() {
+                merge(below, new);
             }
             continue;
         }
@@ -591,7 +597,6 @@ fn merge(document: &mut Table, wanted: &Table) {
             continue;
         }
         match (document.get_mut(key), new) {
-            (Some(Item::Table(old)), Item::Table(new)) => merge(old, new),
             (Some(old), new) if plain(old) == plain(new) => {}
             (Some(Item::Value(old)), Item::Value(new)) => {
                 let decor = old.decor().clone();

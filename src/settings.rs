@@ -1,27 +1,29 @@
 //! `settings.toml`: the only file that says what is wanted. Reads it strictly, checks it, and
 //! writes it so that comments, order and unknown formatting survive. Asks nobody and prints
-//! nothing. `keys`: single keys by their dotted paths.
+//! nothing. `values`: the types of its values; `keys`: single keys by their dotted paths.
 
 #[cfg(test)]
 mod fuzz;
 pub mod keys;
 #[cfg(test)]
 mod schema;
+mod values;
 
 use std::{
-    fmt,
     net::{IpAddr, Ipv4Addr},
-    path::{Path, PathBuf},
-    str::FromStr,
+    path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table, TableLike};
 
+pub use self::values::{
+    Bind, Cpus, Every, FormatVersion, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy,
+};
 use crate::{
     error::{Error, Result},
     paths,
-    units::{self, Bytes},
+    units::Bytes,
 };
 
 /// What a new settings file looks like: every key with its default and a comment.
@@ -100,27 +102,6 @@ impl Default for Settings {
     }
 }
 
-/// The file format's version: always 1 so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FormatVersion;
-
-impl Serialize for FormatVersion {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(1)
-    }
-}
-
-impl<'de> Deserialize<'de> for FormatVersion {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match i64::deserialize(deserializer)? {
-            1 => Ok(FormatVersion),
-            other => Err(serde::de::Error::custom(format!(
-                "version {other} is from a newer docklet; this one reads version 1"
-            ))),
-        }
-    }
-}
-
 /// `[network]`
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,91 +118,6 @@ impl Default for Network {
         Network { bind: Bind(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: Port(3000) }
     }
 }
-
-/// An address to publish on. `localhost` is read as 127.0.0.1: a name can resolve to more than
-/// one address, and an engine that is handed a name publishes on all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bind(pub IpAddr);
-
-impl Bind {
-    /// Whether only this machine can reach it.
-    pub fn is_loopback(self) -> bool {
-        self.0.is_loopback()
-    }
-
-    /// The address to talk to from this machine: loopback where it is published on all addresses.
-    pub fn reachable(self) -> IpAddr {
-        if self.0.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { self.0 }
-    }
-}
-
-impl FromStr for Bind {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let trimmed = text.trim();
-        if trimmed.eq_ignore_ascii_case("localhost") {
-            return Ok(Bind(IpAddr::V4(Ipv4Addr::LOCALHOST)));
-        }
-        let bare = trimmed.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(trimmed);
-        bare.parse().map(Bind).map_err(|_| format!("`{text}` is no IP address; write it like 127.0.0.1"))
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A port on the host: 1 to 65535.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Port(pub u16);
-
-impl FromStr for Port {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim().parse::<u16>() {
-            Ok(port) if port > 0 => Ok(Port(port)),
-            _ => Err(format!("`{text}` is no port; ports are 1 to 65535")),
-        }
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Serialize for Port {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u16(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Port {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = i64::deserialize(deserializer)?;
-        number.to_string().parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// Serialises through `Display` and `FromStr`, so that a settings file and a flag accept the same.
-macro_rules! as_text {
-    ($type:ty) => {
-        impl Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
-}
-as_text!(Bind);
 
 /// `[engine]`
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -258,45 +154,6 @@ impl Default for Image {
     }
 }
 
-/// How the image gets to the engine.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ImageSource {
-    /// Built here.
-    Build,
-    /// Pulled from a registry.
-    Pull,
-    /// Loaded from a file.
-    Load,
-}
-
-/// A Debian package's name (Debian policy, section 5.6.1): it goes into a build argument, so
-/// nothing else is let through.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PackageName(pub String);
-
-impl FromStr for PackageName {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
-        if text.len() >= 2 && starts_well && text.chars().all(allowed) {
-            Ok(PackageName(text.to_owned()))
-        } else {
-            Err(format!("`{text}` is no Debian package name; they are lower case, like python3 or build-essential"))
-        }
-    }
-}
-
-impl fmt::Display for PackageName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-as_text!(PackageName);
-
 /// `[resources]`
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -316,62 +173,6 @@ impl Default for Resources {
     }
 }
 
-/// A memory limit: at least 256 MiB, below which the appliance cannot start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory(pub Bytes);
-
-/// opencode idles at 230–330 MB; the stand-in of the tests needs far less. Below this no start can
-/// succeed, so it is a mistake (a forgotten unit, most often).
-const LEAST_MEMORY: Bytes = Bytes(64 << 20);
-
-impl FromStr for Memory {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bytes: Bytes = text.parse()?;
-        if bytes < LEAST_MEMORY {
-            return Err(format!("{bytes} is too little memory to start with; write it like 4GiB"));
-        }
-        if bytes.0 > i64::MAX as u64 {
-            return Err(format!("{bytes} is more than an engine can count; write it like 4GiB"));
-        }
-        Ok(Memory(bytes))
-    }
-}
-
-impl fmt::Display for Memory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.exact())
-    }
-}
-as_text!(Memory);
-
-/// A number of processors; 0 means all.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Cpus(pub f64);
-
-impl FromStr for Cpus {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim().parse::<f64>() {
-            Ok(n) if n == 0.0 || (0.01..=4096.0).contains(&n) => Ok(Cpus(n)),
-            _ => Err(format!("`{text}` is no number of processors; write it like 2 or 1.5, or 0 for all")),
-        }
-    }
-}
-
-impl fmt::Display for Cpus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<'de> Deserialize<'de> for Cpus {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        f64::deserialize(deserializer)?.to_string().parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// `[restart]`
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -387,19 +188,6 @@ impl Default for Restart {
     fn default() -> Self {
         Restart { policy: RestartPolicy::Always, autostart: false }
     }
-}
-
-/// When docklet brings the appliance back.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    /// Whenever it is not running and the user wants it running.
-    Always,
-    /// When it ended with another code than 0, or hangs.
-    OnFailure,
-    /// Never.
-    Never,
 }
 
 /// `[trust]`
@@ -425,78 +213,6 @@ pub struct Backup {
 impl Default for Backup {
     fn default() -> Self {
         Backup { every: Every(String::new()), keep: 7 }
-    }
-}
-
-/// Time between two backups, as written; empty for never.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Every(String);
-
-impl Every {
-    /// The time, or `None` for never.
-    pub fn duration(&self) -> Option<std::time::Duration> {
-        units::parse_duration(&self.0).ok()
-    }
-}
-
-impl FromStr for Every {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        if !text.is_empty() && units::parse_duration(text)?.is_zero() {
-            return Err("a backup every 0 s would never end; leave it empty for none".to_owned());
-        }
-        Ok(Every(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Every {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-as_text!(Every);
-
-/// `[[mounts]]`: a folder of the host inside the container.
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mount {
-    /// Absolute path on the host.
-    pub host: PathBuf,
-    /// Absolute path in the container.
-    pub container: String,
-    /// Whether the appliance may only read it.
-    #[serde(default)]
-    pub read_only: bool,
-}
-
-impl FromStr for Mount {
-    type Err = String;
-
-    /// Reads `HOST:CONTAINER[:ro]`. Relative host paths and `~` are for the shell and the caller.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = || {
-            format!("`{text}` is no mount; write it like /home/me/app:/workspace/app, with :ro behind it for read-only")
-        };
-        let (rest, read_only) = match text.strip_suffix(":ro") {
-            Some(rest) => (rest, true),
-            None => (text.strip_suffix(":rw").unwrap_or(text), false),
-        };
-        let (host, container) = rest.rsplit_once(':').ok_or_else(wanted)?;
-        if host.is_empty() || host.contains('\0') || !container.starts_with('/') || container.contains('\0') {
-            return Err(wanted());
-        }
-        let trimmed = container.trim_end_matches('/');
-        if trimmed.is_empty() || trimmed.split('/').any(|part| part == "..") {
-            return Err(format!("`{container}` is no place for a mount inside the container"));
-        }
-        Ok(Mount { host: PathBuf::from(host), container: trimmed.to_owned(), read_only })
-    }
-}
-
-impl fmt::Display for Mount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}{}", self.host.display(), self.container, if self.read_only { ":ro" } else { "" })
     }
 }
 
@@ -703,13 +419,5 @@ mod tests {
         ] {
             assert!(matches!(parse(text), Err(Error::SettingsInvalid { .. })), "{text}");
         }
-    }
-
-    #[test]
-    fn every_spelling_of_loopback_is_an_address() {
-        for text in ["127.0.0.1", "localhost", "LOCALHOST", " localhost "] {
-            assert_eq!(text.parse::<Bind>().unwrap().to_string(), "127.0.0.1", "{text}");
-        }
-        assert_eq!("[::1]".parse::<Bind>().unwrap().to_string(), "::1");
     }
 }

@@ -134,15 +134,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether a volume exists.
-    ///
-    /// # Errors
-    /// When the engine does not answer within the deadline or refuses.
-    pub async fn volume_exists(&self, name: &str) -> Result<bool> {
-        let call = format!("inspect volume {name}");
-        Ok(none_if_missing(&call, DEADLINE, self.docker.inspect_volume(name)).await?.is_some())
-    }
-
     /// Removes a volume.
     ///
     /// # Errors

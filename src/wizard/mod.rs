@@ -216,19 +216,6 @@ pub fn ask_install_engine(prompt: &Prompt, how: &str) -> Result<bool> {
     prompt.yes_no("Install a container engine?", &help, true)
 }
 
-/// Asks whether to build the base image from the distribution's packages, because the registry
-/// cannot be reached.
-///
-/// # Errors
-/// [`Error::Interrupted`] after Esc or Ctrl-C.
-pub fn ask_build_base(prompt: &Prompt, base: &str) -> Result<bool> {
-    let help = format!(
-        "The registry that has {base} cannot be reached. docklet can make the same from Debian's signed packages, \
-         with mmdebstrap, which it installs for that. It takes about half a minute."
-    );
-    prompt.yes_no("Make the base image here?", &help, true)
-}
-
 /// Shows a plan and asks once.
 ///
 /// # Errors

@@ -61,7 +61,6 @@ fn wizard_child() {
             "{:?}",
             ask_install_engine(&prompt, "installs the package docker.io with apt, through sudo, and starts it")
         ),
-        "base" => format!("{:?}", ask_build_base(&prompt, "debian:trixie-slim")),
         // As the commands do: they ask from inside a runtime.
         "runtime" => {
             drop(prompt);
@@ -518,11 +517,6 @@ fn consent_to_install() {
     assert_snapshot!(person.seen());
     person.types("y");
     assert_eq!(person.ends().1, "Ok(true)");
-    let mut person = Person::at("base");
-    person.sees("? Make the base image here?");
-    assert_snapshot!(person.seen());
-    person.types("n");
-    assert_eq!(person.ends().1, "Ok(false)");
 }
 
 #[test]

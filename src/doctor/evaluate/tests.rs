@@ -1,19 +1,31 @@
 //! Each check against the facts that make it speak, and whole reports as text.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
+use std::time::Duration;
+
+use super::{
+    engine::{CLOCK_WARNING, SLOW},
+    *,
+};
 use crate::{
     appliance::Appliance,
     desired::{ContainerSpec, Desired, EngineMemory},
     doctor::{
         DoctorReport,
-        facts::{Subject, TrustFacts},
+        facts::{Drift, Inside, RegistryFault, Subject, SupervisorFacts, TrustFacts},
     },
     engine::{About, checkup::Machine, docker::Detail, image::Image},
-    host::{checkup::Services, reach::Unreached},
+    error::{Error, ImageFault},
+    host::{
+        checkup::Services,
+        reach::{Stage, Unreached},
+    },
     instance::Instance,
+    observed::PortState,
     paths::Paths,
     present::{Style, doctor},
+    probe::Seen,
+    report::Wanted,
     settings::Settings,
 };
 

@@ -58,6 +58,9 @@ pub struct Appliance {
     /// Ready-made choices of extra packages.
     #[serde(default)]
     pub packages: Vec<PackageChoice>,
+    /// Model providers whose keys are asked for.
+    #[serde(default)]
+    pub providers: Vec<Provider>,
     /// The release that is built in place of the embedded one.
     #[serde(skip)]
     pub release: Option<Release>,
@@ -190,6 +193,16 @@ pub struct PackageChoice {
     pub title: String,
     /// The base image's distribution's package names.
     pub names: Vec<String>,
+}
+
+/// A provider of models, which wants a key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// Name for people.
+    pub title: String,
+    /// Name of the secret that holds its key.
+    pub secret: String,
 }
 
 /// What goes into a build besides the embedded files.
@@ -353,6 +366,18 @@ mod tests {
             let text = String::from_utf8_lossy(content);
             assert!(!text.contains(&own.version), "{name}: {text}");
             assert_eq!(text.matches("sha512-opencode-linux-").count(), if *name == "package.json" { 0 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn keys_of_providers_are_secrets_that_can_be_set() {
+        let appliance = Appliance::embedded().unwrap();
+        let names: std::collections::BTreeSet<_> = appliance.providers.iter().map(|p| p.secret.as_str()).collect();
+        assert_eq!(names.len(), appliance.providers.len());
+        assert!(names.len() >= 8);
+        for name in names {
+            assert_eq!(crate::secrets::check_name(name), Ok(()));
+            assert_ne!(name, appliance.login.password_secret);
         }
     }
 

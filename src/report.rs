@@ -410,6 +410,8 @@ pub struct SetupReport {
     pub url: String,
     /// The user name to sign in with.
     pub user: String,
+    /// Names of the secrets that it is given besides the password.
+    pub secrets: Vec<String>,
     /// The settings file.
     pub settings_file: String,
     /// The volumes that hold the data.

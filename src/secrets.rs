@@ -137,6 +137,18 @@ pub fn check_value(name: &str, value: &str) -> Result<(), String> {
     }
 }
 
+/// Checks a provider's key as it was typed or pasted: without the space around it.
+///
+/// # Errors
+/// The reason, for showing beside the field. It says nothing of the key.
+pub fn check_key(name: &str, text: &str) -> Result<Secret, String> {
+    let key = text.trim();
+    if key.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("a key is one word, without spaces or line breaks".to_owned());
+    }
+    check_value(name, key).map(|()| Secret::new(key))
+}
+
 /// The names of all secrets, sorted.
 ///
 /// # Errors
@@ -236,6 +248,15 @@ mod tests {
         for bad in ["", "a\0b", &"x".repeat(LONGEST + 1)] {
             let reason = check_value("A", bad).unwrap_err();
             assert!(!reason.contains("a\0b"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_one_word() {
+        assert_eq!(check_key("A", " sk-1 \n").unwrap().reveal(), "sk-1");
+        for bad in ["", "  ", "sk 1", "sk\u{7}1", &"x".repeat(LONGEST + 1)] {
+            let reason = check_key("A", bad).unwrap_err();
+            assert!(!reason.contains("sk"), "{reason}");
         }
     }
 

@@ -77,6 +77,8 @@ pub struct Environment {
     pub ca_file: Option<PathBuf>,
     /// The host's proxy variables, under their upper-case names
     pub proxies: BTreeMap<String, String>,
+    /// The keys of model providers that the user's shell has, by the secret's name
+    pub keys: BTreeMap<String, Secret>,
     /// Whether questions may be asked: a terminal on both sides, and no `CI`
     pub interactive: bool,
     /// Whether there is a browser to open a page in
@@ -113,13 +115,17 @@ const OF_SERVICES: [&str; 9] = [
 
 impl Environment {
     /// Reads the environment.
-    pub fn read() -> Self {
+    pub fn read(appliance: &Appliance) -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned()).unwrap_or_default();
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), text(name).or_else(|| text(&name.to_lowercase()))?)));
+        let keys = appliance
+            .providers
+            .iter()
+            .filter_map(|p| Some((p.secret.clone(), secrets::check_key(&p.secret, &text(&p.secret)?).ok()?)));
         Environment {
             docker_host: text("DOCKER_HOST"),
             docker_context: text("DOCKER_CONTEXT"),
@@ -127,6 +133,7 @@ impl Environment {
             runtime_dir: path("XDG_RUNTIME_DIR"),
             ca_file: path("SSL_CERT_FILE").or_else(|| path("NODE_EXTRA_CA_CERTS")),
             proxies: proxies.collect(),
+            keys: keys.collect(),
             interactive: std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && text("CI").is_none(),
             session: Session {
                 ssh: text("SSH_CONNECTION").or_else(|| text("SSH_TTY")).is_some(),
@@ -181,9 +188,9 @@ impl Context {
             appliance.adopt(chosen);
         }
         Ok(Context {
-            appliance,
             files,
-            environment: Environment::read(),
+            environment: Environment::read(&appliance),
+            appliance,
             reporter: output.reporter(),
             output,
             instance,

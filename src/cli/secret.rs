@@ -93,8 +93,14 @@ fn list(context: &Context) -> Result<()> {
         if names.is_empty() {
             return style.dim("no secrets");
         }
-        let note =
-            |name: &String| if name == password { style.dim("  the password of the page") } else { String::new() };
+        let note = |name: &String| {
+            let provider = context.appliance.providers.iter().find(|p| p.secret == *name);
+            match provider {
+                _ if name == password => style.dim("  the password of the page"),
+                Some(provider) => style.dim(&format!("  the key for {}", provider.title)),
+                None => String::new(),
+            }
+        };
         names.iter().map(|name| format!("{name}{}", note(name))).collect::<Vec<_>>().join("\n")
     });
     Ok(())

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    args, autostart,
+    args, autostart, change,
     context::Context,
     converge::{self, How},
     open,
@@ -84,12 +84,16 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         may_install: answers.interactive || args.install_engine,
     };
     let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
+    let new_secrets = new_secrets(context, &answers)?;
     if args.dry_run {
-        let report = serde_json::json!({"schema": 1, "instance": context.instance, "recovery": planned.recovery, "plan": planned.plan});
-        context.output.result(&report, |_| planned.to_string());
+        let report = serde_json::json!({
+            "schema": 1, "instance": context.instance, "recovery": planned.recovery, "plan": planned.plan,
+            "secrets": new_secrets,
+        });
+        context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
         return Ok(ExitCode::SUCCESS);
     }
-    confirm(context, &planned, &answers, args)?;
+    confirm(context, &planned, &answers, &new_secrets, args)?;
     answers.settings.save(&context.files.settings())?;
     let password_is_new = save_secrets(context, &answers)?;
     let timeout = Duration::from_secs(args.timeout);
@@ -105,11 +109,13 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     }
     applied?;
     autostart::apply(context, &answers.settings).await?;
+    drop(lock);
+    tell_of_secrets(context, &planned, &new_secrets, interactive).await?;
     if !planned.is_empty() {
         planned.container_id = engine.container(&context.container_name()).await?.map(|c| c.id);
     }
 
-    let report = report(context, &planned, &how);
+    let report = report(context, &planned, &how)?;
     let first_time = password_is_new || !context.files.password_shown().exists();
     let password = if first_time { Some(context.password()?) } else { None };
     context.output.result(&report, |style| result::setup(&report, password.as_ref().map(Secret::reveal), style));
@@ -197,7 +203,9 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
             Error::usage(format!("`{pair}` is no secret; write it like --secret-file ANTHROPIC_API_KEY=key.txt"))
         })?;
         secrets::check_name(name).map_err(Error::usage)?;
-        given.insert(name.to_owned(), Secret::new(read_secret(Path::new(file))?));
+        let value = read_secret(Path::new(file))?;
+        secrets::check_value(name, &value).map_err(Error::usage)?;
+        given.insert(name.to_owned(), Secret::new(value));
     }
     if let Some(file) = &args.password_file {
         let password = secrets::check_password(&read_secret(file)?).map_err(Error::usage)?;
@@ -294,6 +302,7 @@ fn ask(
     let password_name = &context.appliance.login.password_secret;
     let own_container = context.container_name();
     let bind = answers.settings.network.bind.0;
+    let known = secrets::names(&context.files.secrets())?;
     let port_state = |port: Port| {
         let containers = looks.iter().flat_map(|look| &look.containers).filter(|c| c.is_running());
         let mut holders = containers.filter(|c| c.ports.iter().any(|p| p.port == port.0));
@@ -315,8 +324,11 @@ fn ask(
         engines: &choices,
         port_state: &port_state,
         packages: &context.appliance.packages,
+        providers: &context.appliance.providers,
+        keys_at_hand: &context.environment.keys,
+        secrets: &known,
         home: Some(context.environment.home.clone()),
-        has_password: secrets::read(&context.files.secrets(), password_name)?.is_some(),
+        has_password: known.contains(password_name),
         can_open: browser::can_open(context.environment.session).is_ok(),
     };
     let settings = &answers.settings;
@@ -337,12 +349,14 @@ fn ask(
         restart: args.restart,
         autostart: (args.autostart || args.no_autostart).then_some(args.autostart),
         password: answers.secrets.get(password_name).map(|own| wizard::PasswordChoice::Own(own.clone())),
+        keys: (!args.secret_files.is_empty()).then(BTreeMap::new),
         open: args.open.then_some(true),
     };
     let choice = wizard::ask(&context.prompt(INTERRUPTED), settings, &answered, &surroundings)?;
     answers.settings = choice.settings;
     answers.engine = choice.engine;
     answers.open = choice.open;
+    answers.secrets.extend(choice.keys);
     if let Some(file) = choice.image_file {
         answers.image_file = Some(take_image_file(context, &file, &mut answers.settings)?);
     }
@@ -359,7 +373,13 @@ fn check(context: &Context, settings: &Settings) -> Result<()> {
 }
 
 /// Shows the plan and asks once.
-fn confirm(context: &Context, planned: &converge::Planned, answers: &Answers, args: &args::Setup) -> Result<()> {
+fn confirm(
+    context: &Context,
+    planned: &converge::Planned,
+    answers: &Answers,
+    new_secrets: &[String],
+    args: &args::Setup,
+) -> Result<()> {
     let bind = answers.settings.network.bind;
     if !bind.is_loopback() {
         let text = format!(
@@ -375,7 +395,7 @@ fn confirm(context: &Context, planned: &converge::Planned, answers: &Answers, ar
         return Err(Error::ConfirmationRequired { question: "setup".to_owned(), flag: "--yes".to_owned() });
     }
     let builds = planned.plan.steps.iter().any(|s| matches!(s.action, Action::BuildImage { .. }));
-    let mut text = planned.to_string();
+    let mut text = with_secrets(&planned.to_string(), new_secrets);
     if builds && !args.install_engine {
         text.push_str(
             "\n     if the base image cannot be pulled, it is made here from Debian's packages,\n     with mmdebstrap, which is installed if it is missing",
@@ -384,27 +404,61 @@ fn confirm(context: &Context, planned: &converge::Planned, answers: &Answers, ar
     if wizard::confirm_plan(&context.prompt(INTERRUPTED), &text)? { Ok(()) } else { Err(Error::Cancelled) }
 }
 
+/// Names of the secrets that are new or will have another value.
+fn new_secrets(context: &Context, answers: &Answers) -> Result<Vec<String>> {
+    let folder = context.files.secrets();
+    let mut names = vec![];
+    for (name, value) in &answers.secrets {
+        if secrets::read(&folder, name)?.as_ref() != Some(value) {
+            names.push(name.clone());
+        }
+    }
+    Ok(names)
+}
+
+/// A plan's text, and by name what of secrets is written.
+fn with_secrets(plan: &str, names: &[String]) -> String {
+    if names.is_empty() { plan.to_owned() } else { format!("{plan}\n     secrets to write: {}", names.join(", ")) }
+}
+
+/// Secrets are read when the container starts; where this setup did not start it, somebody has to.
+async fn tell_of_secrets(
+    context: &Context,
+    planned: &converge::Planned,
+    new_secrets: &[String],
+    interactive: bool,
+) -> Result<()> {
+    let started = planned.plan.steps.iter().any(|s| matches!(s.action, Action::StartContainer { .. }));
+    if new_secrets.is_empty() || started || !context.files.password_shown().exists() {
+        return Ok(());
+    }
+    if interactive {
+        change::secret(context).await?;
+    } else {
+        let text = "a secret changed; a running appliance takes it up at its next start: docklet restart".to_owned();
+        context.reporter.report(&Event::Note { text });
+    }
+    Ok(())
+}
+
 /// Writes secrets, making up a password where there is none; says whether that happened.
 fn save_secrets(context: &Context, answers: &Answers) -> Result<bool> {
     let folder = context.files.secrets();
     let password_name = &context.appliance.login.password_secret;
-    let mut changed = false;
     for (name, value) in &answers.secrets {
-        changed |= secrets::write(&folder, name, value)?;
+        secrets::write(&folder, name, value)?;
     }
     let missing = secrets::read(&folder, password_name)?.is_none();
     if missing {
         secrets::write(&folder, password_name, &secrets::generate_password()?)?;
     }
-    if changed && context.files.password_shown().exists() {
-        let text = "a secret changed; a running appliance takes it up at its next start: docklet restart".to_owned();
-        context.reporter.report(&Event::Note { text });
-    }
     Ok(missing)
 }
 
-fn report(context: &Context, planned: &converge::Planned, how: &How) -> SetupReport {
-    SetupReport {
+fn report(context: &Context, planned: &converge::Planned, how: &How) -> Result<SetupReport> {
+    let mut secrets = secrets::names(&context.files.secrets())?;
+    secrets.retain(|name| *name != context.appliance.login.password_secret);
+    Ok(SetupReport {
         schema: Schema,
         instance: context.instance.to_string(),
         changed: !planned.is_empty(),
@@ -413,6 +467,7 @@ fn report(context: &Context, planned: &converge::Planned, how: &How) -> SetupRep
         running: how.running,
         url: planned.desired.url(),
         user: context.appliance.login.user.clone(),
+        secrets,
         settings_file: context.files.settings().display().to_string(),
         volumes: planned
             .desired
@@ -420,5 +475,5 @@ fn report(context: &Context, planned: &converge::Planned, how: &How) -> SetupRep
             .iter()
             .map(|v| VolumeStatus { name: v.name.clone(), mount: v.mount.clone(), exists: true })
             .collect(),
-    }
+    })
 }

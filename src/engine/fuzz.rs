@@ -307,6 +307,7 @@ proptest! {
                     let request = BuildRequest {
                         reference: "x:1".to_owned(), context: vec![], arguments: [].into(), labels: [].into(),
                         log_file: folder.path().join("build.log"),
+                        target: None,
                     };
                     fit("build", engine.build(request, &Silent).await, &text);
                 }

@@ -24,6 +24,11 @@ pub fn setup(report: &SetupReport, password: Option<&str>, style: Style) -> Stri
         )),
         None => text.push_str(&format!("  password   as before; docklet{flag} password shows it\n")),
     }
+    let mut label = "secrets";
+    for name in &report.secrets {
+        text.push_str(&format!("  {label:<9}  {name}\n"));
+        label = "";
+    }
     let mut label = "data";
     for volume in &report.volumes {
         text.push_str(&format!("  {label:<9}  volume {} on {}\n", volume.name, volume.mount));

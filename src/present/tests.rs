@@ -516,6 +516,7 @@ fn result_texts() {
         running: true,
         url: "http://127.0.0.1:3000/".into(),
         user: "opencode".into(),
+        secrets: vec!["ANTHROPIC_API_KEY".into(), "OPENAI_API_KEY".into()],
         settings_file: "/home/me/.config/docklet/default/settings.toml".into(),
         volumes: volumes(),
     };

@@ -6,12 +6,12 @@ mod look;
 pub mod prompt;
 mod questions;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use self::prompt::Line;
 pub use self::prompt::Prompt;
 use crate::{
-    appliance::PackageChoice,
+    appliance::{PackageChoice, Provider},
     engine::About,
     error::{Error, Result},
     observed::PortState,
@@ -62,6 +62,8 @@ pub struct Answers {
     pub autostart: Option<bool>,
     /// `--password-file`
     pub password: Option<PasswordChoice>,
+    /// `--secret-file`: whoever brings secrets in files is not asked for keys.
+    pub keys: Option<BTreeMap<String, Secret>>,
     /// `--open`
     pub open: Option<bool>,
 }
@@ -69,8 +71,19 @@ pub struct Answers {
 impl Answers {
     /// Whether no question is left that is always asked.
     fn complete(&self) -> bool {
-        let Answers { engine: _, port, source, extra_packages, memory, mounts, restart, autostart, password, open: _ } =
-            self;
+        let Answers {
+            engine: _,
+            port,
+            source,
+            extra_packages,
+            memory,
+            mounts,
+            restart,
+            autostart,
+            password,
+            keys,
+            open: _,
+        } = self;
         let builds = matches!(source, Some(Source::Build));
         port.is_some()
             && source.is_some()
@@ -80,6 +93,7 @@ impl Answers {
             && restart.is_some()
             && autostart.is_some()
             && password.is_some()
+            && keys.is_some()
     }
 }
 
@@ -100,6 +114,12 @@ pub struct Surroundings<'a> {
     pub port_state: &'a dyn Fn(Port) -> PortState,
     /// Ready-made choices of packages.
     pub packages: &'a [PackageChoice],
+    /// Providers of models.
+    pub providers: &'a [Provider],
+    /// Their keys in the user's own environment, by the secret's name.
+    pub keys_at_hand: &'a BTreeMap<String, Secret>,
+    /// Names of the secrets that are set already.
+    pub secrets: &'a [String],
     /// The user's home folder, for `~`.
     pub home: Option<PathBuf>,
     /// Whether a password is set already.
@@ -120,6 +140,8 @@ pub struct Choice {
     pub image_file: Option<PathBuf>,
     /// The password.
     pub password: PasswordChoice,
+    /// Keys of providers, by the secret's name.
+    pub keys: BTreeMap<String, Secret>,
     /// Whether to open the page in the browser once it answers.
     pub open: bool,
 }
@@ -196,6 +218,10 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
         Some(password) => password.clone(),
         None => questions::password(prompt, around.has_password)?,
     };
+    let keys = match &answered.keys {
+        Some(keys) => keys.clone(),
+        None => questions::keys(prompt, around)?,
+    };
     let open = match answered.open {
         Some(open) => open,
         None if around.can_open => {
@@ -203,7 +229,7 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
         }
         None => false,
     };
-    Ok(Choice { settings, engine, image_file, password, open })
+    Ok(Choice { settings, engine, image_file, password, keys, open })
 }
 
 /// Asks whether to install a container engine; `how` says what that does, such as «installs the

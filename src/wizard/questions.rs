@@ -2,6 +2,7 @@
 //! says of a port is asked through [`Surroundings`]; of a folder or a file only whether it is there.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -11,10 +12,10 @@ use super::{
     prompt::{Line, Prompt},
 };
 use crate::{
-    appliance::PackageChoice,
+    appliance::{PackageChoice, Provider},
     error::{Error, Result},
     observed::PortState,
-    secrets::{LEAST_PASSWORD_LENGTH, Secret, check_password},
+    secrets::{LEAST_PASSWORD_LENGTH, Secret, check_key, check_password},
     settings::{ImageSource, Memory, Mount, PackageName, Port, Resources, RestartPolicy, Settings},
     units::Bytes,
 };
@@ -279,6 +280,65 @@ fn own_password(prompt: &Prompt) -> Result<Secret> {
         }
         help = "Once more from the beginning.";
     }
+}
+
+/// Keys of model providers, one after the other until there are no more.
+pub(super) fn keys(prompt: &Prompt, around: &Surroundings<'_>) -> Result<BTreeMap<String, Secret>> {
+    let mut keys = BTreeMap::new();
+    while let Some(provider) = provider(prompt, around, &keys)? {
+        match key(prompt, provider, around)? {
+            Some(key) => keys.insert(provider.secret.clone(), key),
+            None => keys.remove(&provider.secret),
+        };
+    }
+    Ok(keys)
+}
+
+/// Which provider is next; `None` for no more.
+fn provider<'a>(
+    prompt: &Prompt,
+    around: &Surroundings<'a>,
+    keys: &BTreeMap<String, Secret>,
+) -> Result<Option<&'a Provider>> {
+    if around.providers.is_empty() {
+        return Ok(None);
+    }
+    let said = |provider: &Provider| {
+        let name = &provider.secret;
+        if keys.contains_key(name) {
+            format!("{name}, given just now")
+        } else if around.secrets.contains(name) {
+            format!("{name}, which is set")
+        } else if around.keys_at_hand.contains_key(name) {
+            format!("{name}, which your environment has")
+        } else {
+            name.clone()
+        }
+    };
+    let (question, last, help) = if keys.is_empty() {
+        let help = "The agent's models are somebody's, who wants a key. Whose key do you have?";
+        ("Model provider", ("none, or later", "docklet secret set, or in the page's own settings"), help)
+    } else {
+        ("Another model provider", ("no more", ""), "Keys of several providers can be used side by side.")
+    };
+    let mut items = vec![(last.0.to_owned(), last.1.to_owned())];
+    items.extend(around.providers.iter().map(|p| (p.title.clone(), said(p))));
+    let chosen = prompt.select(question, help, &items, 0)?;
+    Ok(chosen.checked_sub(1).and_then(|index| around.providers.get(index)))
+}
+
+/// A provider's key: the one of the environment, or a typed one; `None` for neither.
+fn key(prompt: &Prompt, provider: &Provider, around: &Surroundings<'_>) -> Result<Option<Secret>> {
+    let name = provider.secret.as_str();
+    if let Some(key) = around.keys_at_hand.get(name) {
+        let help = "It is copied into a file that only you can read, and handed to the appliance at each start.";
+        if prompt.yes_no(&format!("Use the {name} of your environment?"), help, true)? {
+            return Ok(Some(key.clone()));
+        }
+    }
+    let help = "It is kept in a file that only you can read. What you paste is not shown. Empty goes back.";
+    let line = Line { question: name, help, default: None, initial: "", hidden: true };
+    prompt.line(&line, |text| if text.trim().is_empty() { Ok(None) } else { check_key(name, text).map(Some) })
 }
 
 /// A path as typed: absolute, or below the home folder.

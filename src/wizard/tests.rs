@@ -98,10 +98,22 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         choice("Rust", &["rustc", "cargo"]),
         choice("C/C++", &["build-essential", "cmake", "gdb"]),
     ];
+    let provider =
+        |title: &str, secret: &str| crate::appliance::Provider { title: title.into(), secret: secret.into() };
+    let providers = [
+        provider("Anthropic", "ANTHROPIC_API_KEY"),
+        provider("OpenAI", "OPENAI_API_KEY"),
+        provider("Google Gemini", "GOOGLE_GENERATIVE_AI_API_KEY"),
+    ];
+    let keys_at_hand = BTreeMap::from([("OPENAI_API_KEY".to_owned(), Secret::new("sk-at-hand"))]);
+    let secrets = if run == "again" { vec!["ANTHROPIC_API_KEY".to_owned()] } else { vec![] };
     let around = Surroundings {
         engines: &engines,
         port_state: &port_state,
         packages: &packages,
+        providers: &providers,
+        keys_at_hand: &keys_at_hand,
+        secrets: &secrets,
         home: std::env::var_os(HOME).map(PathBuf::from),
         has_password: run == "again",
         can_open: true,
@@ -121,18 +133,20 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         "memory" => Answers { memory: None, ..all_answers() },
         "mount" | "ascii" => Answers { mounts: None, ..all_answers() },
         "password" => Answers { password: None, ..all_answers() },
+        "keys" => Answers { keys: None, ..all_answers() },
         "nothing" => all_answers(),
         _ => Answers::default(),
     };
     match ask(prompt, &current, &answers, &around) {
         Ok(choice) => {
-            let Choice { settings, engine, image_file, password, open } = choice;
+            let Choice { settings, engine, image_file, password, keys, open } = choice;
+            let keys: Vec<String> = keys.iter().map(|(name, key)| format!("{name}={}", key.reveal())).collect();
             let password = match password {
                 PasswordChoice::Own(secret) => format!("own {}", secret.reveal()),
                 other => format!("{other:?}"),
             };
             format!(
-                "engine {engine}, file {image_file:?}, password {password}, open {open}\n{}",
+                "engine {engine}, file {image_file:?}, password {password}, keys {keys:?}, open {open}\n{}",
                 toml::to_string(&settings).unwrap()
             )
         }
@@ -151,6 +165,7 @@ fn all_answers() -> Answers {
         restart: Some(RestartPolicy::Always),
         autostart: Some(false),
         password: Some(PasswordChoice::Generated),
+        keys: Some(BTreeMap::new()),
         open: Some(false),
     }
 }
@@ -258,6 +273,7 @@ fn enter_everywhere_gives_the_defaults() {
         "? Restart",
         "? Start it",
         "? Password",
+        "? Model provider",
         "? Open",
     ] {
         person.sees(question).types("\r");
@@ -265,7 +281,7 @@ fn enter_everywhere_gives_the_defaults() {
     let (seen, outcome) = person.ends();
     assert_snapshot!(seen);
     let (first, settings) = outcome.split_once('\n').unwrap();
-    assert_eq!(first, "engine 0, file None, password Generated, open true");
+    assert_eq!(first, "engine 0, file None, password Generated, keys [], open true");
     assert_eq!(settings, toml::to_string(&Settings::default()).unwrap());
 }
 
@@ -282,13 +298,14 @@ fn a_second_time_everything_is_kept() {
         "> on failure",
         "(Y/n)",
         "> keep it",
+        "ANTHROPIC_API_KEY, which is set",
         "? Open",
     ] {
         person.sees(question).types("\r");
     }
     let (seen, outcome) = person.ends();
     assert_snapshot!(seen);
-    assert!(outcome.starts_with("engine 0, file None, password Keep, open true"), "{outcome}");
+    assert!(outcome.starts_with("engine 0, file None, password Keep, keys [], open true"), "{outcome}");
     assert!(outcome.contains(r#"["python3", "python3-pip", "python3-venv", "ffmpeg"]"#), "{outcome}");
     assert!(outcome.contains("port = 3002"), "{outcome}");
     assert!(outcome.contains("policy = \"on-failure\"\nautostart = true"), "{outcome}");
@@ -447,6 +464,32 @@ fn an_own_password_is_typed_twice() {
     person.sees("? Your password").types("wrong horse\r").sees("? The same again").types("\r");
     person.sees("Once more").types("correct horse\r").sees_line("? The same again ›").types("correct horse\r");
     assert!(person.ends().1.contains("password own correct horse"));
+}
+
+#[test]
+fn keys_of_several_providers_are_asked_for_and_not_shown() {
+    let mut person = Person::at("keys");
+    person.sees("? Model provider").sees("GOOGLE_GENERATIVE_AI_API_KEY");
+    assert_snapshot!(person.seen());
+    person.types(DOWN).sees("> Anthropic").types("\r");
+    person.sees("? ANTHROPIC_API_KEY").types("sk two\r").sees("✘ a key is one word");
+    person.types("\u{15} sk-typed \r").sees("? Another model provider").sees("ANTHROPIC_API_KEY, given just now");
+    // The one in the environment is taken with a yes.
+    person.types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
+    person.sees("? Use the OPENAI_API_KEY of your environment?").types("\r");
+    // An empty one goes back to the list.
+    person.sees("OPENAI_API_KEY, given just now").types(DOWN).types(DOWN).types(DOWN).sees("> Google").types("\r");
+    person.sees("? GOOGLE_GENERATIVE_AI_API_KEY").types("\r");
+    person.sees("✔ GOOGLE_GENERATIVE_AI_API_KEY · none").sees("> no more").types("\r");
+    let (seen, outcome) = person.ends();
+    assert_snapshot!(seen);
+    assert!(outcome.contains(r#"keys ["ANTHROPIC_API_KEY=sk-typed", "OPENAI_API_KEY=sk-at-hand"]"#), "{outcome}");
+
+    let mut person = Person::at("keys");
+    person.sees("? Model provider").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
+    person.sees("? Use the OPENAI_API_KEY of your environment?").types("n");
+    person.sees("? OPENAI_API_KEY").types("sk-other\r").sees("? Another").types("\r");
+    assert!(person.ends().1.contains(r#"keys ["OPENAI_API_KEY=sk-other"]"#));
 }
 
 #[test]

@@ -32,14 +32,21 @@ fn from_the_first_question_to_the_page() {
     person.sees("Restart").types("\r");
     person.sees("Start it when you log in").types("n");
     person.sees("Password").types("\r");
+    person.sees("Model provider").types(DOWN).sees("> Anthropic").types("\r");
+    person.sees("ANTHROPIC_API_KEY").types("sk-typed-by-hand\r");
+    person.sees("Another model provider").types("\r");
+    person.sees("secrets to write: ANTHROPIC_API_KEY");
     person.sees("This will be done").sees("Go ahead?").types("y");
     person.sees(&format!("http://127.0.0.1:{port}/"));
     let (code, seen) = person.ends();
     assert_eq!(code, 0, "{seen}");
     assert!(seen.contains(&world.password()), "{seen}");
     assert!(seen.contains("✓ start container") || seen.contains("answers at"), "{seen}");
+    assert!(!seen.contains("sk-typed") && seen.contains("ANTHROPIC_API_KEY"), "{seen}");
+    assert_eq!(docker(&["exec", &world.container(), "cat", "/run/secrets/ANTHROPIC_API_KEY"]), "sk-typed-by-hand");
     assert_eq!(world.http_get("/", Some(&world.password())).0, 200);
     let inspect = world.inspect().unwrap();
+    assert!(!inspect.to_string().contains("sk-typed"), "{inspect}");
     assert_eq!(inspect["HostConfig"]["Memory"], 512 << 20);
     let mounts = inspect["Mounts"].to_string();
     assert!(mounts.contains("/workspace/my-app") && mounts.contains(folder.to_str().unwrap()), "{mounts}");
@@ -55,6 +62,7 @@ fn from_the_first_question_to_the_page() {
         "Restart",
         "Start it when you log in",
         "Password",
+        "Model provider",
     ] {
         person.sees(question);
         // The question that waits is the last line but its help.
@@ -63,6 +71,42 @@ fn from_the_first_question_to_the_page() {
     let (code, seen) = person.ends();
     assert_eq!(code, 0, "{seen}");
     assert!(seen.contains("nothing to do"), "{seen}");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_key_of_the_environment_is_offered_and_taken_up_by_a_restart() {
+    let world = World::new();
+    world.setup();
+    let started = |world: &World| world.inspect().unwrap()["State"]["StartedAt"].as_str().unwrap().to_owned();
+    let before = started(&world);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
+    world.bare(&mut command);
+    command.env("OPENAI_API_KEY", "sk-of-the-shell").args(["setup"]);
+    let mut person = Person::at(command, Duration::from_secs(60));
+    for question in [
+        "Port",
+        "Image",
+        "Image to pull",
+        "Memory",
+        "Project folder",
+        "Restart",
+        "Start it when you log in",
+        "Password",
+    ] {
+        person.sees(question).types("\r");
+    }
+    person.sees("OPENAI_API_KEY, which your environment has").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
+    person.sees("Use the OPENAI_API_KEY of your environment?").types("\r");
+    person.sees("Another model provider").types("\r");
+    person.sees("takes it up at its next start").sees("Restart it now?").types("\r");
+    let (code, seen) = person.ends();
+    assert_eq!(code, 0, "{seen}");
+    assert!(!seen.contains("sk-of-the-shell"), "{seen}");
+    assert_ne!(started(&world), before, "it was restarted");
+    assert_eq!(docker(&["exec", &world.container(), "cat", "/run/secrets/OPENAI_API_KEY"]), "sk-of-the-shell");
+    let listed = world.ok(&["secret", "list"]);
+    assert!(listed.contains("OPENAI_API_KEY  the key for OpenAI"), "{listed}");
 }
 
 #[test]

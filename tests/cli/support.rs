@@ -8,6 +8,10 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "../shared/output.rs"]
+mod output;
+pub use self::output::{json, shown};
+
 /// The home of one test.
 pub struct Home {
     folder: TempDir,
@@ -98,22 +102,4 @@ impl Home {
         assert!(error["error"]["message"].is_string() && error["error"]["causes"].is_array(), "{error}");
         error["error"].clone()
     }
-}
-
-/// Standard output as exactly one JSON object.
-pub fn json(output: &Output) -> Value {
-    let value: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("not one JSON object: {e}\n{}", shown(output)));
-    assert!(value.is_object(), "{}", shown(output));
-    value
-}
-
-/// All of an output, for a message.
-pub fn shown(output: &Output) -> String {
-    format!(
-        "{}\n--- standard output\n{}--- standard error\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }

@@ -37,6 +37,10 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "../shared/output.rs"]
+mod output;
+pub use self::output::{json, shown};
+
 /// For what takes moments on an idle machine: long enough for a busy one.
 pub const SOON: Duration = Duration::from_secs(30);
 
@@ -536,24 +540,6 @@ fn unchunked(mut body: &str) -> String {
         body = rest[size..].trim_start_matches("\r\n");
     }
     plain
-}
-
-/// Standard output as exactly one JSON object.
-pub fn json(output: &Output) -> Value {
-    let value: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("standard output is not one JSON object: {error}\n{}", shown(output)));
-    assert!(value.is_object(), "standard output is not one JSON object\n{}", shown(output));
-    value
-}
-
-/// All of an output, for a message.
-pub fn shown(output: &Output) -> String {
-    format!(
-        "{}\n--- standard output\n{}--- standard error\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// Waits until a condition holds; fails with its name when the time is over.

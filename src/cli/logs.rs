@@ -3,9 +3,7 @@
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use time::{
-    Duration, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339, macros::format_description,
-};
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
 use super::{args, context::Context};
@@ -123,8 +121,8 @@ struct Follow<'a> {
     /// The container whose run is shown.
     shown: Option<String>,
     log_ended: bool,
-    /// The end that was told last.
-    end_told: Option<String>,
+    /// The run whose end was told last: its container, and when it started. Ends are known to the second only.
+    end_told: Option<(String, Option<i128>)>,
     lost: bool,
 }
 
@@ -210,10 +208,11 @@ impl<'a> Follow<'a> {
     /// Says once that it has ended, when all that it logged was shown.
     fn tell_end(&mut self) {
         let Some(Some(detail)) = &self.container else { return };
-        if detail.running || !self.log_ended || detail.finished_at.is_none() || self.end_told == detail.finished_at {
+        let run = Some((detail.id.clone(), detail.run));
+        if detail.running || !self.log_ended || detail.finished_at.is_none() || self.end_told == run {
             return;
         }
-        self.end_told.clone_from(&detail.finished_at);
+        self.end_told = run;
         let at = detail.finished_at.clone().unwrap_or_default();
         let code = detail.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
         self.say(&format!("{} ended at {at}{code}; waiting for its next start", self.name));
@@ -261,18 +260,11 @@ fn since(text: &str, now: OffsetDateTime) -> Result<i32> {
     Ok(i32::try_from(at.unix_timestamp().max(0)).unwrap_or(i32::MAX))
 }
 
-/// A moment as people and programs write it.
+/// A moment as people and programs write it: RFC 3339, of which the zone, the seconds and the time may be left out.
 fn moment(text: &str) -> Option<OffsetDateTime> {
-    // RFC 3339 allows a space for the T.
     let joined = text.trim().replacen(' ', "T", 1);
-    let minutes = format_description!("[year]-[month]-[day]T[hour]:[minute]");
-    let seconds = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-    let day = format_description!("[year]-[month]-[day]");
-    OffsetDateTime::parse(&joined, &Rfc3339)
-        .ok()
-        .or_else(|| PrimitiveDateTime::parse(&joined, &seconds).ok().map(PrimitiveDateTime::assume_utc))
-        .or_else(|| PrimitiveDateTime::parse(&joined, &minutes).ok().map(PrimitiveDateTime::assume_utc))
-        .or_else(|| time::Date::parse(&joined, &day).ok().map(|day| day.midnight().assume_utc()))
+    let completed = ["", "Z", ":00Z", "T00:00:00Z"].map(|rest| format!("{joined}{rest}"));
+    completed.iter().find_map(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
 }
 
 #[cfg(test)]

@@ -1,13 +1,21 @@
 //! What a running container uses, as one stream that stays open: the engine measures once a second.
 
-use bollard::{
-    models::{ContainerCpuStats, ContainerStatsResponse},
-    query_parameters::StatsOptions,
-};
-use futures_util::{Stream, StreamExt as _};
+//!
+//! bollard reads all that an answer holds into a tree of types, which takes 100 kB of code: this one
+//! call goes past it, and so is not made over ssh and TLS.
 
-use super::{Engine, error::translate};
-use crate::error::Result;
+use futures_util::{Stream, stream};
+use serde_json::Value;
+use tokio::sync::mpsc::{self, Sender};
+
+use super::{Engine, usage::Wire};
+use crate::{
+    error::{Error, Result},
+    http,
+};
+
+/// Longest answer of one moment; an engine's is 3 KB.
+const LONGEST: usize = 1 << 20;
 
 /// What a container used at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -24,56 +32,95 @@ pub struct Usage {
 
 impl Engine {
     /// What a container uses, about once a second. Ends when it does not run any more. Says nothing where the
-    /// engine cannot measure: it tells zeros then, whose time is the year 1.
-    pub fn usage(&self, name: &str) -> impl Stream<Item = Result<Usage>> + Send + use<> {
-        let call = format!("measure {name}");
-        let options = StatsOptions { stream: true, one_shot: false };
-        self.docker.stats(name, Some(options)).filter_map(move |stats| {
-            std::future::ready(match stats {
-                Ok(stats) => usage(&stats).map(Ok),
-                Err(e) => Some(Err(translate(&call, e))),
-            })
-        })
+    /// engine cannot measure (it tells empty moments then), or is reached in a way that this does not support.
+    pub fn usage(&self, id: &str) -> impl Stream<Item = Result<Usage>> + Send + use<> {
+        let (to, from) = mpsc::channel(1);
+        let (wire, path) = (Wire::of(&self.about.endpoint), format!("/containers/{id}/stats?stream=1"));
+        let call = format!("measure {id}");
+        tokio::spawn(async move {
+            let ended = match wire {
+                Ok(wire) => measure(wire, &path, to.clone()).await,
+                Err(_) => {
+                    to.closed().await;
+                    Ok(())
+                }
+            };
+            if let Err(reason) = ended {
+                let _ = to.send(Err(Error::EngineGone { call, reason })).await;
+            }
+        });
+        stream::unfold(from, async |mut from| from.recv().await.map(|usage| (usage, from)))
+    }
+}
+
+async fn measure(wire: Wire, path: &str, to: Sender<Result<Usage>>) -> Result<(), String> {
+    let (lines, mut line) = mpsc::channel::<Vec<u8>>(1);
+    let told = async {
+        while let Some(line) = line.recv().await {
+            let stats: Value = serde_json::from_slice(&line).map_err(|e| e.to_string())?;
+            if let Some(usage) = usage(&stats)
+                && to.send(Ok(usage)).await.is_err()
+            {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let read = async {
+        let failed = |e: std::io::Error| e.to_string();
+        match wire {
+            Wire::Unix(socket) => {
+                let stream = tokio::net::UnixStream::connect(socket).await.map_err(failed)?;
+                http::lines(stream, "docker", path, LONGEST, lines).await
+            }
+            Wire::Tcp(address) => {
+                let stream = tokio::net::TcpStream::connect(&address).await.map_err(failed)?;
+                http::lines(stream, &address, path, LONGEST, lines).await
+            }
+        }
+    };
+    // Whichever ends first: the container, or the interest in it.
+    tokio::select! {
+        biased;
+        () = to.closed() => Ok(()),
+        told = told => told,
+        read = read => read,
     }
 }
 
 /// `None` where nothing was measured.
-fn usage(stats: &ContainerStatsResponse) -> Option<Usage> {
-    let memory = stats.memory_stats.as_ref();
-    memory.and_then(|memory| memory.usage)?;
+fn usage(stats: &Value) -> Option<Usage> {
+    let memory = &stats["memory_stats"];
+    let used = memory["usage"].as_u64()?;
     // Pages of files that were read once count as used and are given back on demand; v1 and v2 of
     // cgroups name them differently. `docker stats` takes them away, too.
-    let cache = memory.and_then(|m| m.stats.as_ref()).and_then(|stats| {
-        let names = ["total_inactive_file", "inactive_file"];
-        names.iter().find_map(|name| stats.get(*name)).copied()
-    });
+    let names = ["total_inactive_file", "inactive_file"];
+    let cache = names.iter().find_map(|name| memory["stats"][*name].as_u64()).unwrap_or(0);
+    let processors = stats["cpu_stats"]["online_cpus"].as_u64().and_then(|n| u32::try_from(n).ok());
     Some(Usage {
-        cpus: cpus(stats.precpu_stats.as_ref(), stats.cpu_stats.as_ref()),
-        cpus_there: stats.cpu_stats.as_ref().and_then(|cpu| cpu.online_cpus).unwrap_or(0),
-        memory: memory.and_then(|m| m.usage).unwrap_or(0).saturating_sub(cache.unwrap_or(0)),
-        memory_limit: memory.and_then(|m| m.limit).unwrap_or(0),
+        cpus: cpus(&stats["precpu_stats"], &stats["cpu_stats"]),
+        cpus_there: processors.unwrap_or(0),
+        memory: used.saturating_sub(cache),
+        memory_limit: memory["limit"].as_u64().unwrap_or(0),
     })
 }
 
 /// Processors in use between two moments: the container's share of the machine's time.
-fn cpus(before: Option<&ContainerCpuStats>, now: Option<&ContainerCpuStats>) -> Option<f64> {
-    let total = |cpu: &ContainerCpuStats| cpu.cpu_usage.as_ref()?.total_usage;
-    let (before, now) = (before?, now?);
+fn cpus(before: &Value, now: &Value) -> Option<f64> {
+    let total = |cpu: &Value| cpu["cpu_usage"]["total_usage"].as_u64();
+    let system = |cpu: &Value| cpu["system_cpu_usage"].as_u64();
     let used = total(now)?.checked_sub(total(before)?)?;
-    let passed = now.system_cpu_usage?.checked_sub(before.system_cpu_usage?)?;
+    let passed = system(now)?.checked_sub(system(before)?)?;
     #[allow(clippy::cast_precision_loss)] // nanoseconds of a second or so
     let share = used as f64 / passed as f64;
-    (passed > 0).then(|| share * f64::from(now.online_cpus.unwrap_or(1).max(1)))
+    #[allow(clippy::cast_precision_loss)]
+    let processors = now["online_cpus"].as_u64().unwrap_or(1).max(1) as f64;
+    (passed > 0).then_some(share * processors)
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn measured(json: &serde_json::Value) -> Option<Usage> {
-        usage(&serde_json::from_value(json.clone()).unwrap())
-    }
 
     #[test]
     fn what_engines_measure_is_understood() {
@@ -85,7 +132,7 @@ mod tests {
                 "precpu_stats": {"cpu_usage": {"total_usage": 1_000_000_000u64}, "system_cpu_usage": 10_000_000_000u64},
                 "memory_stats": {"usage": 1000, "limit": 4000, "stats": {cache: 300}}});
             let wanted = Usage { cpus: Some(0.5), cpus_there: 2, memory: 700, memory_limit: 4000 };
-            assert_eq!(measured(&stats), Some(wanted));
+            assert_eq!(usage(&stats), Some(wanted));
         }
     }
 
@@ -95,11 +142,11 @@ mod tests {
             "read": "2026-11-21T08:00:01Z", "preread": "0001-01-01T00:00:00Z",
             "cpu_stats": {"cpu_usage": {"total_usage": 5}, "system_cpu_usage": 7, "online_cpus": 1},
             "precpu_stats": {"cpu_usage": {"total_usage": 0}}, "memory_stats": {"usage": 7}});
-        assert_eq!(measured(&first), Some(Usage { cpus_there: 1, memory: 7, ..Usage::default() }));
+        assert_eq!(usage(&first), Some(Usage { cpus_there: 1, memory: 7, ..Usage::default() }));
         let nothing = serde_json::json!({
             "read": "0001-01-01T00:00:00Z", "preread": "0001-01-01T00:00:00Z",
             "cpu_stats": {"cpu_usage": {"total_usage": 0}}, "memory_stats": {}});
-        assert_eq!(measured(&nothing), None);
-        assert_eq!(measured(&serde_json::json!({})), None);
+        assert_eq!(usage(&nothing), None);
+        assert_eq!(usage(&serde_json::json!({})), None);
     }
 }

@@ -34,17 +34,35 @@ impl Engine {
     }
 
     async fn get(&self, path: &str) -> Result<http::Answer, String> {
-        let endpoint = self.about.endpoint.as_str();
+        match Wire::of(&self.about.endpoint)? {
+            Wire::Unix(socket) => {
+                let stream = tokio::net::UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
+                http::get(stream, "docker", path, &[], LARGEST_ANSWER).await
+            }
+            Wire::Tcp(address) => {
+                let stream = tokio::net::TcpStream::connect(&address).await.map_err(|e| e.to_string())?;
+                http::get(stream, &address, path, &[], LARGEST_ANSWER).await
+            }
+        }
+    }
+}
+
+/// How to reach an engine past bollard.
+pub(super) enum Wire {
+    /// A socket's path.
+    Unix(String),
+    /// Host and port.
+    Tcp(String),
+}
+
+impl Wire {
+    /// Of an engine's address; the reason where it is another way.
+    pub(super) fn of(endpoint: &str) -> Result<Self, String> {
         if let Some(socket) = endpoint.strip_prefix("unix://") {
-            let stream = tokio::net::UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
-            return http::get(stream, "docker", path, &[], LARGEST_ANSWER).await;
+            return Ok(Wire::Unix(socket.to_owned()));
         }
         match endpoint.strip_prefix("tcp://").or_else(|| endpoint.strip_prefix("http://")) {
-            Some(address) => {
-                let address = address.trim_end_matches('/');
-                let stream = tokio::net::TcpStream::connect(address).await.map_err(|e| e.to_string())?;
-                http::get(stream, address, path, &[], LARGEST_ANSWER).await
-            }
+            Some(address) => Ok(Wire::Tcp(address.trim_end_matches('/').to_owned())),
             None => Err(format!("not possible over {endpoint}")),
         }
     }

@@ -4,6 +4,7 @@
 
 mod autostart;
 mod config;
+mod fuzz;
 mod help;
 mod packaging;
 mod secrets;

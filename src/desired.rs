@@ -37,6 +37,8 @@ pub mod label {
     pub const TASK: &str = "docklet.task";
     /// The release in a container of a trial, as JSON: what the instance has from its commit on.
     pub const RELEASE: &str = "docklet.release";
+    /// What `image.reference` is in the settings from the commit of a trial on.
+    pub const REFERENCE: &str = "docklet.reference";
     /// Version of the program in an image (OCI image specification).
     pub const IMAGE_VERSION: &str = "org.opencontainers.image.version";
 }
@@ -313,6 +315,9 @@ impl Desired {
         let mut spec = self.container.clone();
         spec.volumes = self.staged_volumes().into_iter().map(|v| (v.name, v.mount)).collect();
         spec.labels.insert(label::STAGED.to_owned(), "true".to_owned());
+        if !matches!(self.image, ImagePlan::Build { .. }) {
+            spec.labels.insert(label::REFERENCE.to_owned(), self.image.reference().to_owned());
+        }
         if let Some(release) = release.and_then(|r| serde_json::to_string(r).ok()) {
             spec.labels.insert(label::RELEASE.to_owned(), release);
         }

@@ -5,9 +5,13 @@ use std::{
     time::Duration,
 };
 
-use super::{context::Context, release, supervise};
+use super::{
+    context::Context,
+    release::{self, Committed},
+    supervise,
+};
 use crate::{
-    appliance::{Appliance, Release},
+    appliance::Appliance,
     apply::{self, BuildSurroundings, Tools},
     desired::{Desired, EngineMemory},
     engine::Engine,
@@ -32,8 +36,8 @@ pub struct Planned {
     pub container_id: Option<String>,
     /// What is installed, in the release that counts.
     pub appliance: Appliance,
-    /// A release that was committed and not yet written down.
-    pub release: Option<Release>,
+    /// What was committed and is not written down yet.
+    pub committed: Committed,
 }
 
 impl Planned {
@@ -84,14 +88,18 @@ pub async fn plan_with(
     how: &How,
 ) -> Result<Planned> {
     // What was committed counts, whether its release was written down already or not.
-    let release = release::committed(context, look);
+    let committed = release::committed(context, look);
     let mut appliance = context.appliance.clone();
-    if let Some(release) = &release {
+    if let Some(release) = &committed.release {
         appliance.adopt(release.clone());
+    }
+    let mut settings = settings.clone();
+    if let Some(reference) = &committed.reference {
+        settings.image.reference.clone_from(reference);
     }
     let mut desired = Desired::new(
         &appliance,
-        settings,
+        &settings,
         &context.instance,
         &context.files,
         EngineMemory(look.host.memory),
@@ -101,7 +109,7 @@ pub async fn plan_with(
     let observed = observe::observe(engine, look, &desired).await?;
     let (recovery, observed) = trial::recover(&desired, &observed)?;
     let plan = plan::converge(&desired, &observed)?;
-    Ok(Planned { container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, release })
+    Ok(Planned { container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, committed })
 }
 
 /// Applies a plan and remembers what the user wants.
@@ -128,9 +136,7 @@ pub async fn apply(
         reporter: context.reporter.as_ref(),
         interrupt: &context.interrupt,
     };
-    if let Some(release) = &planned.release {
-        release::write(context, release)?;
-    }
+    release::write_down(context, &planned.committed)?;
     wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
     apply::apply(&planned.recovery, &tools).await?;
     apply::apply(&planned.plan, &tools).await?;

@@ -9,6 +9,7 @@ use crate::{
     observe::Look,
     observed::Ownership,
     paths::{self, InstancePaths},
+    settings::Settings,
 };
 
 /// The release that was chosen; `None` when none was.
@@ -31,7 +32,7 @@ pub fn read(files: &InstancePaths) -> Result<Option<Release>> {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(context: &Context, release: &Release) -> Result<()> {
+fn write(context: &Context, release: &Release) -> Result<()> {
     let path = context.files.release();
     if Appliance::embedded()?.built_release() == *release {
         return match std::fs::remove_file(&path) {
@@ -44,15 +45,44 @@ pub fn write(context: &Context, release: &Release) -> Result<()> {
     paths::write_file(&path, text.as_bytes(), 0o600)
 }
 
-/// The release of a trial that was committed by a command that was killed right then: the
-/// container says it.
-pub fn committed(context: &Context, look: &Look) -> Option<Release> {
+/// What holds from the commit of a trial on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// The release; `None` where docklet does not build the image, or where it stays.
+    pub release: Option<Release>,
+    /// The image's name in the settings; `None` where docklet builds the image.
+    pub reference: Option<String>,
+}
+
+/// What was committed by a command that may have been killed right then: the container says it.
+pub fn committed(context: &Context, look: &Look) -> Committed {
     let ours = crate::desired::labels(&context.appliance, &context.instance);
     let find = |name: String| look.containers.iter().find(move |c| c.name == name);
-    let main = find(context.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours)?;
+    let main = find(context.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
     let previous = find(context.instance.previous_container(&context.appliance.name));
-    if previous.is_some() || !main.labels.contains_key(label::STAGED) {
-        return None;
+    match main {
+        Some(main) if previous.is_none() && main.labels.contains_key(label::STAGED) => Committed {
+            release: main.labels.get(label::RELEASE).and_then(|text| serde_json::from_str(text).ok()),
+            reference: main.labels.get(label::REFERENCE).cloned(),
+        },
+        _ => Committed::default(),
     }
-    serde_json::from_str(main.labels.get(label::RELEASE)?).ok()
+}
+
+/// Writes down what was committed.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_down(context: &Context, committed: &Committed) -> Result<()> {
+    if let Some(release) = &committed.release {
+        write(context, release)?;
+    }
+    let path = context.files.settings();
+    if let (Some(reference), Some(mut settings)) = (&committed.reference, Settings::load(&path)?)
+        && settings.image.reference != *reference
+    {
+        settings.image.reference.clone_from(reference);
+        settings.save(&path)?;
+    }
+    Ok(())
 }

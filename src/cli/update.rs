@@ -127,9 +127,13 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
         (_, Some(image)) => {
             let there = engine.image(&image.id).await?;
             let there = there.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Image, name: image.id.clone() })?;
+            let mut settings = settings.clone();
+            if image.reference.parse::<Reference>().is_ok() && !image.reference.starts_with("sha256:") {
+                settings.image.reference.clone_from(&image.reference);
+            }
             Target {
                 appliance: context.appliance.clone(),
-                settings: settings.clone(),
+                settings,
                 image: there.id,
                 version: header.appliance_version.clone(),
                 release: None,

@@ -12,6 +12,7 @@ mod doctor;
 mod harness;
 mod images;
 mod in_the_way;
+mod killed;
 mod lifecycle;
 mod logs;
 mod open;

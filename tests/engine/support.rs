@@ -274,7 +274,17 @@ impl World {
     /// Pushes its own stand-in image to a registry (`DOCKLET_TEST_REGISTRY`); the reference to pull. The image
     /// itself is gone from the engine again.
     pub fn registry_image(&self) -> String {
-        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[])
+        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], &stand_in(), "1")
+    }
+
+    /// The second version in the same repository, under the tag `2`.
+    pub fn registry_image_2(&self) -> String {
+        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], &stand_in_2(), "2")
+    }
+
+    /// Pushes an image of this test's own under the tag that [`World::registry_image`] has.
+    pub fn push_over(&self, image: &str) -> String {
+        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], image, "1")
     }
 
     /// The same in the registry that wants user and password (`DOCKLET_TEST_REGISTRY_USER`, `…_PASSWORD`).
@@ -282,7 +292,7 @@ impl World {
         let registry = variable("DOCKLET_TEST_REGISTRY_AUTH");
         let config = self.folder.path().join("push-config");
         self.docker_config(&config);
-        self.push(&registry, &["--config", config.to_str().expect("a plain path")])
+        self.push(&registry, &["--config", config.to_str().expect("a plain path")], &stand_in(), "1")
     }
 
     /// Writes a docker config with the password for `DOCKLET_TEST_REGISTRY_AUTH` into `folder`/config.json.
@@ -296,13 +306,20 @@ impl World {
         fs::write(folder.join("config.json"), text.to_string()).expect("a docker config");
     }
 
-    fn push(&self, registry: &str, options: &[&str]) -> String {
-        let local = self.build(&stand_in(), &[&format!("LABEL docklet-test.push={registry}")]);
-        let remote = format!("{registry}/{}:1", self.name);
+    fn push(&self, registry: &str, options: &[&str], from: &str, tag: &str) -> String {
+        let local = self.build(from, &[&format!("LABEL docklet-test.push={registry}")]);
+        let remote = format!("{registry}/{}:{tag}", self.name);
+        // What the name means on the engine is for docklet to say.
+        let meant = docker_try(&["image", "inspect", "--format={{.Id}}", &remote]);
         docker(&["tag", &local, &remote]);
         self.tags.borrow_mut().push(remote.clone());
         docker(&[options, &["push", &remote]].concat());
-        docker(&["rmi", &remote, &local]);
+        if meant.status.success() {
+            docker(&["tag", String::from_utf8_lossy(&meant.stdout).trim(), &remote]);
+            docker(&["rmi", &local]);
+        } else {
+            docker(&["rmi", &remote, &local]);
+        }
         remote
     }
 

@@ -1,0 +1,176 @@
+//! `kill -9` at every call that changes something on the engine, in backup, restore, update and rollback: the next
+//! command finishes it or undoes it, the sessions are there, and nothing is left over.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
+
+use serde_json::json;
+
+use crate::proxy::{Action, At, Fault, Proxy};
+use crate::support::*;
+
+/// A world behind a proxy with one session in it.
+struct Scene {
+    world: World,
+    proxy: Proxy,
+}
+
+impl Scene {
+    fn new(image: impl FnOnce(&World) -> String) -> Self {
+        let world = World::new();
+        let proxy = Proxy::start(&engine_host());
+        world.use_engine(&proxy.host());
+        let (image, port) = (image(&world), world.port.to_string());
+        world.ok(&["setup", "--yes", "--image", &image, "--port", &port]);
+        let scene = Scene { world, proxy };
+        scene.begin_session("kept");
+        scene
+    }
+
+    fn begin_session(&self, title: &str) {
+        let (code, answer) = self.world.http_post("/session", Some(&self.world.password()), &json!({"title": title}));
+        assert_eq!(code, 200, "{answer}");
+    }
+
+    fn sessions(&self) -> String {
+        self.world.http_get("/session", Some(&self.world.password())).1
+    }
+
+    /// Runs a command and kills it at its n-th writing call; whether that was reached.
+    fn kill_at(&self, n: usize, action: Action, args: &[&str]) -> bool {
+        self.proxy.reset();
+        self.proxy.fault(Fault { at: At::writing(n), action });
+        let mut child = self.world.spawn(args);
+        self.proxy.kill_target(child.id());
+        let status = child.wait().unwrap();
+        let killed = status.signal() == Some(9);
+        assert!(killed || status.success(), "{status}, {}", self.proxy.report());
+        self.proxy.reset();
+        killed
+    }
+
+    /// Nothing double, nothing lost, nothing left over, and nothing more to do.
+    fn whole(&self, when: &str) {
+        let world = &self.world;
+        let left: BTreeSet<String> = world.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
+        let mut expected: BTreeSet<String> = world.volumes().iter().map(|v| format!("volume {v}")).collect();
+        expected.insert(format!("container {}", world.container()));
+        expected.insert(format!("network {}", world.container()));
+        assert_eq!(left, expected, "{when}");
+        assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}");
+        let sessions = self.sessions();
+        assert!(sessions.contains("kept"), "{when}: {sessions}");
+        self.proxy.reset();
+        world.ok(&["start"]);
+        assert_eq!(self.proxy.writing_calls().len(), 0, "{when}: {}", self.proxy.report());
+    }
+
+    /// The commands that people type next, by turns.
+    fn next_command(&self, n: usize, again: &[&str]) {
+        match n % 3 {
+            0 => drop(self.world.ok(&["start"])),
+            1 => drop(self.world.ok(again)),
+            _ => {
+                self.world.run(&["stop"]);
+                self.world.ok(&["start"]);
+            }
+        }
+    }
+
+    /// Kills `command` at each of its writing calls.
+    fn kill_everywhere(&self, command: &dyn Fn() -> Vec<String>, least: usize) {
+        for n in 1.. {
+            let args = command();
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let action = if n % 2 == 0 { Action::KillBefore } else { Action::KillAfter };
+            let when = format!("{args:?} killed at writing call {n} ({action:?})");
+            if !self.kill_at(n, action, &args) {
+                assert!(n > least, "only {n} writing calls in {args:?}");
+                self.whole(&when);
+                return;
+            }
+            self.next_command(n, &args);
+            self.whole(&when);
+        }
+    }
+
+    fn folder_of_backups(&self) -> std::path::PathBuf {
+        self.world.home.join("data").join(&self.world.name).join("backups")
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_backup() {
+    let scene = Scene::new(World::image);
+    scene.kill_everywhere(&|| vec!["backup".to_owned()], 4);
+    let folder = scene.folder_of_backups();
+    scene.world.ok(&["backup"]);
+    for entry in std::fs::read_dir(&folder).unwrap().flatten() {
+        let path = entry.path();
+        assert!(!entry.file_name().to_string_lossy().starts_with('.'), "{} is left over", path.display());
+        scene.world.ok(&["backup", "verify", path.to_str().unwrap()]);
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_restore() {
+    let scene = Scene::new(World::image);
+    let file = scene.world.folder().join("kept.tar.zst");
+    let file = file.to_str().unwrap().to_owned();
+    scene.world.ok(&["backup", &file]);
+    scene.begin_session("later");
+    // Without the backup of what is there: that is killed above.
+    let restore = || ["restore", &file, "--yes", "--no-backup"].map(str::to_owned).to_vec();
+    scene.kill_everywhere(&restore, 20);
+    assert!(!scene.sessions().contains("later"), "it was restored in the end");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_restore_into_an_instance_that_is_not_there() {
+    // The image goes with each uninstall, and is pulled again.
+    let scene = Scene::new(World::registry_image);
+    let file = scene.world.folder().join("kept.tar.zst");
+    let file = file.to_str().unwrap().to_owned();
+    scene.world.ok(&["backup", &file]);
+    for n in [2, 7, 11, 14, 17, 20, 23, 26] {
+        scene.world.ok(&["uninstall", "--yes", "--volumes", "--no-backup"]);
+        std::fs::remove_dir_all(scene.world.home.join("config")).unwrap();
+        scene.kill_at(n, Action::KillAfter, &["restore", &file]);
+        scene.world.ok(&["restore", &file, "--yes"]);
+        scene.whole(&format!("killed at writing call {n}"));
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_update_and_a_rollback() {
+    let scene = Scene::new(World::registry_image);
+    let first = scene.world.inspect().unwrap()["Config"]["Image"].as_str().unwrap().to_owned();
+    let second = scene.world.registry_image_2();
+    let tag_of = |reference: &str| reference.rsplit(':').next().unwrap().to_owned();
+    let image = || scene.world.inspect().unwrap()["Config"]["Image"].as_str().unwrap().to_owned();
+    // To and fro: a kill behind the commit leaves the new one, and the settings name it.
+    let update = || {
+        let to = if image() == first { tag_of(&second) } else { tag_of(&first) };
+        vec!["update".to_owned(), "--to".to_owned(), to]
+    };
+    scene.kill_everywhere(&update, 20);
+    let before = image();
+    scene.world.ok(&update().iter().map(String::as_str).collect::<Vec<_>>());
+    assert_ne!(image(), before);
+    scene.begin_session("of the new one");
+    for n in (1..).step_by(4) {
+        let action = if n % 8 == 1 { Action::KillBefore } else { Action::KillAfter };
+        let killed = scene.kill_at(n, action, &["rollback", "--data", "--yes"]);
+        scene.next_command(3 * n, &[]);
+        scene.whole(&format!("a rollback killed at writing call {n}"));
+        if !killed || !scene.sessions().contains("of the new one") {
+            assert!(n > 16, "only {n} writing calls");
+            break;
+        }
+    }
+    assert!(!scene.sessions().contains("of the new one"), "it was rolled back in the end");
+}

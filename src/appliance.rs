@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     error::{Error, Result},
-    units::Bytes,
+    units::{Bytes, Version},
 };
 
 /// The files of `docker/`, embedded at compile time: name, mode in the build context, content.
@@ -229,6 +229,14 @@ impl Appliance {
         let same = release.version == embedded.version
             && release.integrity.iter().all(|(package, digest)| embedded.integrity.get(package) == Some(digest));
         self.release = Some(release).filter(|_| !same);
+    }
+
+    /// Whether a release from elsewhere is one of this program: a version, and digests of packages that are known.
+    pub fn knows(&self, release: &Release) -> bool {
+        let known = |(package, digest): (&String, &String)| {
+            self.releases.packages.values().any(|p| p == package) && digest.starts_with("sha512-")
+        };
+        Version::is_exact(&release.version) && !release.integrity.is_empty() && release.integrity.iter().all(known)
     }
 
     /// The release that is built: the one that was taken, or the embedded one.

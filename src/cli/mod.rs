@@ -19,6 +19,7 @@ mod mount;
 mod open;
 mod password;
 mod release;
+mod releases;
 mod restore;
 mod secret;
 mod setup;

@@ -17,6 +17,7 @@ use crate::{
     appliance::Appliance,
     data::{
         archive::{Header, read::Contents},
+        records::Records,
         restore, sealed,
         shelf::Reason,
         volumes::Named,
@@ -58,6 +59,9 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
         Some(before) if !args.settings => before.clone(),
         _ => settings_from(context, &look, &file, &contents, before.as_ref())?,
     };
+    if before.is_none() || args.settings {
+        confirm_settings(context, &settings)?;
+    }
     let appliance = appliance_for(context, &settings, &contents.header);
     let fresh = before.is_none();
     if fresh {
@@ -196,12 +200,30 @@ fn settings_from(
 fn appliance_for(context: &Context, settings: &Settings, header: &Header) -> Appliance {
     let mut appliance = context.appliance.clone();
     if settings.image.source == ImageSource::Build
-        && let Some(release) = &header.release
+        && let Some(release) = header.release.as_ref().filter(|release| appliance.knows(release))
         && Version::of(&release.version) > Version::of(&appliance.version)
     {
         appliance.adopt(release.clone());
     }
     appliance
+}
+
+/// The records in a backup that this appliance lists.
+fn known_records(context: &Context, header: &Header) -> Records {
+    let known = |path: &String| context.appliance.records.paths.contains(path);
+    header.records.iter().filter(|(path, _)| known(path)).map(|(path, ids)| (path.clone(), ids.clone())).collect()
+}
+
+/// Settings from a backup can open this machine: whoever made it is not whoever restores it.
+fn confirm_settings(context: &Context, settings: &Settings) -> Result<()> {
+    let mut opens: Vec<String> = settings.mounts.iter().map(|m| format!("folder {m}")).collect();
+    if !settings.network.bind.is_loopback() {
+        opens.push(format!("the page for other machines at {}", settings.network.bind));
+    }
+    if opens.is_empty() {
+        return Ok(());
+    }
+    context.confirm(&format!("the settings in the backup open {}; take them over?", opens.join(", ")))
 }
 
 /// Writes settings and secrets.
@@ -251,7 +273,7 @@ impl Job<'_> {
             fill: Fill::Done,
             image: wanted.image.reference().to_owned(),
             release: self.appliance.release.clone(),
-            records: self.contents.header.records.clone(),
+            records: known_records(context, &self.contents.header),
             timeout,
         };
         // Staged volumes are there now.

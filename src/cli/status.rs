@@ -152,7 +152,11 @@ pub async fn look_at(
         return Err(Error::Foreign { kind: crate::error::ObjectKind::Container, name: container.name });
     }
     // A volume that a container has cannot be removed: those that it names are there.
-    let has = |role: &str| container.live.volumes.contains_key(&volume_name(role));
+    let mounted = &container.live.volumes;
+    let has = |role: &str| {
+        let name = volume_name(role);
+        mounted.contains_key(&name) || mounted.contains_key(&crate::instance::Instance::staged_volume(&name))
+    };
     report.volumes = definitions.iter().map(|v| volume(&v.role, &v.mount, has(&v.role))).collect();
     if container.live.publish.port > 0 {
         report.url = Some(page_url(container.live.publish.address, container.live.publish.port));

@@ -15,7 +15,7 @@ use crate::{
     data::records::{self, Records},
     desired::{Desired, EngineMemory, Publish},
     engine::Engine,
-    error::Result,
+    error::{Error, Result},
     event::Event,
     interrupt::{self, Interrupt},
     observe::{self, Look},
@@ -75,7 +75,11 @@ pub async fn tidy(context: &Context, engine: &Engine, settings: Option<&Settings
     let held = settings.unwrap_or(&default);
     let wanted = desired(context, &context.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
-    let (plan, _) = trial::recover(&wanted, &observed)?;
+    let (plan, _) = match trial::recover(&wanted, &observed) {
+        // What is not ours stays as it is, and is no reason to keep what is.
+        Err(Error::Foreign { .. }) => return Ok(()),
+        found => found?,
+    };
     run(context, engine, held, &context.appliance, &plan, Duration::ZERO, None).await
 }
 
@@ -108,7 +112,7 @@ pub async fn prove(context: &Context, engine: &Engine, look: &Look, trial: &Tria
     converge::prepare_ca_bundle(context, trial.settings)?;
     run(context, engine, trial.settings, trial.appliance, &plan, trial.timeout, None).await?;
     let probe = probe(context, trial.settings);
-    records::still_there(&probe, &trial.records).await.map_err(|reason| crate::error::Error::Unhealthy {
+    records::still_there(&probe, &trial.records).await.map_err(|reason| Error::Unhealthy {
         name: context.container_name(),
         reason,
         log: vec![],

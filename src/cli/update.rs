@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     args, backup,
     context::Context,
+    releases,
     trial::{self, Trial},
 };
 use crate::{
@@ -17,8 +18,7 @@ use crate::{
         shelf::{self, Reason, Shelved},
         volumes::Named,
     },
-    desired::labels,
-    engine::{Engine, build::BuildRequest, credentials, docker::Listed, reference::Reference},
+    engine::{Engine, credentials, docker::Listed, reference::Reference},
     error::{Error, ObjectKind, Result},
     event::Event,
     observe::{self, Look},
@@ -32,7 +32,6 @@ use crate::{
         data::{UpdateCheckReport, UpdateReport},
     },
     settings::{ImageSource, Settings},
-    units::Version,
     wish::{self, Wish},
 };
 
@@ -75,7 +74,7 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
     let timeout = Duration::from_secs(args.timeout);
     let target = match settings.image.source {
         ImageSource::Build => {
-            let release = chosen(context, &engine, &settings, current.as_deref(), args.to.as_deref()).await?;
+            let release = releases::chosen(context, &engine, &settings, current.as_deref(), args.to.as_deref()).await?;
             build(context, &settings, release, &look)
         }
         _ => pull(context, &engine, &settings, &main, args.to.as_deref()).await?,
@@ -186,7 +185,7 @@ async fn check(context: &Context, settings: &Settings) -> Result<()> {
     let (main, current) = now(context, &engine, &look).await?;
     let (latest, update_available) = match settings.image.source {
         ImageSource::Build => {
-            let newest = chosen(context, &engine, settings, current.as_deref(), None).await?;
+            let newest = releases::chosen(context, &engine, settings, current.as_deref(), None).await?;
             let other = current.as_ref() != Some(&newest.version);
             (Some(newest.version), other)
         }
@@ -205,99 +204,6 @@ async fn check(context: &Context, settings: &Settings) -> Result<()> {
         UpdateCheckReport { schema: Schema, instance: context.instance.to_string(), current, latest, update_available };
     context.output.result(&report, |style| text::update_check(&report, style));
     Ok(())
-}
-
-/// The release that is wanted: the one that was named, or the newest of the same major version.
-async fn chosen(
-    context: &Context,
-    engine: &Engine,
-    settings: &Settings,
-    current: Option<&str>,
-    to: Option<&str>,
-) -> Result<Release> {
-    let own = Appliance::embedded()?.built_release();
-    let base = current.unwrap_or(&own.version);
-    if let Some(to) = to
-        && !Version::is_exact(to)
-    {
-        return Err(Error::usage(format!("`{to}` is no version; write it like {base}")));
-    }
-    if to == Some(own.version.as_str()) {
-        return Ok(own);
-    }
-    let wanted = to.map_or_else(|| format!("^{base}"), str::to_owned);
-    let found = releases(context, engine, settings, &wanted).await?;
-    let newest = found.into_iter().max_by_key(|release| Version::of(&release.version));
-    match (newest, to) {
-        (Some(newest), _) => Ok(newest),
-        (None, Some(to)) => Err(Error::Missing {
-            what: format!("release {to} of {}", context.appliance.title),
-            reason: None,
-            hint: format!("docklet{} update --check says which is the newest", context.instance.flag()),
-        }),
-        (None, None) => Ok(own),
-    }
-}
-
-/// Asks which releases there are. The engine does it, with a step of the build: it has the program
-/// for it, and whatever the build needs to reach the network, asking needs, too.
-async fn releases(context: &Context, engine: &Engine, settings: &Settings, wanted: &str) -> Result<Vec<Release>> {
-    let appliance = &context.appliance;
-    let surroundings = super::converge::build_surroundings(context, settings, &super::converge::How::default())?;
-    let reference = format!("{}:releases", context.container_name());
-    let log_file = context.files.state.join("releases.log");
-    let mut arguments = surroundings.proxies.clone();
-    arguments.insert("BASE_IMAGE".to_owned(), settings.image.base.clone());
-    arguments.insert("WANTED_RELEASE".to_owned(), wanted.to_owned());
-    arguments.insert("ASKED_AT".to_owned(), crate::clock::now_exactly());
-    let request = BuildRequest {
-        reference: reference.clone(),
-        context: appliance.build_context(&surroundings.ca_bundle)?,
-        arguments,
-        labels: labels(appliance, &context.instance),
-        log_file: log_file.clone(),
-        target: Some(appliance.releases.target.clone()),
-    };
-    let step = format!("ask which releases of {} there are", appliance.title);
-    let began = std::time::Instant::now();
-    context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let built = tokio::select! {
-        biased;
-        () = context.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
-        built = engine.build(request, context.reporter.as_ref()) => built,
-    };
-    // It holds a list and nothing else.
-    let removed = engine.remove_image(&reference).await;
-    built?;
-    removed?;
-    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-    let log = crate::paths::read_text(&log_file)?.unwrap_or_default();
-    let _ = std::fs::remove_file(&log_file);
-    let packages = &appliance.releases.packages;
-    let needed = packages.get(&engine.about.architecture).map(String::as_str).unwrap_or_default();
-    let known: Vec<&str> = packages.values().map(String::as_str).collect();
-    Ok(parse(&log, &appliance.releases.mark, &known, needed))
-}
-
-/// Releases from lines «MARK PACKAGE VERSION DIGEST»; only those that have the package that is
-/// needed here, with every other one that is known.
-fn parse(log: &str, mark: &str, known: &[&str], needed: &str) -> Vec<Release> {
-    let mut found = std::collections::BTreeMap::<String, Release>::new();
-    for line in log.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if let [first, package, version, digest] = words[..]
-            && first == mark
-            && Version::is_exact(version)
-            && known.contains(&package)
-            && digest.starts_with("sha512-")
-        {
-            let release = found
-                .entry(version.to_owned())
-                .or_insert_with(|| Release { version: version.to_owned(), integrity: Default::default() });
-            release.integrity.insert(package.to_owned(), digest.to_owned());
-        }
-    }
-    found.into_values().filter(|r| r.integrity.contains_key(needed)).collect()
 }
 
 fn build(context: &Context, settings: &Settings, release: Release, look: &Look) -> Target {
@@ -513,15 +419,6 @@ impl Change<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_releases_for_this_machine_are_taken() {
-        let log = "  mark a 1.0.1 sha512-1\n  mark b 1.0.1 sha512-2\n  mark a 1.0.2 sha512-3\n\
-                   mark c 1.0.3 sha512-4\nmark a 1.0.4-beta sha512-5\nmark b 1.0.4-beta sha512-5\nmark a 1.0.5 md5-6\n";
-        let found = parse(log, "mark", &["a", "b"], "b");
-        assert_eq!(found.len(), 1);
-        assert_eq!((found[0].version.as_str(), found[0].integrity["b"].as_str()), ("1.0.1", "sha512-2"));
-    }
 
     #[test]
     fn a_tag_is_replaced_and_a_port_is_none() {

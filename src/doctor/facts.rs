@@ -173,6 +173,8 @@ pub enum Drift {
     None,
     /// There is no container to compare.
     Unseen(Unseen),
+    /// A command was killed in the middle of its work: what is left to do.
+    BrokenOff(Vec<String>),
     /// The settings were changed: the first reasons of the plan.
     Settings(Vec<String>),
     /// The container was changed from outside, and the settings were not.

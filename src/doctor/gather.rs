@@ -40,7 +40,7 @@ use crate::{
     observe,
     observed::{Observed, Ownership, PortState},
     paths::InstancePaths,
-    plan::{self, Action, Plan},
+    plan::{self, Action, Plan, trial},
     probe::{Probe, Seen},
     report::Wanted,
     secrets::{self, Secret},
@@ -271,6 +271,12 @@ impl Inquiry<'_> {
         // Whether the port can be had is a check of its own.
         let observed = Observed { port: PortState::Available, ..observed.clone() };
         let foreign = observed.volumes.iter().any(|v| v.ownership == Ownership::Foreign);
+        match trial::recover(desired, &observed) {
+            Ok((recovery, _)) if !recovery.is_empty() => {
+                return Drift::BrokenOff(recovery.steps.iter().map(|step| step.action.to_string()).collect());
+            }
+            _ => {}
+        }
         match plan::converge(desired, &observed) {
             _ if foreign => Drift::Unseen("a volume is not ours".to_owned()),
             Err(error) => Drift::Refused(error.to_string(), error.hint()),

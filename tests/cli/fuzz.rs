@@ -34,7 +34,7 @@ proptest! {
     ) {
         if let Err(refusal) = Cli::try_parse_from(["docklet", command, &format!("{flag}={text}")]) {
             let told = refusal.to_string();
-            prop_assert!(told.starts_with("error: invalid") && told.contains(flag), "{flag}={text:?}: {told}");
+            prop_assert!(told.starts_with("error: ") && told.contains(flag), "{flag}={text:?}: {told}");
         }
     }
 }

@@ -137,5 +137,10 @@ impl Manifest {
     }
 }
 
+/// A path for messages. An archive may come from anybody: what would move a terminal's cursor is no part of it.
+fn printable(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    FORMAT, HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
+    FORMAT, HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS, printable,
     rules::{Rules, VOLUMES},
     sums::{self, Sums},
     tar::{BLOCK, Damage, Entry, Kind, Reader},
@@ -217,7 +217,14 @@ fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refus
         }
         _ => return Err(Refused::Invalid(format!("{HEADER} names no format"))),
     }
-    let header = parse(&pass.first, HEADER)?;
+    let header: Header = parse(&pass.first, HEADER)?;
+    // It is shown before anybody has seen more of the archive.
+    if has_controls(&text) {
+        return Err(Refused::Invalid(format!("{HEADER} has control characters in it")));
+    }
+    if crate::clock::parse(&header.created).is_none() {
+        return Err(Refused::Invalid(format!("{HEADER} says no time")));
+    }
     Ok((pass, header, Sha256::new_with_prefix(&entry.raw)))
 }
 
@@ -308,10 +315,22 @@ impl<R: Read> Pass<R> {
     }
 }
 
+/// Whether any text in it has control characters, which a terminal would obey.
+fn has_controls(json: &serde_json::Value) -> bool {
+    match json {
+        serde_json::Value::String(text) => text.chars().any(char::is_control),
+        serde_json::Value::Array(list) => list.iter().any(has_controls),
+        serde_json::Value::Object(map) => {
+            map.iter().any(|(key, value)| key.chars().any(char::is_control) || has_controls(value))
+        }
+        _ => false,
+    }
+}
+
 fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T, Refused> {
     serde_json::from_slice(bytes).map_err(|e| Refused::Invalid(format!("{name} cannot be read: {e}")))
 }
 
 fn shown(entry: &Entry) -> String {
-    String::from_utf8_lossy(&entry.path).into_owned()
+    printable(&entry.path)
 }

@@ -6,7 +6,10 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use super::tar::{Entry, Kind};
+use super::{
+    printable,
+    tar::{Entry, Kind},
+};
 
 /// The folder above the volumes in an archive; each is below it under its role.
 pub const VOLUMES: &[u8] = b"volumes/";
@@ -33,7 +36,7 @@ impl Rules {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn check(&mut self, entry: &Entry) -> Result<usize, String> {
-        let shown = String::from_utf8_lossy(&entry.path).into_owned();
+        let shown = printable(&entry.path);
         let role = self.volume_of(&entry.path).map_err(|why| format!("{shown}: {why}"))?;
         match entry.kind {
             Kind::File | Kind::Folder | Kind::Fifo => {}

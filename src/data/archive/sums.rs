@@ -51,7 +51,7 @@ pub fn first_difference(computed: impl Read, recorded: impl Read) -> io::Result<
         if here != there {
             let line = if here.is_empty() { &there } else { &here };
             let path = line.splitn(2, |b| *b == b' ').nth(1).unwrap_or_default();
-            return Ok(Some(String::from_utf8_lossy(path).trim().to_owned()));
+            return Ok(Some(super::printable(path.trim_ascii())));
         }
         if here.is_empty() {
             return Ok(None);

@@ -203,7 +203,7 @@ impl<R: Read> Reader<R> {
     }
 
     fn malformed(&self, what: &str) -> Damage {
-        let after = String::from_utf8_lossy(&self.path);
+        let after = super::printable(&self.path);
         Damage::Malformed(if after.is_empty() { what.to_owned() } else { format!("{what}, at or after {after}") })
     }
 }

@@ -134,6 +134,28 @@ fn what_is_wrong_is_said() {
     assert!(why(&behind).contains("behind its end"));
 }
 
+/// Made by docklet 0.1.0. Later ones must go on reading it.
+#[test]
+fn an_archive_of_format_1_is_read() {
+    let archive = include_bytes!("../../../tests/fixtures/backups/format-1.tar.zst");
+    let (contents, volumes) = read_back(archive).unwrap();
+    assert_eq!((contents.header.format, contents.header.reason.as_str()), (1, "manual"));
+    assert_eq!(contents.header.appliance_version.as_deref(), Some("1.0.1"));
+    assert_eq!((contents.manifest.files, contents.manifest.bytes), (1, 184));
+    assert!(volumes.windows(11).any(|w| w == b"\"title\":\"on"));
+}
+
+/// What a terminal would obey never gets into a message.
+#[test]
+fn an_archive_says_nothing_to_the_terminal() {
+    let (good, _) = archive(&volumes());
+    let mut tar = unpacked(&good);
+    let at = tar.windows(8).position(|w| w == b"projects").unwrap();
+    tar[at..at + 8].copy_from_slice(b"\\u001b[m");
+    assert!(why(&packed(&tar)).contains("control characters"), "{}", why(&packed(&tar)));
+    assert_eq!(printable(b"a\x1b[2Jb\n"), "a?[2Jb?");
+}
+
 /// A tar header's owner changed, and its checksum made right again.
 #[test]
 fn an_altered_owner_is_noticed() {

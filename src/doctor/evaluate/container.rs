@@ -51,6 +51,10 @@ pub(super) fn drift(facts: &Facts, engine: &EngineFacts) -> Finding {
     match &engine.drift {
         Drift::None => ok(Check::Drift, "the container is as the settings say"),
         Drift::Unseen(reason) => skipped(Check::Drift, reason),
+        Drift::BrokenOff(left) => {
+            let message = format!("a docklet command was killed in the middle of its work; left to do: {}", list(left));
+            warning(Check::Drift, message, docklet(facts, "start"))
+        }
         Drift::Settings(reasons) => {
             let message = format!("the container is not as the settings say: {}", list(reasons));
             warning(Check::Drift, message, docklet(facts, "start"))

@@ -326,6 +326,7 @@ fn the_engine() {
         of_engine(|e| e.volumes.as_mut().unwrap()[1].1 = Some(Ownership::Foreign)),
         of_engine(|e| e.volumes.as_mut().unwrap()[1].1 = None),
         of_engine(|e| e.drift = Drift::Settings(vec!["memory 4 GiB → 2 GiB".into()])),
+        of_engine(|e| e.drift = Drift::BrokenOff(vec!["remove container opencode-cloud.task".into()])),
         of_engine(|e| e.drift = Drift::Outside(vec!["memory 1 GiB → 4 GiB".into()])),
         of_engine(|e| e.drift = Drift::Refused("container x was not made by docklet".into(), Some("look".into()))),
         spoils(of_settings(|s| s.network.bind = "0.0.0.0".parse().unwrap())),

@@ -23,7 +23,7 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
         "not in it; --secrets puts them in, under a passphrase".to_owned()
     };
     text.push_str(&format!("\n  secrets    {secrets}"));
-    text.push_str(&format!("\n  restore    docklet{flag} restore {}", report.file));
+    text.push_str(&format!("\n  restore    docklet{flag} restore {}", quoted(&report.file)));
     text
 }
 
@@ -87,7 +87,7 @@ pub fn restored(report: &RestoreReport, style: Style) -> String {
         style.strong(&report.url)
     );
     if let Some(before) = &report.before {
-        text.push_str(&format!("\nwhat was there before: docklet{flag} restore {before}"));
+        text.push_str(&format!("\nwhat was there before: docklet{flag} restore {}", quoted(before)));
     }
     text
 }
@@ -124,6 +124,11 @@ pub fn updated(report: &UpdateReport, command: &str, style: Style) -> String {
         text.push_str(&format!("\n  way back   docklet{flag} rollback"));
     }
     text
+}
+
+/// A path as a shell takes it.
+pub(super) fn quoted(path: &str) -> String {
+    shell_words::quote(path).into_owned()
 }
 
 fn files(number: u64) -> String {

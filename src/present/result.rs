@@ -141,7 +141,10 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
     }
     if let Some(file) = &report.backup {
         let flag = instance_flag(&report.instance);
-        text.push_str(&format!("last backup; it comes back with: docklet{flag} restore {file}\n"));
+        text.push_str(&format!(
+            "last backup; it comes back with: docklet{flag} restore {}\n",
+            super::data::quoted(file)
+        ));
     }
     if report.left.is_empty() {
         let rest = if report.kept.is_empty() { "nothing left" } else { "nothing else left" };

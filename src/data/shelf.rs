@@ -100,8 +100,10 @@ pub fn list(folder: &Path) -> Result<Vec<Shelved>> {
             Shelved { size: entry.metadata().map(|m| m.len()).unwrap_or(0), file, header }
         })
         .collect();
-    let key = |b: &Shelved| (b.header.as_ref().map(|h| h.created.clone()).unwrap_or_default(), b.file.clone());
-    found.sort_by_key(|b| std::cmp::Reverse(key(b)));
+    // Of two that were begun within the same second, the one that was finished later is the newer one.
+    let finished = |b: &Shelved| std::fs::metadata(&b.file).and_then(|m| m.modified()).ok();
+    let created = |b: &Shelved| b.header.as_ref().map(|h| h.created.clone()).unwrap_or_default();
+    found.sort_by_cached_key(|b| std::cmp::Reverse((created(b), finished(b), b.file.clone())));
     Ok(found)
 }
 

@@ -66,10 +66,17 @@ pub struct BuildSurroundings {
 /// first.
 pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
     for (index, step) in plan.steps.iter().enumerate() {
-        let result = tokio::select! {
-            biased;
-            () = tools.interrupt.wait() => Err(Error::Interrupted { next: "run the same command again, it goes on where it stopped".to_owned() }),
-            result = run_step(step, index + 1, plan.steps.len(), tools) => result,
+        let stopped = Error::Interrupted { next: "run the same command again, it goes on where it stopped".to_owned() };
+        let result = if tools.interrupt.is_raised() {
+            Err(stopped)
+        } else if takes_long(&step.action) {
+            tokio::select! {
+                biased;
+                () = tools.interrupt.wait() => Err(stopped),
+                result = run_step(step, index + 1, plan.steps.len(), tools) => result,
+            }
+        } else {
+            run_step(step, index + 1, plan.steps.len(), tools).await
         };
         if let Err(error) = result {
             let last = index + 1 == plan.steps.len();
@@ -82,6 +89,19 @@ pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a step may be left in the middle. The others are single calls, which the engine finishes
+/// whether somebody waits for the answer or not: whoever takes them back must not come too early.
+/// Copying looks after itself.
+fn takes_long(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::BuildImage { .. }
+            | Action::PullImage { .. }
+            | Action::LoadImage { .. }
+            | Action::WaitUntilReady { .. }
+    )
 }
 
 /// Puts the old container back. What fails here is told as a warning: the first error is the one
@@ -122,7 +142,7 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         Action::LoadImage { reference, file } => engine.load(file, reference, tools.reporter).await,
         Action::CreateVolume { volume } => engine.create_volume(volume).await,
         Action::RemoveVolume { name } => engine.remove_volume(name).await.map(drop),
-        Action::CopyVolumes { pairs, image, task } => copy::copy(engine, pairs, image, task).await,
+        Action::CopyVolumes { pairs, image, task } => copy::copy(engine, pairs, image, task, tools.interrupt).await,
         Action::TagImage { image, reference } => engine.tag_image(image, reference).await,
         Action::CreateNetwork { name, labels } => engine.create_network(name, labels).await,
         Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),

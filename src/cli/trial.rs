@@ -154,7 +154,7 @@ pub async fn undo(context: &Context, engine: &Engine, settings: Option<&Settings
     let look = backup::look(context, engine).await?;
     let wanted = desired(context, &context.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
-    let (recovery, then) = trial::recover(&wanted, &observed)?;
+    let (recovery, then) = trial::undo(&wanted, &observed)?;
     run(context, engine, held, &context.appliance, &recovery, timeout, Some(&patient)).await?;
     if settings.is_some() && then.main.is_some() && wish::read(&context.files.desired())? == Wish::Running {
         let plan = again(&wanted, &then);

@@ -52,6 +52,23 @@ pub fn recover(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed
     Ok((plan, then))
 }
 
+/// What takes a command back that is still there to do it: as [`recover`], and a container that was
+/// only renamed yet gets its name again. After a kill, the next plan sees to that.
+///
+/// # Errors
+/// As [`recover`].
+pub fn undo(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed)> {
+    let (mut plan, mut then) = recover(desired, observed)?;
+    if then.main.is_none()
+        && let Some(previous) = then.previous.take()
+    {
+        let name = &desired.container.name;
+        plan.push(Action::RenameContainer { from: previous.name.clone(), to: name.clone() }, BROKEN_OFF);
+        then.main = Some(Container { name: name.clone(), ..previous });
+    }
+    Ok((plan, then))
+}
+
 /// The trial never proved itself: what was before comes back.
 fn put_back(plan: &mut Plan, then: &mut Observed, desired: &Desired, previous: Container) {
     let name = &desired.container.name;

@@ -87,10 +87,12 @@ pub async fn make(
     let spec = request.task.pack(&request.volumes);
     engine.create_task(&spec).await?;
     let mut pause = Pause { engine, container: request.pause.as_deref(), since: None, lasted: None };
+    // Outside of what an interruption leaves in the middle: a pause that comes true behind its end would stay.
+    let paused = pause.begin().await;
     let done = tokio::select! {
         biased;
         () = interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed, and no backup was made".to_owned() }),
-        done = read(engine, &request, &spec, unfinished, &mut pause, reporter) => done,
+        done = async { paused?; read(engine, &request, &spec, unfinished, &mut pause, reporter).await } => done,
     };
     let resumed = pause.end().await;
     let removed = engine.remove_container(&spec.name).await;
@@ -132,7 +134,57 @@ impl Pause<'_> {
     }
 }
 
-type Unfinished = tempfile::NamedTempFile;
+/// A file that is being written.
+enum Unfinished {
+    /// It has no name yet, so that nothing is left of it when docklet is killed.
+    Nameless(File),
+    /// Where a file cannot be without a name: the next backup removes it.
+    Named(tempfile::NamedTempFile),
+}
+
+impl Unfinished {
+    fn as_file(&self) -> &File {
+        match self {
+            Unfinished::Nameless(file) => file,
+            Unfinished::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Gives it a name that nobody has yet.
+    fn name(self, path: &Path) -> io::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Unfinished::Nameless(file) => nameless::name(&file, path),
+            #[cfg(not(target_os = "linux"))]
+            Unfinished::Nameless(_) => Err(io::ErrorKind::Unsupported.into()),
+            Unfinished::Named(file) => file.persist_noclobber(path).map(drop).map_err(|e| e.error),
+        }
+    }
+}
+
+/// Files without a name, which Linux has on most of its file systems.
+#[cfg(target_os = "linux")]
+mod nameless {
+    use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
+
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+
+    /// A new one that can have a name in this folder later.
+    pub fn create(folder: &Path) -> Option<File> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file: File = open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode).ok()?.into();
+        // Without /proc it could never have a name.
+        std::fs::metadata(link(&file)).is_ok().then_some(file)
+    }
+
+    pub fn name(file: &File, path: &Path) -> io::Result<()> {
+        Ok(linkat(CWD, link(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    fn link(file: &File) -> String {
+        format!("/proc/self/fd/{}", file.as_raw_fd())
+    }
+}
 
 async fn read(
     engine: &Engine,
@@ -145,7 +197,6 @@ async fn read(
     let (sender, source) = pipe::source();
     let counted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let packing = pack(request, source, unfinished, std::sync::Arc::clone(&counted))?;
-    pause.begin().await?;
     let mut task = engine.start_task(spec).await?;
     let mut reported = Instant::now();
     let mut interval = REPORT_EVERY / 4;
@@ -239,19 +290,23 @@ fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
             let _ = std::fs::remove_file(entry.path());
         }
     }
+    #[cfg(target_os = "linux")]
+    if let Some(file) = nameless::create(&folder) {
+        return Ok((folder, Unfinished::Nameless(file)));
+    }
     let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&folder);
     let unfinished = unfinished.map_err(|e| file_error(path, &e))?;
     flock(unfinished.as_file(), FlockOperation::NonBlockingLockExclusive)
         .map_err(|e| Error::file("lock", path, &e.into()))?;
-    Ok((folder, unfinished))
+    Ok((folder, Unfinished::Named(unfinished)))
 }
 
 /// Flushes the file to disk and gives it its name, which nobody may have taken meanwhile.
 fn finish(unfinished: Unfinished, path: &Path, folder: &Path) -> Result<()> {
     unfinished.as_file().sync_all().map_err(|e| file_error(path, &e))?;
-    unfinished.persist_noclobber(path).map_err(|e| match e.error.kind() {
+    unfinished.name(path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => Error::FileExists { path: path.display().to_string() },
-        _ => file_error(path, &e.error),
+        _ => file_error(path, &e),
     })?;
     // The name is on disk only when the folder is.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| file_error(path, &e))

@@ -69,7 +69,7 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
     }
     let _lock = context.lock("update")?;
     let engine = context.engine().await?;
-    let look = trial::recovered(context, &engine, Some(&settings)).await?;
+    let look = with_container(context, &engine, &settings).await?;
     let (main, current) = now(context, &engine, &look).await?;
     let timeout = Duration::from_secs(args.timeout);
     let target = match settings.image.source {
@@ -109,7 +109,7 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
     let settings = context.settings()?;
     let _lock = context.lock("rollback")?;
     let engine = context.engine().await?;
-    let look = trial::recovered(context, &engine, Some(&settings)).await?;
+    let look = with_container(context, &engine, &settings).await?;
     let (main, current) = now(context, &engine, &look).await?;
     let (shelved, header) = last_update(context, current.as_deref(), &main)?;
     let question = if args.data {
@@ -146,6 +146,17 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
     let report = change.make(&look, target, Reason::Rollback, from).await?;
     context.output.result(&report, |style| text::updated(&report, "rollback", style));
     Ok(())
+}
+
+/// Looks, with what a killed command left behind led out of. One that was killed while the container
+/// had another name, or was just being made anew, left none: it comes back first.
+async fn with_container(context: &Context, engine: &Engine, settings: &Settings) -> Result<Look> {
+    let look = trial::recovered(context, engine, Some(settings)).await?;
+    if backup::own_container(context, &look).is_some() || wish::read(&context.files.desired())? != Wish::Running {
+        return Ok(look);
+    }
+    trial::settle(context, engine, settings, context.appliance.health.ready_timeout()).await?;
+    backup::look(context, engine).await
 }
 
 /// The container, and the version in it.
@@ -237,17 +248,20 @@ async fn pull(
     context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
     let who =
         credentials::find(&context.environment.docker_config, reference.registry(), context.reporter.as_ref()).await;
-    tokio::select! {
+    let pulled = tokio::select! {
         biased;
-        () = context.interrupt.wait() => return Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
-        pulled = engine.pull(&reference, who.as_ref(), context.reporter.as_ref()) => pulled?,
-    }
-    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-    let missing = || Error::NoSuchObject { kind: ObjectKind::Image, name: settings.image.reference.clone() };
-    let image = engine.image(&settings.image.reference).await?.ok_or_else(missing)?;
-    if to.is_none() && image.id != main.image_id {
+        () = context.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
+        pulled = engine.pull(&reference, who.as_ref(), context.reporter.as_ref()) => pulled,
+    };
+    // Also when it was interrupted: it may have been complete right then.
+    let image = engine.image(&settings.image.reference).await?;
+    if to.is_none() && image.as_ref().is_some_and(|image| image.id != main.image_id) {
         engine.tag_image(&main.image_id, &settings.image.reference).await?;
     }
+    pulled?;
+    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    let missing = || Error::NoSuchObject { kind: ObjectKind::Image, name: settings.image.reference.clone() };
+    let image = image.ok_or_else(missing)?;
     Ok(Target {
         appliance: context.appliance.clone(),
         image: image.id,

@@ -97,10 +97,7 @@ pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
 fn takes_long(action: &Action) -> bool {
     matches!(
         action,
-        Action::BuildImage { .. }
-            | Action::PullImage { .. }
-            | Action::LoadImage { .. }
-            | Action::WaitUntilReady { .. }
+        Action::BuildImage { .. } | Action::PullImage { .. } | Action::LoadImage { .. } | Action::WaitUntilReady { .. }
     )
 }
 

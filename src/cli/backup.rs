@@ -8,10 +8,12 @@ use std::{
 use super::{
     args::{self, BackupAction},
     context::Context,
+    release,
     setup::read_secret,
     trial,
 };
 use crate::{
+    appliance::Appliance,
     clock,
     data::{
         archive::{FORMAT, Header, ImageUsed, VolumeIn},
@@ -178,7 +180,9 @@ async fn header(
     };
     let builds = settings.is_none_or(|s| s.image.source == crate::settings::ImageSource::Build);
     let version = image.as_ref().and_then(|i| i.appliance_version.clone());
-    let release = Some(context.appliance.built_release()).filter(|r| builds && version.as_ref() == Some(&r.version));
+    // From the file: what a killed command had committed was written down only just now.
+    let release = release::read(&context.files)?.unwrap_or(Appliance::embedded()?.built_release());
+    let release = Some(release).filter(|r| builds && version.as_ref() == Some(&r.version));
     let running = main.is_some_and(|c| c.state == "running");
     let listed = match settings {
         Some(settings) if running => match context.probe(settings) {

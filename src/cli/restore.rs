@@ -49,6 +49,8 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     let contents = check(context, &file).await?;
     let given = opened(context, args, &file, &contents)?;
     let look = trial::recovered(context, &engine, before.as_ref()).await?;
+    // What a killed command had committed may name another image.
+    let before = Settings::load(&context.files.settings())?;
     let there = backup::existing(context, &look)?;
     if !there.is_empty() {
         let question =

@@ -70,6 +70,8 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
     let _lock = context.lock("update")?;
     let engine = context.engine().await?;
     let look = with_container(context, &engine, &settings).await?;
+    // What a killed command had committed may name another image.
+    let settings = context.settings()?;
     let (main, current) = now(context, &engine, &look).await?;
     let timeout = Duration::from_secs(args.timeout);
     let target = match settings.image.source {
@@ -110,6 +112,8 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
     let _lock = context.lock("rollback")?;
     let engine = context.engine().await?;
     let look = with_container(context, &engine, &settings).await?;
+    // What a killed command had committed may name another image.
+    let settings = context.settings()?;
     let (main, current) = now(context, &engine, &look).await?;
     let (shelved, header) = last_update(context, current.as_deref(), &main)?;
     let question = if args.data {

@@ -52,7 +52,7 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
         return Ok(());
     }
     if !report.removed.is_empty() {
-        confirm(context, &inventory, &report)?;
+        confirm(context, &inventory, &report, !inventory.purge && !args.no_backup)?;
     }
     let settings = Settings::load(&context.files.settings()).ok().flatten();
     let inventory = if has_files {
@@ -208,7 +208,7 @@ fn will_be_kept(
     kept
 }
 
-fn confirm(context: &Context, inventory: &Inventory, report: &UninstallReport) -> Result<()> {
+fn confirm(context: &Context, inventory: &Inventory, report: &UninstallReport, makes_backup: bool) -> Result<()> {
     if context.global.yes {
         return Ok(());
     }
@@ -218,7 +218,11 @@ fn confirm(context: &Context, inventory: &Inventory, report: &UninstallReport) -
     context.output.message(&result::uninstall_plan(report, context.output.style()));
     let prompt = context.prompt("nothing was removed");
     let sure = if inventory.remove_volumes && !inventory.volumes.is_empty() {
-        let question = "the data in the volumes cannot be brought back";
+        let question = if makes_backup {
+            "the data in the volumes is backed up once more, and then removed"
+        } else {
+            "the data in the volumes cannot be brought back"
+        };
         wizard::typed_confirmation(&prompt, question, context.instance.as_str())?
     } else {
         wizard::confirm(&prompt, "Remove it?", false)?

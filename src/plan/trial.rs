@@ -7,9 +7,11 @@
 //! |---|---|---|
 //! | staged volumes, no container on them | they were being filled, or are not needed any more | removes them |
 //! | the container on staged volumes, and the previous one | it has not proved itself | puts the previous one back |
+//! | a previous container that is itself on staged volumes | there was none before, and it has not proved itself | removes it |
 //! | the container on staged volumes, no previous one | committed: the data counts | copies it into the volumes' own names |
 //!
-//! Removing the previous container is the commit. Volumes cannot be renamed, so the data is copied
+//! Removing the previous container is the commit; where there was none, the new one proves itself
+//! under that name, and getting its own is the commit. Volumes cannot be renamed, so the data is copied
 //! afterwards; until that is done, the staged volumes are what counts. Pure.
 
 use super::{Action, Plan, Step, get_image, refuse_foreign};
@@ -21,6 +23,7 @@ use crate::{
 };
 
 const BROKEN_OFF: &str = "the command that was at work was broken off";
+const UNPROVED: &str = "it has not proved itself";
 
 /// What leads out of a state that a killed command left behind, and what will be there then. An
 /// empty plan when nothing was left behind.
@@ -39,6 +42,9 @@ pub fn recover(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed
             plan.push(Action::UnpauseContainer { name: name.clone() }, BROKEN_OFF);
             main.paused = false;
         }
+    }
+    if let Some(unproved) = then.previous.take_if(|c| c.staged) {
+        plan.push(Action::RemoveContainer { name: unproved.name }, UNPROVED);
     }
     if let Some(main) = then.main.clone().filter(|c| c.staged) {
         match then.previous.take() {
@@ -72,7 +78,7 @@ pub fn undo(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed)> 
 /// The trial never proved itself: what was before comes back.
 fn put_back(plan: &mut Plan, then: &mut Observed, desired: &Desired, previous: Container) {
     let name = &desired.container.name;
-    plan.push(Action::RemoveContainer { name: name.clone() }, "it has not proved itself");
+    plan.push(Action::RemoveContainer { name: name.clone() }, UNPROVED);
     plan.push(Action::RenameContainer { from: previous.name.clone(), to: name.clone() }, BROKEN_OFF);
     retag(plan, desired, &previous);
     then.main = Some(Container { name: name.clone(), ..previous });
@@ -139,7 +145,7 @@ pub enum Fill {
 }
 
 /// Starts the wanted container, made from `image`, on staged volumes and waits until it answers. The
-/// one before is kept. Should a step fail, [`recover`] leads back, as it does after a kill. `release`
+/// one before is kept. Should a step fail, [`undo`] leads back, as [`recover`] does after a kill. `release`
 /// is what the instance has when this is committed.
 pub fn trial(desired: &Desired, observed: &Observed, fill: Fill, image: &str, release: Option<&Release>) -> Plan {
     let mut plan = Plan::default();
@@ -163,6 +169,10 @@ pub fn trial(desired: &Desired, observed: &Observed, fill: Fill, image: &str, re
     }
     let mut spec = desired.staged_container(release);
     image.clone_into(&mut spec.image);
+    // Under its own name and with none before it, it would count already.
+    let alone = observed.main.is_none() && observed.previous.is_none();
+    let name = if alone { desired.previous_name.clone() } else { name };
+    spec.name.clone_from(&name);
     plan.push(Action::CreateContainer { spec: Box::new(spec), new_volumes: vec![] }, "");
     plan.push(Action::StartContainer { name: name.clone() }, "");
     plan.push(Action::WaitUntilReady { name, url: desired.url() }, "");
@@ -172,8 +182,14 @@ pub fn trial(desired: &Desired, observed: &Observed, fill: Fill, image: &str, re
 /// Makes what runs on staged volumes count. What comes then is [`recover`]'s.
 pub fn commit(desired: &Desired, observed: &Observed) -> Plan {
     let mut plan = Plan::default();
-    if observed.previous.is_some() {
-        plan.push(Action::RemoveContainer { name: desired.previous_name.clone() }, "the new one has proved itself");
+    let previous = desired.previous_name.clone();
+    match &observed.previous {
+        Some(proved) if proved.staged => {
+            let to = desired.container.name.clone();
+            plan.push(Action::RenameContainer { from: previous, to }, "it has proved itself");
+        }
+        Some(_) => plan.push(Action::RemoveContainer { name: previous }, "the new one has proved itself"),
+        None => {}
     }
     plan
 }

@@ -73,7 +73,10 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     let done = job.run(args, &look, &there).await;
     let saved_before = match done {
         Ok(saved) => saved,
-        Err(error) => return Err(job.taken_back(before.as_ref(), fresh, error).await),
+        Err(error) => {
+            let alone = backup::own_container(context, &look).is_none();
+            return Err(job.taken_back(before.as_ref(), fresh, alone, error).await);
+        }
     };
     if !fresh {
         save(context, &settings, &given)?;
@@ -318,16 +321,18 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Puts everything back after a failure; the error to end with.
-    async fn taken_back(&self, before: Option<&Settings>, fresh: bool, error: Error) -> Error {
+    /// Puts everything back after a failure; the error to end with. `alone`: there was no container.
+    async fn taken_back(&self, before: Option<&Settings>, fresh: bool, alone: bool, error: Error) -> Error {
         let Job { context, engine, .. } = *self;
         if let Err(second) = trial::undo(context, engine, before).await {
             let text = format!("putting it back stopped: {second}; docklet{} start goes on", context.instance.flag());
             context.reporter.report(&Event::Warning { text });
             return error;
         }
-        if fresh {
+        if alone {
             let _ = engine.remove_network(&context.container_name()).await;
+        }
+        if fresh {
             let _ = std::fs::remove_file(context.files.settings());
             let _ = std::fs::remove_dir_all(context.files.secrets());
         }

@@ -122,7 +122,8 @@ pub async fn image(engine: &Engine, wanted: &[&str]) -> Result<String> {
 
 /// The error for a task that ended badly; `what` it was to do.
 pub fn complaint(what: &str, ended: &Ended) -> Error {
-    if crate::engine::no_space(&ended.complaints) {
+    // GNU tar says only how much it could write when a part of a block still fitted.
+    if crate::engine::no_space(&ended.complaints) || ended.complaints.contains(": Wrote only ") {
         return Error::NoSpace { place: "the engine's disk".to_owned(), needed: None, available: None };
     }
     let lines: Vec<&str> = ended.complaints.lines().take(5).collect();

@@ -8,6 +8,7 @@
 mod browser;
 mod convergence;
 mod daily;
+mod data;
 mod doctor;
 mod harness;
 mod images;

@@ -1,0 +1,208 @@
+//! docklet is killed at each of its calls to the engine. Whatever command comes next finishes the work or undoes it: one
+//! container, three volumes, nothing else, and the sessions are there.
+//!
+//! Of the calls, those count that change something and those that streams hang on. Killed after one of them is for the
+//! engine the same as killed at any look that follows, up to just before the next: so `After` shows it every state that
+//! there is. `Before` alternates with it where there are few calls, for what docklet writes to its own files between.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use super::*;
+use crate::proxy::{Action, At, Fault, Proxy};
+
+/// The calls that count, and the last one of them was made when there is no n-th.
+fn counts(call: &crate::proxy::Call) -> bool {
+    let streams = matches!(call.route().rsplit('/').next(), Some("attach" | "wait"));
+    call.writes || (call.method == "POST" && streams)
+}
+
+/// Where the n-th kill strikes. `both`: before each call, then after it.
+fn strike(n: usize, both: bool) -> Fault {
+    let (nth, action) = match (both, n % 2) {
+        (false, _) => (n, Action::KillAfter),
+        (true, 1) => (n.div_ceil(2), Action::KillBefore),
+        (true, _) => (n / 2, Action::KillAfter),
+    };
+    Fault { at: At::NthOf(nth, std::sync::Arc::new(counts)), action }
+}
+
+/// A part of the calls of a command, and whose turn it is: the parts run side by side.
+#[derive(Clone, Copy)]
+struct Part {
+    first: usize,
+    step: usize,
+    both: bool,
+}
+
+const ALL: Part = Part { first: 1, step: 1, both: true };
+const AFTER: Part = Part { first: 1, step: 1, both: false };
+
+/// Kills a command at each call of a part, lets another one follow, and looks. `prepare` brings the state that the
+/// command starts from, however the one before ended.
+fn killed_at_any_call(world: &World, id: &str, part: Part, args: &[&str], mut prepare: impl FnMut()) {
+    let proxy = Proxy::start(&engine_host());
+    let nameless_before = nameless();
+    let mut killed = 0;
+    for n in (part.first..).step_by(part.step) {
+        prepare();
+        world.use_engine(&proxy.host());
+        proxy.reset();
+        let fault = strike(n, part.both);
+        let action = fault.action.clone();
+        proxy.fault(fault);
+        let child = world.spawn(args);
+        proxy.kill_target(child.id());
+        let output = child.wait_with_output().unwrap();
+        let fired = proxy.fired_at();
+        if fired.is_empty() {
+            assert!(output.status.success(), "{}", shown(&output));
+            break;
+        }
+        killed += usize::from(output.status.signal() == Some(9));
+        let when = format!("{} killed ({action:?}) at {}", args[0], fired[0]);
+        proxy.reset();
+        match n / part.step % 3 {
+            0 => {}
+            1 => {
+                // 4: the container has another name just now, and does not run.
+                let stopped = world.run(&["stop"]);
+                assert!([Some(0), Some(4)].contains(&stopped.status.code()), "{when}\n{}", shown(&stopped));
+            }
+            _ => {
+                let again = world.run(args);
+                let taken = args[0] == "backup" && again.status.code() == Some(8);
+                assert!(again.status.success() || taken, "{when}\n{}", shown(&again));
+            }
+        }
+        let started = world.run(&["start"]);
+        assert!(started.status.success(), "{when}\n{}", shown(&started));
+        assert_whole(world, &when);
+        assert_session(world, id, "kept", &when);
+        proxy.reset();
+        world.ok(&["start"]);
+        assert_eq!(proxy.writing_calls().len(), 0, "{when}: a second start\n{}", proxy.report());
+        world.use_engine(&engine_host());
+    }
+    assert!(killed >= 8 / part.step, "only {killed} runs were really killed");
+    // Those of other tests' containers come and go.
+    wait_until(SOON, "no volume without a name is left", || nameless().is_subset(&nameless_before));
+}
+
+/// An image that declares a volume which docklet does not give it: every container of it gets one without a name.
+const SCRATCH: &str = "VOLUME /scratch";
+
+fn set_up(world: World) -> (World, String) {
+    publish(&world, &stand_in(), &[SCRATCH]);
+    setup_pulled(&world);
+    let id = session(&world, "kept");
+    (world, id)
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn backup() {
+    let (world, id) = set_up(World::new());
+    let before = listing(&world);
+    killed_at_any_call(&world, &id, ALL, &["backup"], || {});
+    assert_same(&before, &listing(&world), "after all those backups");
+    let listed = json(&world.run(&["backup", "list", "--json"]));
+    for backup in listed["backups"].as_array().unwrap() {
+        assert_eq!(backup["error"], Value::Null, "what has the name is whole");
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn restore() {
+    let (world, id) = set_up(World::new());
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    killed_at_any_call(&world, &id, AFTER, &["restore", file, "--yes", "--no-backup"], || {});
+}
+
+/// Into an instance that is not there yet. What was begun is not lost either: restoring again takes it from there.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn restore_into_a_fresh_instance() {
+    let (world, id) = set_up(World::new());
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
+    let proxy = Proxy::start(&engine_host());
+    let mut killed = 0;
+    // Every second one: the rest is as for an instance that is there.
+    for n in (1..).step_by(2) {
+        world.use_engine(&proxy.host());
+        proxy.reset();
+        let fault = strike(n, false);
+        let action = fault.action.clone();
+        proxy.fault(fault);
+        let child = world.spawn(&["restore", file, "--yes"]);
+        proxy.kill_target(child.id());
+        let output = child.wait_with_output().unwrap();
+        let fired = proxy.fired_at();
+        proxy.reset();
+        let when = format!("killed ({action:?}) at {fired:?}");
+        if !fired.is_empty() {
+            killed += usize::from(output.status.signal() == Some(9));
+            if n % 3 == 1 {
+                // Not set up yet, or with its data, or empty: never half of it.
+                let started = world.run(&["start"]);
+                assert!([Some(0), Some(4)].contains(&started.status.code()), "{when}\n{}", shown(&started));
+            }
+            let again = world.run(&["restore", file, "--yes"]);
+            assert!(again.status.success(), "{when}\n{}", shown(&again));
+        }
+        assert_whole(&world, &when);
+        assert_session(&world, &id, "kept", &when);
+        proxy.reset();
+        world.ok(&["start"]);
+        assert_eq!(proxy.writing_calls().len(), 0, "{when}: a start\n{}", proxy.report());
+        world.use_engine(&engine_host());
+        if fired.is_empty() {
+            break;
+        }
+        world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
+        assert_eq!(world.left(), Vec::<String>::new(), "{when}");
+    }
+    assert!(killed >= 8, "only {killed} runs were really killed");
+}
+
+/// From one image to another under the same name, and back in the next turn.
+fn update(part: Part) {
+    let (world, id) = set_up(World::new());
+    let turn = std::cell::Cell::new(0);
+    killed_at_any_call(&world, &id, part, &["update"], || {
+        turn.set(turn.get() + 1);
+        publish(&world, &stand_in_2(), &[SCRATCH, &format!("LABEL docklet-test.turn={}", turn.get())]);
+    });
+    runs(&world, "after all those updates");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn update_odd_calls() {
+    update(Part { first: 1, step: 2, both: false });
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn update_even_calls() {
+    update(Part { first: 2, step: 2, both: false });
+}
+
+/// Every second call: what follows the backup is the same as for an update. With a supervisor, which must not interfere.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn rollback_before_a_supervisors_eyes() {
+    let (world, id) = set_up(World::supervised());
+    let turn = std::cell::Cell::new(0);
+    let part = Part { first: 1, step: 2, both: false };
+    killed_at_any_call(&world, &id, part, &["rollback", "--yes"], || {
+        turn.set(turn.get() + 1);
+        publish(&world, &stand_in_2(), &[SCRATCH, &format!("LABEL docklet-test.turn={}", turn.get())]);
+        world.ok(&["update"]);
+    });
+}

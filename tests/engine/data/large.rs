@@ -1,0 +1,57 @@
+//! Many files and large ones come back, and the memory that docklet needs for it does not grow with them.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// What docklet may need, in KiB.
+const MOST: u64 = 64 * 1024;
+
+/// Runs docklet to its end; the most memory that it had at once, in KiB.
+fn peak(world: &World, args: &[&str]) -> u64 {
+    let mut child = world.docklet().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    let ended = loop {
+        // The kernel keeps the highest value itself, so looking now and then is enough.
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        most = line.and_then(|l| l.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0).max(most);
+        if let Some(ended) = child.try_wait().unwrap() {
+            break ended;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(ended.success(), "docklet {}: {ended}", args.join(" "));
+    assert!(most > 1000, "{most} KiB?");
+    most
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn many_files_and_a_large_one_with_little_memory() {
+    let world = World::new();
+    publish(&world, &stand_in(), &[]);
+    setup_pulled(&world);
+    let [_, projects, _] = world.volumes();
+    let number = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
+    let (files, megabytes) = (number("DOCKLET_TEST_FILES", "100000"), number("DOCKLET_TEST_MEGABYTES", "512"));
+    tree(&projects, &["many", &files, &megabytes]);
+    let before = listing(&world);
+    let file = world.folder().join("large.tar.zst");
+    let file = file.to_str().unwrap();
+    let began = Instant::now();
+    let measured = |what: &str, kibibytes: u64, began: Instant| {
+        println!("{what}: {kibibytes} KiB, {:.1} s", began.elapsed().as_secs_f64());
+        assert!(kibibytes <= MOST, "{what} needs {kibibytes} KiB");
+    };
+    measured("backup", peak(&world, &["backup", file]), began);
+    let began = Instant::now();
+    measured("verify", peak(&world, &["backup", "verify", file]), began);
+    world.ok(&["uninstall", "--yes", "--volumes", "--no-backup"]);
+    let began = Instant::now();
+    measured("restore", peak(&world, &["restore", file, "--yes"]), began);
+    assert_same(&before, &listing(&world), "restored");
+    assert_whole(&world, "restored");
+}

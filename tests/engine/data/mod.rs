@@ -1,0 +1,150 @@
+//! Backup, restore, update and rollback: whatever happens, the data is what it was.
+//!
+//! `round_trip`: everything comes back the same; `killed`: docklet is killed at every call; `update`, `restore`: what
+//! goes wrong is taken back; `space`: disks that are full; `large`: many files, large ones, little memory; `real`:
+//! the same with opencode. Here is what they share.
+
+mod killed;
+mod large;
+mod real;
+mod restore;
+mod round_trip;
+mod space;
+mod update;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// What is on the engine's volumes: makes files and lists them, see there.
+const TREE: &str = include_str!("../../fixtures/tree/tree");
+
+/// Runs `tree` in a container that has a volume as its folder.
+pub fn tree(volume: &str, what: &[&str]) -> String {
+    let mount = format!("{volume}:/v");
+    let (verb, more) = what.split_first().unwrap();
+    let run = ["run", "--rm", "--interactive", "--network", "none", "--volume", &mount, "--entrypoint", "perl"];
+    let image = stand_in();
+    let program = [image.as_str(), "-", verb, "/v"];
+    docker_with(&[&run, &program[..], more].concat(), TREE.as_bytes())
+}
+
+/// All that makes the files in this world's volumes what they are, a line for each.
+pub fn listing(world: &World) -> Vec<String> {
+    let lines = |volume: String| -> Vec<String> {
+        let all = tree(&volume, &["list"]);
+        // An empty volume gets the time of the image's folder in that place whenever a container is made on it.
+        let empty = all.lines().count() == 1;
+        let words = |line: &str| line.split(' ').take(if empty { 4 } else { usize::MAX }).collect::<Vec<_>>().join(" ");
+        all.lines().map(|line| format!("{volume} {}", words(line)).replace(&world.name, "…")).collect()
+    };
+    world.volumes().into_iter().flat_map(lines).collect()
+}
+
+/// Two listings are the same, or those lines that are not are told.
+pub fn assert_same(before: &[String], after: &[String], when: &str) {
+    let (was, is): (BTreeSet<_>, BTreeSet<_>) = (before.iter().collect(), after.iter().collect());
+    let told = |lines: Vec<&&String>| lines.iter().map(|line| format!("  {line:.300}\n")).collect::<String>();
+    let (lost, new) = (told(was.difference(&is).collect()), told(is.difference(&was).collect()));
+    assert!(lost.is_empty() && new.is_empty(), "{when}\nwas:\n{lost}is:\n{new}");
+}
+
+/// Makes a session with a message in it; its id.
+pub fn session(world: &World, title: &str) -> String {
+    let password = world.password();
+    let (_, session) = world.http_post("/session", Some(&password), &serde_json::json!({ "title": title }));
+    let id = serde_json::from_str::<Value>(&session).unwrap()["id"].as_str().unwrap().to_owned();
+    let message = serde_json::json!({"noReply": true, "parts": [{"type": "text", "text": format!("in {title}")}]});
+    assert_eq!(world.http_post(&format!("/session/{id}/message"), Some(&password), &message).0, 200);
+    id
+}
+
+/// The session is listed, and its message can be read.
+pub fn assert_session(world: &World, id: &str, title: &str, when: &str) {
+    let password = world.password();
+    let (_, all) = world.http_get("/session", Some(&password));
+    assert!(all.contains(id), "{when}: session {title} is not listed\n{all}");
+    let (_, messages) = world.http_get(&format!("/session/{id}/message"), Some(&password));
+    assert!(messages.contains(&format!("in {title}")), "{when}: its message is lost\n{messages}");
+}
+
+/// Volumes without a name, which nobody uses.
+pub fn nameless() -> BTreeSet<String> {
+    let unused = docker(&["volume", "ls", "--quiet", "--filter", "dangling=true"]);
+    let hex = |name: &&str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    unused.lines().filter(hex).map(str::to_owned).collect()
+}
+
+/// What must be true after any of these commands, however it ended: one container that runs and answers, three
+/// volumes, and nothing else; no file that is half a backup.
+pub fn assert_whole(world: &World, when: &str) {
+    let left: BTreeSet<String> = world.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
+    let mut expected: BTreeSet<String> = world.volumes().iter().map(|v| format!("volume {v}")).collect();
+    expected.insert(format!("container {}", world.container()));
+    expected.insert(format!("network {}", world.container()));
+    assert_eq!(left, expected, "{when}");
+    let container = world.inspect().unwrap();
+    assert_eq!(container["State"]["Status"], "running", "{when}");
+    let mounts = container["Mounts"].as_array().unwrap();
+    let used: BTreeSet<_> = mounts.iter().filter_map(|m| m["Name"].as_str()).filter(|n| n.len() != 64).collect();
+    assert_eq!(used, world.volumes().iter().map(String::as_str).collect(), "{when}: its volumes");
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}");
+    assert_eq!(unfinished(world), Vec::<PathBuf>::new(), "{when}");
+}
+
+/// This instance's own backups.
+pub fn backups(world: &World) -> PathBuf {
+    PathBuf::from(json(&world.run(&["backup", "list", "--json"]))["folder"].as_str().unwrap())
+}
+
+/// Files that were to become backups.
+pub fn unfinished(world: &World) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(backups(world)) else { return vec![] };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.filter(|p| p.file_name().unwrap().to_string_lossy().starts_with('.')).collect()
+}
+
+/// The reference of this world's image in the registry: what it means there is changed by [`publish`].
+pub fn published(world: &World) -> String {
+    format!("{}/{}:now", variable("DOCKLET_TEST_REGISTRY"), world.name)
+}
+
+/// Lets the reference mean another image from now on, in the registry and nowhere else.
+pub fn publish(world: &World, from: &str, lines: &[&str]) -> String {
+    let reference = published(world);
+    let here = docker_try(&["image", "inspect", "--format", "{{.Id}}", &reference]);
+    let built = world.build(from, lines);
+    docker(&["tag", &built, &reference]);
+    docker(&["push", "--quiet", &reference]);
+    docker(&["rmi", &reference]);
+    docker(&["rmi", &built]);
+    if here.status.success() {
+        docker(&["tag", String::from_utf8_lossy(&here.stdout).trim(), &reference]);
+    }
+    reference
+}
+
+/// Sets a world up with the image that its reference means in the registry.
+pub fn setup_pulled(world: &World) {
+    let port = world.port.to_string();
+    world.ok(&["setup", "--yes", "--image", &published(world), "--port", &port]);
+}
+
+/// The id of the image that runs. The reference must mean the same one.
+pub fn runs(world: &World, when: &str) -> String {
+    let id = world.inspect().unwrap()["Image"].as_str().unwrap().to_owned();
+    let named = docker(&["image", "inspect", "--format", "{{.Id}}", &published(world)]);
+    assert_eq!(named, id, "{when}: what the reference means on the engine");
+    id
+}
+
+/// The error of a command that ended with this code, which must have this name.
+pub fn error(world: &World, args: &[&str], exit: i32, code: &str) -> Value {
+    let output = world.fails(&[args, &["--json"]].concat(), exit);
+    let error = json(&output)["error"].clone();
+    assert_eq!(error["code"], code, "{}", shown(&output));
+    error
+}

@@ -1,0 +1,159 @@
+//! What is backed up comes back the same, in the same instance and in another; and what there is besides: lists,
+//! checks, secrets, names that are taken.
+
+use std::path::Path;
+
+use super::*;
+use crate::proxy::Proxy;
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn everything_comes_back_as_it_was() {
+    let world = World::new();
+    world.setup();
+    let id = session(&world, "kept");
+    let [own, projects, config] = world.volumes();
+    tree(&projects, &["make"]);
+    tree(&own, &["make"]);
+    let before = listing(&world);
+    assert!(before.len() > 100, "{before:#?}");
+    assert_eq!(
+        before.iter().filter(|line| line.contains(&config.replace(&world.name, "…"))).count(),
+        1,
+        "an empty one"
+    );
+    let file = world.folder().join("all of it.tar.zst");
+    let made = json(&world.run(&["backup", text(&file), "--json"]));
+    assert_eq!(made["file"], text(&file));
+    assert_eq!(made["secrets"], false);
+    assert_eq!(made["left_out"], serde_json::json!([]), "{made}");
+    assert!(made["paused_seconds"].as_f64().is_some_and(|seconds| seconds < 30.0), "{made}");
+    assert_eq!(made["size"].as_u64(), Some(file.metadata().unwrap().len()));
+    assert_same(&before, &listing(&world), "a backup changes nothing");
+    assert_whole(&world, "after a backup");
+
+    // All of it is destroyed, so that nothing is the same because it was never touched.
+    docker(&["exec", "--user", "0", &world.container(), "sh", "-c", "rm -rf /workspace/* && echo x > /workspace/new"]);
+    world.ok(&["restore", text(&file), "--yes"]);
+    assert_same(&before, &listing(&world), "restored into the same instance");
+    assert_session(&world, &id, "kept", "restored");
+    assert_whole(&world, "after a restore");
+
+    let copy = world.sibling();
+    let restored = json(&copy.run(&["restore", text(&file), "--json"]));
+    assert_eq!((&restored["from_instance"], &restored["before"]), (&world.name.as_str().into(), &Value::Null));
+    assert_same(&before, &listing(&copy), "restored into another instance");
+    let status = copy.status();
+    assert_eq!(status["state"], "running");
+    assert_ne!(status["url"], world.status()["url"], "the port is taken, so it has another");
+    let port: u16 = status["url"].as_str().unwrap().trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap();
+    assert!(http(port, "GET", "/session", Some(&copy.password()), None).1.contains(&id));
+    assert_ne!(copy.password(), world.password(), "without secrets it gets a password of its own");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_backup_has_its_name_only_once_and_only_when_it_is_whole() {
+    let world = World::new();
+    assert_eq!(error(&world, &["backup"], 4, "NOT_FOUND")["instance"], world.name.as_str());
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let taken = world.folder().join("taken");
+    std::fs::write(&taken, "mine").unwrap();
+    error(&world, &["backup", text(&taken)], 8, "ALREADY_EXISTS");
+    assert_eq!(std::fs::read_to_string(&taken).unwrap(), "mine");
+    assert_eq!(proxy.writing_calls().len(), 0, "{}", proxy.report());
+    error(&world, &["backup", "/nowhere/at/all"], 2, "USAGE");
+
+    let shelf = world.folder().join("shelf");
+    std::fs::create_dir(&shelf).unwrap();
+    let made = json(&world.run(&["backup", text(&shelf), "--json"]));
+    let file = PathBuf::from(made["file"].as_str().unwrap());
+    assert_eq!(file.parent(), Some(shelf.as_path()), "a folder gets a file");
+    let name = file.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(name.starts_with(&format!("{}-2", world.container())) && name.ends_with(".tar.zst"), "{name}");
+    use std::os::unix::fs::PermissionsExt as _;
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    world.ok(&["stop"]);
+    let of_stopped = json(&world.run(&["backup", "--json"]));
+    assert_eq!(of_stopped["paused_seconds"], Value::Null, "one that does not run is not paused");
+    assert_eq!(world.status()["state"], "stopped");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn backups_are_listed_checked_and_the_oldest_removed() {
+    let world = World::new();
+    world.setup();
+    let made: Vec<String> =
+        (0..3).map(|_| json(&world.run(&["backup", "--json"]))["file"].as_str().unwrap().to_owned()).collect();
+    let checked = json(&world.run(&["backup", "verify", &made[0], "--json"]));
+    assert_eq!((&checked["valid"], &checked["instance"]), (&true.into(), &world.name.as_str().into()));
+    let listed = |world: &World| -> Vec<String> {
+        let list = json(&world.run(&["backup", "list", "--json"]));
+        list["backups"].as_array().unwrap().iter().map(|b| b["file"].as_str().unwrap().to_owned()).collect()
+    };
+    let newest_first: Vec<String> = made.iter().rev().cloned().collect();
+    assert_eq!(listed(&world), newest_first);
+    let dry = json(&world.run(&["backup", "prune", "--keep", "1", "--dry-run", "--json"]));
+    assert_eq!(dry["removed"].as_array().unwrap().len(), 2);
+    assert_eq!(listed(&world).len(), 3, "a dry run removes nothing");
+    world.ok(&["backup", "prune", "--keep", "1"]);
+    assert_eq!(listed(&world), newest_first[..1]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn secrets_come_back_only_with_the_passphrase() {
+    let world = World::new();
+    world.setup();
+    let key = world.folder().join("key");
+    std::fs::write(&key, "s3cret-of-the-provider").unwrap();
+    world.ok(&["secret", "set", "ANTHROPIC_API_KEY", "--from-file", text(&key)]);
+    let password = world.password();
+    let (right, wrong) = (world.folder().join("right"), world.folder().join("wrong"));
+    std::fs::write(&right, "correct horse\n").unwrap();
+    std::fs::write(&wrong, "battery staple\n").unwrap();
+    let (with, without) = (world.folder().join("with.tar.zst"), world.folder().join("without.tar.zst"));
+    let made = json(&world.run(&["backup", text(&with), "--passphrase-file", text(&right), "--json"]));
+    assert_eq!(made["secrets"], true);
+    let output = world.run(&["backup", text(&without)]);
+    assert!(shown(&output).contains("secrets"), "that they are left out is said\n{}", shown(&output));
+    for file in [&with, &without] {
+        let unpacked = zstd::stream::decode_all(std::fs::File::open(file).unwrap()).unwrap();
+        for secret in ["s3cret-of-the-provider", &password] {
+            assert!(!unpacked.windows(secret.len()).any(|w| w == secret.as_bytes()), "{secret} in {}", file.display());
+        }
+    }
+    world.ok(&["password", "--rotate", "--yes"]);
+    let rotated = world.password();
+    world.ok(&["secret", "remove", "ANTHROPIC_API_KEY", "--yes"]);
+    assert_ne!(rotated, password);
+
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let restore = ["restore", text(&with), "--yes", "--passphrase-file"];
+    let refused = error(&world, &[&restore[..], &[text(&wrong)]].concat(), 11, "BACKUP_INVALID");
+    assert!(refused.to_string().contains("passphrase"), "{refused}");
+    assert_eq!(proxy.writing_calls().len(), 0, "{}", proxy.report());
+    assert_eq!(world.password(), rotated);
+
+    let output = world.run(&["restore", text(&with), "--yes"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(shown(&output).contains("left out"), "{}", shown(&output));
+    assert_eq!(world.password(), rotated, "without the passphrase what is here stays");
+    world.ok(&[&restore[..], &[text(&right)]].concat());
+    assert_eq!(world.password(), password);
+    assert_eq!(world.ok(&["secret", "list"]).matches("ANTHROPIC_API_KEY").count(), 1);
+    assert_eq!(
+        docker(&["exec", &world.container(), "cat", "/run/secrets/ANTHROPIC_API_KEY"]),
+        "s3cret-of-the-provider"
+    );
+    assert_whole(&world, "after a restore with secrets");
+}

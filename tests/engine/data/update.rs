@@ -1,0 +1,160 @@
+//! An update that fails, in whatever way, leaves image and data as they were; one that works can be taken back.
+
+use rustix::process::Signal;
+
+use super::*;
+use crate::proxy::{Action, At, Fault, Proxy};
+use std::time::{Duration, Instant};
+
+/// A world that pulled the first version, with a session and files of all kinds.
+fn pulled() -> (World, String) {
+    let world = World::new();
+    publish(&world, &stand_in(), &["LABEL docklet-test.version=1"]);
+    setup_pulled(&world);
+    let id = session(&world, "kept");
+    tree(&world.volumes()[1], &["make"]);
+    docker(&["exec", &world.container(), "sh", "-c", "echo mine > /workspace/notes"]);
+    (world, id)
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_update_that_fails_leaves_image_and_data_as_they_were() {
+    let (world, id) = pulled();
+    let image = runs(&world, "before");
+    let before = listing(&world);
+    let bad: [(&str, &[&str], &str); 5] = [
+        ("exit:3", &[], "exited with code 3"),
+        ("spoil exit:3", &[], "exited with code 3"),
+        ("spoil", &[], "1 of 1 records of /session are not there any more"),
+        ("hang", &["--timeout", "3"], ""),
+        ("status:500", &["--timeout", "3"], "500"),
+    ];
+    for (words, more, reason) in bad {
+        publish(&world, &stand_in_2(), &[&format!("ENV STAND_IN=\"{words}\"")]);
+        let output = world.fails(&[&["update"], more].concat(), 11);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains(reason), "«{reason}» is the reason for {words}\n{text}");
+        assert!(!words.contains("exit") || text.contains("fatal: told to exit"), "the log is shown\n{text}");
+        assert_eq!(runs(&world, words), image, "{words}: the image of before runs again");
+        assert_whole(&world, words);
+        assert_same(&before, &listing(&world), words);
+        assert_session(&world, &id, "kept", words);
+    }
+    let error = error(&world, &["update", "--timeout", "3"], 11, "UPDATE_ROLLED_BACK");
+    assert!(error["hint"].is_string(), "{error}");
+    assert_eq!(world.status()["image"]["appliance_version"], "1.0.1");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
+    let (world, id) = pulled();
+    let old = runs(&world, "before");
+    let check = |world: &World| json(&world.run(&["update", "--check", "--json"]));
+    let nothing = check(&world);
+    assert_eq!((&nothing["update_available"], &nothing["current"]), (&false.into(), &"1.0.1".into()), "{nothing}");
+    publish(&world, &stand_in_2(), &[]);
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    assert_eq!(check(&world)["update_available"], true);
+    assert_eq!(proxy.writing_calls().len(), 0, "{}", proxy.report());
+    let before = listing(&world);
+    let report = json(&world.run(&["update", "--json"]));
+    assert_eq!((&report["changed"], &report["from"], &report["to"]), (&true.into(), &"1.0.1".into(), &"1.0.2".into()));
+    let backup = report["backup"].as_str().unwrap().to_owned();
+    assert_ne!(runs(&world, "updated"), old);
+    assert_same(&before, &listing(&world), "updated");
+    assert_session(&world, &id, "kept", "updated");
+    assert_whole(&world, "updated");
+
+    proxy.reset();
+    let again = json(&world.run(&["update", "--json"]));
+    assert_eq!(again["changed"], false, "{again}");
+    // The registry is asked by pulling, which brings nothing; that is all.
+    let others: Vec<_> = proxy.writing_calls().into_iter().filter(|c| c.route() != "/images/create").collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert_eq!(check(&world)["update_available"], false);
+
+    let later = session(&world, "later");
+    world.fails(&["rollback"], 6);
+    let report = json(&world.run(&["rollback", "--yes", "--json"]));
+    assert_eq!((&report["to"], &report["data"]), (&"1.0.1".into(), &false.into()), "{report}");
+    assert_eq!(runs(&world, "rolled back"), old);
+    for (session, title) in [(&id, "kept"), (&later, "later")] {
+        assert_session(&world, session, title, "rolled back, the data stays");
+    }
+    assert_whole(&world, "rolled back");
+
+    json(&world.run(&["update", "--json"]));
+    assert_session(&world, &later, "later", "updated again");
+    world.ok(&["backup", "verify", &backup]);
+    let last = session(&world, "last");
+    world.ok(&["rollback", "--data", "--yes"]);
+    assert_eq!(runs(&world, "rolled back with the data"), old);
+    assert_session(&world, &later, "later", "rolled back with the data");
+    assert!(!world.http_get("/session", Some(&world.password())).1.contains(&last), "the data is that of before");
+    assert_whole(&world, "rolled back with the data");
+}
+
+/// Interrupts a command while each of its writing calls is under way; how often it was taken back.
+fn interrupted(world: &World, id: &str, args: &[&str], prepare: impl Fn(), as_before: &str) -> usize {
+    let proxy = Proxy::start(&engine_host());
+    let mut taken_back = 0;
+    let before = listing(world);
+    for n in 1.. {
+        prepare();
+        let image = runs(world, "before");
+        world.use_engine(&proxy.host());
+        proxy.reset();
+        proxy.fault(Fault { at: At::writing(n), action: Action::Delay(Duration::from_millis(400)) });
+        let mut child = world.spawn(args);
+        let deadline = Instant::now() + SOON;
+        while !proxy.fired() && child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let fired = proxy.fired();
+        if fired {
+            signal(child.id(), Signal::INT);
+        }
+        let output = child.wait_with_output().unwrap();
+        let when = format!("interrupted at writing call {n} {:?}\n{}", proxy.fired_at(), shown(&output));
+        world.use_engine(&engine_host());
+        match output.status.code() {
+            Some(0) => {}
+            Some(11) => taken_back += 1,
+            // Before anything was touched, or when the new one counts already: the next command goes on.
+            Some(130) => drop(world.ok(&["start"])),
+            _ => panic!("{when}"),
+        }
+        if output.status.code() == Some(11) {
+            assert!(shown(&output).contains(as_before), "{when}");
+            assert_eq!(runs(world, &when), image, "{when}");
+        }
+        assert_session(world, id, "kept", &when);
+        assert_whole(world, &when);
+        if !fired {
+            break;
+        }
+    }
+    assert_same(&before, &listing(world), "after all those interruptions");
+    taken_back
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_update_that_is_interrupted_leaves_image_and_data_as_they_were() {
+    let (world, id) = pulled();
+    let turn = std::cell::Cell::new(0);
+    let taken_back = interrupted(
+        &world,
+        &id,
+        &["update"],
+        || {
+            turn.set(turn.get() + 1);
+            publish(&world, &stand_in_2(), &[&format!("LABEL docklet-test.turn={}", turn.get())]);
+        },
+        "interrupted",
+    );
+    assert!(taken_back >= 8, "taken back only {taken_back} times");
+}

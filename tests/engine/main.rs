@@ -13,10 +13,10 @@ mod doctor;
 mod harness;
 mod images;
 mod in_the_way;
-mod killed;
 mod lifecycle;
 mod logs;
 mod open;
+mod other_tag;
 mod page;
 mod provider;
 #[allow(dead_code)]

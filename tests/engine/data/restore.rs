@@ -3,8 +3,6 @@
 
 use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
-
 use super::*;
 use crate::proxy::{Action, At, Fault, Proxy, is};
 

@@ -1,5 +1,6 @@
-//! `kill -9` at every call that changes something on the engine, in backup, restore, update and rollback: the next
-//! command finishes it or undoes it, the sessions are there, and nothing is left over.
+//! `kill -9` at every call that changes something on the engine while an update leads to another tag, to and fro, in one
+//! and the same instance: settings, image and sessions agree after any next command, and nothing is left over. What a
+//! single tag, a backup and a restore need is in `data::killed`.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
@@ -92,55 +93,6 @@ impl Scene {
             self.next_command(n, &args);
             self.whole(&when);
         }
-    }
-
-    fn folder_of_backups(&self) -> std::path::PathBuf {
-        self.world.home.join("data").join(&self.world.name).join("backups")
-    }
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn a_backup() {
-    let scene = Scene::new(World::image);
-    scene.kill_everywhere(&|| vec!["backup".to_owned()], 4);
-    let folder = scene.folder_of_backups();
-    scene.world.ok(&["backup"]);
-    for entry in std::fs::read_dir(&folder).unwrap().flatten() {
-        let path = entry.path();
-        assert!(!entry.file_name().to_string_lossy().starts_with('.'), "{} is left over", path.display());
-        scene.world.ok(&["backup", "verify", path.to_str().unwrap()]);
-    }
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn a_restore() {
-    let scene = Scene::new(World::image);
-    let file = scene.world.folder().join("kept.tar.zst");
-    let file = file.to_str().unwrap().to_owned();
-    scene.world.ok(&["backup", &file]);
-    scene.begin_session("later");
-    // Without the backup of what is there: that is killed above.
-    let restore = || ["restore", &file, "--yes", "--no-backup"].map(str::to_owned).to_vec();
-    scene.kill_everywhere(&restore, 20);
-    assert!(!scene.sessions().contains("later"), "it was restored in the end");
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn a_restore_into_an_instance_that_is_not_there() {
-    // The image goes with each uninstall, and is pulled again.
-    let scene = Scene::new(World::registry_image);
-    let file = scene.world.folder().join("kept.tar.zst");
-    let file = file.to_str().unwrap().to_owned();
-    scene.world.ok(&["backup", &file]);
-    for n in [2, 7, 11, 14, 17, 20, 23, 26] {
-        scene.world.ok(&["uninstall", "--yes", "--volumes", "--no-backup"]);
-        std::fs::remove_dir_all(scene.world.home.join("config")).unwrap();
-        scene.kill_at(n, Action::KillAfter, &["restore", &file]);
-        scene.world.ok(&["restore", &file, "--yes"]);
-        scene.whole(&format!("killed at writing call {n}"));
     }
 }
 

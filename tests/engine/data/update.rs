@@ -1,10 +1,11 @@
 //! An update that fails, in whatever way, leaves image and data as they were; one that works can be taken back.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use super::*;
 use crate::proxy::{Action, At, Fault, Proxy};
-use std::time::{Duration, Instant};
 
 /// A world that pulled the first version, with a session and files of all kinds.
 fn pulled() -> (World, String) {
@@ -109,10 +110,8 @@ fn interrupted(world: &World, id: &str, args: &[&str], prepare: impl Fn(), as_be
         proxy.reset();
         proxy.fault(Fault { at: At::writing(n), action: Action::Delay(Duration::from_millis(400)) });
         let mut child = world.spawn(args);
-        let deadline = Instant::now() + SOON;
-        while !proxy.fired() && child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let a_while = SOON * 2;
+        wait_until(a_while, "the call, or the end", || proxy.fired() || child.try_wait().unwrap().is_some());
         let fired = proxy.fired();
         if fired {
             signal(child.id(), Signal::INT);

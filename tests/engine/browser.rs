@@ -109,6 +109,14 @@ impl Browser {
         self.on(xpath, "click", &json!({}));
     }
 
+    /// Clicks if it is there; a page that is not ready yet may take no notice of it.
+    pub fn clicks(&self, xpath: &str) -> bool {
+        let find = json!({"using": "xpath", "value": xpath});
+        let Ok(element) = self.ask("POST", "/element", Some(&find)) else { return false };
+        let id = element[ELEMENT].as_str().unwrap_or_default();
+        self.ask("POST", &format!("/element/{id}/click"), Some(&json!({}))).is_ok()
+    }
+
     /// Types into the first element that an XPath names, as soon as that can be done.
     pub fn types(&self, xpath: &str, text: &str) {
         self.on(xpath, "value", &json!({"text": text}));

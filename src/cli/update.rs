@@ -13,6 +13,7 @@ use crate::{
     appliance::{Appliance, Release},
     data::{
         archive::Header,
+        backup::total,
         records::{self, Records},
         restore,
         shelf::{self, Reason, Shelved},
@@ -302,6 +303,7 @@ impl Change<'_> {
         if target.release.is_some() {
             self.prepare(look, &target).await?;
         }
+        self.room(look).await?;
         let records = match data {
             Some(shelved) => shelved.header.as_ref().map(|h| h.records.clone()).unwrap_or_default(),
             None if ran => self.records().await?,
@@ -330,6 +332,19 @@ impl Change<'_> {
             backup: Some(saved),
             url: crate::desired::page_url(target.settings.network.bind.0, target.settings.network.port.0),
         })
+    }
+
+    /// Whether the data fits beside itself, before anything is stopped for it.
+    async fn room(&self, look: &Look) -> Result<()> {
+        let Change { context, engine, .. } = *self;
+        let volumes = backup::existing(context, look)?;
+        let sizes = engine.volume_sizes().await.unwrap_or_default();
+        let needed = total(&sizes, &volumes);
+        let task = backup::task_of(context, engine, look, Some(self.settings)).await?;
+        match volumes.first() {
+            Some(first) if needed > 0 => restore::room_for(engine, needed, &task, first).await,
+            _ => Ok(()),
+        }
     }
 
     /// Builds the image while the old one runs.

@@ -116,7 +116,7 @@ impl Pause<'_> {
     async fn begin(&mut self) -> Result<()> {
         if let Some(name) = self.container {
             self.since = Some(Instant::now());
-            self.engine.pause_container(name).await?;
+            self.engine.pause_container(name).await.map_err(|error| cannot_pause(self.engine, error))?;
         }
         Ok(())
     }
@@ -131,6 +131,18 @@ impl Pause<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Rootless engines on an older kernel cannot pause (cgroup v1); what is stopped can be backed up there, too.
+fn cannot_pause(engine: &Engine, error: Error) -> Error {
+    match error {
+        Error::EngineRefused { reason, .. } => Error::EngineUnsupported {
+            endpoint: engine.about.endpoint.clone(),
+            reason: format!("it cannot pause the container: {reason}"),
+            hint: "stop it for the backup: docklet stop, docklet backup, docklet start".to_owned(),
+        },
+        other => other,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     event::Event,
-    observe, paths,
+    interrupt, observe, paths,
     plan::{self, Action, Plan, trial},
     ready, secrets,
     settings::Settings,
@@ -65,6 +65,8 @@ pub struct How {
     pub image_file: Option<PathBuf>,
     /// Whether programs may be installed on the host for it.
     pub may_install: bool,
+    /// Whether a Ctrl-C waits until it is done.
+    pub uninterrupted: bool,
 }
 
 /// Looks at the engine and plans.
@@ -126,6 +128,8 @@ pub async fn apply(
 ) -> Result<()> {
     let probe = context.probe(settings)?;
     prepare_ca_bundle(context, settings)?;
+    let (_raise, never) = interrupt::pair();
+    let interrupt = if how.uninterrupted { &never } else { &context.interrupt };
     let tools = Tools {
         engine,
         appliance: &planned.appliance,
@@ -134,7 +138,7 @@ pub async fn apply(
         build: build_surroundings(context, settings, how)?,
         ready_timeout: timeout,
         reporter: context.reporter.as_ref(),
-        interrupt: &context.interrupt,
+        interrupt,
     };
     release::write_down(context, &planned.committed)?;
     wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
@@ -147,7 +151,7 @@ pub async fn apply(
         let url = planned.desired.url();
         tokio::select! {
             biased;
-            () = context.interrupt.wait() => return Err(interrupted()),
+            () = interrupt.wait() => return Err(interrupted()),
             ready = ready::wait(engine, name, &url, &probe, timeout, tools.reporter) => ready?,
         }
     }

@@ -22,7 +22,7 @@ use crate::{
         shelf::Reason,
         volumes::Named,
     },
-    engine::Engine,
+    engine::{Engine, docker::Listed},
     error::{Error, Result},
     event::Event,
     host::ports,
@@ -34,7 +34,6 @@ use crate::{
     secrets::{self, Secret},
     settings::{ImageSource, Port, Settings},
     units::Version,
-    wish::{self, Wish},
     wizard,
 };
 
@@ -81,8 +80,16 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     if !fresh {
         save(context, &settings, &given)?;
     }
-    wish::write(&context.files.desired(), Wish::Running)?;
-    trial::settle(context, &engine, &settings, Duration::from_secs(args.timeout)).await?;
+    let ran = backup::own_container(context, &look).is_some_and(Listed::is_running);
+    let running = fresh || trial::shall_run(context, ran)?;
+    if let Err(error) = trial::settle(context, &engine, &settings, running, Duration::from_secs(args.timeout)).await {
+        if let Some(saved) = &saved_before {
+            let (flag, saved) = (context.instance.flag(), text::quoted(&saved.display().to_string()));
+            let text = format!("the data is restored; what was there before: docklet{flag} restore {saved}");
+            context.reporter.report(&Event::Warning { text });
+        }
+        return Err(error);
+    }
     let report = RestoreReport {
         schema: Schema,
         instance: context.instance.to_string(),
@@ -95,6 +102,7 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
         secrets: !given.is_empty(),
         before: saved_before.map(|path| path.display().to_string()),
         appliance_version: Some(job.appliance.version.clone()).filter(|_| settings.image.source == ImageSource::Build),
+        running,
         url: crate::desired::page_url(settings.network.bind.0, settings.network.port.0),
     };
     context.output.result(&report, |style| text::restored(&report, style));

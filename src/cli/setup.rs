@@ -82,6 +82,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         running: !args.no_start,
         image_file: answers.image_file.clone(),
         may_install: answers.interactive || args.install_engine,
+        ..How::default()
     };
     let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
     let new_secrets = new_secrets(context, &answers)?;

@@ -7,7 +7,6 @@ use super::{
     backup,
     context::Context,
     converge::{self, How},
-    start,
 };
 use crate::{
     appliance::{Appliance, Release},
@@ -133,12 +132,39 @@ pub async fn commit(context: &Context, engine: &Engine, look: &Look, trial: &Tri
     run(context, engine, trial.settings, trial.appliance, &plan, Duration::ZERO, Some(&patient)).await
 }
 
-/// Gives committed data the volumes' own names, and starts it there.
+/// Gives committed data the volumes' own names, and starts it there if it shall be `running`. It
+/// counts already, so a Ctrl-C waits.
 ///
 /// # Errors
-/// As [`start::start`].
-pub async fn settle(context: &Context, engine: &Engine, settings: &Settings, timeout: Duration) -> Result<()> {
-    start::start(context, engine, settings, timeout).await.map(drop)
+/// What planning and the steps find.
+pub async fn settle(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    running: bool,
+    timeout: Duration,
+) -> Result<()> {
+    let how = How { running, uninterrupted: true, ..How::default() };
+    let planned = converge::plan(context, engine, settings, &how).await?;
+    let work = std::pin::pin!(converge::apply(context, engine, settings, &planned, &how, timeout));
+    let told = async {
+        context.interrupt.wait().await;
+        let text = "it has proved itself and counts already: this is finished first".to_owned();
+        context.reporter.report(&Event::Note { text });
+        std::future::pending().await
+    };
+    tokio::select! {
+        done = work => done,
+        never = told => never,
+    }
+}
+
+/// Whether it shall run in the end: as it is now, or as the user wants it.
+///
+/// # Errors
+/// When what the user wants cannot be read.
+pub fn shall_run(context: &Context, ran: bool) -> Result<bool> {
+    Ok(ran || wish::read(&context.files.desired())? == Wish::Running)
 }
 
 /// Takes everything back that has not been committed; what ran before runs again. A Ctrl-C waits.

@@ -1,32 +1,22 @@
 //! `docklet update` and `docklet rollback`: another release proves itself on a copy of the data,
 //! behind a backup; should it fail, release and data are as before.
 
+mod change;
+
 use std::time::Duration;
 
-use super::{
-    args, backup,
-    context::Context,
-    releases,
-    trial::{self, Trial},
-};
+use self::change::{Change, Target};
+use super::{args, backup, context::Context, releases, trial};
 use crate::{
-    appliance::{Appliance, Release},
+    appliance::Release,
     data::{
         archive::Header,
-        backup::total,
-        records::{self, Records},
-        restore,
         shelf::{self, Reason, Shelved},
-        volumes::Named,
     },
     engine::{Engine, credentials, docker::Listed, reference::Reference},
     error::{Error, ObjectKind, Result},
     event::Event,
-    observe::{self, Look},
-    plan::{
-        Action, Plan,
-        trial::{Fill, prepare},
-    },
+    observe::Look,
     present::data as text,
     report::{
         Schema,
@@ -36,25 +26,8 @@ use crate::{
     wish::{self, Wish},
 };
 
-/// Grace for the old container.
-const STOP_GRACE: Duration = Duration::from_secs(10);
-
 /// Time that a registry may take to answer.
 const REGISTRY_DEADLINE: Duration = Duration::from_secs(30);
-
-/// What to go to.
-struct Target {
-    /// What is installed then.
-    appliance: Appliance,
-    /// The settings that hold then.
-    settings: Settings,
-    /// The image: its name, or its id.
-    image: String,
-    /// Its version, for people.
-    version: Option<String>,
-    /// The release, where docklet builds the image.
-    release: Option<Release>,
-}
 
 /// Updates, or says whether there is something to update to.
 pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
@@ -96,6 +69,7 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
             to: current,
             data: false,
             backup: None,
+            running: main.is_running(),
             url,
         };
         context.output.result(&report, |style| text::updated(&report, "update", style));
@@ -124,27 +98,7 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
         format!("go back to release {}? the data stays", header.appliance_version.as_deref().unwrap_or("before"))
     };
     context.confirm(&question)?;
-    let target = match (&header.release, &header.image) {
-        (Some(release), _) if settings.image.source == ImageSource::Build => {
-            build(context, &settings, release.clone(), &look)
-        }
-        (_, Some(image)) => {
-            let there = engine.image(&image.id).await?;
-            let there = there.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Image, name: image.id.clone() })?;
-            let mut settings = settings.clone();
-            if image.reference.parse::<Reference>().is_ok() && !image.reference.starts_with("sha256:") {
-                settings.image.reference.clone_from(&image.reference);
-            }
-            Target {
-                appliance: context.appliance.clone(),
-                settings,
-                image: there.id,
-                version: header.appliance_version.clone(),
-                release: None,
-            }
-        }
-        (_, None) => return Err(nothing_to_go_back_to(context)),
-    };
+    let target = before(context, &engine, &settings, &look, &header).await?;
     let timeout = Duration::from_secs(args.timeout);
     let change = Change { context, engine: &engine, settings: &settings, main: &main, current, timeout };
     let from = args.data.then_some(&shelved);
@@ -160,7 +114,7 @@ async fn with_container(context: &Context, engine: &Engine, settings: &Settings)
     if backup::own_container(context, &look).is_some() || wish::read(&context.files.desired())? != Wish::Running {
         return Ok(look);
     }
-    trial::settle(context, engine, settings, context.appliance.health.ready_timeout()).await?;
+    trial::settle(context, engine, settings, true, context.appliance.health.ready_timeout()).await?;
     backup::look(context, engine).await
 }
 
@@ -192,6 +146,37 @@ fn nothing_to_go_back_to(context: &Context) -> Error {
         what: "update to take back".to_owned(),
         reason: Some("there is no backup from before one".to_owned()),
         hint: format!("docklet{0} update --to VERSION goes to any release", context.instance.flag()),
+    }
+}
+
+/// What a backup was made of.
+async fn before(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    look: &Look,
+    header: &Header,
+) -> Result<Target> {
+    match (&header.release, &header.image) {
+        (Some(release), _) if settings.image.source == ImageSource::Build => {
+            Ok(build(context, settings, release.clone(), look))
+        }
+        (_, Some(image)) => {
+            let there = engine.image(&image.id).await?;
+            let there = there.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Image, name: image.id.clone() })?;
+            let mut settings = settings.clone();
+            if image.reference.parse::<Reference>().is_ok() && !image.reference.starts_with("sha256:") {
+                settings.image.reference.clone_from(&image.reference);
+            }
+            Ok(Target {
+                appliance: context.appliance.clone(),
+                settings,
+                image: there.id,
+                version: header.appliance_version.clone(),
+                release: None,
+            })
+        }
+        (_, None) => Err(nothing_to_go_back_to(context)),
     }
 }
 
@@ -282,170 +267,6 @@ fn with_tag(reference: &str, tag: &str) -> String {
     match name.rsplit_once(':') {
         Some((name, old)) if !old.contains('/') => format!("{name}:{tag}"),
         _ => format!("{name}:{tag}"),
-    }
-}
-
-/// One change of the release.
-struct Change<'a> {
-    context: &'a Context,
-    engine: &'a Engine,
-    settings: &'a Settings,
-    main: &'a Listed,
-    current: Option<String>,
-    timeout: Duration,
-}
-
-impl Change<'_> {
-    /// Makes it. With `data`, the volumes are filled from that backup, else with what is there.
-    async fn make(&self, look: &Look, target: Target, reason: Reason, data: Option<&Shelved>) -> Result<UpdateReport> {
-        let Change { context, engine, .. } = *self;
-        let ran = self.main.is_running();
-        if target.release.is_some() {
-            self.prepare(look, &target).await?;
-        }
-        self.room(look).await?;
-        let records = match data {
-            Some(shelved) => shelved.header.as_ref().map(|h| h.records.clone()).unwrap_or_default(),
-            None if ran => self.records().await?,
-            None => Records::new(),
-        };
-        let saved = match self.prove(look, &target, reason, data, records).await {
-            Ok(saved) => saved,
-            Err(error) => return Err(self.taken_back(&target, error).await),
-        };
-        if target.settings != *self.settings {
-            target.settings.save(&context.files.settings())?;
-        }
-        // For a way back: nothing else names the image any more.
-        if target.release.is_none() {
-            engine.tag_image(&self.main.image_id, &context.instance.previous_image(&context.appliance.name)).await?;
-        }
-        wish::write(&context.files.desired(), Wish::Running)?;
-        trial::settle(context, engine, &target.settings, self.timeout).await?;
-        Ok(UpdateReport {
-            schema: Schema,
-            instance: context.instance.to_string(),
-            changed: true,
-            from: self.current.clone(),
-            to: target.version,
-            data: data.is_some(),
-            backup: Some(saved),
-            url: crate::desired::page_url(target.settings.network.bind.0, target.settings.network.port.0),
-        })
-    }
-
-    /// Whether the data fits beside itself, before anything is stopped for it.
-    async fn room(&self, look: &Look) -> Result<()> {
-        let Change { context, engine, .. } = *self;
-        let volumes = backup::existing(context, look)?;
-        let sizes = engine.volume_sizes().await.unwrap_or_default();
-        let needed = total(&sizes, &volumes);
-        let task = backup::task_of(context, engine, look, Some(self.settings)).await?;
-        match volumes.first() {
-            Some(first) if needed > 0 => restore::room_for(engine, needed, &task, first).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Builds the image while the old one runs.
-    async fn prepare(&self, look: &Look, target: &Target) -> Result<()> {
-        let wanted = trial::desired(self.context, &target.appliance, &target.settings, look);
-        let mut observed = observe::observe(self.engine, look, &wanted).await?;
-        observed.image_present = self.engine.image(&target.image).await?.is_some();
-        let plan = prepare(&wanted, &observed)?;
-        trial::run(self.context, self.engine, &target.settings, &target.appliance, &plan, self.timeout, None).await
-    }
-
-    async fn records(&self) -> Result<Records> {
-        let probe = self.context.probe(self.settings)?;
-        Ok(records::list(&probe, &self.context.appliance.records.paths).await)
-    }
-
-    /// Up to the commit; the backup that was made.
-    async fn prove(
-        &self,
-        look: &Look,
-        target: &Target,
-        reason: Reason,
-        data: Option<&Shelved>,
-        records: Records,
-    ) -> Result<String> {
-        let Change { context, engine, .. } = *self;
-        let mut plan = Plan::default();
-        if self.main.state == "paused" {
-            plan.add(Action::UnpauseContainer { name: self.main.name.clone() });
-        }
-        plan.add(Action::StopContainer { name: self.main.name.clone() });
-        trial::run(context, engine, self.settings, &context.appliance, &plan, STOP_GRACE, None).await?;
-        // Stopped, so that nothing is written behind the backup.
-        let stopped = backup::look(context, engine).await?;
-        let taken = backup::take(context, engine, &stopped, reason, None, None, Some(records.clone())).await?;
-        let fill = match data {
-            Some(shelved) => {
-                self.fill(look, target, shelved).await?;
-                Fill::Done
-            }
-            None => Fill::Copy,
-        };
-        let trial = Trial {
-            appliance: &target.appliance,
-            settings: &target.settings,
-            fill,
-            image: target.image.clone(),
-            release: target.release.clone(),
-            records,
-            timeout: self.timeout,
-        };
-        let stopped = backup::look(context, engine).await?;
-        trial::prove(context, engine, &stopped, &trial).await?;
-        let proved = backup::look(context, engine).await?;
-        trial::commit(context, engine, &proved, &trial).await?;
-        Ok(taken.made.file.display().to_string())
-    }
-
-    /// Fills staged volumes from a backup.
-    async fn fill(&self, look: &Look, target: &Target, shelved: &Shelved) -> Result<()> {
-        let Change { context, engine, .. } = *self;
-        let (reporter, interrupt) = (context.reporter.as_ref(), &context.interrupt);
-        let contents = restore::verify(&shelved.file, reporter, interrupt).await?;
-        let wanted = trial::desired(context, &target.appliance, &target.settings, look);
-        let staged = wanted.staged_volumes();
-        for volume in &staged {
-            engine.create_volume(volume).await?;
-        }
-        let roles = context.appliance.volumes.iter().map(|v| v.role.clone());
-        let in_it = |role: &String| contents.header.volumes.iter().any(|v| v.role == *role);
-        let named: Vec<Named> = roles
-            .zip(staged)
-            .filter(|(role, _)| in_it(role))
-            .map(|(role, volume)| Named { role, volume: volume.name })
-            .collect();
-        let task = backup::task_of(context, engine, look, Some(self.settings)).await?;
-        restore::fill(engine, &shelved.file, &contents, &task, &named, reporter, interrupt).await
-    }
-
-    /// Puts everything back after a failure; the error to end with.
-    async fn taken_back(&self, target: &Target, error: Error) -> Error {
-        let context = self.context;
-        if let Err(second) = trial::undo(context, self.engine, Some(self.settings)).await {
-            let text = format!("taking it back stopped: {second}; docklet{} start goes on", context.instance.flag());
-            context.reporter.report(&Event::Warning { text });
-            return error;
-        }
-        let unknown = || "the one before".to_owned();
-        let log = match &error {
-            Error::NotReady { log, .. } | Error::Unhealthy { log, .. } | Error::StartFailed { log, .. } => log.clone(),
-            Error::Exited { report, .. } => report.log_tail.clone(),
-            _ => vec![],
-        };
-        let mut reason = vec![error.to_string()];
-        reason.extend(error.causes().into_iter().filter(|cause| !cause.starts_with("the last log lines")));
-        Error::UpdateRolledBack {
-            version: target.version.clone().unwrap_or_else(|| target.image.clone()),
-            previous: self.current.clone().unwrap_or_else(unknown),
-            reason: reason.join(": "),
-            log,
-        }
     }
 }
 

@@ -116,7 +116,14 @@ impl Pause<'_> {
     async fn begin(&mut self) -> Result<()> {
         if let Some(name) = self.container {
             self.since = Some(Instant::now());
-            self.engine.pause_container(name).await.map_err(|error| cannot_pause(self.engine, error))?;
+            if let Err(error) = self.engine.pause_container(name).await {
+                // One that has just ended needs no pause. Newer engines list it as running for a moment longer.
+                let runs = self.engine.container(name).await.map(|c| c.is_some_and(|c| c.running));
+                if !matches!(runs, Ok(false)) {
+                    return Err(cannot_pause(self.engine, error));
+                }
+                self.since = None;
+            }
         }
         Ok(())
     }

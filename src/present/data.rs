@@ -79,13 +79,13 @@ pub fn pruned(report: &PruneReport, _style: Style) -> String {
 /// `docklet restore`
 pub fn restored(report: &RestoreReport, style: Style) -> String {
     let flag = instance_flag(&report.instance);
-    let mut text = format!(
-        "restored {} in {} from {}; it answers at {}",
-        Bytes(report.bytes),
-        files(report.files),
-        report.created,
-        style.strong(&report.url)
-    );
+    let now = if report.running {
+        format!("it answers at {}", style.strong(&report.url))
+    } else {
+        format!("it is stopped, as it was: docklet{flag} start")
+    };
+    let mut text =
+        format!("restored {} in {} from {}; {now}", Bytes(report.bytes), files(report.files), report.created);
     if let Some(before) = &report.before {
         text.push_str(&format!("\nwhat was there before: docklet{flag} restore {}", quoted(before)));
     }
@@ -108,15 +108,15 @@ pub fn updated(report: &UpdateReport, command: &str, style: Style) -> String {
     let flag = instance_flag(&report.instance);
     let version = |version: &Option<String>| version.as_deref().unwrap_or("another image").to_owned();
     if !report.changed {
-        return format!("nothing to do: {} is the newest", version(&report.to));
+        return format!("nothing to do: {} is there", version(&report.to));
     }
     let data = if report.data { " with the data of then" } else { "" };
-    let mut text = format!(
-        "{} is running{data} at {} (before: {})",
-        style.strong(&version(&report.to)),
-        report.url,
-        version(&report.from)
-    );
+    let (to, from) = (style.strong(&version(&report.to)), version(&report.from));
+    let mut text = if report.running {
+        format!("{to} is running{data} at {} (before: {from})", report.url)
+    } else {
+        format!("{to} is there{data} (before: {from}), and stopped, as it was: docklet{flag} start")
+    };
     if let Some(backup) = &report.backup {
         text.push_str(&format!("\n  backup     {backup}"));
     }
@@ -127,7 +127,7 @@ pub fn updated(report: &UpdateReport, command: &str, style: Style) -> String {
 }
 
 /// A path as a shell takes it.
-pub(super) fn quoted(path: &str) -> String {
+pub fn quoted(path: &str) -> String {
     shell_words::quote(path).into_owned()
 }
 

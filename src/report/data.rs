@@ -125,8 +125,10 @@ pub struct RestoreReport {
     pub secrets: bool,
     /// The backup of what was there before; `None` when nothing was.
     pub before: Option<String>,
-    /// Version of the program that runs now.
+    /// Version of the program that is there now.
     pub appliance_version: Option<String>,
+    /// Whether it runs; one that was stopped stays stopped.
+    pub running: bool,
     /// Address of the page.
     pub url: String,
 }
@@ -163,6 +165,8 @@ pub struct UpdateReport {
     pub data: bool,
     /// The backup that was made before; `None` when there was nothing to do.
     pub backup: Option<String>,
+    /// Whether it runs; one that was stopped stays stopped.
+    pub running: bool,
     /// Address of the page.
     pub url: String,
 }

@@ -42,6 +42,15 @@ fn an_update_that_fails_leaves_image_and_data_as_they_were() {
         assert_same(&before, &listing(&world), words);
         assert_session(&world, &id, "kept", words);
     }
+    // It answers on the copy of the data, counts, and never comes up again.
+    publish(&world, &stand_in_2(), &["ENV STAND_IN=once-only:3"]);
+    let output = world.fails(&["update"], 11);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("going back with the data of before") && text.contains("exited with code 3"), "{text}");
+    assert_eq!(runs(&world, "only once"), image);
+    assert_whole(&world, "only once");
+    assert_same(&before, &listing(&world), "only once");
+    publish(&world, &stand_in_2(), &["ENV STAND_IN=status:500"]);
     let error = error(&world, &["update", "--timeout", "3"], 11, "UPDATE_ROLLED_BACK");
     assert!(error["hint"].is_string(), "{error}");
     assert_eq!(world.status()["image"]["appliance_version"], "1.0.1");
@@ -122,8 +131,10 @@ fn interrupted(world: &World, id: &str, args: &[&str], prepare: impl Fn(), as_be
         match output.status.code() {
             Some(0) => {}
             Some(11) => taken_back += 1,
-            // Before anything was touched, or when the new one counts already: the next command goes on.
-            Some(130) => drop(world.ok(&["start"])),
+            Some(130) => {
+                assert_eq!(runs(world, &when), image, "{when}: before anything was touched");
+                world.ok(&["start"]);
+            }
             _ => panic!("{when}"),
         }
         if output.status.code() == Some(11) {
@@ -156,4 +167,39 @@ fn an_update_that_is_interrupted_leaves_image_and_data_as_they_were() {
         "interrupted",
     );
     assert!(taken_back >= 8, "taken back only {taken_back} times");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn what_was_stopped_stays_stopped() {
+    let (world, id) = pulled();
+    let old = runs(&world, "before");
+    let stopped = |when: &str| {
+        let status = json(&world.fails(&["status", "--json"], 3));
+        assert_eq!((&status["state"], &status["desired"]), (&"stopped".into(), &"stopped".into()), "{when}: {status}");
+    };
+    world.ok(&["stop"]);
+    let before = listing(&world);
+    let file = world.folder().join("stopped.tar.zst");
+    let file = file.to_str().unwrap();
+    assert_eq!(json(&world.run(&["backup", file, "--json"]))["paused_seconds"], serde_json::Value::Null);
+    stopped("backed up");
+    publish(&world, &stand_in_2(), &["ENV STAND_IN=exit:3"]);
+    world.fails(&["update"], 11);
+    assert_eq!(runs(&world, "taken back"), old);
+    stopped("taken back");
+    publish(&world, &stand_in_2(), &[]);
+    let report = json(&world.run(&["update", "--json"]));
+    assert_eq!((&report["changed"], &report["running"]), (&true.into(), &false.into()), "{report}");
+    assert_ne!(runs(&world, "updated"), old);
+    stopped("updated");
+    assert_eq!(json(&world.run(&["restore", file, "--yes", "--json"]))["running"], false);
+    stopped("restored");
+    world.ok(&["rollback", "--yes"]);
+    assert_eq!(runs(&world, "rolled back"), old);
+    stopped("rolled back");
+    assert_same(&before, &listing(&world), "after all that");
+    world.ok(&["start"]);
+    assert_session(&world, &id, "kept", "started");
+    assert_whole(&world, "started");
 }

@@ -60,6 +60,11 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
         None => target.image == main.image_id,
     };
     if same {
+        let running = trial::shall_run(context, main.is_running())?;
+        if running && !main.is_running() {
+            // One that was killed just before the last start.
+            trial::settle(context, &engine, &settings, running, timeout).await?;
+        }
         let url = crate::desired::page_url(settings.network.bind.0, settings.network.port.0);
         let report = UpdateReport {
             schema: Schema,
@@ -69,7 +74,7 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
             to: current,
             data: false,
             backup: None,
-            running: main.is_running(),
+            running,
             url,
         };
         context.output.result(&report, |style| text::updated(&report, "update", style));

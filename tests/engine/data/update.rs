@@ -86,6 +86,11 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     assert!(others.is_empty(), "{others:?}");
     assert_eq!(check(&world)["update_available"], false);
 
+    // As after a kill just before its last start: nothing to do is said of what runs.
+    docker(&["stop", &world.container()]);
+    assert_eq!(json(&world.run(&["update", "--json"]))["running"], true);
+    assert_whole(&world, "nothing to do");
+
     let later = session(&world, "later");
     world.fails(&["rollback"], 6);
     let report = json(&world.run(&["rollback", "--yes", "--json"]));

@@ -138,6 +138,7 @@ impl Engine {
         let mut pace = Pace::new(REPORT_EVERY);
         let mut done = false;
         let mut unspoken = false;
+        let mut last = None;
         loop {
             let next = tokio::time::timeout(patience.silence, messages.next()).await;
             let message = match next {
@@ -156,6 +157,7 @@ impl Engine {
             unspoken |= message == CreateImageInfo::default();
             let about_layer = layers.take(Message::of(&message.id, &message.status, &message.progress_detail));
             done |= !about_layer && is_last(&message);
+            last = message.id.filter(|id| !id.is_empty());
             if done || about_layer && pace.is_due(Instant::now()) {
                 reporter.report(&Event::Transfer(layers.transfer()));
             }
@@ -168,12 +170,11 @@ impl Engine {
         if unspoken {
             return Err(Failure::lasting(ImageFault::Other, "the engine reported an error, its own log says which"));
         }
-        // Podman 4.3 ends without a word on the whole; then all layers and the image itself tell.
-        let transfer = layers.transfer();
-        let all_layers = transfer.layers_total > 0 && transfer.layers_done == transfer.layers_total;
-        if self.about.name.contains("Podman") && all_layers {
+        // Podman 4.3 ends without a word on the whole. The last thing that it fetches is the image's
+        // configuration, whose digest is the image's id; an older image of that name has another.
+        if let Some(id) = last.filter(|_| self.about.name.contains("Podman")) {
             let found = self.image(&reference.on_engine()).await;
-            if found.is_ok_and(|image| image.is_some()) {
+            if found.is_ok_and(|image| image.is_some_and(|i| i.id.trim_start_matches("sha256:").starts_with(&id))) {
                 return Ok(());
             }
         }
@@ -280,6 +281,25 @@ mod tests {
                 assert_eq!((t.done, t.total, t.layers_done, t.layers_total), (1500644, 1500644, 1, 1));
             }
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// What Podman 4.3.1 said, and nothing after it.
+    #[tokio::test]
+    async fn podman_ends_with_the_images_own_configuration_or_was_cut_off() {
+        let layers = r#"{"status":"Already exists","progressDetail":{},"id":"284c853c722c"}
+{"status":"Pulling fs layer","progressDetail":{},"id":"ecfbeabf4725"}
+{"status":"Download complete","progressDetail":{},"id":"ecfbeabf4725"}
+"#;
+        let configuration = format!("{layers}{{\"status\":\"Download complete\",\"id\":\"{}\"}}\n", "ab".repeat(6));
+        for (words, complete) in [(configuration.as_str(), true), (layers, false)] {
+            let image = image_of("amd64", &["x:1"]);
+            let routes = [("POST /images/create", vec![stream(words)]), ("GET /images/", vec![image])];
+            let mut fake = Fake::new(&routes);
+            "Podman Engine".clone_into(&mut fake.engine.about.name);
+            let reference = "x:1".parse().unwrap();
+            let result = fake.engine.pull_patiently(&reference, None, &Recorder::default(), &IMPATIENT).await;
+            assert_eq!(result.is_ok(), complete, "{result:?}");
         }
     }
 

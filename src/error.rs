@@ -270,7 +270,7 @@ pub enum Error {
     BackupInvalid { path: String, reason: String },
     #[error("restoring failed, everything is as it was")]
     RestoreFailed { reason: String },
-    #[error("the update to {version} was taken back, {previous} runs again")]
+    #[error("the change to {version} was taken back: {previous} and its data are there as before")]
     UpdateRolledBack { version: String, previous: String, reason: String, log: Vec<String> },
 }
 

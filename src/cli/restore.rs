@@ -22,7 +22,7 @@ use crate::{
         shelf::Reason,
         volumes::Named,
     },
-    engine::{Engine, docker::Listed},
+    engine::Engine,
     error::{Error, Result},
     event::Event,
     host::ports,
@@ -80,8 +80,11 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     if !fresh {
         save(context, &settings, &given)?;
     }
-    let ran = backup::own_container(context, &look).is_some_and(Listed::is_running);
-    let running = fresh || trial::shall_run(context, ran)?;
+    // One that was stopped stays stopped; where nothing was, it shall run.
+    let running = match backup::own_container(context, &look) {
+        Some(container) => trial::shall_run(context, container.is_running())?,
+        None => true,
+    };
     if let Err(error) = trial::settle(context, &engine, &settings, running, Duration::from_secs(args.timeout)).await {
         if let Some(saved) = &saved_before {
             let (flag, saved) = (context.instance.flag(), text::quoted(&saved.display().to_string()));

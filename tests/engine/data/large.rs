@@ -36,7 +36,7 @@ fn many_files_and_a_large_one_with_little_memory() {
     setup_pulled(&world);
     let [_, projects, _] = world.volumes();
     let number = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
-    let (files, megabytes) = (number("DOCKLET_TEST_FILES", "100000"), number("DOCKLET_TEST_MEGABYTES", "512"));
+    let (files, megabytes) = (number("DOCKLET_TEST_FILES", "100000"), number("DOCKLET_TEST_MEGABYTES", "2048"));
     tree(&projects, &["many", &files, &megabytes]);
     let before = listing(&world);
     let file = world.folder().join("large.tar.zst");

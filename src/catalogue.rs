@@ -95,9 +95,10 @@ pub fn entry(code: Code) -> Entry {
         }
         Code::BackupInvalid => ("the backup is damaged, or is none", "docklet backup list shows others"),
         Code::RestoreFailed => ("restoring failed; everything is as it was", "docklet status"),
-        Code::UpdateRolledBack => {
-            ("an update or a rollback failed; the version before is there again, with its data", "docklet status, docklet logs")
-        }
+        Code::UpdateRolledBack => (
+            "an update or a rollback failed; the version before is there again, with its data",
+            "docklet status, docklet logs",
+        ),
         Code::Interrupted => ("you interrupted it", "run it again, it goes on where it stopped"),
     };
     Entry { code, exit: code.exit_status(), meaning, remedy }

@@ -29,3 +29,48 @@ fn real_opencode_reads_its_sessions_back_from_a_backup() {
     assert_eq!(world.status()["image"]["appliance_version"], version);
     docker(&["exec", "--user", "opencode", &world.container(), "git", "-C", "/workspace/app", "status", "--short"]);
 }
+
+/// Another release than the one that docklet brings.
+const OTHER: &str = "1.18.34";
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn real_opencode_keeps_its_sessions_over_updates_that_work_and_that_do_not() {
+    let world = World::new();
+    let port = world.port.to_string();
+    let online = |args: &[&str], code: i32| {
+        let output = world.docklet_online().args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&output));
+        output
+    };
+    online(&["setup", "--yes", "--install-engine", "--port", &port], 0);
+    let id = session(&world, "kept");
+    let version = || world.status()["image"]["appliance_version"].as_str().unwrap().to_owned();
+    let own = version();
+    let whole = |when: &str, expected: &str| {
+        assert_eq!(version(), expected, "{when}");
+        assert_session(&world, &id, "kept", when);
+        assert_whole(&world, when);
+    };
+
+    let check = json(&online(&["update", "--check", "--json"], 0));
+    assert_eq!(check["current"], own.as_str(), "{check}");
+    assert!(check["latest"].is_string(), "{check}");
+    // It is not ready that fast.
+    let failed = online(&["update", "--to", OTHER, "--timeout", "1"], 11);
+    assert!(shown(&failed).contains(&format!("the change to {OTHER} was taken back")), "{}", shown(&failed));
+    whole("taken back", &own);
+    let updated = json(&online(&["update", "--to", OTHER, "--json"], 0));
+    assert_eq!((&updated["from"], &updated["to"]), (&own.as_str().into(), &OTHER.into()), "{updated}");
+    whole("updated", OTHER);
+    let later = session(&world, "later");
+    online(&["rollback", "--yes"], 0);
+    whole("rolled back", &own);
+    assert_session(&world, &later, "later", "rolled back, the data stays");
+    online(&["update", "--to", OTHER], 0);
+    online(&["rollback", "--data", "--yes"], 0);
+    whole("rolled back with the data", &own);
+    let missing = online(&["update", "--to", "1.0.99999"], 4);
+    assert!(shown(&missing).contains("release 1.0.99999"), "{}", shown(&missing));
+    whole("no such release", &own);
+}

@@ -27,6 +27,16 @@ pub struct Observed {
     pub port: PortState,
 }
 
+impl Observed {
+    /// Whether our own container may be the one that holds the port: an engine's forwarder does, for
+    /// a container that the engine does not list with it yet.
+    pub fn may_be_starting(&self) -> bool {
+        let ours = [&self.main, &self.previous].into_iter().flatten().any(|c| c.ownership == Ownership::Ours);
+        let forwarder = |holder: &Option<String>| holder.as_ref().is_none_or(|h| h.starts_with(FORWARDER));
+        ours && matches!(&self.port, PortState::Taken { holder, .. } if forwarder(holder))
+    }
+}
+
 /// Whose an object on the engine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {
@@ -79,6 +89,9 @@ pub struct Volume {
     /// Whose.
     pub ownership: Ownership,
 }
+
+/// How the holder of a port is called that listens for some container.
+pub const FORWARDER: &str = "another container (";
 
 /// Whether the wanted port can be had.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::complete;
@@ -43,13 +43,13 @@ pub struct Global {
     )]
     pub instance: Instance,
     /// Print the result as one JSON object, and progress as one object a line on standard error
-    #[arg(long, global = true, env = "DOCKLET_JSON", help_heading = "Global options")]
+    #[arg(long, global = true, env = "DOCKLET_JSON", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
     pub json: bool,
     /// Answer yes to every question
-    #[arg(long, short, global = true, env = "DOCKLET_YES", help_heading = "Global options")]
+    #[arg(long, short, global = true, env = "DOCKLET_YES", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
     pub yes: bool,
     /// Print nothing but the result
-    #[arg(long, short, global = true, env = "DOCKLET_QUIET", help_heading = "Global options")]
+    #[arg(long, short, global = true, env = "DOCKLET_QUIET", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
     pub quiet: bool,
     /// Say more about what is done; twice for even more
     #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Global options")]
@@ -69,7 +69,7 @@ pub struct Global {
     #[arg(long, global = true, env = "DOCKLET_HOST", value_name = "URL", help_heading = "Global options")]
     pub host: Option<String>,
     /// Start no supervisor in the background: something else runs `docklet supervise`
-    #[arg(long, global = true, env = "DOCKLET_NO_SUPERVISOR", hide_short_help = true, help_heading = "Global options")]
+    #[arg(long, global = true, env = "DOCKLET_NO_SUPERVISOR", value_parser = BoolishValueParser::new(), hide_short_help = true, help_heading = "Global options")]
     pub no_supervisor: bool,
     /// Docker context that names the container engine
     #[arg(long, global = true, env = "DOCKLET_CONTEXT", value_name = "NAME", help_heading = "Global options")]
@@ -158,7 +158,7 @@ pub enum Command {
 #[command(after_help = "Example: docklet setup --yes --port 3001 --extra-package python3")]
 pub struct Setup {
     /// Show what would be done, and do nothing
-    #[arg(long, env = "DOCKLET_DRY_RUN")]
+    #[arg(long, env = "DOCKLET_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
     /// Port of the page on this machine [default: 3000]
     #[arg(long, env = "DOCKLET_PORT")]
@@ -170,7 +170,7 @@ pub struct Setup {
     #[arg(long, env = "DOCKLET_IMAGE", value_name = "REF", conflicts_with_all = ["build", "image_file"])]
     pub image: Option<String>,
     /// Build the image here (this is the default)
-    #[arg(long, env = "DOCKLET_BUILD", conflicts_with = "image_file")]
+    #[arg(long, env = "DOCKLET_BUILD", value_parser = BoolishValueParser::new(), conflicts_with = "image_file")]
     pub build: bool,
     /// Load the image from an archive made with `docker save`; needs no network
     #[arg(long, env = "DOCKLET_IMAGE_FILE", value_name = "TAR")]
@@ -191,10 +191,10 @@ pub struct Setup {
     #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
     pub restart: Option<RestartPolicy>,
     /// Start it with your session
-    #[arg(long, env = "DOCKLET_AUTOSTART", overrides_with = "no_autostart")]
+    #[arg(long, env = "DOCKLET_AUTOSTART", value_parser = BoolishValueParser::new(), overrides_with = "no_autostart")]
     pub autostart: bool,
     /// Do not start it with your session
-    #[arg(long, env = "DOCKLET_NO_AUTOSTART")]
+    #[arg(long, env = "DOCKLET_NO_AUTOSTART", value_parser = BoolishValueParser::new())]
     pub no_autostart: bool,
     /// Folder of this machine to show inside, such as ~/code/app:/workspace/app, with :ro behind it for read-only
     #[arg(long = "mount", env = "DOCKLET_MOUNT", value_name = "HOST:CONTAINER[:ro]", value_delimiter = ',')]
@@ -209,16 +209,16 @@ pub struct Setup {
     #[arg(long, env = "DOCKLET_CA_FILE", value_name = "PATH")]
     pub ca_file: Option<PathBuf>,
     /// Create everything and start nothing
-    #[arg(long, env = "DOCKLET_NO_START")]
+    #[arg(long, env = "DOCKLET_NO_START", value_parser = BoolishValueParser::new())]
     pub no_start: bool,
     /// Open the page in the browser at the end
-    #[arg(long, env = "DOCKLET_OPEN")]
+    #[arg(long, env = "DOCKLET_OPEN", value_parser = BoolishValueParser::new())]
     pub open: bool,
     /// Longest time to wait for the page
     #[arg(long, env = "DOCKLET_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
     /// Install and start a container engine if there is none
-    #[arg(long, env = "DOCKLET_INSTALL_ENGINE")]
+    #[arg(long, env = "DOCKLET_INSTALL_ENGINE", value_parser = BoolishValueParser::new())]
     pub install_engine: bool,
 }
 

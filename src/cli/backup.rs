@@ -266,8 +266,8 @@ pub async fn task_of(context: &Context, engine: &Engine, look: &Look, settings: 
 fn place(context: &Context, file: Option<&Path>, created: &str, reason: Reason) -> Result<PathBuf> {
     let container = context.container_name();
     let folder = match file {
-        Some(file) if !file.is_dir() => return std::path::absolute(file).map_err(|e| Error::file("find", file, &e)),
-        Some(folder) => std::path::absolute(folder).map_err(|e| Error::file("find", folder, &e))?,
+        Some(file) if !file.is_dir() => return absolute(file),
+        Some(folder) => absolute(folder)?,
         None => {
             paths::create_folder(&context.files.data, 0o700)?;
             paths::create_folder(&context.files.backups(), 0o700)?;
@@ -295,13 +295,16 @@ fn passphrase_for(context: &Context, args: &args::Backup) -> Result<Option<Secre
         None if context.environment.interactive => wizard::new_passphrase(&context.prompt("no backup was made"))?,
         None => {
             return Err(Error::ConfirmationRequired {
-                question: "a backup with secrets".to_owned(),
+                question: "under which passphrase are the secrets backed up?".to_owned(),
                 flag: "--passphrase-file PATH".to_owned(),
             });
         }
     };
     if given.reveal().is_empty() {
-        return Err(Error::usage("the passphrase is empty"));
+        return Err(Error::Usage {
+            message: "the passphrase is empty".to_owned(),
+            hint: Some("put one into the file of --passphrase-file, or leave the secrets out".to_owned()),
+        });
     }
     Ok(Some(given))
 }
@@ -330,7 +333,23 @@ fn list(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// The whole path of a backup's file. It is written beside its place and read more than once, so
+/// standard input and output cannot stand in for it.
+///
+/// # Errors
+/// A usage error for `-`.
+pub fn absolute(file: &Path) -> Result<PathBuf> {
+    if file == Path::new("-") {
+        return Err(Error::Usage {
+            message: "a backup is a file, not standard input or output".to_owned(),
+            hint: Some("name a file; one that is called so is ./-".to_owned()),
+        });
+    }
+    std::path::absolute(file).map_err(|e| Error::file("find", file, &e))
+}
+
 async fn verify(context: &Context, file: &Path) -> Result<()> {
+    let file = &absolute(file)?;
     let step = format!("check {}", file.display());
     let began = std::time::Instant::now();
     context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
@@ -356,7 +375,15 @@ fn prune(context: &Context, keep: usize, dry_run: bool) -> Result<()> {
     let backups = shelf::list(&context.files.backups())?;
     let removed = shelf::superfluous(&backups, keep);
     if !dry_run {
+        if keep == 0 && !removed.is_empty() {
+            context.confirm("remove every backup of this instance?")?;
+        }
         remove(&removed)?;
+    }
+    let way_back = backups.iter().find(|b| b.is_for(Reason::Update)).filter(|b| removed.contains(&b.file));
+    if way_back.is_some() {
+        let text = "the backup from before the last update is among them: docklet rollback needs it".to_owned();
+        context.reporter.report(&Event::Warning { text });
     }
     drop(lock);
     let shown = |path: &PathBuf| path.display().to_string();

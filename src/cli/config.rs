@@ -154,7 +154,7 @@ fn again(context: &Context, error: Error) -> Result<()> {
         return Err(error);
     }
     let style: Style = context.output.streams().stderr_style();
-    context.output.message(&error::text(&error, style));
+    context.output.message(&error::text(&error, Some(context.instance.as_str()), style));
     if wizard::confirm(&context.prompt("nothing was changed"), "Edit it again?", true)? {
         Ok(())
     } else {

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -17,7 +17,9 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     event::Event,
-    interrupt, observe, paths,
+    interrupt, observe,
+    observed::Observed,
+    paths,
     plan::{self, Action, Plan, trial},
     ready, secrets,
     settings::Settings,
@@ -108,10 +110,26 @@ pub async fn plan_with(
         how.image_file.as_deref(),
     );
     desired.running = how.running;
-    let observed = observe::observe(engine, look, &desired).await?;
+    let observed = at_rest(context, engine, look, &desired).await?;
     let (recovery, observed) = trial::recover(&desired, &observed)?;
     let plan = plan::converge(&desired, &observed)?;
     Ok(Planned { container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, committed })
+}
+
+/// How long the engine may go on with a start that a killed command asked for.
+const STARTING: Duration = Duration::from_secs(5);
+
+/// What there is. A start that a killed command asked for may still be under way: the engine holds
+/// the port by then, and lists our container as one that does not run.
+async fn at_rest(context: &Context, engine: &Engine, look: &observe::Look, desired: &Desired) -> Result<Observed> {
+    let begun = Instant::now();
+    let mut observed = observe::observe(engine, look, desired).await?;
+    while observed.may_be_starting() && begun.elapsed() < STARTING {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let look = observe::look(engine, &context.appliance).await?;
+        observed = observe::observe(engine, &look, desired).await?;
+    }
+    Ok(observed)
 }
 
 /// Applies a plan and remembers what the user wants.

@@ -38,9 +38,10 @@ pub fn begin(context: &Context, deed: Deed) -> Doing {
     let (raise, interrupt) = interrupt::pair();
     let global = Global { json: false, quiet: true, color: args::Color::Never, ..context.global.clone() };
     let streams = Streams { json: false, quiet: true, color: ColorChoice::Never, ..*context.output.streams() };
+    let instance = context.instance.to_string();
     std::thread::spawn(move || {
         let done = run(deed, global, streams, interrupt, to.clone());
-        let done = done.map_err(|e| error::text(&e, Style::PLAIN));
+        let done = done.map_err(|e| error::text(&e, Some(&instance), Style::PLAIN));
         // Nobody listens any more when the watch has ended.
         let _ = to.send(Input::Done(done));
     });

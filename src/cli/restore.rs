@@ -39,7 +39,7 @@ use crate::{
 
 /// Restores a backup.
 pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
-    let file = std::path::absolute(&args.file).map_err(|e| Error::file("find", &args.file, &e))?;
+    let file = backup::absolute(&args.file)?;
     let header = restore::header(&file)?;
     belongs_here(context, &file, &header)?;
     let before = Settings::load(&context.files.settings())?;
@@ -160,11 +160,16 @@ fn opened(
     };
     if passphrase.reveal().is_empty() {
         let text = "the secrets in the backup are left out: --passphrase-file opens them".to_owned();
-        context.reporter.report(&Event::Note { text });
+        context.reporter.report(&Event::Warning { text });
         return Ok(BTreeMap::new());
     }
-    let all = sealed::open(sealed, &passphrase)
-        .map_err(|reason| Error::BackupInvalid { path: file.display().to_string(), reason })?;
+    let all = sealed::open(sealed, &passphrase).map_err(|reason| match reason.as_str() {
+        sealed::WRONG_PASSPHRASE => Error::Usage {
+            message: format!("{reason} for the secrets in {}", file.display()),
+            hint: Some("without --passphrase-file the secrets are left out, and those that are here stay".to_owned()),
+        },
+        _ => Error::BackupInvalid { path: file.display().to_string(), reason },
+    })?;
     for (name, value) in &all {
         let checked = secrets::check_name(name).and_then(|()| secrets::check_value(name, value.reveal()));
         checked.map_err(|reason| Error::BackupInvalid { path: file.display().to_string(), reason })?;

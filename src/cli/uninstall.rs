@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{args, autostart, backup, context::Context, trial};
 use crate::{
-    data::shelf::Reason,
+    data::shelf::{self, Reason},
     desired::labels,
     engine::{Engine, docker::Change, image::Removed},
     error::{Error, Result},
@@ -100,6 +100,19 @@ async fn last_backup(context: &Context, engine: &Engine) -> Result<String> {
     }
 }
 
+/// The images that this instance ran before updates, as its backups tell, while their names still mean them.
+async fn used_before(context: &Context, engine: &Engine) -> Result<Vec<String>> {
+    let headers = shelf::list(&context.files.backups())?.into_iter().filter_map(|b| b.header.ok());
+    let own = headers.filter(|header| header.instance == context.instance.as_str());
+    let mut references = vec![];
+    for image in own.filter_map(|header| header.image).filter(|image| !image.reference.starts_with("sha256:")) {
+        if engine.image(&image.reference).await?.is_some_and(|there| there.id == image.id) {
+            references.push(image.reference);
+        }
+    }
+    Ok(references)
+}
+
 async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninstall) -> Result<Inventory> {
     let appliance = &context.appliance.name;
     let ours = labels(&context.appliance, &context.instance);
@@ -117,6 +130,7 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
     let mut references: Vec<String> = built.flat_map(|i| i.references.clone()).collect();
     references.extend(named.iter().map(|c| c.image.clone()));
     references.push(context.instance.previous_image(appliance));
+    references.extend(used_before(context, engine).await?);
     if let Ok(Some(settings)) = Settings::load(&context.files.settings())
         && settings.image.source != ImageSource::Build
     {

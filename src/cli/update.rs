@@ -125,33 +125,55 @@ async fn with_container(context: &Context, engine: &Engine, settings: &Settings)
 
 /// The container, and the version in it.
 async fn now(context: &Context, engine: &Engine, look: &Look) -> Result<(Listed, Option<String>)> {
-    let main = backup::own_container(context, look)
-        .cloned()
-        .ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: context.container_name() })?;
+    let main = backup::own_container(context, look).cloned().ok_or_else(|| Error::Missing {
+        what: format!("container {}", context.container_name()),
+        reason: Some("there is nothing that a release could take the place of".to_owned()),
+        hint: format!("docklet{} start makes it", context.instance.flag()),
+    })?;
     let version = engine.image(&main.image_id).await?.and_then(|image| image.appliance_version);
     Ok((main, version))
 }
 
-/// The newest backup that was made before an update of another release than the one that runs.
+/// The backup from before the last update that counts: one that was made of what runs now belongs to
+/// a change that was taken back.
 fn last_update(context: &Context, current: Option<&str>, main: &Listed) -> Result<(Shelved, Header)> {
     let another = |h: &Header| match (&h.release, &h.image) {
         (Some(release), _) => Some(release.version.as_str()) != current,
         (None, Some(image)) => image.id != main.image_id,
         (None, None) => false,
     };
-    shelf::list(&context.files.backups())?
+    let changes: Vec<_> = shelf::list(&context.files.backups())?
         .into_iter()
-        .filter(|b| b.is_for(Reason::Update))
-        .find_map(|b| b.header.clone().ok().filter(another).map(|header| (b, header)))
-        .ok_or_else(|| nothing_to_go_back_to(context))
+        .filter(|b| b.is_for(Reason::Update) || b.is_for(Reason::Rollback))
+        .filter_map(|b| b.header.clone().ok().map(|header| (b, header)))
+        .collect();
+    let last = changes.iter().find(|(_, header)| another(header)).cloned();
+    match last {
+        Some(update) if update.0.is_for(Reason::Update) => Ok(update),
+        taken_back => Err(nothing_to_go_back_to(
+            context,
+            taken_back
+                .and_then(|_| changes.into_iter().find(|(b, header)| b.is_for(Reason::Update) && !another(header))),
+        )),
+    }
 }
 
-fn nothing_to_go_back_to(context: &Context) -> Error {
-    Error::Missing {
-        what: "update to take back".to_owned(),
-        reason: Some("there is no backup from before one".to_owned()),
-        hint: format!("docklet{0} update --to VERSION goes to any release", context.instance.flag()),
-    }
+/// `taken_back`: the backup from before the last update, which was taken back.
+fn nothing_to_go_back_to(context: &Context, taken_back: Option<(Shelved, Header)>) -> Error {
+    let flag = context.instance.flag();
+    let any = format!("docklet{flag} update --to VERSION goes to any release");
+    let (reason, hint) = match taken_back {
+        None => ("there is no backup from before one".to_owned(), any),
+        Some((backup, header)) => (
+            "the last one was taken back already".to_owned(),
+            format!(
+                "the data of {}: docklet{flag} restore {}\n{any}",
+                header.created,
+                text::quoted(&backup.file.display().to_string())
+            ),
+        ),
+    };
+    Error::Missing { what: "update to take back".to_owned(), reason: Some(reason), hint }
 }
 
 /// What a backup was made of.
@@ -181,7 +203,7 @@ async fn before(
                 release: None,
             })
         }
-        (_, None) => Err(nothing_to_go_back_to(context)),
+        (_, None) => Err(nothing_to_go_back_to(context, None)),
     }
 }
 

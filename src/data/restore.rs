@@ -216,18 +216,23 @@ impl Read for Watched {
 }
 
 fn open(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|e| match e.kind() {
+    let error = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => Error::Missing {
             what: format!("file {}", path.display()),
             reason: None,
             hint: "docklet backup list shows the backups that are there".to_owned(),
         },
         _ => Error::file("read", path, &e),
-    })?;
-    match file.metadata() {
-        Ok(found) if found.is_dir() => Err(invalid(path, "it is a folder")),
-        _ => Ok(file),
+    };
+    // Before it is opened: a pipe would wait for its other end.
+    let kind = std::fs::metadata(path).map_err(error)?.file_type();
+    if kind.is_dir() {
+        return Err(invalid(path, "it is a folder"));
     }
+    if !kind.is_file() {
+        return Err(invalid(path, "it is no regular file, and a backup is read more than once"));
+    }
+    File::open(path).map_err(error)
 }
 
 fn invalid(path: &Path, reason: &str) -> Error {

@@ -15,6 +15,9 @@ use crate::{
 /// Largest work factor that is accepted when opening, as a power of two: about a minute on a laptop.
 const MOST_WORK: u8 = 22;
 
+/// What [`open`] says of another passphrase than the one it was sealed with.
+pub const WRONG_PASSPHRASE: &str = "the passphrase is not the right one";
+
 /// Encrypts secrets by name.
 ///
 /// # Errors
@@ -34,16 +37,14 @@ pub fn seal(secrets: &BTreeMap<String, Secret>, passphrase: &Secret) -> Result<V
 /// Decrypts what [`seal`] made.
 ///
 /// # Errors
-/// What is wrong, in words: most often the passphrase.
+/// What is wrong, in words: most often [`WRONG_PASSPHRASE`].
 pub fn open(sealed: &[u8], passphrase: &Secret) -> Result<BTreeMap<String, Secret>, String> {
     let decryptor = age::Decryptor::new(sealed).map_err(|e| e.to_string())?;
     let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.reveal()));
     identity.set_max_work_factor(MOST_WORK);
     let mut plain = vec![];
     let mut reader = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|e| match e {
-        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => {
-            "the passphrase is not the right one".to_owned()
-        }
+        age::DecryptError::DecryptionFailed | age::DecryptError::KeyDecryptionFailed => WRONG_PASSPHRASE.to_owned(),
         other => other.to_string(),
     })?;
     reader.read_to_end(&mut plain).map_err(|e| e.to_string())?;
@@ -63,7 +64,7 @@ mod tests {
         assert!(sealed.starts_with(b"age-encryption.org/v1"));
         assert!(!sealed.windows(4).any(|w| w == b"sk-1"));
         assert_eq!(open(&sealed, &Secret::new("correct horse")).unwrap(), secrets);
-        assert_eq!(open(&sealed, &Secret::new("wrong")).unwrap_err(), "the passphrase is not the right one");
+        assert_eq!(open(&sealed, &Secret::new("wrong")).unwrap_err(), WRONG_PASSPHRASE);
         assert!(open(b"nonsense", &Secret::new("x")).is_err());
     }
 }

@@ -100,7 +100,10 @@ impl Engine {
         let attached = within(&call, self.docker.attach_container(&name, Some(options))).await?;
         let started = self.docker.start_container(&name, None::<StartContainerOptions>);
         if let Err(e) = deadline(&format!("start container {name}"), WORK_DEADLINE, started).await? {
-            return Err(Error::StartFailed { name, reason: message_of(&e), log: vec![] });
+            return Err(match status_of(&e) {
+                Some(_) => Error::StartFailed { name, reason: message_of(&e), log: vec![] },
+                None => translate(&call, e),
+            });
         }
         Ok(Task {
             engine: self.clone(),

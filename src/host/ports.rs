@@ -8,7 +8,10 @@ use std::{
     process::Command,
 };
 
-use crate::{host::system, observed::PortState};
+use crate::{
+    host::system,
+    observed::{FORWARDER, PortState},
+};
 
 /// How far above the wanted port a free one is looked for.
 const SEARCH: u16 = 1000;
@@ -70,7 +73,7 @@ fn in_words(name: &str, pid: u32) -> String {
     match name {
         // What engines use to publish ports.
         "docker-proxy" | "rootlesskit" | "rootlessport" | "conmon" | "pasta" | "slirp4netns" | "gvproxy" => {
-            format!("another container ({name}, pid {pid})")
+            format!("{FORWARDER}{name}, pid {pid})")
         }
         _ => format!("{name} (pid {pid})"),
     }

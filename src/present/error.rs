@@ -9,6 +9,12 @@ use crate::{
     report::Schema,
 };
 
+/// Commands that hints name and that work on one instance.
+const ABOUT_AN_INSTANCE: [&str; 13] = [
+    "backup", "config", "doctor", "logs", "mount", "open", "restart", "restore", "secret", "setup", "start", "status",
+    "stop",
+];
+
 /// The JSON form of an error.
 #[derive(Debug, Serialize)]
 pub struct ErrorReport {
@@ -34,15 +40,36 @@ impl ErrorReport {
                 code: error.code(),
                 message: error.to_string(),
                 causes: error.causes(),
-                hint: error.hint(),
+                hint: hint(error, instance),
                 instance: instance.map(str::to_owned),
             },
         }
     }
 }
 
+/// The hint, whose commands name the instance that the failed one was about.
+fn hint(error: &Error, instance: Option<&str>) -> Option<String> {
+    let hint = error.hint()?;
+    let Some(instance) = instance.filter(|i| *i != crate::instance::DEFAULT) else { return Some(hint) };
+    let with_instance = |line: &str| {
+        let names_one = line.contains("--instance");
+        let mut words = line.split(' ').peekable();
+        let mut named = vec![];
+        while let Some(word) = words.next() {
+            named.push(word.to_owned());
+            let command =
+                words.peek().is_some_and(|next| ABOUT_AN_INSTANCE.contains(&next.trim_end_matches([',', ';'])));
+            if word == "docklet" && command && !names_one {
+                named.push(format!("--instance {instance}"));
+            }
+        }
+        named.join(" ")
+    };
+    Some(hint.lines().map(with_instance).collect::<Vec<_>>().join("\n"))
+}
+
 /// The text: message, causes, and after a blank line the hint. Ends without a line break.
-pub fn text(error: &Error, style: Style) -> String {
+pub fn text(error: &Error, instance: Option<&str>, style: Style) -> String {
     let mut text = format!("{} {error}", style.error("error:"));
     for cause in error.causes() {
         let mut lines = cause.lines();
@@ -51,7 +78,7 @@ pub fn text(error: &Error, style: Style) -> String {
             text.push_str(&format!("\n  {line}"));
         }
     }
-    if let Some(hint) = error.hint() {
+    if let Some(hint) = hint(error, instance) {
         text.push_str(&format!("\n\n{} {}", style.hint("hint:"), hint.replace('\n', "\n      ")));
     }
     text

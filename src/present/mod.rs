@@ -230,7 +230,7 @@ impl Output {
             let json = serde_json::to_string(&ErrorReport::new(error, instance)).unwrap_or_default();
             self.stdout.line(&json);
         } else {
-            self.stderr.line(&error::text(error, self.streams.stderr_style()));
+            self.stderr.line(&error::text(error, instance, self.streams.stderr_style()));
         }
     }
 

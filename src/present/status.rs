@@ -20,6 +20,10 @@ pub fn short(report: &StatusReport, style: Style) -> String {
     let (line, next) = match report.state {
         State::Running => (format!("{name} is {}{at}", style.ok("running")), format!("docklet{flag} open")),
         State::Starting => (format!("{name} is {}, soon{at}", style.warning("starting")), String::new()),
+        State::Unhealthy if report.container.as_ref().is_some_and(|c| c.paused) => (
+            format!("{name} is {}, as a backup needs it while it reads the data", style.warning("paused")),
+            format!("docklet{flag} start, if it stays so"),
+        ),
         State::Unhealthy => {
             (format!("{name} {}{at}", style.error("runs but does not answer")), format!("docklet{flag} logs"))
         }
@@ -60,7 +64,7 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         ));
     }
     if let Some(container) = &report.container {
-        rows.push(("container", container_text(container, now)));
+        rows.push(("container", container_text(container, report.state, now)));
     }
     if let Some(image) = &report.image {
         let mut text = image.reference.clone();
@@ -123,17 +127,24 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
 }
 
 /// The container in a line.
-pub(super) fn container_text(container: &ContainerStatus, now: OffsetDateTime) -> String {
+pub(super) fn container_text(container: &ContainerStatus, seen: State, now: OffsetDateTime) -> String {
     let since = |at: &Option<String>| {
         let at = at.as_deref().and_then(clock::parse)?;
         Some(Elapsed(std::time::Duration::try_from(now - at).unwrap_or_default()).to_string())
     };
-    let state = if container.paused { "paused" } else { container.state.as_str() };
+    let state = container.state.as_str();
     let mut details = vec![];
     if container.running {
-        details.push(since(&container.started_at).map_or(state.to_owned(), |time| format!("{state} for {time}")));
-        // The engine looks every 30 s; until it has looked, the page's own answer says more.
-        details.extend(container.health.clone().filter(|health| health != "starting"));
+        let up = since(&container.started_at);
+        details.push(match up {
+            Some(time) if container.paused => format!("paused, started {time} ago"),
+            Some(time) => format!("{state} for {time}"),
+            None => state.to_owned(),
+        });
+        // The engine looks every 30 s, and some call it unhealthy after a pause until they look again: a page that
+        // answers says more.
+        let outdated = |health: &str| health == "starting" || health == "unhealthy" && seen == State::Running;
+        details.extend(container.health.clone().filter(|health| !outdated(health)));
     } else {
         details.push(since(&container.finished_at).map_or(state.to_owned(), |time| format!("{state} {time} ago")));
         details.extend(container.exit_code.map(|code| format!("exit code {code}")));

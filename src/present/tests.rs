@@ -366,9 +366,25 @@ fn a_reader_that_has_gone_is_no_failure() {
 fn colours_are_only_added() {
     let colored = Style { color: true, unicode: true };
     let error = Error::EngineNotInstalled { tried: vec!["/var/run/docker.sock does not exist".into()] };
-    let text = error::text(&error, colored);
+    let text = error::text(&error, None, colored);
     assert!(text.contains("\u{1b}[31m"), "{text:?}");
-    assert_eq!(console::strip_ansi_codes(&text), error::text(&error, UNICODE));
+    assert_eq!(console::strip_ansi_codes(&text), error::text(&error, None, UNICODE));
+}
+
+#[test]
+fn a_hint_names_the_instance_that_its_commands_are_about() {
+    let hint = |error: &Error, instance| {
+        error::text(error, Some(instance), Style::PLAIN).split_once("hint: ").unwrap().1.replace("\n      ", "\n")
+    };
+    let rolled_back = Error::RestoreFailed { reason: "it ended".into() };
+    assert_eq!(hint(&rolled_back, "default"), "docklet status shows what runs now");
+    assert_eq!(hint(&rolled_back, "work"), "docklet --instance work status shows what runs now");
+    let unhealthy = Error::Unhealthy { name: "a".into(), reason: "b".into(), log: vec![] };
+    let both = "docklet --instance work logs -n 200 shows more; docklet --instance work restart tries again";
+    assert_eq!(hint(&unhealthy, "work"), both);
+    assert_eq!(hint(&Error::NotSetUp { instance: "work".into() }, "work"), "docklet setup --instance work");
+    let of_no_instance = Error::Usage { message: "x".into(), hint: Some("docklet --help".into()) };
+    assert_eq!(hint(&of_no_instance, "work"), "docklet --help");
 }
 
 fn a_status() -> StatusReport {
@@ -873,7 +889,7 @@ fn the_catalogue_of_errors() {
         .iter()
         .map(|e| {
             let code = serde_json::to_value(e.code()).unwrap();
-            format!("[{} {}]\n{}\n", code.as_str().unwrap(), e.code().exit_status(), error::text(e, Style::PLAIN))
+            format!("[{} {}]\n{}\n", code.as_str().unwrap(), e.code().exit_status(), error::text(e, None, Style::PLAIN))
         })
         .collect();
     assert_snapshot!(shown.join("\n"));

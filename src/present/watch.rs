@@ -132,7 +132,7 @@ fn body(watch: &Watch, width: usize, style: Style, now: Now) -> Vec<(u8, &'stati
     }
     let Some(report) = &watch.report else { return rows };
     if let Some(container) = &report.container {
-        rows.push((1, "container", status::container_text(container, now.wall)));
+        rows.push((1, "container", status::container_text(container, report.state, now.wall)));
     }
     if watch.engine == Engine::There && report.container.is_some() {
         rows.push((2, "processor", processor(watch, width, style, now)));

@@ -35,6 +35,17 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
+fn a_flag_in_the_environment_is_written_as_people_write_it() {
+    let home = Home::new();
+    for (value, json) in [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false)] {
+        let output = home.docklet().env("DOCKLET_JSON", value).arg("start").output().unwrap();
+        assert_eq!(output.status.code(), Some(4), "{value}\n{}", shown(&output));
+        assert_eq!(output.stdout.starts_with(b"{"), json, "{value}\n{}", shown(&output));
+    }
+    assert_eq!(home.docklet().env("DOCKLET_YES", "perhaps").arg("list").output().unwrap().status.code(), Some(2));
+}
+
+#[test]
 fn what_is_not_set_up_is_not_found() {
     let home = Home::new();
     for args in [

@@ -53,6 +53,30 @@ fn a_port_held_by_another_container_names_it_and_ours_is_recognised() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn a_port_that_the_engine_holds_for_a_start_under_way_is_waited_for() {
+    let world = World::new();
+    world.setup();
+    world.ok(&["stop"]);
+    // What a killed command leaves for a moment: the engine's forwarder listens, and the container does not run yet.
+    let forwarder = world.folder().join("docker-proxy");
+    let program = "#!/usr/bin/perl\nuse IO::Socket::INET; $| = 1;
+        my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $ARGV[0], Listen => 1, ReuseAddr => 1)
+          or die $!;
+        print qq(listens\\n); sleep 2;";
+    std::fs::write(&forwarder, program).unwrap();
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(&forwarder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = std::process::Command::new(&forwarder);
+    let mut child = command.arg(world.port.to_string()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut listens = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut listens).unwrap();
+    assert_eq!(listens, "listens\n");
+    world.ok(&["start"]);
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn the_engines_own_bind_error_is_a_port_in_use() {
     let world = World::new();
     let proxy = Proxy::start(&engine_host());

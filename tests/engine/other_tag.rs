@@ -125,4 +125,9 @@ fn an_update_and_a_rollback() {
         }
     }
     assert!(!scene.sessions().contains("of the new one"), "it was rolled back in the end");
+    let nothing = scene.world.ok(&["uninstall", "--yes"]);
+    for image in [&first, &second] {
+        let there = docker_try(&["image", "inspect", image]).status.success();
+        assert!(!there, "{image} was pulled for it, and it is not kept\n{}", nothing);
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
         volumes::Named,
     },
     engine::{Engine, docker::Listed},
-    error::{Error, Result},
+    error::{Code, Error, Result},
     event::Event,
     observe::{self, Look},
     plan::{
@@ -212,6 +212,10 @@ impl Change<'_> {
     /// to end with.
     async fn gone_back(&self, target: &Target, error: Error) -> Error {
         let context = self.context;
+        if error.code().exit_status() == Code::NetworkError.exit_status() {
+            // Without the engine, nothing can be done; the next command goes on.
+            return error;
+        }
         let text = format!("it answered, and then it did not: {error}; going back with the data of before");
         context.reporter.report(&Event::Warning { text });
         // Boxed: going back is a change, which may itself have to be taken back.

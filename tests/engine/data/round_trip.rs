@@ -99,6 +99,15 @@ fn backups_are_listed_checked_and_the_oldest_removed() {
         let list = json(&world.run(&["backup", "list", "--json"]));
         list["backups"].as_array().unwrap().iter().map(|b| b["file"].as_str().unwrap().to_owned()).collect()
     };
+    // What is no file is no backup, and nothing waits for it.
+    let pipe = backups(&world).join("pipe.tar.zst");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let refused = error(&world, &["backup", "verify", text(&pipe)], 11, "BACKUP_INVALID");
+    assert!(refused["causes"][0].as_str().unwrap().contains("no regular file"), "{refused}");
+    error(&world, &["backup", "verify", "-"], 2, "USAGE");
+    error(&world, &["backup", "-"], 2, "USAGE");
+    assert_eq!(listed(&world).len(), 4);
+    std::fs::remove_file(&pipe).unwrap();
     let newest_first: Vec<String> = made.iter().rev().cloned().collect();
     assert_eq!(listed(&world), newest_first);
     let dry = json(&world.run(&["backup", "prune", "--keep", "1", "--dry-run", "--json"]));
@@ -106,6 +115,9 @@ fn backups_are_listed_checked_and_the_oldest_removed() {
     assert_eq!(listed(&world).len(), 3, "a dry run removes nothing");
     world.ok(&["backup", "prune", "--keep", "1"]);
     assert_eq!(listed(&world), newest_first[..1]);
+    error(&world, &["backup", "prune", "--keep", "0"], 6, "CONFIRMATION_REQUIRED");
+    world.ok(&["backup", "prune", "--keep", "0", "--yes"]);
+    assert!(listed(&world).is_empty());
 }
 
 #[test]

@@ -100,6 +100,13 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
         assert_session(&world, session, title, "rolled back, the data stays");
     }
     assert_whole(&world, "rolled back");
+    // Also after one more try that was taken back: there is one way back, and it has been gone.
+    publish(&world, &stand_in_2(), &["ENV STAND_IN=exit:3"]);
+    world.fails(&["update"], 11);
+    let nothing = error(&world, &["rollback", "--yes"], 4, "NOT_FOUND");
+    assert!(nothing["causes"][0].as_str().unwrap().contains("taken back already"), "{nothing}");
+    assert!(nothing["hint"].as_str().unwrap().contains(" restore "), "its data can be had: {nothing}");
+    publish(&world, &stand_in_2(), &[]);
 
     json(&world.run(&["update", "--json"]));
     assert_session(&world, &later, "later", "updated again");

@@ -1,0 +1,106 @@
+//! What the policy says: what is to be done, why, and what is worth a line in the log. Plain data, and
+//! the reasons in words.
+
+use std::time::Duration;
+
+use super::input::{Ending, Outside};
+use crate::{error::ExitReport, settings::RestartPolicy, units::Elapsed, wish::Wish};
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Ask the engine for the container, and hand in [`Input::Look`].
+    Inspect,
+    /// Probe the page, and hand in [`Input::Probed`].
+    Probe,
+    /// Start the container, after stopping it when it runs; hand in what came of it.
+    Restart(Why),
+    /// Remember that it is of no use.
+    GiveUp(Why),
+    /// Set the engine's restart policy to `no` again.
+    SetPolicyBack {
+        /// What somebody made it.
+        from: String,
+    },
+    /// Somebody ended it past docklet: take that as the user's wish.
+    AdoptStop(Outside),
+    /// Somebody started it past docklet: take that as the user's wish.
+    AdoptStart,
+    /// Say so.
+    Tell(Note),
+}
+
+/// Why a restart is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It ended.
+    Ended(Ending),
+    /// The page did not answer so many times in a row; what was seen last.
+    Hung(u32, String),
+    /// The engine was away for so long, and the container with it.
+    EngineAway(Duration),
+    /// It was not running when it was looked for.
+    NotRunning(Ending),
+}
+
+impl Why {
+    /// Whether such a restart counts towards giving up. That the engine was away says nothing
+    /// about the appliance.
+    pub fn counts(&self) -> bool {
+        !matches!(self, Why::EngineAway(_))
+    }
+
+    /// The reason for people; `exit` knows more about an end than the state machine.
+    pub fn text(&self, exit: Option<&ExitReport>) -> String {
+        let cause = |ending: &Ending| match exit {
+            Some(report) => report.cause(),
+            None => match ending {
+                Ending { out_of_memory: true, .. } => "killed: out of memory".to_owned(),
+                Ending { code: Some(code), .. } => format!("exited with code {code}"),
+                Ending { code: None, .. } => "never ran".to_owned(),
+            },
+        };
+        match self {
+            Why::Ended(ending) => cause(ending),
+            Why::Hung(times, seen) => format!("page did not answer {times} times ({seen})"),
+            Why::EngineAway(time) => format!("engine was away for {}", Elapsed(*time)),
+            Why::NotRunning(Ending { code: None, .. }) => "was not running".to_owned(),
+            Why::NotRunning(ending) => format!("was not running ({})", cause(ending)),
+        }
+    }
+}
+
+/// Something worth a line in the log.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Note {
+    /// The page answers, so long after the start.
+    Answers(Duration),
+    /// The page answers again after misses.
+    AnswersAgain,
+    /// A miss that counts: how many in a row, and what was seen.
+    Missed(u32, String),
+    /// The page refuses our password.
+    Refused,
+    /// A restart has to wait.
+    Waiting(Why, Duration),
+    /// It ended and is left so, by the setting.
+    LeftEnded(Ending, RestartPolicy),
+    /// The restart failed.
+    RestartFailed(String),
+    /// The engine cannot be reached.
+    EngineLost,
+    /// It can again, after so long.
+    EngineBack(Duration),
+    /// There is no container.
+    Missing,
+    /// A container with our name is not ours.
+    Foreign,
+    /// It is paused.
+    Paused,
+    /// The machine slept.
+    Slept(Duration),
+    /// Another command is at work, or has ended.
+    Locked(bool),
+    /// The user wants this.
+    Asked(Wish),
+}

@@ -1,0 +1,301 @@
+//! How what happened changes what the policy knows. Says at most what is worth telling and what must be
+//! looked at again; whether anything is done about it is decided elsewhere (`decide`).
+
+use std::time::Duration;
+
+use super::{
+    Body, Link, Policy, Run,
+    action::{Action, Note, Why},
+    input::{Ending, Health, Input, Sight},
+};
+use crate::wish::Wish;
+
+impl Policy {
+    pub(super) fn take(&mut self, now: Duration, input: Input, actions: &mut Vec<Action>) {
+        match input {
+            Input::Tick => {}
+            Input::Asked(wish) => self.asked(wish, actions),
+            Input::Mode(mode) => {
+                if self.mode != mode {
+                    self.mode = mode;
+                    self.look_again(actions);
+                }
+            }
+            Input::Lock(held) => self.lock(held, actions),
+            Input::EngineLost => {
+                if !matches!(self.link, Link::Away { .. }) {
+                    self.link = Link::Away { since: now };
+                    // An engine that goes down stops its containers first, as if somebody had asked
+                    // for it: what was about to settle was the engine's own end.
+                    let settling = self.outside.is_some() || self.confirming.is_some() || now < self.hold_until;
+                    if settling && matches!(self.body, Body::Ended) {
+                        self.body = Body::Running(Run::new(0, now));
+                        self.need = None;
+                    }
+                    self.forget_outside();
+                    actions.push(Action::Tell(Note::EngineLost));
+                }
+            }
+            Input::EngineBack => {
+                if let Link::Away { since } = self.link {
+                    let away = now.saturating_sub(since);
+                    self.was_away = Some(away);
+                    actions.push(Action::Tell(Note::EngineBack(away)));
+                }
+                self.link = Link::Here;
+                if let Body::Running(run) = &mut self.body {
+                    run.misses = 0;
+                }
+                self.next_inspect = now + self.limits.inspect_every;
+                actions.push(Action::Inspect);
+            }
+            Input::Look(sight) => self.look(now, sight, actions),
+            Input::EnginePolicy(policy) => {
+                if policy != "no" && !self.locked {
+                    actions.push(Action::SetPolicyBack { from: policy });
+                }
+            }
+            Input::Died(ending) => self.died(now, ending, actions),
+            Input::AskedToEnd => {
+                self.asked_to_end = !self.locked && self.wish == Wish::Running && self.acting.is_none();
+            }
+            Input::EndedOutside(how) => {
+                if !self.locked && self.wish == Wish::Running && self.acting.is_none() {
+                    self.outside = Some((now + self.limits.settle, how));
+                }
+            }
+            Input::Started => self.started(now, actions),
+            Input::Touched => actions.push(Action::Inspect),
+            Input::Probed(health) => self.probed(now, health, actions),
+            Input::Slept(time) => {
+                self.grace_until = now + self.limits.awake_grace;
+                if let Body::Running(run) = &mut self.body {
+                    run.misses = 0;
+                }
+                if matches!(self.need, Some(Why::Hung(..))) {
+                    self.need = None;
+                }
+                actions.push(Action::Tell(Note::Slept(time)));
+                actions.push(Action::Inspect);
+            }
+            Input::Restarted { run } => {
+                self.count(now);
+                self.need = None;
+                self.asked_to_end = false;
+                self.body = Body::Running(Run::new(run, now));
+                self.next_probe = now + self.limits.probe_starting;
+            }
+            Input::RestartFailed(reason) => {
+                self.count(now);
+                self.announced = false;
+                actions.push(Action::Tell(Note::RestartFailed(reason)));
+                actions.push(Action::Inspect);
+            }
+            Input::RestartCancelled => {
+                self.acting = None;
+                self.not_before = self.not_before.max(now + self.limits.backoff_first);
+                actions.push(Action::Inspect);
+            }
+        }
+    }
+
+    fn asked(&mut self, wish: Wish, actions: &mut Vec<Action>) {
+        if wish != self.wish || self.gave_up {
+            actions.push(Action::Tell(Note::Asked(wish)));
+        }
+        self.wish = wish;
+        self.gave_up = false;
+        self.attempts = 0;
+        self.recent.clear();
+        self.not_before = Duration::ZERO;
+        self.forget_outside();
+        self.need = None;
+        self.look_again(actions);
+    }
+
+    fn lock(&mut self, held: bool, actions: &mut Vec<Action>) {
+        if self.locked == held {
+            return;
+        }
+        self.locked = held;
+        actions.push(Action::Tell(Note::Locked(held)));
+        self.forget_outside();
+        if !held {
+            // Whatever the command did, it is done: begin with a fresh look.
+            self.need = None;
+            if let Body::Running(run) = &mut self.body {
+                run.misses = 0;
+            }
+            self.look_again(actions);
+        }
+    }
+
+    /// What was known of an ended container may not hold any more.
+    fn look_again(&mut self, actions: &mut Vec<Action>) {
+        if !matches!(self.body, Body::Running(_)) {
+            self.body = Body::Unknown;
+        }
+        actions.push(Action::Inspect);
+    }
+
+    fn forget_outside(&mut self) {
+        self.outside = None;
+        self.confirming = None;
+        self.asked_to_end = false;
+    }
+
+    fn look(&mut self, now: Duration, sight: Sight, actions: &mut Vec<Action>) {
+        self.next_inspect = now + self.limits.inspect_every;
+        let away = self.was_away.take();
+        let confirming = self.confirming.take();
+        let before = self.body.clone();
+        match sight {
+            Sight::Missing | Sight::Foreign | Sight::Paused => {
+                let (body, note) = match sight {
+                    Sight::Missing => (Body::Missing, Note::Missing),
+                    Sight::Foreign => (Body::Foreign, Note::Foreign),
+                    _ => (Body::Paused, Note::Paused),
+                };
+                if before != body && confirming.is_none() && !self.locked && self.wish == Wish::Running {
+                    actions.push(Action::Tell(note));
+                }
+                self.body = body;
+                self.need = None;
+            }
+            Sight::Running { run } => {
+                if !matches!(&before, Body::Running(known) if known.id == run) {
+                    self.body = Body::Running(Run::new(run, now));
+                    self.next_probe = now;
+                    self.need = None;
+                }
+                if !matches!(self.need, Some(Why::Hung(..))) {
+                    self.need = None;
+                }
+            }
+            Sight::Ended(ending) => {
+                self.body = Body::Ended;
+                let why = match (&before, away) {
+                    (Body::Ended, _) if self.need.is_some() => None,
+                    (Body::Running(_), Some(away)) if away >= Duration::from_secs(1) && ending.is_quiet() => {
+                        Some(Why::EngineAway(away))
+                    }
+                    (Body::Running(_), _) => Some(Why::Ended(ending.clone())),
+                    // It ended before, and that was judged then.
+                    (Body::Ended, _) => None,
+                    _ => Some(Why::NotRunning(ending.clone())),
+                };
+                if let Some(why) = why {
+                    self.needs(why, &ending, actions);
+                }
+            }
+        }
+        let is_down = matches!(self.body, Body::Ended | Body::Missing);
+        if let (Some(how), true, false) = (confirming, is_down, self.locked)
+            && self.wish == Wish::Running
+        {
+            self.need = None;
+            actions.push(Action::AdoptStop(how));
+        }
+    }
+
+    fn needs(&mut self, why: Why, ending: &Ending, actions: &mut Vec<Action>) {
+        if self.wish == Wish::Running && !self.locked && !self.gave_up && !self.heals(&why) {
+            actions.push(Action::Tell(Note::LeftEnded(ending.clone(), self.mode)));
+        }
+        self.need = Some(why);
+        self.announced = false;
+    }
+
+    fn died(&mut self, now: Duration, ending: Ending, actions: &mut Vec<Action>) {
+        if self.acting.is_some() || !matches!(self.body, Body::Running(_) | Body::Unknown | Body::Paused) {
+            return;
+        }
+        self.body = Body::Ended;
+        // Whether that was `docker stop` is known only when the engine says so, right after.
+        self.hold_until = if self.asked_to_end { now + self.limits.settle } else { now };
+        self.asked_to_end = false;
+        self.needs(Why::Ended(ending.clone()), &ending, actions);
+    }
+
+    fn started(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if self.acting.is_some() {
+            return;
+        }
+        let known = matches!(&self.body, Body::Running(run) if now.saturating_sub(run.since) < self.limits.settle);
+        self.forget_outside();
+        self.need = None;
+        if !known {
+            self.body = Body::Running(Run::new(0, now));
+            self.next_probe = now + self.limits.probe_starting;
+            // Its run is not known yet.
+            actions.push(Action::Inspect);
+        }
+        if !self.locked && (self.wish == Wish::Stopped || self.gave_up) {
+            actions.push(Action::AdoptStart);
+        }
+    }
+
+    fn probed(&mut self, now: Duration, health: Health, actions: &mut Vec<Action>) {
+        self.probing = false;
+        let limits = self.limits;
+        let counts = !self.locked && self.link == Link::Here && now >= self.grace_until;
+        let Body::Running(run) = &mut self.body else { return };
+        match health {
+            Health::Good => {
+                if !run.answered {
+                    actions.push(Action::Tell(Note::Answers(now.saturating_sub(run.since))));
+                } else if run.misses > 0 || run.refused {
+                    actions.push(Action::Tell(Note::AnswersAgain));
+                }
+                run.answered = true;
+                run.misses = 0;
+                run.refused = false;
+                let since = *run.healthy_since.get_or_insert(now);
+                if now.saturating_sub(since) >= limits.healthy_after {
+                    self.attempts = 0;
+                    self.not_before = Duration::ZERO;
+                }
+                if matches!(self.need, Some(Why::Hung(..))) {
+                    self.need = None;
+                }
+            }
+            Health::Refused => {
+                run.healthy_since = None;
+                run.misses = 0;
+                run.answered = true;
+                if !run.refused {
+                    actions.push(Action::Tell(Note::Refused));
+                }
+                run.refused = true;
+            }
+            Health::Bad(seen) => {
+                run.healthy_since = None;
+                if counts && (run.answered || now.saturating_sub(run.since) >= limits.start_period) {
+                    run.misses += 1;
+                    actions.push(Action::Tell(Note::Missed(run.misses, seen.clone())));
+                    if run.misses >= limits.misses && !matches!(self.need, Some(Why::Hung(..))) {
+                        self.need = Some(Why::Hung(run.misses, seen));
+                        self.announced = false;
+                    }
+                }
+            }
+        }
+        let starting = !run.answered && now.saturating_sub(run.since) < limits.start_period;
+        self.next_probe = now + if starting { limits.probe_starting } else { limits.probe_every };
+    }
+
+    /// A restart was done or tried.
+    fn count(&mut self, now: Duration) {
+        if self.acting.take().is_some_and(|why| why.counts()) {
+            self.recent.push_back(now);
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let pause = self.limits.backoff(self.attempts);
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        // Up to a quarter longer, so that many machines do not all come at the same moment.
+        let jitter = pause.mul_f64((self.dice % 1000) as f64 / 4000.0);
+        self.not_before = now + (pause + jitter).min(self.limits.backoff_most);
+    }
+}

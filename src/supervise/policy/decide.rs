@@ -1,0 +1,92 @@
+//! What is to be done about what the policy knows, and when: restart, wait, give up, probe, look again.
+//! Learns nothing here; it only keeps in mind what it said.
+
+use std::time::Duration;
+
+use super::{
+    Body, Link, Policy,
+    action::{Action, Note, Why},
+};
+use crate::{settings::RestartPolicy, wish::Wish};
+
+impl Policy {
+    /// When it wants to be fed [`Input::Tick`] at the latest.
+    pub fn wake_at(&self) -> Duration {
+        let mut at = Duration::MAX;
+        if let Some((due, _)) = self.outside {
+            at = at.min(due);
+        }
+        if self.may_restart() && self.need.as_ref().is_some_and(|why| self.heals(why)) {
+            at = at.min(self.not_before.max(self.hold_until));
+        }
+        if self.may_probe() {
+            at = at.min(self.next_probe);
+        }
+        if self.link == Link::Here && !self.locked {
+            at = at.min(self.next_inspect);
+        }
+        at
+    }
+
+    pub(super) fn decide(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        if let Some((due, how)) = self.outside
+            && now >= due
+            && !self.locked
+            && self.link == Link::Here
+        {
+            self.outside = None;
+            self.confirming = Some(how);
+            actions.push(Action::Inspect);
+        }
+        if self.may_restart()
+            && let Some(why) = self.need.clone().filter(|why| self.heals(why))
+            && now >= self.hold_until
+        {
+            self.recent.retain(|at| now.saturating_sub(*at) < self.limits.within);
+            if why.counts() && self.recent.len() >= self.limits.most_restarts {
+                self.gave_up = true;
+                self.need = None;
+                actions.push(Action::GiveUp(why));
+            } else if now >= self.not_before {
+                self.acting = Some(why.clone());
+                actions.push(Action::Restart(why));
+            } else if !self.announced {
+                self.announced = true;
+                actions.push(Action::Tell(Note::Waiting(why, self.not_before - now)));
+            }
+        }
+        if self.may_probe() && now >= self.next_probe {
+            self.probing = true;
+            actions.push(Action::Probe);
+        }
+        if self.link == Link::Here && !self.locked && now >= self.next_inspect {
+            self.next_inspect = now + self.limits.inspect_every;
+            actions.push(Action::Inspect);
+        }
+    }
+
+    /// Whether a restart of this kind is wanted by the setting.
+    pub(super) fn heals(&self, why: &Why) -> bool {
+        match (self.mode, why) {
+            (RestartPolicy::Always, _) => true,
+            (RestartPolicy::Never, _) => false,
+            // What went down with the engine or the machine did not end by its own decision.
+            (RestartPolicy::OnFailure, Why::Hung(..) | Why::EngineAway(_) | Why::NotRunning(_)) => true,
+            (RestartPolicy::OnFailure, Why::Ended(ending)) => ending.code != Some(0) || ending.out_of_memory,
+        }
+    }
+
+    fn may_restart(&self) -> bool {
+        self.acting.is_none()
+            && self.wish == Wish::Running
+            && !self.locked
+            && !self.gave_up
+            && self.link == Link::Here
+            && self.outside.is_none()
+            && self.confirming.is_none()
+    }
+
+    fn may_probe(&self) -> bool {
+        matches!(self.body, Body::Running(_)) && self.may_restart() && !self.probing
+    }
+}

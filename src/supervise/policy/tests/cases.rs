@@ -1,0 +1,329 @@
+//! Histories that are known to go wrong, one by one: what comes of each.
+
+use super::*;
+
+#[test]
+fn the_numbers_of_the_contract() {
+    let limits = limits();
+    assert_eq!((limits.probe_every, limits.misses), (10 * S, 3));
+    assert_eq!((limits.most_restarts, limits.within), (5, 10 * MIN));
+    assert_eq!(limits.healthy_after, 5 * MIN);
+    let pauses: Vec<u64> = (0..9).map(|n| limits.backoff(n).as_secs()).collect();
+    assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(limits.backoff(u32::MAX), 60 * S);
+}
+
+#[test]
+fn a_death_is_answered_at_once_and_each_further_one_later_until_it_gives_up() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    assert!(world.restarts.is_empty());
+    world.dies_after = Some(S / 2);
+    world.dies(3);
+    assert_eq!(world.restarts.len(), 1, "the first at once, without time going by");
+    world.pass(MIN);
+    assert_eq!(world.restarts.len(), 5);
+    assert!(world.gaps().iter().zip([1, 2, 4, 8]).all(|(gap, least)| *gap >= least && *gap <= least * 5 / 4 + 1));
+    assert!(world.gave_up && world.policy.gave_up());
+    world.pass(100 * 60 * MIN);
+    assert_eq!(world.restarts.len(), 5, "nothing after giving up");
+
+    world.dies_after = None;
+    world.truth = Truth::Running { answers: true };
+    world.ask(Wish::Running);
+    assert!(!world.policy.gave_up(), "docklet start begins afresh");
+    world.dies(3);
+    assert_eq!(world.restarts.len(), 1, "and at once again");
+}
+
+#[test]
+fn five_healthy_minutes_make_the_next_restart_a_first_one() {
+    let mut world = World::new(RestartPolicy::Always);
+    for _ in 0..3 {
+        world.dies(1);
+        world.pass(30 * S);
+    }
+    assert_eq!(world.restarts.len(), 3);
+    world.pass(6 * MIN);
+    let before = world.now;
+    world.dies(1);
+    assert_eq!(world.restarts.last().unwrap().0, before, "without a pause");
+    world.dies(1);
+    world.pass(2 * S);
+    assert_eq!(world.gaps().last(), Some(&1), "and the second after a second");
+    world.pass(6 * MIN);
+    // For days it dies every six minutes: never a reason to give up.
+    world.dies_after = Some(6 * MIN);
+    world.dies(1);
+    world.pass(3 * 24 * 60 * MIN);
+    assert!(!world.gave_up);
+    assert!(world.restarts.len() > 700, "{}", world.restarts.len());
+}
+
+#[test]
+fn a_page_that_hangs_is_restarted_after_three_misses() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.hangs();
+    world.pass(19 * S);
+    assert!(world.restarts.is_empty(), "not before the third miss");
+    world.pass(12 * S);
+    assert_eq!(world.restarts.len(), 1);
+    assert_eq!(world.restarts[0].1.text(None), "page did not answer 3 times (nothing within 3 s)");
+    world.hangs();
+    world.pass(25 * S);
+    assert_eq!(world.restarts.len(), 1, "a start has its time: it has not answered yet");
+}
+
+#[test]
+fn a_start_that_never_answers_is_restarted_after_the_start_period() {
+    let mut world = World::with(RestartPolicy::Always, Truth::Running { answers: false });
+    world.pass(119 * S);
+    assert!(world.restarts.is_empty());
+    world.pass(40 * S);
+    assert_eq!(world.restarts.len(), 1);
+    // A slow start is none.
+    let mut world = World::with(RestartPolicy::Always, Truth::Running { answers: false });
+    world.pass(110 * S);
+    world.truth = Truth::Running { answers: true };
+    world.pass(60 * MIN);
+    assert!(world.restarts.is_empty());
+}
+
+#[test]
+fn two_misses_are_forgiven_and_a_refused_password_is_not_healed() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    for _ in 0..100 {
+        world.hangs();
+        world.pass(20 * S);
+        world.truth = Truth::Running { answers: true };
+        world.pass(20 * S);
+    }
+    assert!(world.restarts.is_empty());
+    let mut policy = world.policy;
+    let mut told = 0;
+    for n in 1..1000 {
+        for action in policy.handle(world.now + n * 10 * S, Input::Probed(Health::Refused)) {
+            assert!(!matches!(action, Action::Restart(_)));
+            told += usize::from(action == Action::Tell(Note::Refused));
+        }
+    }
+    assert_eq!(told, 1, "said once");
+}
+
+#[test]
+fn the_engine_may_go_and_come_back() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    for _ in 0..8 {
+        world.engine(false);
+        world.truth = Truth::Ended(143);
+        world.pass(12 * S);
+        world.engine(true);
+        world.pass(70 * S);
+    }
+    assert_eq!(world.restarts.len(), 8, "an engine that goes eight times is no fault of the appliance");
+    assert_eq!(world.restarts[0].1.text(None), "engine was away for 12 s");
+    assert!(!world.gave_up);
+    // It crashed while nobody could tell.
+    world.engine(false);
+    world.truth = Truth::Ended(3);
+    world.pass(12 * S);
+    world.engine(true);
+    assert_eq!(world.restarts.last().unwrap().1.text(None), "exited with code 3");
+    // It goes on running (live restore): nothing to do.
+    let count = world.restarts.len();
+    world.pass(MIN);
+    world.engine(false);
+    world.pass(3 * MIN);
+    world.engine(true);
+    world.pass(3 * MIN);
+    assert_eq!(world.restarts.len(), count);
+}
+
+#[test]
+fn an_engine_that_stops_its_containers_is_no_user_who_stops_one() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.docker_stop();
+    world.pass(S);
+    world.engine(false);
+    world.pass(20 * S);
+    world.engine(true);
+    world.pass(S * 5);
+    assert!(world.adopted.is_empty());
+    assert_eq!(world.restarts.len(), 1);
+    assert_eq!(world.restarts[0].1.text(None), "engine was away for 20 s");
+
+    // Its other containers take their time, and it does not answer meanwhile.
+    let mut world = World::new(RestartPolicy::OnFailure);
+    world.pass(MIN);
+    world.feed(Input::AskedToEnd);
+    world.dies(0);
+    world.feed(Input::EndedOutside(Outside::Stopped));
+    world.engine = false;
+    world.pass(15 * S);
+    world.feed(Input::EngineLost);
+    world.pass(20 * S);
+    world.engine(true);
+    assert!(world.adopted.is_empty());
+    assert_eq!(world.restarts[0].1.text(None), "engine was away for 20 s");
+}
+
+#[test]
+fn docker_stop_is_a_wish_and_docker_restart_is_none() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.docker_stop();
+    world.pass(60 * MIN);
+    assert_eq!(world.adopted, [Outside::Stopped]);
+    assert!(world.restarts.is_empty());
+    // `docker start` takes it back.
+    world.truth = Truth::Running { answers: true };
+    world.run += 1;
+    world.feed(Input::Started);
+    assert_eq!(world.wish, Wish::Running);
+    world.pass(MIN);
+    // `docker restart`
+    world.docker_stop();
+    world.pass(S / 2);
+    world.truth = Truth::Running { answers: true };
+    world.run += 1;
+    world.feed(Input::Started);
+    world.pass(10 * MIN);
+    assert_eq!((world.wish, world.restarts.len()), (Wish::Running, 0));
+    // Only a signal, as of `docker kill -s TERM`: nobody stopped it.
+    world.feed(Input::AskedToEnd);
+    world.dies(143);
+    assert!(world.restarts.is_empty(), "not before it is known who asked");
+    world.pass(3 * S);
+    assert_eq!(world.restarts.len(), 1);
+}
+
+#[test]
+fn docker_rm_is_a_wish_too() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.broken = true; // an engine does not start what it is removing
+    world.dies(137);
+    world.truth = Truth::Gone;
+    world.feed(Input::EndedOutside(Outside::Removed));
+    world.pass(60 * MIN);
+    assert_eq!(world.adopted, [Outside::Removed]);
+    assert!(world.restarts.len() <= 1);
+    // One that is missing without anybody having removed it is not taken for a wish.
+    let mut world = World::new(RestartPolicy::Always);
+    world.engine(false);
+    world.truth = Truth::Gone;
+    world.engine(true);
+    world.pass(60 * MIN);
+    assert!(world.adopted.is_empty() && world.restarts.is_empty());
+    assert_eq!(world.told.iter().filter(|note| **note == Note::Missing).count(), 1);
+}
+
+#[test]
+fn never_and_on_failure() {
+    let mut world = World::new(RestartPolicy::Never);
+    world.pass(MIN);
+    world.dies(1);
+    world.pass(60 * MIN);
+    assert!(world.restarts.is_empty());
+    world.feed(Input::Mode(RestartPolicy::Always));
+    assert_eq!(world.restarts.len(), 1, "the setting changed");
+
+    let mut world = World::new(RestartPolicy::OnFailure);
+    world.pass(MIN);
+    world.dies(0);
+    world.pass(60 * MIN);
+    assert!(world.restarts.is_empty());
+    assert!(world.told.iter().any(|note| matches!(note, Note::LeftEnded(..))));
+    world.ask(Wish::Running);
+    world.pass(S);
+    world.dies(2);
+    world.pass(3 * S);
+    assert!(matches!(world.restarts.last().unwrap().1, Why::Ended(_)));
+    world.pass(MIN);
+    world.hangs();
+    world.pass(MIN);
+    assert!(matches!(world.restarts.last().unwrap().1, Why::Hung(..)), "to hang is a failure");
+}
+
+#[test]
+fn nothing_while_another_command_works_and_a_fresh_look_after_it() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.lock(true);
+    world.dies(1);
+    world.pass(60 * MIN);
+    assert!(world.restarts.is_empty());
+    world.lock(false);
+    assert_eq!(world.restarts.len(), 1);
+    // It replaced the container meanwhile: nothing to do.
+    world.lock(true);
+    world.dies(143);
+    world.truth = Truth::Running { answers: true };
+    world.run += 1;
+    world.lock(false);
+    world.pass(60 * MIN);
+    assert_eq!(world.restarts.len(), 1);
+    assert!(world.adopted.is_empty());
+}
+
+#[test]
+fn a_machine_that_slept_is_given_time() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.hangs();
+    world.pass(20 * S);
+    world.feed(Input::Slept(8 * 60 * MIN));
+    world.pass(14 * S);
+    world.truth = Truth::Running { answers: true };
+    world.pass(60 * MIN);
+    assert!(world.restarts.is_empty());
+}
+
+#[test]
+fn a_restart_policy_of_somebody_else_is_set_back() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.feed(Input::EnginePolicy("no".into()));
+    world.feed(Input::EnginePolicy("always".into()));
+    assert_eq!(world.set_back, ["always"]);
+    world.lock(true);
+    world.feed(Input::EnginePolicy("always".into()));
+    assert_eq!(world.set_back.len(), 1, "not while another command works");
+}
+
+#[test]
+fn the_next_supervisor_goes_on_where_the_last_one_ended() {
+    let now = 5000 * S;
+    let past = Past { restarts: vec![500 * S, 9 * S, 7 * S, 5 * S, 2 * S], gave_up: false };
+    let mut policy = Policy::new(limits(), RestartPolicy::Always, Wish::Running, &past, now, 7);
+    policy.handle(now, Input::EngineBack);
+    let ended = Sight::Ended(Ending { code: Some(1), out_of_memory: false });
+    let actions = policy.handle(now, Input::Look(ended.clone()));
+    assert!(actions.iter().any(|action| matches!(action, Action::GiveUp(_))), "{actions:?}");
+    let past = Past { gave_up: true, ..Past::default() };
+    let mut policy = Policy::new(limits(), RestartPolicy::Always, Wish::Running, &past, now, 7);
+    policy.handle(now, Input::EngineBack);
+    assert_eq!(policy.handle(now, Input::Look(ended)), [], "it has given up, also across a reboot");
+}
+
+#[test]
+fn idle_days_cost_next_to_nothing() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    let mut wakes = 0;
+    let mut inspects = 0;
+    let end = world.now + 24 * 60 * MIN;
+    while world.now < end {
+        world.now = world.policy.wake_at();
+        wakes += 1;
+        for action in world.policy.handle(world.now, Input::Tick) {
+            inspects += usize::from(action == Action::Inspect);
+            world.act(action);
+        }
+    }
+    assert!(inspects <= 24 * 60, "{inspects} engine calls in a day");
+    assert!(wakes <= 24 * 60 * 6 + inspects + 10, "{wakes} wakes in a day");
+}

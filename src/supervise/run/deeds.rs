@@ -1,26 +1,64 @@
-//! What the supervisor does and says once the policy has decided: restarts, gives up, takes over a wish.
+//! What the supervisor does once the policy has decided: restarts, gives up, takes over a wish. Says so
+//! by way of `journal`.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
-use super::{INSPECT_AGAIN, LOG_LINES, STOP_GRACE, Stamp, Supervisor};
+use super::{INSPECT_AGAIN, Supervisor, poll::Stamp};
 use crate::{
     clock,
     engine::docker::Detail,
     error::{Error, ExitReport},
+    lock::Lock,
     ready,
     report::LastRestart,
-    settings::RestartPolicy,
     supervise::{
-        policy::{Input, Limits, Note, Why},
+        policy::{Action, Input, Limits, Outside, Why},
         state::GaveUp,
     },
     units::Elapsed,
     wish::{self, Wish},
 };
 
+/// Grace for a container whose page hangs.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Lines of the container's log that are kept when it gives up.
+const LOG_LINES: usize = ready::LOG_LINES;
+
 impl Supervisor<'_> {
+    pub(super) async fn act(&mut self, action: Action, inputs: &mut VecDeque<Input>) {
+        match action {
+            Action::Inspect => self.inspect(inputs).await,
+            Action::Probe => self.probe(),
+            Action::Restart(why) => {
+                let done = self.restart(why).await;
+                if done == Input::RestartCancelled && Lock::is_held(&self.tools.files.lock()) {
+                    inputs.push_back(Input::Lock(true));
+                }
+                inputs.push_back(done);
+            }
+            Action::GiveUp(why) => self.give_up(&why).await,
+            Action::SetPolicyBack { from } => self.set_policy_back(&from).await,
+            Action::AdoptStop(how) => {
+                let how = match how {
+                    Outside::Stopped => "stopped past docklet (docker stop)",
+                    Outside::Removed => "removed past docklet (docker rm), its volumes are kept",
+                };
+                let text = format!("{how}: taken as your wish, docklet start brings it back");
+                self.adopt(Wish::Stopped, text, inputs);
+            }
+            Action::AdoptStart => {
+                self.adopt(Wish::Running, "started past docklet: taken as your wish".to_owned(), inputs);
+            }
+            Action::Tell(note) => self.tell(note),
+        }
+    }
+
     /// Restarts, if that is still right now that the lock is held.
-    pub(super) async fn restart(&mut self, why: Why) -> Input {
+    async fn restart(&mut self, why: Why) -> Input {
         let Some(_lock) = self.instance_lock() else { return Input::RestartCancelled };
         let said = wish::said(&self.tools.files.desired());
         let Some(engine) = self.engine.clone() else { return Input::RestartCancelled };
@@ -74,7 +112,7 @@ impl Supervisor<'_> {
         }
     }
 
-    pub(super) async fn give_up(&mut self, why: &Why) {
+    async fn give_up(&mut self, why: &Why) {
         let (mut cause, mut log) = (why.text(None), vec![]);
         if let Some(engine) = self.engine.clone() {
             if let Ok(Some(detail)) = engine.container(&self.container).await {
@@ -96,7 +134,7 @@ impl Supervisor<'_> {
         self.decided("gave_up", text);
     }
 
-    pub(super) async fn set_policy_back(&mut self, from: &str) {
+    async fn set_policy_back(&mut self, from: &str) {
         let (Some(_lock), Some(engine)) = (self.instance_lock(), self.engine.clone()) else {
             self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
             return;
@@ -108,7 +146,7 @@ impl Supervisor<'_> {
         self.decided("policy_set_back", text);
     }
 
-    pub(super) fn adopt(&mut self, wish: Wish, text: String, inputs: &mut VecDeque<Input>) {
+    fn adopt(&mut self, wish: Wish, text: String, inputs: &mut VecDeque<Input>) {
         let path = self.tools.files.desired();
         let Some(_lock) = self.instance_lock() else {
             // Whatever that command is about, it knows better.
@@ -131,46 +169,6 @@ impl Supervisor<'_> {
             self.save();
         }
         inputs.push_back(Input::Asked(wish));
-    }
-
-    pub(super) fn tell(&mut self, note: Note) {
-        let (decision, text) = match note {
-            Note::Answers(after) => ("answers", format!("the page answers, {} after it was seen to run", Elapsed(after))),
-            Note::AnswersAgain => ("answers", "the page answers again".to_owned()),
-            Note::Missed(count, seen) => ("missed", format!("the page did not answer ({count} in a row): {seen}")),
-            Note::Refused => (
-                "refused",
-                "the page refuses the password that docklet keeps; a restart does not heal that: docklet password --rotate"
-                    .to_owned(),
-            ),
-            Note::Waiting(why, time) => {
-                ("waiting", format!("the next restart is in {}: {}", Elapsed(time), why.text(None)))
-            }
-            Note::LeftEnded(ending, mode) => {
-                let mode = match mode {
-                    RestartPolicy::Always => "always",
-                    RestartPolicy::OnFailure => "on-failure",
-                    RestartPolicy::Never => "never",
-                };
-                ("left", format!("{}; restart = \"{mode}\" leaves it so", Why::Ended(ending).text(None)))
-            }
-            Note::RestartFailed(reason) => ("restart_failed", format!("the restart failed: {reason}")),
-            Note::EngineLost => ("engine_lost", format!("the engine cannot be reached: {}", self.lost_because)),
-            Note::EngineBack(away) => ("engine_back", format!("the engine is back after {}", Elapsed(away))),
-            Note::Missing => ("missing", format!("there is no container {}; docklet start makes one", self.container)),
-            Note::Foreign => ("foreign", format!("container {} was not made by docklet: left alone", self.container)),
-            Note::Paused => ("paused", "the container is paused: left alone".to_owned()),
-            Note::Slept(time) => ("slept", format!("the machine slept for {}", Elapsed(time))),
-            Note::Locked(true) => ("waits", "another docklet command is at work".to_owned()),
-            Note::Locked(false) => ("goes_on", "the other docklet command has ended".to_owned()),
-            Note::Asked(Wish::Running) => ("asked", "you want it running: begins afresh".to_owned()),
-            Note::Asked(Wish::Stopped) => ("asked", "you want it stopped".to_owned()),
-        };
-        if matches!(decision, "waits" | "goes_on") {
-            self.say(decision, text);
-        } else {
-            self.decided(decision, text);
-        }
     }
 }
 

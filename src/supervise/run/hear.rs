@@ -1,0 +1,82 @@
+//! What the engine and the page tell, in the policy's words.
+
+use std::time::Instant;
+
+use super::{INSPECT_AGAIN, Message, Supervisor};
+use crate::{
+    engine::events::{ContainerEvent, Kind},
+    probe::Seen,
+    supervise::{
+        errands,
+        policy::{Ending, Health, Input, Outside},
+    },
+};
+
+impl Supervisor<'_> {
+    pub(super) async fn receive(&mut self, message: Message) {
+        match message {
+            Message::Connected(engine) => {
+                let endpoint = Some(engine.about.endpoint.clone());
+                self.engine = Some(*engine);
+                if self.state.endpoint != endpoint {
+                    self.state.endpoint = endpoint;
+                    self.save();
+                }
+                self.feed(Input::EngineBack).await;
+                // What happened between that look and the begin of the stream is found by another.
+                self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
+            }
+            Message::Lost(reason) => {
+                self.engine = None;
+                self.inspect_at = None;
+                self.lost_because = reason;
+                self.feed(Input::EngineLost).await;
+            }
+            Message::Happened(event) => {
+                if let Some(input) = self.understand(&event) {
+                    self.feed(input).await;
+                }
+            }
+            Message::Ran((errand, done)) => {
+                self.errands.ended();
+                let (decision, text) = errands::text(errand, &done);
+                self.decided(decision, text);
+                self.plan_backups();
+                self.feed(Input::Touched).await;
+            }
+            Message::Probed(seen) => {
+                let health = match seen {
+                    Seen::Works => Health::Good,
+                    Seen::Unauthorized => Health::Refused,
+                    Seen::Wrong { .. } => Health::Bad(seen.to_string()),
+                    Seen::Silent { reason } => Health::Bad(reason),
+                };
+                self.feed(Input::Probed(health)).await;
+            }
+        }
+    }
+
+    fn understand(&mut self, event: &ContainerEvent) -> Option<Input> {
+        let renamed = matches!(&event.kind, Kind::Other(what) if what == "rename");
+        if event.name != self.container && !renamed || event.at <= self.run {
+            return None;
+        }
+        Some(match &event.kind {
+            Kind::Started => {
+                self.out_of_memory = false;
+                Input::Started
+            }
+            Kind::Died { code } => Input::Died(Ending { code: *code, out_of_memory: self.out_of_memory }),
+            Kind::Stopped => Input::EndedOutside(Outside::Stopped),
+            // SIGTERM, what `docker stop` begins with.
+            Kind::Signalled { signal: 15 } => Input::AskedToEnd,
+            Kind::Signalled { .. } => return None,
+            Kind::Removed => Input::EndedOutside(Outside::Removed),
+            Kind::Other(what) if what == "oom" => {
+                self.out_of_memory = true;
+                return None;
+            }
+            Kind::Other(_) => Input::Touched,
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! What the supervisor says: each note and decision as a line in the log and an event, and in the state
+//! file what `status` shows. Does nothing else.
+
+use std::time::Duration;
+
+use super::Supervisor;
+use crate::{
+    clock,
+    event::Event,
+    report::Decision,
+    settings::RestartPolicy,
+    supervise::policy::{Limits, Note, Why},
+    units::Elapsed,
+    wish::Wish,
+};
+
+impl Supervisor<'_> {
+    pub(super) fn tell(&mut self, note: Note) {
+        let (decision, text) = match note {
+            Note::Answers(after) => ("answers", format!("the page answers, {} after it was seen to run", Elapsed(after))),
+            Note::AnswersAgain => ("answers", "the page answers again".to_owned()),
+            Note::Missed(count, seen) => ("missed", format!("the page did not answer ({count} in a row): {seen}")),
+            Note::Refused => (
+                "refused",
+                "the page refuses the password that docklet keeps; a restart does not heal that: docklet password --rotate"
+                    .to_owned(),
+            ),
+            Note::Waiting(why, time) => {
+                ("waiting", format!("the next restart is in {}: {}", Elapsed(time), why.text(None)))
+            }
+            Note::LeftEnded(ending, mode) => {
+                let mode = match mode {
+                    RestartPolicy::Always => "always",
+                    RestartPolicy::OnFailure => "on-failure",
+                    RestartPolicy::Never => "never",
+                };
+                ("left", format!("{}; restart = \"{mode}\" leaves it so", Why::Ended(ending).text(None)))
+            }
+            Note::RestartFailed(reason) => ("restart_failed", format!("the restart failed: {reason}")),
+            Note::EngineLost => ("engine_lost", format!("the engine cannot be reached: {}", self.lost_because)),
+            Note::EngineBack(away) => ("engine_back", format!("the engine is back after {}", Elapsed(away))),
+            Note::Missing => ("missing", format!("there is no container {}; docklet start makes one", self.container)),
+            Note::Foreign => ("foreign", format!("container {} was not made by docklet: left alone", self.container)),
+            Note::Paused => ("paused", "the container is paused: left alone".to_owned()),
+            Note::Slept(time) => ("slept", format!("the machine slept for {}", Elapsed(time))),
+            Note::Locked(true) => ("waits", "another docklet command is at work".to_owned()),
+            Note::Locked(false) => ("goes_on", "the other docklet command has ended".to_owned()),
+            Note::Asked(Wish::Running) => ("asked", "you want it running: begins afresh".to_owned()),
+            Note::Asked(Wish::Stopped) => ("asked", "you want it stopped".to_owned()),
+        };
+        if matches!(decision, "waits" | "goes_on") {
+            self.say(decision, text);
+        } else {
+            self.decided(decision, text);
+        }
+    }
+
+    /// A line in the log, and to whoever watches.
+    fn say(&self, decision: &str, text: String) -> Decision {
+        let decision = Decision { at: clock::now_rfc3339(), decision: decision.to_owned(), text };
+        self.log.line(&format!("{} {:<15} {}", decision.at, decision.decision, decision.text));
+        let Decision { at, decision: word, text } = decision.clone();
+        self.tools.reporter.report(&Event::Decision { at, decision: word, text });
+        decision
+    }
+
+    /// The same, kept for `status`.
+    pub(super) fn decided(&mut self, decision: &str, text: String) {
+        let decision = self.say(decision, text);
+        self.state.push(decision);
+        self.save();
+    }
+
+    /// A state that cannot be kept is no reason to stop supervising.
+    pub(super) fn save(&mut self) {
+        let now = time::OffsetDateTime::now_utc();
+        let within = Limits::contract(Duration::ZERO).within;
+        self.state.recent.retain(|at| clock::parse(at).is_some_and(|at| now - at < within));
+        if let Err(error) = self.state.save(&self.tools.files.supervisor_state()) {
+            self.log.line(&format!("{} {:<15} {error}", clock::now_rfc3339(), "state_not_kept"));
+        }
+    }
+}

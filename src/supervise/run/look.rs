@@ -1,0 +1,101 @@
+//! Looks at the container and at its page, when the policy asks for it. Changes neither; the one thing
+//! that it may begin is the errand that finishes what a killed command left behind.
+
+use std::{collections::VecDeque, time::Instant};
+
+use super::{INSPECT_AGAIN, Message, Supervisor};
+use crate::{
+    desired::{label, labels},
+    engine::{Engine, docker::Detail},
+    lock::Lock,
+    observed::Ownership,
+    probe::{Probe, Seen},
+    secrets,
+    supervise::{
+        errands::{self, Errand},
+        policy::{Ending, Input, Sight},
+    },
+    wish::Wish,
+};
+
+impl Supervisor<'_> {
+    pub(super) async fn inspect(&mut self, inputs: &mut VecDeque<Input>) {
+        self.inspect_at = None;
+        let Some(engine) = &self.engine else { return };
+        match engine.container(&self.container).await {
+            Ok(detail) => {
+                if self.recovers(&engine.clone(), detail.as_ref()).await {
+                    return;
+                }
+                if let Some(detail) = &detail {
+                    self.remember(detail);
+                    if self.is_ours(detail) {
+                        inputs.push_back(Input::EnginePolicy(detail.restart_policy.clone()));
+                    }
+                }
+                inputs.push_back(Input::Look(self.sight(detail.as_ref())));
+            }
+            // Should the engine be gone, the watcher says so; should it only be busy, ask again.
+            Err(_) => self.inspect_at = Some(Instant::now() + INSPECT_AGAIN),
+        }
+    }
+
+    /// Whether a killed command's work is being finished now. Nothing else is decided until it is.
+    async fn recovers(&mut self, engine: &Engine, detail: Option<&Detail>) -> bool {
+        let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::STAGED));
+        let files = self.tools.files;
+        if as_usual
+            || !self.errands.may_recover()
+            || self.policy.wish() != Wish::Running
+            || Lock::is_held(&files.lock())
+        {
+            return false;
+        }
+        let (appliance, instance) = (self.tools.appliance, self.tools.instance);
+        let labels = labels(appliance, instance);
+        if !errands::left_behind(engine, detail, instance, &appliance.name, &labels).await {
+            return false;
+        }
+        self.run_errand(Errand::Recover);
+        true
+    }
+
+    pub(super) fn is_ours(&self, detail: &Detail) -> bool {
+        Ownership::of(&detail.labels, &labels(self.tools.appliance, self.tools.instance)) == Ownership::Ours
+    }
+
+    pub(super) fn remember(&mut self, detail: &Detail) {
+        if detail.running {
+            self.run = detail.run.unwrap_or(0);
+        }
+        self.publish = Some(detail.live.publish).filter(|publish| publish.port > 0);
+    }
+
+    fn sight(&self, detail: Option<&Detail>) -> Sight {
+        match detail {
+            None => Sight::Missing,
+            Some(detail) if !self.is_ours(detail) => Sight::Foreign,
+            Some(detail) if detail.paused => Sight::Paused,
+            Some(detail) if detail.running => Sight::Running { run: detail.run.unwrap_or(0) },
+            Some(detail) => Sight::Ended(Ending { code: detail.exit_code, out_of_memory: detail.oom_killed }),
+        }
+    }
+
+    /// Looks at the page beside everything else: a page that hangs takes its time.
+    pub(super) fn probe(&self) {
+        let sender = self.sender.clone();
+        let login = &self.tools.appliance.login;
+        // Read anew each time: it may have been rotated.
+        let password = secrets::read(&self.tools.files.secrets(), &login.password_secret).ok().flatten();
+        match (&self.publish, password) {
+            (Some(publish), Some(password)) => {
+                let probe = Probe::new(self.tools.appliance, publish, &password);
+                tokio::spawn(async move {
+                    let _ = sender.send(Message::Probed(probe.look().await));
+                });
+            }
+            // Nothing that a restart would heal.
+            _ => drop(sender.send(Message::Probed(Seen::Unauthorized))),
+        }
+    }
+}

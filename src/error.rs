@@ -4,77 +4,22 @@
 //! Messages are fragments: lower case, no full stop, no secret. Nothing is rendered here; see
 //! `present`. All matches are exhaustive on purpose: a new kind of failure does not compile until
 //! somebody has written its hint.
+//!
+//! - here: the kinds of failure and their messages
+//! - `code`: the documented codes and exit statuses; `causes`: why; `hint`: what now
+//! - `exit`: how a container ended
 
+mod causes;
+mod code;
+mod exit;
+mod hint;
+
+pub use code::Code;
+pub use exit::ExitReport;
 use serde::Serialize;
 
 /// The result of everything that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The documented, machine-readable kind of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[value(rename_all = "SCREAMING_SNAKE_CASE")]
-#[allow(missing_docs)] // the names are the documentation; `docklet help errors` explains each
-pub enum Code {
-    Bug,
-    Usage,
-    ConfigInvalid,
-    NotFound,
-    EngineNotInstalled,
-    EngineNotRunning,
-    EnginePermissionDenied,
-    EngineUnsupported,
-    NetworkError,
-    ConfirmationRequired,
-    Cancelled,
-    PullFailed,
-    BuildFailed,
-    LoadFailed,
-    RateLimited,
-    NoSpace,
-    ArchMismatch,
-    AlreadyExists,
-    ForeignObject,
-    PortInUse,
-    Locked,
-    StartFailed,
-    StopFailed,
-    Unhealthy,
-    Timeout,
-    GaveUp,
-    BackupInvalid,
-    RestoreFailed,
-    UpdateRolledBack,
-    Interrupted,
-}
-
-impl Code {
-    /// The process's exit status for this kind of error.
-    pub fn exit_status(self) -> u8 {
-        match self {
-            Code::Bug => 1,
-            Code::Usage | Code::ConfigInvalid => 2,
-            Code::NotFound => 4,
-            Code::EngineNotInstalled
-            | Code::EngineNotRunning
-            | Code::EnginePermissionDenied
-            | Code::EngineUnsupported
-            | Code::NetworkError => 5,
-            Code::ConfirmationRequired | Code::Cancelled => 6,
-            Code::PullFailed
-            | Code::BuildFailed
-            | Code::LoadFailed
-            | Code::RateLimited
-            | Code::NoSpace
-            | Code::ArchMismatch => 7,
-            Code::AlreadyExists | Code::ForeignObject | Code::PortInUse => 8,
-            Code::Locked => 9,
-            Code::StartFailed | Code::StopFailed | Code::Unhealthy | Code::Timeout | Code::GaveUp => 10,
-            Code::BackupInvalid | Code::RestoreFailed | Code::UpdateRolledBack => 11,
-            Code::Interrupted => 130,
-        }
-    }
-}
 
 /// What kind of object on the engine an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -135,43 +80,6 @@ pub enum ImageAction {
     Build,
     /// Loaded from a file.
     Load,
-}
-
-/// How a container ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ExitReport {
-    /// Exit code as the engine reports it.
-    pub exit_code: i64,
-    /// The engine's own out-of-memory flag.
-    pub oom_killed: bool,
-    /// The engine's own error text, when the process could not even begin.
-    pub engine_error: Option<String>,
-    /// The memory limit in bytes, for the message.
-    pub memory_limit: Option<u64>,
-    /// The last lines that it logged, oldest first.
-    pub log_tail: Vec<String>,
-}
-
-impl ExitReport {
-    /// The cause in words, such as «killed: out of memory at 4 GiB».
-    pub fn cause(&self) -> String {
-        if let Some(text) = &self.engine_error {
-            return text.clone();
-        }
-        if self.oom_killed {
-            return match self.memory_limit {
-                Some(limit) => format!("killed: out of memory at {}", crate::units::Bytes(limit)),
-                None => "killed: out of memory".to_owned(),
-            };
-        }
-        match self.exit_code {
-            137 => "killed by SIGKILL (exit code 137)".to_owned(),
-            143 => "ended by SIGTERM (exit code 143)".to_owned(),
-            139 => "crashed: segmentation fault (exit code 139)".to_owned(),
-            134 => "crashed: aborted (exit code 134)".to_owned(),
-            code => format!("exited with code {code}"),
-        }
-    }
 }
 
 /// Everything that can go wrong, with what is needed to say it well.
@@ -297,224 +205,6 @@ impl Error {
         };
         Error::File { action, path: shown, reason: io_reason(error), hint }
     }
-
-    /// The documented code.
-    pub fn code(&self) -> Code {
-        match self {
-            Error::Bug { .. } => Code::Bug,
-            Error::Usage { .. } | Error::File { .. } => Code::Usage,
-            Error::SettingsInvalid { .. } | Error::SettingUnknown { .. } | Error::SettingRefused { .. } => {
-                Code::ConfigInvalid
-            }
-            Error::NotSetUp { .. } | Error::NoSuchObject { .. } | Error::NotRunning { .. } | Error::Missing { .. } => {
-                Code::NotFound
-            }
-            Error::EngineNotInstalled { .. } | Error::EngineInstallFailed { .. } => Code::EngineNotInstalled,
-            Error::EngineNotRunning { .. } => Code::EngineNotRunning,
-            Error::EnginePermissionDenied { .. } => Code::EnginePermissionDenied,
-            Error::EngineUnsupported { .. } => Code::EngineUnsupported,
-            Error::EngineTimeout { .. } | Error::EngineGone { .. } | Error::EngineRefused { .. } => Code::NetworkError,
-            Error::ConfirmationRequired { .. } => Code::ConfirmationRequired,
-            Error::Cancelled => Code::Cancelled,
-            Error::Interrupted { .. } => Code::Interrupted,
-            Error::Image { action, fault, .. } => match (fault, action) {
-                (ImageFault::RateLimited, _) => Code::RateLimited,
-                (ImageFault::NoSpace, _) => Code::NoSpace,
-                (ImageFault::Architecture, _) => Code::ArchMismatch,
-                (_, ImageAction::Pull) => Code::PullFailed,
-                (_, ImageAction::Build) => Code::BuildFailed,
-                (_, ImageAction::Load) => Code::LoadFailed,
-            },
-            Error::AlreadyExists { .. } | Error::InUse { .. } | Error::FileExists { .. } => Code::AlreadyExists,
-            Error::NoSpace { .. } => Code::NoSpace,
-            Error::VolumesFailed { .. } => Code::NetworkError,
-            Error::Foreign { .. } => Code::ForeignObject,
-            Error::PortInUse { .. } => Code::PortInUse,
-            Error::Locked { .. } => Code::Locked,
-            Error::StartFailed { .. } | Error::Exited { .. } => Code::StartFailed,
-            Error::StopFailed { .. } => Code::StopFailed,
-            Error::Unhealthy { .. } => Code::Unhealthy,
-            Error::NotReady { .. } => Code::Timeout,
-            Error::GaveUp { .. } => Code::GaveUp,
-            Error::BackupInvalid { .. } => Code::BackupInvalid,
-            Error::RestoreFailed { .. } => Code::RestoreFailed,
-            Error::UpdateRolledBack { .. } => Code::UpdateRolledBack,
-        }
-    }
-
-    /// Why it failed, outermost first; each becomes a `caused by:` line.
-    pub fn causes(&self) -> Vec<String> {
-        match self {
-            Error::Bug { .. }
-            | Error::Usage { .. }
-            | Error::SettingUnknown { .. }
-            | Error::NotSetUp { .. }
-            | Error::NoSuchObject { .. }
-            | Error::EnginePermissionDenied { .. }
-            | Error::EngineTimeout { .. }
-            | Error::ConfirmationRequired { .. }
-            | Error::Cancelled
-            | Error::Interrupted { .. }
-            | Error::AlreadyExists { .. } => vec![],
-            Error::FileExists { .. } => vec!["a backup never overwrites a file".to_owned()],
-            Error::NoSpace { needed, available, .. } => match (needed, available) {
-                (Some(needed), Some(available)) => {
-                    let bytes = crate::units::Bytes;
-                    vec![format!("{} are needed, {} are free", bytes(*needed), bytes(*available))]
-                }
-                _ => vec![],
-            },
-            Error::EngineNotInstalled { tried } => tried.clone(),
-            Error::NotRunning { state, .. } => vec![format!("its state is «{state}»")],
-            Error::Missing { reason, .. } => reason.iter().cloned().collect(),
-            Error::SettingsInvalid { reason, .. }
-            | Error::SettingRefused { reason, .. }
-            | Error::File { reason, .. }
-            | Error::EngineNotRunning { reason, .. }
-            | Error::EngineUnsupported { reason, .. }
-            | Error::EngineGone { reason, .. }
-            | Error::StopFailed { reason, .. }
-            | Error::BackupInvalid { reason, .. }
-            | Error::VolumesFailed { reason, .. }
-            | Error::RestoreFailed { reason } => vec![reason.clone()],
-            Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
-            Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),
-            Error::Image { reason, log, .. }
-            | Error::StartFailed { reason, log, .. }
-            | Error::Unhealthy { reason, log, .. }
-            | Error::UpdateRolledBack { reason, log, .. } => with_log(vec![reason.clone()], log),
-            Error::Foreign { .. } => vec!["it has one of our names but not our labels, so it is left alone".to_owned()],
-            Error::PortInUse { holder, .. } => holder.iter().map(|h| format!("{h} is listening on it")).collect(),
-            Error::InUse { by, .. } => vec![format!("it is used by {by}")],
-            Error::Locked { holder, .. } => vec![holder.clone()],
-            Error::Exited { report, .. } => with_log(vec![report.cause()], &report.log_tail),
-            Error::NotReady { last, log, .. } | Error::GaveUp { last, log, .. } => with_log(vec![last.clone()], log),
-        }
-    }
-
-    /// The next step, with a command where there is one.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Error::Bug { .. } => "please report it with the output of: docklet --verbose doctor --json".to_owned(),
-            Error::Usage { hint, .. } => return Some(hint.clone().unwrap_or_else(|| "docklet --help".to_owned())),
-            Error::File { hint, .. } => return hint.clone(),
-            Error::SettingsInvalid { suggestion, path, .. } => match suggestion {
-                Some(text) => text.clone(),
-                None => format!("correct the file: {path}"),
-            },
-            Error::SettingUnknown { suggestion, .. } => suggestion.clone(),
-            Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } => hint.clone(),
-            Error::NotRunning { .. } => "docklet start".to_owned(),
-            Error::NotSetUp { instance } => format!("docklet setup{}", instance_flag(instance)),
-            Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet list".to_owned(),
-            Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; one that was loaded needs its file: docklet setup --image-file TAR".to_owned(),
-            Error::NoSuchObject { kind: ObjectKind::Volume, .. } => "docker volume ls".to_owned(),
-            Error::NoSuchObject { kind: ObjectKind::Network, .. } => "docklet start makes it again".to_owned(),
-            Error::EngineNotInstalled { .. } => "docklet setup --install-engine".to_owned(),
-            Error::EngineInstallFailed { .. } => {
-                "install Docker or Podman by hand, then run docklet setup again".to_owned()
-            }
-            Error::EngineNotRunning { start_command, .. } => start_command.clone(),
-            Error::EnginePermissionDenied { group_command, .. } => group_command.clone(),
-            Error::EngineUnsupported { hint, .. } => hint.clone(),
-            Error::EngineTimeout { .. } | Error::EngineGone { .. } => {
-                "see whether the engine still works: docker version\nthen run the same command again, it goes on where it stopped".to_owned()
-            }
-            Error::EngineRefused { .. } => {
-                "run the same command again, it goes on where it stopped\nif it fails again, the engine's own log says more".to_owned()
-            }
-            Error::ConfirmationRequired { flag, .. } => format!("add {flag}, or run it in a terminal"),
-            Error::Cancelled => return None,
-            Error::Interrupted { next } => next.clone(),
-            Error::Image { action, fault, log_file, reference, .. } => {
-                let text = match (fault, action) {
-                    (ImageFault::NotFound, ImageAction::Pull) => "check name and tag, or build the image here: docklet setup --build".to_owned(),
-                    (ImageFault::NotFound, _) => "check the base image: docklet setup --base-image REF".to_owned(),
-                    (ImageFault::Unauthorized, ImageAction::Pull) => format!("sign in first: docker login{}", registry(reference)),
-                    (ImageFault::Unauthorized, _) => "sign in to the base image's registry first: docker login REGISTRY".to_owned(),
-                    (ImageFault::RateLimited, _) => "wait an hour, or sign in: docker login".to_owned(),
-                    (ImageFault::NoSpace, _) => "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned(),
-                    (ImageFault::Architecture, ImageAction::Build) => "choose a base image for this machine: docklet setup --base-image REF".to_owned(),
-                    (ImageFault::Architecture, _) => "build it for this machine: docklet setup --build".to_owned(),
-                    (ImageFault::Network, ImageAction::Pull | ImageAction::Build) => "check the network and run it again; finished parts are kept\nbehind a company proxy: docklet setup --ca-file FILE".to_owned(),
-                    (ImageFault::Truncated, ImageAction::Load) | (ImageFault::BadArchive, _) => "check the file, or make it again: docker save -o FILE IMAGE".to_owned(),
-                    (ImageFault::Truncated, _) => "run it again; finished parts are kept".to_owned(),
-                    (ImageFault::BuildStep, _) => "run it again; if it fails at the same step, the full log says why".to_owned(),
-                    (ImageFault::Other | ImageFault::Network, _) => "run it again; if it fails again, the engine's own log says more".to_owned(),
-                };
-                match log_file {
-                    Some(file) => format!("{text}\nfull log: {file}"),
-                    None => text,
-                }
-            }
-            Error::AlreadyExists { kind, name } => format!("look at it: docker {kind} inspect {name}"),
-            Error::InUse { kind, name, .. } => format!("look at it: docker ps -a --filter {kind}={name}"),
-            Error::Foreign { kind, name } => {
-                let rename = match kind {
-                    ObjectKind::Container => format!("\nthen give it another name: docker rename {name} {name}-old"),
-                    ObjectKind::Volume | ObjectKind::Image | ObjectKind::Network => String::new(),
-                };
-                format!("look at it: docker {kind} inspect {name}{rename}\nor use another instance: docklet setup --instance NAME")
-            }
-            Error::PortInUse { free_port, .. } => match free_port {
-                Some(port) => format!("docklet setup --port {port}"),
-                None => "choose another port: docklet setup --port PORT".to_owned(),
-            },
-            Error::Locked { .. } => "wait until it is done, then run this again".to_owned(),
-            Error::Exited { report: ExitReport { oom_killed: true, memory_limit: Some(limit), .. }, .. } => {
-                format!("give it more memory: docklet setup --memory {}", crate::units::Bytes(limit.saturating_mul(2)).exact())
-            }
-            // Engines miss the kernel's news of the limit now and then (seen on Docker 20.10 and 26.1).
-            Error::Exited { report: ExitReport { exit_code: 137, memory_limit: Some(limit), .. }, .. } => format!(
-                "if it ran out of memory at {}, give it more: docklet setup --memory {}",
-                crate::units::Bytes(*limit),
-                crate::units::Bytes(limit.saturating_mul(2)).exact()
-            ),
-            Error::NotReady { seconds, .. } => format!(
-                "docklet logs -n 200 shows more\nif it only needs more time: docklet start --timeout {}",
-                seconds.saturating_mul(2)
-            ),
-            Error::StartFailed { .. } | Error::Exited { .. } | Error::Unhealthy { .. } => {
-                "docklet logs -n 200 shows more; docklet restart tries again".to_owned()
-            }
-            Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
-            Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start begins afresh".to_owned(),
-            Error::NoSpace { place, .. } if place.starts_with('/') => {
-                format!("see what uses it: df -h '{place}'\ndocklet backup prune --keep 3 removes old backups")
-            }
-            Error::NoSpace { .. } => {
-                "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned()
-            }
-            Error::VolumesFailed { .. } => {
-                "run the same command again\nif it fails again, docklet doctor looks for the cause".to_owned()
-            }
-            Error::FileExists { .. } => "name another file, or none: then docklet finds a name".to_owned(),
-            Error::BackupInvalid { .. } => "docklet backup list shows the backups that are there".to_owned(),
-            Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
-        })
-    }
-}
-
-/// ` --instance NAME` where the instance is not the default one.
-fn instance_flag(instance: &str) -> String {
-    if instance == crate::instance::DEFAULT { String::new() } else { format!(" --instance {instance}") }
-}
-
-/// The registry in an image reference as an argument; empty for Docker Hub, which needs none.
-fn registry(reference: &str) -> String {
-    match reference.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => format!(" {host}"),
-        _ => String::new(),
-    }
-}
-
-/// Appends a log tail, as one cause of several lines.
-fn with_log(mut causes: Vec<String>, log: &[String]) -> Vec<String> {
-    if !log.is_empty() {
-        let lines: Vec<String> = log.iter().map(|line| format!("    {line}")).collect();
-        causes.push(format!("the last log lines were\n{}", lines.join("\n")));
-    }
-    causes
 }
 
 /// The operating system's words for an I/O error, without Rust's «(os error N)».

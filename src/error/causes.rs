@@ -1,0 +1,64 @@
+//! Why each kind of failure came about: the `caused by:` lines.
+
+use super::Error;
+use crate::units::Bytes;
+
+impl Error {
+    /// Why it failed, outermost first; each becomes a `caused by:` line.
+    pub fn causes(&self) -> Vec<String> {
+        match self {
+            Error::Bug { .. }
+            | Error::Usage { .. }
+            | Error::SettingUnknown { .. }
+            | Error::NotSetUp { .. }
+            | Error::NoSuchObject { .. }
+            | Error::EnginePermissionDenied { .. }
+            | Error::EngineTimeout { .. }
+            | Error::ConfirmationRequired { .. }
+            | Error::Cancelled
+            | Error::Interrupted { .. }
+            | Error::AlreadyExists { .. } => vec![],
+            Error::FileExists { .. } => vec!["a backup never overwrites a file".to_owned()],
+            Error::NoSpace { needed, available, .. } => match (needed, available) {
+                (Some(needed), Some(available)) => {
+                    vec![format!("{} are needed, {} are free", Bytes(*needed), Bytes(*available))]
+                }
+                _ => vec![],
+            },
+            Error::EngineNotInstalled { tried } => tried.clone(),
+            Error::NotRunning { state, .. } => vec![format!("its state is «{state}»")],
+            Error::Missing { reason, .. } => reason.iter().cloned().collect(),
+            Error::SettingsInvalid { reason, .. }
+            | Error::SettingRefused { reason, .. }
+            | Error::File { reason, .. }
+            | Error::EngineNotRunning { reason, .. }
+            | Error::EngineUnsupported { reason, .. }
+            | Error::EngineGone { reason, .. }
+            | Error::StopFailed { reason, .. }
+            | Error::BackupInvalid { reason, .. }
+            | Error::VolumesFailed { reason, .. }
+            | Error::RestoreFailed { reason } => vec![reason.clone()],
+            Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
+            Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),
+            Error::Image { reason, log, .. }
+            | Error::StartFailed { reason, log, .. }
+            | Error::Unhealthy { reason, log, .. }
+            | Error::UpdateRolledBack { reason, log, .. } => with_log(vec![reason.clone()], log),
+            Error::Foreign { .. } => vec!["it has one of our names but not our labels, so it is left alone".to_owned()],
+            Error::PortInUse { holder, .. } => holder.iter().map(|h| format!("{h} is listening on it")).collect(),
+            Error::InUse { by, .. } => vec![format!("it is used by {by}")],
+            Error::Locked { holder, .. } => vec![holder.clone()],
+            Error::Exited { report, .. } => with_log(vec![report.cause()], &report.log_tail),
+            Error::NotReady { last, log, .. } | Error::GaveUp { last, log, .. } => with_log(vec![last.clone()], log),
+        }
+    }
+}
+
+/// Appends a log tail, as one cause of several lines.
+fn with_log(mut causes: Vec<String>, log: &[String]) -> Vec<String> {
+    if !log.is_empty() {
+        let lines: Vec<String> = log.iter().map(|line| format!("    {line}")).collect();
+        causes.push(format!("the last log lines were\n{}", lines.join("\n")));
+    }
+    causes
+}

@@ -1,0 +1,121 @@
+//! What now: the next step for each kind of failure, with a command where there is one.
+
+use super::{Error, ExitReport, ImageAction, ImageFault, ObjectKind};
+use crate::units::Bytes;
+
+impl Error {
+    /// The next step, with a command where there is one.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Error::Bug { .. } => "please report it with the output of: docklet --verbose doctor --json".to_owned(),
+            Error::Usage { hint, .. } => return Some(hint.clone().unwrap_or_else(|| "docklet --help".to_owned())),
+            Error::File { hint, .. } => return hint.clone(),
+            Error::SettingsInvalid { suggestion, path, .. } => match suggestion {
+                Some(text) => text.clone(),
+                None => format!("correct the file: {path}"),
+            },
+            Error::SettingUnknown { suggestion, .. } => suggestion.clone(),
+            Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } => hint.clone(),
+            Error::NotRunning { .. } => "docklet start".to_owned(),
+            Error::NotSetUp { instance } => format!("docklet setup{}", instance_flag(instance)),
+            Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet list".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; one that was loaded needs its file: docklet setup --image-file TAR".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Volume, .. } => "docker volume ls".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Network, .. } => "docklet start makes it again".to_owned(),
+            Error::EngineNotInstalled { .. } => "docklet setup --install-engine".to_owned(),
+            Error::EngineInstallFailed { .. } => {
+                "install Docker or Podman by hand, then run docklet setup again".to_owned()
+            }
+            Error::EngineNotRunning { start_command, .. } => start_command.clone(),
+            Error::EnginePermissionDenied { group_command, .. } => group_command.clone(),
+            Error::EngineUnsupported { hint, .. } => hint.clone(),
+            Error::EngineTimeout { .. } | Error::EngineGone { .. } => {
+                "see whether the engine still works: docker version\nthen run the same command again, it goes on where it stopped".to_owned()
+            }
+            Error::EngineRefused { .. } => {
+                "run the same command again, it goes on where it stopped\nif it fails again, the engine's own log says more".to_owned()
+            }
+            Error::ConfirmationRequired { flag, .. } => format!("add {flag}, or run it in a terminal"),
+            Error::Cancelled => return None,
+            Error::Interrupted { next } => next.clone(),
+            Error::Image { action, fault, log_file, reference, .. } => {
+                let text = match (fault, action) {
+                    (ImageFault::NotFound, ImageAction::Pull) => "check name and tag, or build the image here: docklet setup --build".to_owned(),
+                    (ImageFault::NotFound, _) => "check the base image: docklet setup --base-image REF".to_owned(),
+                    (ImageFault::Unauthorized, ImageAction::Pull) => format!("sign in first: docker login{}", registry(reference)),
+                    (ImageFault::Unauthorized, _) => "sign in to the base image's registry first: docker login REGISTRY".to_owned(),
+                    (ImageFault::RateLimited, _) => "wait an hour, or sign in: docker login".to_owned(),
+                    (ImageFault::NoSpace, _) => "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned(),
+                    (ImageFault::Architecture, ImageAction::Build) => "choose a base image for this machine: docklet setup --base-image REF".to_owned(),
+                    (ImageFault::Architecture, _) => "build it for this machine: docklet setup --build".to_owned(),
+                    (ImageFault::Network, ImageAction::Pull | ImageAction::Build) => "check the network and run it again; finished parts are kept\nbehind a company proxy: docklet setup --ca-file FILE".to_owned(),
+                    (ImageFault::Truncated, ImageAction::Load) | (ImageFault::BadArchive, _) => "check the file, or make it again: docker save -o FILE IMAGE".to_owned(),
+                    (ImageFault::Truncated, _) => "run it again; finished parts are kept".to_owned(),
+                    (ImageFault::BuildStep, _) => "run it again; if it fails at the same step, the full log says why".to_owned(),
+                    (ImageFault::Other | ImageFault::Network, _) => "run it again; if it fails again, the engine's own log says more".to_owned(),
+                };
+                match log_file {
+                    Some(file) => format!("{text}\nfull log: {file}"),
+                    None => text,
+                }
+            }
+            Error::AlreadyExists { kind, name } => format!("look at it: docker {kind} inspect {name}"),
+            Error::InUse { kind, name, .. } => format!("look at it: docker ps -a --filter {kind}={name}"),
+            Error::Foreign { kind, name } => {
+                let rename = match kind {
+                    ObjectKind::Container => format!("\nthen give it another name: docker rename {name} {name}-old"),
+                    ObjectKind::Volume | ObjectKind::Image | ObjectKind::Network => String::new(),
+                };
+                format!("look at it: docker {kind} inspect {name}{rename}\nor use another instance: docklet setup --instance NAME")
+            }
+            Error::PortInUse { free_port, .. } => match free_port {
+                Some(port) => format!("docklet setup --port {port}"),
+                None => "choose another port: docklet setup --port PORT".to_owned(),
+            },
+            Error::Locked { .. } => "wait until it is done, then run this again".to_owned(),
+            Error::Exited { report: ExitReport { oom_killed: true, memory_limit: Some(limit), .. }, .. } => {
+                format!("give it more memory: docklet setup --memory {}", Bytes(limit.saturating_mul(2)).exact())
+            }
+            // Engines miss the kernel's news of the limit now and then (seen on Docker 20.10 and 26.1).
+            Error::Exited { report: ExitReport { exit_code: 137, memory_limit: Some(limit), .. }, .. } => format!(
+                "if it ran out of memory at {}, give it more: docklet setup --memory {}",
+                Bytes(*limit),
+                Bytes(limit.saturating_mul(2)).exact()
+            ),
+            Error::NotReady { seconds, .. } => format!(
+                "docklet logs -n 200 shows more\nif it only needs more time: docklet start --timeout {}",
+                seconds.saturating_mul(2)
+            ),
+            Error::StartFailed { .. } | Error::Exited { .. } | Error::Unhealthy { .. } => {
+                "docklet logs -n 200 shows more; docklet restart tries again".to_owned()
+            }
+            Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
+            Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start begins afresh".to_owned(),
+            Error::NoSpace { place, .. } if place.starts_with('/') => {
+                format!("see what uses it: df -h '{place}'\ndocklet backup prune --keep 3 removes old backups")
+            }
+            Error::NoSpace { .. } => {
+                "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned()
+            }
+            Error::VolumesFailed { .. } => {
+                "run the same command again\nif it fails again, docklet doctor looks for the cause".to_owned()
+            }
+            Error::FileExists { .. } => "name another file, or none: then docklet finds a name".to_owned(),
+            Error::BackupInvalid { .. } => "docklet backup list shows the backups that are there".to_owned(),
+            Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
+        })
+    }
+}
+
+/// ` --instance NAME` where the instance is not the default one.
+fn instance_flag(instance: &str) -> String {
+    if instance == crate::instance::DEFAULT { String::new() } else { format!(" --instance {instance}") }
+}
+
+/// The registry in an image reference as an argument; empty for Docker Hub, which needs none.
+fn registry(reference: &str) -> String {
+    match reference.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => format!(" {host}"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The arguments of what runs it and looks at it: start, stop, status, logs, the page, commands inside.
+
+use clap::Args;
+
+/// Arguments of `docklet start`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet start --timeout 300")]
+pub struct Start {
+    /// Longest time to wait for the page
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Do not wait for the page
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Arguments of `docklet stop`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet stop --timeout 30")]
+pub struct Stop {
+    /// How long it may take to end by itself before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub timeout: u64,
+}
+
+/// Arguments of `docklet restart`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet restart")]
+pub struct Restart {
+    /// How long it may take to end by itself before it is killed
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    pub timeout: u64,
+}
+
+/// Arguments of `docklet status`.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(after_help = "Example: docklet status --watch")]
+pub struct Status {
+    /// Go on: a screen with load, restarts and log, and keys to restart, stop and open; without a
+    /// terminal, a line for each change
+    #[arg(long, short)]
+    pub watch: bool,
+}
+
+/// Arguments of `docklet logs`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet logs -f --since 10m")]
+pub struct Logs {
+    /// Go on as lines come
+    #[arg(long, short)]
+    pub follow: bool,
+    /// How many lines from the end, at most 10,000
+    #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100, value_parser = lines)]
+    pub lines: u64,
+    /// Only lines since then: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (UTC without a zone)
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Put the time before each line
+    #[arg(long, short)]
+    pub timestamps: bool,
+}
+
+fn lines(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(lines @ 1..=crate::cli::logs::MOST_LINES) => Ok(lines),
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(_) => Err("at most 10,000 lines are shown; --since and --follow narrow them down".to_owned()),
+        Err(_) => Err("it is no number of lines".to_owned()),
+    }
+}
+
+/// Arguments of `docklet open`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet open --print")]
+pub struct Open {
+    /// Print the address instead; whoever has it is signed in
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// Arguments of `docklet password`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet password --rotate")]
+pub struct Password {
+    /// Make a new one and restart
+    #[arg(long)]
+    pub rotate: bool,
+}
+
+/// Arguments of `docklet exec`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet exec -- git -C app status")]
+pub struct Exec {
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// Arguments of `docklet supervise`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet supervise --json")]
+pub struct Supervise {
+    /// A process of its own: leaves the terminal, and ends when there is nothing to supervise
+    #[arg(long, hide = true)]
+    pub detached: bool,
+}

@@ -1,0 +1,117 @@
+//! The arguments of what keeps, moves and removes data: backups, updates, uninstall.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Arguments of `docklet backup`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = "Example: docklet backup ~/opencode.tar.zst")]
+pub struct Backup {
+    /// What to do with backups that are there.
+    #[command(subcommand)]
+    pub action: Option<BackupAction>,
+    /// The file, which must not exist, or a folder
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Back up the secrets, too, under a passphrase that is asked for
+    #[arg(long)]
+    pub secrets: bool,
+    /// File with the passphrase for the secrets, or - for standard input
+    #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Made by the supervisor when its time has come
+    #[arg(long, hide = true)]
+    pub scheduled: bool,
+}
+
+/// What to do with backups that are there.
+#[derive(Debug, Subcommand)]
+pub enum BackupAction {
+    /// List this instance's backups
+    #[command(after_help = "Example: docklet backup list --json")]
+    List,
+    /// Read a whole backup and check every file in it
+    #[command(after_help = "Example: docklet backup verify ~/opencode.tar.zst")]
+    Verify {
+        /// The backup
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Remove this instance's oldest backups
+    #[command(after_help = "Example: docklet backup prune --keep 3")]
+    Prune {
+        /// How many to keep, the newest
+        #[arg(long, value_name = "N")]
+        keep: usize,
+        /// Show what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Arguments of `docklet restore`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet restore ~/opencode.tar.zst --instance copy")]
+pub struct Restore {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Take the settings from the backup, too; those of an instance that is set up stay otherwise
+    #[arg(long)]
+    pub settings: bool,
+    /// File with the passphrase for the secrets in the backup, or - for standard input
+    #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Take no backup of what is there now
+    #[arg(long)]
+    pub no_backup: bool,
+    /// Longest time to wait for the page
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// Arguments of `docklet update`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet update --check")]
+pub struct Update {
+    /// Only say whether there is a newer release
+    #[arg(long, conflicts_with = "to")]
+    pub check: bool,
+    /// Update to this release; also an older one, or one of another major version
+    #[arg(long, value_name = "VERSION")]
+    pub to: Option<String>,
+    /// Longest time to wait for the page
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// Arguments of `docklet rollback`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet rollback --data")]
+pub struct Rollback {
+    /// Take the data from before the update, too; what came since then is only in a backup then
+    #[arg(long)]
+    pub data: bool,
+    /// Longest time to wait for the page
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+}
+
+/// Arguments of `docklet uninstall`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet uninstall --dry-run")]
+pub struct Uninstall {
+    /// Remove the three volumes too: sessions, projects and configuration
+    #[arg(long)]
+    pub volumes: bool,
+    /// Remove everything: volumes, settings, secrets and backups
+    #[arg(long)]
+    pub purge: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take no last backup before the volumes are removed
+    #[arg(long)]
+    pub no_backup: bool,
+}

@@ -1,0 +1,77 @@
+//! The arguments of `docklet setup`: an answer to each of its questions.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+
+use crate::settings::{Bind, Cpus, Memory, Mount, PackageName, Port, RestartPolicy};
+
+/// Arguments of `docklet setup`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet setup --yes --port 3001 --extra-package python3")]
+pub struct Setup {
+    /// Show what would be done, and do nothing
+    #[arg(long, env = "DOCKLET_DRY_RUN", value_parser = BoolishValueParser::new())]
+    pub dry_run: bool,
+    /// Port of the page on this machine [default: 3000]
+    #[arg(long, env = "DOCKLET_PORT")]
+    pub port: Option<Port>,
+    /// Address to publish the page on; anything but 127.0.0.1 lets other machines in
+    #[arg(long, env = "DOCKLET_BIND", value_name = "ADDRESS")]
+    pub bind: Option<Bind>,
+    /// Pull this image
+    #[arg(long, env = "DOCKLET_IMAGE", value_name = "REF", conflicts_with_all = ["build", "image_file"])]
+    pub image: Option<String>,
+    /// Build the image here (this is the default)
+    #[arg(long, env = "DOCKLET_BUILD", value_parser = BoolishValueParser::new(), conflicts_with = "image_file")]
+    pub build: bool,
+    /// Load the image from an archive made with `docker save`; needs no network
+    #[arg(long, env = "DOCKLET_IMAGE_FILE", value_name = "TAR")]
+    pub image_file: Option<PathBuf>,
+    /// Image to build on [default: debian:trixie-slim]
+    #[arg(long, env = "DOCKLET_BASE_IMAGE", value_name = "REF")]
+    pub base_image: Option<String>,
+    /// Debian packages to build into the image, for the agent's use
+    #[arg(long = "extra-package", env = "DOCKLET_EXTRA_PACKAGE", value_name = "PKG", num_args = 1.., value_delimiter = ',')]
+    pub extra_packages: Option<Vec<PackageName>>,
+    /// Memory limit [default: 4GiB, or three quarters of the engine's memory]
+    #[arg(long, env = "DOCKLET_MEMORY", value_name = "SIZE")]
+    pub memory: Option<Memory>,
+    /// Number of processors, 0 for all [default: 0]
+    #[arg(long, env = "DOCKLET_CPUS", value_name = "N")]
+    pub cpus: Option<Cpus>,
+    /// When docklet restarts it [default: always]
+    #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
+    pub restart: Option<RestartPolicy>,
+    /// Start it with your session
+    #[arg(long, env = "DOCKLET_AUTOSTART", value_parser = BoolishValueParser::new(), overrides_with = "no_autostart")]
+    pub autostart: bool,
+    /// Do not start it with your session
+    #[arg(long, env = "DOCKLET_NO_AUTOSTART", value_parser = BoolishValueParser::new())]
+    pub no_autostart: bool,
+    /// Folder of this machine to show inside, such as ~/code/app:/workspace/app, with :ro behind it for read-only
+    #[arg(long = "mount", env = "DOCKLET_MOUNT", value_name = "HOST:CONTAINER[:ro]", value_delimiter = ',')]
+    pub mounts: Option<Vec<Mount>>,
+    /// File with a secret, such as ANTHROPIC_API_KEY=key.txt
+    #[arg(long = "secret-file", env = "DOCKLET_SECRET_FILE", value_name = "NAME=PATH", value_delimiter = ',')]
+    pub secret_files: Vec<String>,
+    /// File with the password of the page, or - for standard input; without it, one is made up
+    #[arg(long, env = "DOCKLET_PASSWORD_FILE", value_name = "PATH")]
+    pub password_file: Option<PathBuf>,
+    /// File with a company's own certificate authorities (PEM)
+    #[arg(long, env = "DOCKLET_CA_FILE", value_name = "PATH")]
+    pub ca_file: Option<PathBuf>,
+    /// Create everything and start nothing
+    #[arg(long, env = "DOCKLET_NO_START", value_parser = BoolishValueParser::new())]
+    pub no_start: bool,
+    /// Open the page in the browser at the end
+    #[arg(long, env = "DOCKLET_OPEN", value_parser = BoolishValueParser::new())]
+    pub open: bool,
+    /// Longest time to wait for the page
+    #[arg(long, env = "DOCKLET_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Install and start a container engine if there is none
+    #[arg(long, env = "DOCKLET_INSTALL_ENGINE", value_parser = BoolishValueParser::new())]
+    pub install_engine: bool,
+}

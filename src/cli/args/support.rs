@@ -1,0 +1,58 @@
+//! The arguments of what is about docklet itself: error codes, completions, man pages, the check-up.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::{catalogue, error::Code};
+
+/// Arguments of `docklet errors`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet errors PORT_IN_USE", after_long_help = catalogue::text())]
+pub struct Errors {
+    /// Only this one
+    #[arg(value_name = "CODE", ignore_case = true, hide_possible_values = true)]
+    pub code: Option<Code>,
+}
+
+/// Arguments of `docklet completions`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet completions bash > ~/.local/share/bash-completion/completions/docklet")]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Shells that can complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// elvish
+    Elvish,
+    /// fish
+    Fish,
+    /// PowerShell
+    Powershell,
+    /// zsh
+    Zsh,
+}
+
+/// Arguments of `docklet man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet man --dir ~/.local/share/man/man1")]
+pub struct Man {
+    /// Write one page for each command into this folder
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// Arguments of `docklet doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet doctor --bundle docklet-report.tar")]
+pub struct Doctor {
+    /// Write what a bug report needs into this tar archive, without secrets
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+}

@@ -5,7 +5,10 @@ pub mod data;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::engine::About;
+use crate::{
+    engine::{About, docker::Detail},
+    instance::Instance,
+};
 
 /// Version of the JSON form; always serialises as `1`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -238,9 +241,9 @@ pub struct ListEntry {
     pub port: Option<u16>,
 }
 
-/// `docklet start`
+/// What `docklet start`, `stop` and `restart` say first: which container, and how it is now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StartReport {
+pub struct ContainerReport {
     /// Version of this form.
     pub schema: Schema,
     /// Whose.
@@ -255,6 +258,29 @@ pub struct StartReport {
     pub running: bool,
     /// Whether there was anything to do.
     pub changed: bool,
+}
+
+impl ContainerReport {
+    /// Of a container as the engine describes it.
+    pub fn of(instance: &Instance, detail: &Detail, changed: bool) -> Self {
+        ContainerReport {
+            schema: Schema,
+            instance: instance.to_string(),
+            container_id: detail.id.clone(),
+            name: detail.name.clone(),
+            state: detail.status.clone(),
+            running: detail.running,
+            changed,
+        }
+    }
+}
+
+/// `docklet start`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StartReport {
+    /// The container.
+    #[serde(flatten)]
+    pub container: ContainerReport,
     /// Address of the page.
     pub url: String,
 }
@@ -262,20 +288,9 @@ pub struct StartReport {
 /// `docklet stop` and `docklet restart`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StopReport {
-    /// Version of this form.
-    pub schema: Schema,
-    /// Whose.
-    pub instance: String,
-    /// The engine's id.
-    pub container_id: String,
-    /// The container's name.
-    pub name: String,
-    /// Its state in the engine's word.
-    pub state: String,
-    /// Whether its process runs.
-    pub running: bool,
-    /// Whether there was anything to do.
-    pub changed: bool,
+    /// The container.
+    #[serde(flatten)]
+    pub container: ContainerReport,
     /// How the process ended; `None` when it did not run before.
     pub exit_code: Option<i64>,
     /// Whether it ended by itself after SIGTERM.

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, ObjectKind, Result},
     plan::Action,
     present::result,
-    report::{Schema, StartReport},
+    report::{ContainerReport, Schema, StartReport},
     settings::Settings,
 };
 
@@ -50,28 +50,21 @@ pub async fn start(context: &Context, engine: &Engine, settings: &Settings, time
     } else {
         return Ok(unchanged(context, &planned));
     };
-    Ok(StartReport {
-        schema: Schema,
-        instance: context.instance.to_string(),
-        container_id: detail.id,
-        name: detail.name,
-        state: detail.status,
-        running: detail.running,
-        changed,
-        url: planned.desired.url(),
-    })
+    Ok(StartReport { container: ContainerReport::of(&context.instance, &detail, changed), url: planned.desired.url() })
 }
 
 /// The report where there was nothing to do; the look that found that out said all that is in it.
 fn unchanged(context: &Context, planned: &converge::Planned) -> StartReport {
     StartReport {
-        schema: Schema,
-        instance: context.instance.to_string(),
-        container_id: planned.container_id.clone().unwrap_or_default(),
-        name: context.container_name(),
-        state: "running".to_owned(),
-        running: true,
-        changed: false,
+        container: ContainerReport {
+            schema: Schema,
+            instance: context.instance.to_string(),
+            container_id: planned.container_id.clone().unwrap_or_default(),
+            name: context.container_name(),
+            state: "running".to_owned(),
+            running: true,
+            changed: false,
+        },
         url: planned.desired.url(),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     event::Event,
     observed::Ownership,
     present::result,
-    report::{Schema, StopReport},
+    report::{ContainerReport, StopReport},
     wish::{self, Wish},
 };
 
@@ -34,13 +34,7 @@ pub async fn restart(context: &Context, args: &args::Restart) -> Result<()> {
     let container = find(context, &engine).await?;
     let report = stop(context, &engine, container, Duration::from_secs(args.timeout)).await?;
     let started = start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
-    let report = StopReport {
-        container_id: started.container_id,
-        state: started.state,
-        running: started.running,
-        changed: true,
-        ..report
-    };
+    let report = StopReport { container: ContainerReport { changed: true, ..started.container }, ..report };
     context.output.result(&report, |style| result::restart(&report, &started.url, style));
     Ok(())
 }
@@ -67,13 +61,7 @@ pub fn ownership(context: &Context, container: &Detail) -> Ownership {
 /// [`Error::StopFailed`] when it still runs afterwards.
 pub async fn stop(context: &Context, engine: &Engine, before: Detail, grace: Duration) -> Result<StopReport> {
     let report = |detail: Detail, changed: bool, graceful: bool, killed: bool| StopReport {
-        schema: Schema,
-        instance: context.instance.to_string(),
-        container_id: detail.id,
-        name: detail.name,
-        state: detail.status,
-        running: detail.running,
-        changed,
+        container: ContainerReport::of(&context.instance, &detail, changed),
         exit_code: detail.exit_code,
         graceful_shutdown: graceful,
         killed,

@@ -50,24 +50,25 @@ pub fn setup(report: &SetupReport, password: Option<&str>, style: Style) -> Stri
 
 /// `docklet start`
 pub fn start(report: &StartReport, style: Style) -> String {
-    match (report.changed, report.running) {
-        (true, true) => format!("{} is running at {}", report.name, style.strong(&report.url)),
-        (false, true) => format!("{} is already running at {}", report.name, style.strong(&report.url)),
-        (_, false) => format!("{} is {}", report.name, report.state),
+    let container = &report.container;
+    match (container.changed, container.running) {
+        (true, true) => format!("{} is running at {}", container.name, style.strong(&report.url)),
+        (false, true) => format!("{} is already running at {}", container.name, style.strong(&report.url)),
+        (_, false) => format!("{} is {}", container.name, container.state),
     }
 }
 
 /// `docklet stop`
 pub fn stop(report: &StopReport, style: Style) -> String {
-    if !report.changed {
-        return format!("{} is already stopped", report.name);
+    if !report.container.changed {
+        return format!("{} is already stopped", report.container.name);
     }
-    format!("{} is stopped{}", report.name, ending(report, style))
+    format!("{} is stopped{}", report.container.name, ending(report, style))
 }
 
 /// `docklet restart`
 pub fn restart(report: &StopReport, url: &str, style: Style) -> String {
-    format!("{} was restarted{} and is running at {}", report.name, ending(report, style), style.strong(url))
+    format!("{} was restarted{} and is running at {}", report.container.name, ending(report, style), style.strong(url))
 }
 
 /// How the process ended.

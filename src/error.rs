@@ -176,6 +176,10 @@ pub enum Error {
     FileExists { path: String },
     #[error("{path} is not a backup that can be restored")]
     BackupInvalid { path: String, reason: String },
+    #[error("the secrets in {path} cannot be opened")]
+    WrongPassphrase { path: String },
+    #[error("which releases of {title} there are cannot be asked")]
+    ReleasesUnreachable { title: String, reason: String, log_file: String },
     #[error("restoring failed, everything is as it was")]
     RestoreFailed { reason: String },
     #[error("the change to {version} was taken back: {previous} and its data are there as before")]

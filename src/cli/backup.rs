@@ -333,6 +333,17 @@ fn list(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// Whether backups can be written where they are kept, before anything is stopped for one.
+///
+/// # Errors
+/// When they cannot.
+pub fn shelf_can_be_written(context: &Context) -> Result<()> {
+    let folder = context.files.backups();
+    paths::create_folder(&context.files.data, 0o700)?;
+    paths::create_folder(&folder, 0o700)?;
+    tempfile::tempfile_in(&folder).map(drop).map_err(|e| Error::file("write into", &folder, &e))
+}
+
 /// The whole path of a backup's file. It is written beside its place and read more than once, so
 /// standard input and output cannot stand in for it.
 ///

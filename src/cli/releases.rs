@@ -1,5 +1,7 @@
 //! Which releases of the program there are, and which one is wanted.
 
+use std::path::Path;
+
 use super::{
     context::Context,
     converge::{self, How},
@@ -78,7 +80,7 @@ async fn releases(context: &Context, engine: &Engine, settings: &Settings, wante
     };
     // It holds a list and nothing else.
     let removed = engine.remove_image(&reference).await;
-    built?;
+    built.map_err(|error| unreachable(appliance, &log_file, error))?;
     removed?;
     context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
     let log = crate::paths::read_text(&log_file)?.unwrap_or_default();
@@ -87,6 +89,24 @@ async fn releases(context: &Context, engine: &Engine, settings: &Settings, wante
     let needed = packages.get(&engine.about.architecture).map(String::as_str).unwrap_or_default();
     let known: Vec<&str> = packages.values().map(String::as_str).collect();
     Ok(parse(&log, &appliance.releases.mark, &known, needed))
+}
+
+/// Signs in npm's log that it could not reach its registry.
+const NO_NETWORK: [&str; 7] =
+    ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH"];
+
+/// A registry that was not reached is no image that could not be built.
+fn unreachable(appliance: &Appliance, log_file: &Path, error: Error) -> Error {
+    let log = crate::paths::read_text(log_file).ok().flatten().unwrap_or_default();
+    let sign = log.lines().find(|line| NO_NETWORK.iter().any(|sign| line.contains(sign)));
+    match (error, sign) {
+        (Error::Image { .. }, Some(line)) => Error::ReleasesUnreachable {
+            title: appliance.title.clone(),
+            reason: crate::present::clean::line(line.trim(), false),
+            log_file: log_file.display().to_string(),
+        },
+        (error, _) => error,
+    }
 }
 
 /// Releases from lines «MARK PACKAGE VERSION DIGEST»; only those that have the package that is

@@ -66,7 +66,8 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     let appliance = appliance_for(context, &settings, &contents.header);
     let fresh = before.is_none();
     if fresh {
-        save(context, &settings, &given)?;
+        // Only what the trial needs: until the data counts, the instance is not set up.
+        save_secrets(context, &given)?;
     }
     let job = Job { context, engine: &engine, file: &file, contents: &contents, settings: &settings, appliance };
     let done = job.run(args, &look, &there).await;
@@ -77,9 +78,8 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
             return Err(job.taken_back(before.as_ref(), fresh, alone, error).await);
         }
     };
-    if !fresh {
-        save(context, &settings, &given)?;
-    }
+    settings.save(&context.files.settings())?;
+    save_secrets(context, &given)?;
     // One that was stopped stays stopped; where nothing was, it shall run.
     let running = match backup::own_container(context, &look) {
         Some(container) => trial::shall_run(context, container.is_running())?,
@@ -164,10 +164,7 @@ fn opened(
         return Ok(BTreeMap::new());
     }
     let all = sealed::open(sealed, &passphrase).map_err(|reason| match reason.as_str() {
-        sealed::WRONG_PASSPHRASE => Error::Usage {
-            message: format!("{reason} for the secrets in {}", file.display()),
-            hint: Some("without --passphrase-file the secrets are left out, and those that are here stay".to_owned()),
-        },
+        sealed::WRONG_PASSPHRASE => Error::WrongPassphrase { path: file.display().to_string() },
         _ => Error::BackupInvalid { path: file.display().to_string(), reason },
     })?;
     for (name, value) in &all {
@@ -247,9 +244,8 @@ fn confirm_settings(context: &Context, settings: &Settings) -> Result<()> {
     context.confirm(&format!("the settings in the backup open {}; take them over?", opens.join(", ")))
 }
 
-/// Writes settings and secrets.
-fn save(context: &Context, settings: &Settings, given: &BTreeMap<String, Secret>) -> Result<()> {
-    settings.save(&context.files.settings())?;
+/// Writes the secrets; a password is made where there is none.
+fn save_secrets(context: &Context, given: &BTreeMap<String, Secret>) -> Result<()> {
     let folder = context.files.secrets();
     for (name, value) in given {
         secrets::write(&folder, name, value)?;
@@ -349,7 +345,6 @@ impl Job<'_> {
             let _ = engine.remove_network(&context.container_name()).await;
         }
         if fresh {
-            let _ = std::fs::remove_file(context.files.settings());
             let _ = std::fs::remove_dir_all(context.files.secrets());
         }
         match error {

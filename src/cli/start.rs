@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     args,
     context::Context,
-    converge::{self, How},
+    converge::{self, How, Planned},
 };
 use crate::{
     engine::Engine,
@@ -28,9 +28,47 @@ pub async fn run(context: &Context, args: &args::Start) -> Result<()> {
 }
 
 /// The work of it; a time-out of zero does not wait. Also what `restart` ends with.
+///
+/// A container that is just ending, as after a `stop` that was killed, still runs when it is looked
+/// at; it is started again.
 pub async fn start(context: &Context, engine: &Engine, settings: &Settings, timeout: Duration) -> Result<StartReport> {
+    match attempt(context, engine, settings, timeout).await {
+        Err((Error::Exited { .. }, Begun::Elsewhere)) => {
+            attempt(context, engine, settings, timeout).await.map_err(|(error, _)| error)
+        }
+        done => done.map_err(|(error, _)| error),
+    }
+}
+
+/// Who began the container that was waited for.
+enum Begun {
+    /// This command.
+    Here,
+    /// It ran already.
+    Elsewhere,
+}
+
+async fn attempt(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    timeout: Duration,
+) -> Result<StartReport, (Error, Begun)> {
     let how = How { running: true, ..How::default() };
-    let mut planned = converge::plan(context, engine, settings, &how).await?;
+    let planned = converge::plan(context, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
+    let starts = |action: &Action| matches!(action, Action::StartContainer { .. });
+    let begun = if planned.plan.steps.iter().any(|s| starts(&s.action)) { Begun::Here } else { Begun::Elsewhere };
+    carry_out(context, engine, settings, planned, timeout).await.map_err(|error| (error, begun))
+}
+
+async fn carry_out(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    mut planned: Planned,
+    timeout: Duration,
+) -> Result<StartReport> {
+    let how = How { running: true, ..How::default() };
     if timeout.is_zero() && planned.plan.put_back.is_empty() {
         // A replacement is waited for all the same: the old container goes only when the new one works.
         planned.plan.steps.retain(|s| !matches!(s.action, Action::WaitUntilReady { .. }));

@@ -37,7 +37,9 @@ impl Error {
             | Error::StopFailed { reason, .. }
             | Error::BackupInvalid { reason, .. }
             | Error::VolumesFailed { reason, .. }
+            | Error::ReleasesUnreachable { reason, .. }
             | Error::RestoreFailed { reason } => vec![reason.clone()],
+            Error::WrongPassphrase { .. } => vec![crate::data::sealed::WRONG_PASSPHRASE.to_owned()],
             Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
             Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),
             Error::Image { reason, log, .. }

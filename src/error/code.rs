@@ -100,7 +100,7 @@ impl Error {
             },
             Error::AlreadyExists { .. } | Error::InUse { .. } | Error::FileExists { .. } => Code::AlreadyExists,
             Error::NoSpace { .. } => Code::NoSpace,
-            Error::VolumesFailed { .. } => Code::NetworkError,
+            Error::VolumesFailed { .. } | Error::ReleasesUnreachable { .. } => Code::NetworkError,
             Error::Foreign { .. } => Code::ForeignObject,
             Error::PortInUse { .. } => Code::PortInUse,
             Error::Locked { .. } => Code::Locked,
@@ -109,7 +109,7 @@ impl Error {
             Error::Unhealthy { .. } => Code::Unhealthy,
             Error::NotReady { .. } => Code::Timeout,
             Error::GaveUp { .. } => Code::GaveUp,
-            Error::BackupInvalid { .. } => Code::BackupInvalid,
+            Error::BackupInvalid { .. } | Error::WrongPassphrase { .. } => Code::BackupInvalid,
             Error::RestoreFailed { .. } => Code::RestoreFailed,
             Error::UpdateRolledBack { .. } => Code::UpdateRolledBack,
         }

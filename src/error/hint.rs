@@ -102,6 +102,12 @@ impl Error {
             }
             Error::FileExists { .. } => "name another file, or none: then docklet finds a name".to_owned(),
             Error::BackupInvalid { .. } => "docklet backup list shows the backups that are there".to_owned(),
+            Error::WrongPassphrase { .. } => {
+                "try another one; without a passphrase the secrets are left out, and those that are here stay".to_owned()
+            }
+            Error::ReleasesUnreachable { log_file, .. } => format!(
+                "check the network and run it again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"
+            ),
             Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
         })
     }

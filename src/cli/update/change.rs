@@ -81,6 +81,7 @@ impl Change<'_> {
         if target.release.is_some() {
             self.prepare(look, &target).await?;
         }
+        backup::shelf_can_be_written(context)?;
         self.room(look).await?;
         let records = match data {
             Some(shelved) => shelved.header.as_ref().map(|h| h.records.clone()).unwrap_or_default(),
@@ -96,7 +97,12 @@ impl Change<'_> {
         }
         // For a way back: nothing else names the image any more.
         if target.release.is_none() {
-            engine.tag_image(&self.main.image_id, &context.instance.previous_image(&context.appliance.name)).await?;
+            let name = context.instance.previous_image(&context.appliance.name);
+            let older = engine.image(&name).await?.map(|image| image.id);
+            engine.tag_image(&self.main.image_id, &name).await?;
+            if let Some(older) = older.filter(|id| *id != self.main.image_id && *id != target.image) {
+                self.forget(&older).await;
+            }
         }
         let running = trial::shall_run(context, ran)?;
         if let Err(error) = trial::settle(context, engine, &target.settings, running, self.timeout).await {
@@ -248,7 +254,19 @@ impl Change<'_> {
             context.reporter.report(&Event::Warning { text });
             return error;
         }
+        if target.release.is_none() && target.image != self.main.image_id {
+            self.forget(&target.image).await;
+        }
         self.rolled_back(target, &error)
+    }
+
+    /// Removes an image that nothing names any more, so that updates do not fill the disk. That it
+    /// stays, for whatever reason, spoils nothing.
+    async fn forget(&self, id: &str) {
+        let image = self.engine.image(id).await.ok().flatten();
+        if image.is_some_and(|image| image.references.iter().all(|name| name.contains('@'))) {
+            let _ = self.engine.remove_image(id).await;
+        }
     }
 
     /// What is said when release and data are as before.

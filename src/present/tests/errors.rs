@@ -146,6 +146,12 @@ fn catalogue() -> Vec<Error> {
             path: "/home/me/old.tar.zst".into(),
             reason: "the checksum of session/opencode.db differs".into(),
         },
+        Error::WrongPassphrase { path: "/home/me/old.tar.zst".into() },
+        Error::ReleasesUnreachable {
+            title: "opencode".into(),
+            reason: "npm error errno ENOTFOUND".into(),
+            log_file: "/home/me/.local/state/docklet/default/releases.log".into(),
+        },
         Error::RestoreFailed { reason: "no space left on device".into() },
         Error::NoSpace { place: "/home/me/backups".into(), needed: None, available: None },
         Error::NoSpace { place: "the engine's disk".into(), needed: Some(3 << 30), available: Some(1 << 30) },
@@ -267,9 +273,11 @@ fn kind(error: &Error) -> usize {
         Error::NoSpace { .. } => 36,
         Error::VolumesFailed { .. } => 37,
         Error::FileExists { .. } => 38,
+        Error::WrongPassphrase { .. } => 39,
+        Error::ReleasesUnreachable { .. } => 40,
     }
 }
-const KINDS: usize = 39;
+const KINDS: usize = 41;
 
 #[test]
 fn the_catalogue_of_errors() {

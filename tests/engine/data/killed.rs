@@ -148,9 +148,12 @@ fn restore_into_a_fresh_instance() {
         if !fired.is_empty() {
             killed += usize::from(output.status.signal() == Some(9));
             if n % 3 == 1 {
-                // Not set up yet, or with its data, or empty: never half of it.
+                // Not set up yet, or with its data: never half of it, and never empty.
                 let started = world.run(&["start"]);
                 assert!([Some(0), Some(4)].contains(&started.status.code()), "{when}\n{}", shown(&started));
+                if started.status.success() {
+                    assert_session(&world, &id, "kept", &when);
+                }
             }
             let again = world.run(&["restore", file, "--yes"]);
             assert!(again.status.success(), "{when}\n{}", shown(&again));

@@ -1,6 +1,5 @@
 //! What the engine is asked, how often, and what happens when it, or docklet, breaks off anywhere.
 
-use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -60,16 +59,6 @@ fn budgets_of_engine_calls() {
     within("list", 2);
 }
 
-/// What must be true whatever happened: nothing double, nothing lost.
-fn whole(world: &World, when: &str) {
-    let left: BTreeSet<String> = world.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
-    let mut expected: BTreeSet<String> = world.volumes().iter().map(|v| format!("volume {v}")).collect();
-    expected.insert(format!("container {}", world.container()));
-    expected.insert(format!("network {}", world.container()));
-    assert_eq!(left, expected, "{when}");
-    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}");
-}
-
 /// How many calls a setup of this kind makes when all goes well.
 fn calls_of(setup: impl Fn(&World)) -> usize {
     let (world, proxy) = behind_proxy();
@@ -97,7 +86,7 @@ fn setup_killed_at_any_call_is_finished_by_the_next() {
             killed += usize::from(status.signal() == Some(9));
             proxy.reset();
             world.setup();
-            whole(&world, &format!("killed at call {n} ({action:?})"));
+            world.assert_whole(&format!("killed at call {n} ({action:?})"));
         }
     }
     assert!(killed >= 2 * calls - 2, "only {killed} of {} runs were really killed", 2 * calls);
@@ -127,7 +116,7 @@ fn a_replacement_killed_at_any_call_keeps_the_data_and_is_finished_by_the_next()
         proxy.reset();
         let output = replace(&world);
         assert!(output.status.success(), "after a kill at call {n}\n{}", shown(&output));
-        whole(&world, &format!("killed at call {n}"));
+        world.assert_whole(&format!("killed at call {n}"));
         assert_eq!(world.inspect().unwrap()["HostConfig"]["Memory"], 256 << 20, "killed at call {n}");
         assert!(world.http_get("/session", Some(&password)).1.contains("kept"), "killed at call {n}");
     }
@@ -153,7 +142,7 @@ fn broken(action: &Action, codes: &[i32]) {
         }
         proxy.reset();
         world.setup();
-        whole(&world, &when);
+        world.assert_whole(&when);
     }
 }
 
@@ -215,7 +204,7 @@ fn a_new_container_that_does_not_answer_is_taken_back() {
     assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("container from before is back"), "{}", shown(&output));
     assert_eq!(world.inspect().unwrap()["Id"], before, "the old container is back under its name");
-    whole(&world, "after a replacement that failed");
+    world.assert_whole("after a replacement that failed");
 }
 
 #[test]

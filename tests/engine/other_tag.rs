@@ -2,7 +2,6 @@
 //! and the same instance: settings, image and sessions agree after any next command, and nothing is left over. What a
 //! single tag, a backup and a restore need is in `data::killed`.
 
-use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 
 use serde_json::json;
@@ -53,12 +52,7 @@ impl Scene {
     /// Nothing double, nothing lost, nothing left over, and nothing more to do.
     fn whole(&self, when: &str) {
         let world = &self.world;
-        let left: BTreeSet<String> = world.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
-        let mut expected: BTreeSet<String> = world.volumes().iter().map(|v| format!("volume {v}")).collect();
-        expected.insert(format!("container {}", world.container()));
-        expected.insert(format!("network {}", world.container()));
-        assert_eq!(left, expected, "{when}");
-        assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}");
+        world.assert_whole(when);
         let sessions = self.sessions();
         assert!(sessions.contains("kept"), "{when}: {sessions}");
         self.proxy.reset();

@@ -22,24 +22,30 @@
 //! | | removes by them what a test that was killed has left |
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod docker;
+mod http;
+mod images;
 #[path = "../shared/output.rs"]
 mod output;
+pub use self::docker::{docker, docker_command, docker_try, docker_with, is_podman, limits_memory};
+pub use self::http::{http, http_within};
+pub use self::images::{stand_in, stand_in_2};
 pub use self::output::{json, shown};
+
+use self::docker::remove;
 
 /// For what takes moments on an idle machine: long enough for a busy one.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -52,16 +58,6 @@ pub fn engine_host() -> String {
 /// A variable that `tests/run` sets.
 pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run these tests with tests/run"))
-}
-
-/// The stand-in image, version 1.0.1.
-pub fn stand_in() -> String {
-    variable("DOCKLET_TEST_IMAGE")
-}
-
-/// The stand-in image, version 1.0.2.
-pub fn stand_in_2() -> String {
-    variable("DOCKLET_TEST_IMAGE_2")
 }
 
 /// The world of one test.
@@ -231,98 +227,6 @@ impl World {
         json(&self.run(&["status", "--json"]))
     }
 
-    /// This world's own stand-in image: its tag and its id are no other's.
-    pub fn image(&self) -> String {
-        if let Some(image) = self.image.borrow().as_ref() {
-            return image.clone();
-        }
-        let image = self.build(&stand_in(), &[]);
-        *self.image.borrow_mut() = Some(image.clone());
-        image
-    }
-
-    /// Its own stand-in image of the second version.
-    pub fn image_2(&self) -> String {
-        self.build(&stand_in_2(), &[])
-    }
-
-    /// Its own stand-in image that misbehaves from its first moment: words as in tests/fixtures/stand-in/stand-in.
-    pub fn image_with(&self, misbehaviour: &str) -> String {
-        self.build(&stand_in(), &[&format!("ENV STAND_IN=\"{misbehaviour}\"")])
-    }
-
-    /// Its own image from another and lines of a Dockerfile.
-    pub fn build(&self, from: &str, lines: &[&str]) -> String {
-        let number = self.made.get() + 1;
-        self.made.set(number);
-        let tag = format!("docklet-test/{}:{number}", self.name);
-        let file = format!("FROM {from}\nLABEL docklet-test.world={}\n{}\n", self.name, lines.join("\n"));
-        docker_with(&["build", "--quiet", "--tag", &tag, "-"], file.as_bytes());
-        self.tags.borrow_mut().push(tag.clone());
-        tag
-    }
-
-    /// A tar of its own stand-in image and the reference that loading it brings; the image itself is gone again.
-    pub fn image_tar(&self) -> (PathBuf, String) {
-        let tag = self.build(&stand_in(), &[&format!("LABEL docklet-test.tar={}", self.name)]);
-        let tar = self.folder.path().join("image.tar");
-        docker(&["save", "--output", tar.to_str().expect("a plain path"), &tag]);
-        docker(&["rmi", &tag]);
-        (tar, tag)
-    }
-
-    /// Pushes its own stand-in image to a registry (`DOCKLET_TEST_REGISTRY`); the reference to pull. The image
-    /// itself is gone from the engine again.
-    pub fn registry_image(&self) -> String {
-        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], &stand_in(), "1")
-    }
-
-    /// The second version in the same repository, under the tag `2`.
-    pub fn registry_image_2(&self) -> String {
-        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], &stand_in_2(), "2")
-    }
-
-    /// Pushes an image of this test's own under the tag that [`World::registry_image`] has.
-    pub fn push_over(&self, image: &str) -> String {
-        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], image, "1")
-    }
-
-    /// The same in the registry that wants user and password (`DOCKLET_TEST_REGISTRY_USER`, `…_PASSWORD`).
-    pub fn registry_image_auth(&self) -> String {
-        let registry = variable("DOCKLET_TEST_REGISTRY_AUTH");
-        let config = self.folder.path().join("push-config");
-        self.docker_config(&config);
-        self.push(&registry, &["--config", config.to_str().expect("a plain path")], &stand_in(), "1")
-    }
-
-    /// Writes a docker config with the password for `DOCKLET_TEST_REGISTRY_AUTH` into `folder`/config.json.
-    pub fn docker_config(&self, folder: &Path) {
-        let registry = variable("DOCKLET_TEST_REGISTRY_AUTH");
-        let user = variable("DOCKLET_TEST_REGISTRY_USER");
-        let password = variable("DOCKLET_TEST_REGISTRY_PASSWORD");
-        let auth = STANDARD.encode(format!("{user}:{password}"));
-        fs::create_dir_all(folder).expect("a folder for the docker config");
-        let text = serde_json::json!({ "auths": { registry: { "auth": auth } } });
-        fs::write(folder.join("config.json"), text.to_string()).expect("a docker config");
-    }
-
-    fn push(&self, registry: &str, options: &[&str], from: &str, tag: &str) -> String {
-        let local = self.build(from, &[&format!("LABEL docklet-test.push={registry}")]);
-        let remote = format!("{registry}/{}:{tag}", self.name);
-        // What the name means on the engine is for docklet to say.
-        let meant = docker_try(&["image", "inspect", "--format={{.Id}}", &remote]);
-        docker(&["tag", &local, &remote]);
-        self.tags.borrow_mut().push(remote.clone());
-        docker(&[options, &["push", &remote]].concat());
-        if meant.status.success() {
-            docker(&["tag", String::from_utf8_lossy(&meant.stdout).trim(), &remote]);
-            docker(&["rmi", &local]);
-        } else {
-            docker(&["rmi", &remote, &local]);
-        }
-        remote
-    }
-
     /// Tells the running stand-in how to misbehave from now on; an empty string ends it.
     pub fn misbehave(&self, words: &str) {
         let script = format!(
@@ -364,6 +268,16 @@ impl World {
         left.sort();
         left.dedup();
         left
+    }
+
+    /// Nothing double, nothing lost, nothing left over, and the page answers.
+    pub fn assert_whole(&self, when: &str) {
+        let left: BTreeSet<String> = self.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
+        let mut expected: BTreeSet<String> = self.volumes().iter().map(|v| format!("volume {v}")).collect();
+        expected.insert(format!("container {}", self.container()));
+        expected.insert(format!("network {}", self.container()));
+        assert_eq!(left, expected, "{when}");
+        assert_eq!(self.http_get("/global/health", Some(&self.password())).0, 200, "{when}");
     }
 
     /// The processes that run with this world's home in their environment: supervisors, and commands still at work.
@@ -435,128 +349,6 @@ pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }
-}
-
-/// Removes what a listing command lists.
-fn remove(list: &[&str], command: &[&str]) {
-    let output = docker_try(list);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut ids: Vec<&str> = text.split_whitespace().collect();
-    ids.sort_unstable();
-    ids.dedup();
-    if !ids.is_empty() {
-        let _ = docker_try(&[command, &ids].concat());
-    }
-}
-
-/// The docker command against the engine, which must succeed; its standard output without the last newline.
-pub fn docker(args: &[&str]) -> String {
-    let output = docker_try(args);
-    assert!(output.status.success(), "docker {}\n{}", args.join(" "), shown(&output));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
-}
-
-/// The docker command against the engine, whatever comes of it.
-pub fn docker_try(args: &[&str]) -> Output {
-    docker_command().args(args).stdin(Stdio::null()).output().expect("the docker command")
-}
-
-/// The docker command with this on its standard input; must succeed.
-pub fn docker_with(args: &[&str], input: &[u8]) -> String {
-    let mut child = docker_command()
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the docker command");
-    child.stdin.take().expect("its standard input").write_all(input).expect("to write to it");
-    let output = child.wait_with_output().expect("its end");
-    assert!(output.status.success(), "docker {}\n{}", args.join(" "), shown(&output));
-    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
-}
-
-/// Whether the engine can hold a container to a memory limit. Rootless ones on cgroup v1 cannot, and Podman, which
-/// is taken for rootless here, claims it all the same.
-pub fn limits_memory() -> bool {
-    let info = docker(&["info", "--format", "{{.MemoryLimit}} {{.CgroupVersion}} {{.SecurityOptions}}"]);
-    let rootless = is_podman() || info.contains("rootless");
-    info.starts_with("true") && !(rootless && info.starts_with("true 1 "))
-}
-
-/// Whether the engine is Podman behind its Docker-compatible socket.
-pub fn is_podman() -> bool {
-    docker(&["version", "--format", "{{json .Server.Components}}"]).contains("Podman")
-}
-
-/// The docker command for the engine. The classic builder: it is there on every engine, and leaves no cache.
-pub fn docker_command() -> Command {
-    let mut command = Command::new("docker");
-    command.env("DOCKER_HOST", engine_host()).env("DOCKER_BUILDKIT", "0").env_remove("DOCKER_CONTEXT");
-    command
-}
-
-/// Status (0: no answer) and body of a request to 127.0.0.1.
-pub fn http(port: u16, method: &str, path: &str, password: Option<&str>, body: Option<&str>) -> (u16, String) {
-    http_within(Duration::from_secs(10), port, method, path, password, body).unwrap_or_default()
-}
-
-/// The same with a limit to each wait for more of the answer; `None` for no answer.
-pub fn http_within(
-    patience: Duration,
-    port: u16,
-    method: &str,
-    path: &str,
-    password: Option<&str>,
-    body: Option<&str>,
-) -> Option<(u16, String)> {
-    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
-    socket.set_read_timeout(Some(patience)).ok()?;
-    let auth = password.map_or(String::new(), |password| {
-        format!("authorization: Basic {}\r\n", STANDARD.encode(format!("opencode:{password}")))
-    });
-    let body = body.unwrap_or_default();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n{auth}content-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    socket.write_all(head.as_bytes()).ok()?;
-    // opencode keeps the connection of its page open whatever it is asked, so the length decides.
-    let mut answer = Vec::new();
-    let mut buffer = [0; 16_384];
-    while !is_whole(&answer) {
-        match socket.read(&mut buffer).ok()? {
-            0 => break,
-            count => answer.extend_from_slice(&buffer[..count]),
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-    Some((status, if chunked { unchunked(body) } else { body.to_owned() }))
-}
-
-/// Whether an answer that says how long it is has all arrived.
-fn is_whole(answer: &[u8]) -> bool {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
-    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-    length.is_some_and(|length: usize| answer.len() >= end + 4 + length)
-}
-
-fn unchunked(mut body: &str) -> String {
-    let mut plain = String::new();
-    while let Some((size, rest)) = body.split_once("\r\n") {
-        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
-        if size == 0 || rest.len() < size {
-            break;
-        }
-        plain.push_str(&rest[..size]);
-        body = rest[size..].trim_start_matches("\r\n");
-    }
-    plain
 }
 
 /// Waits until a condition holds; fails with its name when the time is over.

@@ -6,6 +6,10 @@ use std::time::Duration;
 use crate::support::*;
 use crate::terminal::{CTRL_C, DOWN, Person};
 
+/// What `setup` asks at the least, in order.
+const QUESTIONS: [&str; 8] =
+    ["Port", "Image", "Image to pull", "Memory", "Project folder", "Restart", "Start it when you log in", "Password"];
+
 /// `docklet` in a terminal, in this world's bare environment.
 fn at_terminal(world: &World, args: &[&str]) -> Person {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
@@ -53,17 +57,7 @@ fn from_the_first_question_to_the_page() {
 
     // A second time, Enter everywhere keeps everything.
     let mut person = at_terminal(&world, &["setup"]);
-    for question in [
-        "Port",
-        "Image",
-        "Image to pull",
-        "Memory",
-        "Project folder",
-        "Restart",
-        "Start it when you log in",
-        "Password",
-        "Model provider",
-    ] {
+    for question in QUESTIONS.into_iter().chain(["Model provider"]) {
         person.sees(question);
         // The question that waits is the last line but its help.
         person.types("\r");
@@ -84,16 +78,7 @@ fn a_key_of_the_environment_is_offered_and_taken_up_by_a_restart() {
     world.bare(&mut command);
     command.env("OPENAI_API_KEY", "sk-of-the-shell").args(["setup"]);
     let mut person = Person::at(command, Duration::from_secs(60));
-    for question in [
-        "Port",
-        "Image",
-        "Image to pull",
-        "Memory",
-        "Project folder",
-        "Restart",
-        "Start it when you log in",
-        "Password",
-    ] {
+    for question in QUESTIONS {
         person.sees(question).types("\r");
     }
     person.sees("OPENAI_API_KEY, which your environment has").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");

@@ -9,9 +9,9 @@ use crate::{error::ExitReport, settings::RestartPolicy, units::Elapsed, wish::Wi
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Ask the engine for the container, and hand in [`Input::Look`].
+    /// Ask the engine for the container, and hand in [`Input::Look`](super::Input::Look).
     Inspect,
-    /// Probe the page, and hand in [`Input::Probed`].
+    /// Probe the page, and hand in [`Input::Probed`](super::Input::Probed).
     Probe,
     /// Start the container, after stopping it when it runs; hand in what came of it.
     Restart(Why),

@@ -10,7 +10,7 @@ use super::{
 use crate::{settings::RestartPolicy, wish::Wish};
 
 impl Policy {
-    /// When it wants to be fed [`Input::Tick`] at the latest.
+    /// When it wants to be fed [`Input::Tick`](super::Input::Tick) at the latest.
     pub fn wake_at(&self) -> Duration {
         let mut at = Duration::MAX;
         if let Some((due, _)) = self.outside {

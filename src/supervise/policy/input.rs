@@ -93,7 +93,7 @@ pub enum Input {
     Probed(Health),
     /// The machine slept.
     Slept(Duration),
-    /// [`Action::Restart`] was done.
+    /// [`Action::Restart`](super::Action::Restart) was done.
     Restarted {
         /// The new run.
         run: i128,

@@ -211,7 +211,7 @@ pub async fn ensure_base(base: &str, tools: &Tools<'_>) -> Result<()> {
     }
     if system::which("mmdebstrap").is_none() && !tools.build.may_install {
         return Err(Error::ConfirmationRequired {
-            question: format!("{base} cannot be pulled; building it here installs mmdebstrap, which"),
+            question: format!("{base} cannot be pulled; building it here installs mmdebstrap"),
             flag: "--install-engine".to_owned(),
         });
     }

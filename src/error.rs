@@ -127,7 +127,7 @@ pub enum Error {
     #[error("installing a container engine failed")]
     EngineInstallFailed { step: String, reason: String, log: Vec<String> },
 
-    #[error("{question} needs a yes")]
+    #[error("this needs an answer: {question}")]
     ConfirmationRequired { question: String, flag: String },
     #[error("cancelled, nothing was changed")]
     Cancelled,

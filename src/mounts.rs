@@ -27,13 +27,28 @@ pub fn absolute(mount: &Mount, home: &Path) -> Result<Mount> {
     Ok(Mount { host, ..mount.clone() })
 }
 
+/// Before a container is stopped or started: the engine refuses to start one whose folder is gone.
+///
+/// # Errors
+/// The first folder that is not there any more, and how to do without it.
+pub fn still_there(mounts: &[Mount]) -> Result<()> {
+    match mounts.iter().find(|mount| !mount.host.exists()) {
+        None => Ok(()),
+        Some(gone) => Err(Error::Missing {
+            what: format!("folder {}", gone.host.display()),
+            reason: Some(format!("it is to be mounted at {}", gone.container)),
+            hint: format!("make it again, or do without it: docklet mount remove {}", gone.container),
+        }),
+    }
+}
+
 /// Checks all mounts of an instance against the host, docklet's own folders (`bases`), the
 /// appliance and each other.
 ///
 /// # Errors
 /// The first that cannot be, and why.
 pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3], home: &Path) -> Result<()> {
-    for mount in mounts {
+    for (index, mount) in mounts.iter().enumerate() {
         let refuse = |reason: &str| {
             Err(Error::Usage {
                 message: format!("{} cannot be mounted: {reason}", mount.host.display()),
@@ -58,10 +73,12 @@ pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3], home: &
             || inside.starts_with(&fixed.secrets_dir)
             || inside == Path::new(&fixed.ca_bundle)
             || SYSTEM.iter().any(|folder| inside == Path::new(folder))
-            || KERNEL.iter().any(|folder| inside.starts_with(folder))
-            || mounts.iter().filter(|other| other.container == mount.container).count() > 1;
+            || KERNEL.iter().any(|folder| inside.starts_with(folder));
         if taken {
             return refuse(&format!("{} is taken inside the container", mount.container));
+        }
+        if let Some(other) = mounts[..index].iter().find(|other| other.container == mount.container) {
+            return refuse(&format!("{} is there already, at {}", other.host.display(), mount.container));
         }
     }
     Ok(())

@@ -214,6 +214,22 @@ impl Plan {
         self.push(action, "");
     }
 
+    /// Whether it starts a container.
+    pub fn starts(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::StartContainer { .. }))
+    }
+
+    /// Adds a restart of the container, unless the plan starts it anyway.
+    pub fn restart(&mut self, desired: &Desired, reason: &str) {
+        if self.starts() {
+            return;
+        }
+        let name = &desired.container.name;
+        self.push(Action::StopContainer { name: name.clone() }, reason);
+        self.add(Action::StartContainer { name: name.clone() });
+        self.add(Action::WaitUntilReady { name: name.clone(), url: desired.url() });
+    }
+
     fn push(&mut self, action: Action, reason: impl Into<String>) {
         self.steps.push(Step { action, reason: reason.into() });
     }
@@ -359,7 +375,7 @@ fn put_back(desired: &Desired) -> Vec<Step> {
         Action::StartContainer { name: name.clone() },
         Action::WaitUntilReady { name, url: desired.url() },
     ]
-    .map(|action| Step { action, reason: "the new one did not answer".to_owned() })
+    .map(|action| Step { action, reason: "the new one does not work".to_owned() })
     .into()
 }
 

@@ -26,6 +26,29 @@ pub struct Effect {
     pub pending: bool,
 }
 
+/// What publishing on another address than loopback means, in a sentence.
+pub fn exposure(settings: &Settings) -> Option<String> {
+    let bind = settings.network.bind;
+    (!bind.is_loopback()).then(|| {
+        format!(
+            "the page will be reachable from other machines at {bind}:{}, protected by nothing but its password over unencrypted HTTP",
+            settings.network.port
+        )
+    })
+}
+
+/// Before settings are saved that let other machines in, where they did not before: says so and
+/// asks.
+///
+/// # Errors
+/// When the answer is no, or nobody is there to give one.
+pub fn confirm_exposure(context: &Context, before: &Settings, after: &Settings) -> Result<()> {
+    match exposure(after) {
+        Some(text) if before.network.bind != after.network.bind => context.confirm(&format!("{text}; do it?")),
+        _ => Ok(()),
+    }
+}
+
 /// After changed settings were saved: brings autostart in line, and offers a new container where
 /// one is needed. No lock may be held.
 ///

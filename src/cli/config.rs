@@ -88,11 +88,12 @@ async fn change(
     let text = paths::read_text(&path)?.unwrap_or_default();
     let new = edit(&text, &path)?;
     let changed = new != text;
+    let after = Settings::parse(&new, &path)?;
+    change::confirm_exposure(context, &before, &after)?;
     if changed {
         paths::write_file(&path, new.as_bytes(), 0o600)?;
     }
     drop(lock);
-    let after = Settings::parse(&new, &path)?;
     let effect = change::settings(context, &before, &after).await?;
     let value = keys::get(&after, key)?;
     let report = json!({
@@ -129,6 +130,7 @@ async fn edit(context: &Context) -> Result<()> {
     };
     let changed = new != text;
     if changed {
+        change::confirm_exposure(context, &before, &after)?;
         let _lock = context.lock("config edit")?;
         if paths::read_text(&path)?.unwrap_or_default() != text {
             let kept = copy.keep().map_err(|e| failed(e.error))?.1;

@@ -17,8 +17,8 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     event::Event,
-    interrupt, observe,
-    observed::Observed,
+    interrupt, mounts, observe,
+    observed::{self, Observed},
     paths,
     plan::{self, Action, Plan, trial},
     ready, secrets,
@@ -34,6 +34,8 @@ pub struct Planned {
     pub recovery: Plan,
     /// What to do.
     pub plan: Plan,
+    /// Whether a page that only this machine reached is published to others.
+    pub opens_up: bool,
     /// The engine's id of the container that is there now.
     pub container_id: Option<String>,
     /// What is installed, in the release that counts.
@@ -113,7 +115,21 @@ pub async fn plan_with(
     let observed = at_rest(context, engine, look, &desired).await?;
     let (recovery, observed) = trial::recover(&desired, &observed)?;
     let plan = plan::converge(&desired, &observed)?;
-    Ok(Planned { container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, committed })
+    if plan.starts() {
+        mounts::still_there(&settings.mounts)?;
+    }
+    let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
+    let creates = plan.steps.iter().any(|step| matches!(step.action, Action::CreateContainer { .. }));
+    if creates && there > 0 && wanted > there as f64 {
+        // The engine would refuse it, after the old container was stopped.
+        return Err(Error::Usage {
+            message: format!("{wanted} processors are wanted, and the engine has {there}"),
+            hint: Some(format!("docklet{} config set resources.cpus 0 takes all", context.instance.flag())),
+        });
+    }
+    let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
+    let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
+    Ok(Planned { opens_up, container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, committed })
 }
 
 /// How long the engine may go on with a start that a killed command asked for.

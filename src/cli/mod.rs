@@ -30,6 +30,7 @@ mod supervise;
 mod trial;
 mod uninstall;
 mod update;
+mod usage;
 mod watch;
 
 use std::process::ExitCode;
@@ -43,7 +44,7 @@ use self::{
 use crate::{
     error::{Error, Result},
     interrupt,
-    present::{ColorChoice, Output},
+    present::Output,
 };
 
 /// Runs the program with the process's own arguments, environment and streams.
@@ -53,7 +54,7 @@ pub async fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage::answer(&error),
     };
     let streams = context::streams(&cli.global);
     let output = Output::new(streams);
@@ -140,22 +141,6 @@ async fn listen_for_signals(raise: interrupt::Raise) {
     crate::host::terminal::restore();
     #[allow(clippy::exit)] // the user insists; the next run goes on where this one stopped
     std::process::exit(130);
-}
-
-/// Help and version go to standard output; wrong usage is an error like any other.
-fn usage(error: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind;
-    let json = std::env::args_os().any(|arg| arg == "--json");
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) || !json {
-        // clap knows which stream each kind belongs to, and has its own exit code 2.
-        let _ = error.print();
-        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-    }
-    let streams = crate::present::Streams { json: true, color: ColorChoice::Never, ..Default::default() };
-    let message = error.render().to_string();
-    let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    Output::new(streams).error(&Error::usage(message), None);
-    ExitCode::from(2)
 }
 
 /// The whole command tree, for help snapshots, completions and man pages.

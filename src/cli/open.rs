@@ -59,7 +59,17 @@ pub async fn afterwards(context: &Context) -> Result<()> {
 async fn open(context: &Context) -> Result<Result<(), NoBrowser>> {
     match context.probe(&context.settings()?)?.look().await {
         Seen::Works => {}
-        seen => return Err(Error::Unhealthy { name: context.container_name(), reason: seen.to_string(), log: vec![] }),
+        seen => {
+            let name = context.container_name();
+            let container = context.engine().await?.container(&name).await?;
+            return Err(match container {
+                Some(container) if container.running && !container.paused => {
+                    Error::Unhealthy { name, reason: seen.to_string(), log: vec![] }
+                }
+                Some(container) => Error::NotRunning { name, state: container.status },
+                None => Error::NotRunning { name, state: "missing".to_owned() },
+            });
+        }
     }
     let session = context.environment.session;
     if let Err(reason) = browser::can_open(session) {

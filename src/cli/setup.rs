@@ -86,6 +86,10 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     };
     let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
     let new_secrets = new_secrets(context, &answers)?;
+    if how.running && !new_secrets.is_empty() {
+        // They are read when the container starts.
+        planned.plan.restart(&planned.desired, "secrets changed");
+    }
     if args.dry_run {
         let report = serde_json::json!({
             "schema": 1, "instance": context.instance, "recovery": planned.recovery, "plan": planned.plan,
@@ -111,7 +115,6 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     applied?;
     autostart::apply(context, &answers.settings).await?;
     drop(lock);
-    tell_of_secrets(context, &planned, &new_secrets, interactive).await?;
     if !planned.is_empty() {
         planned.container_id = engine.container(&context.container_name()).await?.map(|c| c.id);
     }
@@ -381,12 +384,7 @@ fn confirm(
     new_secrets: &[String],
     args: &args::Setup,
 ) -> Result<()> {
-    let bind = answers.settings.network.bind;
-    if !bind.is_loopback() {
-        let text = format!(
-            "the page will be reachable from other machines at {bind}:{}, protected by nothing but its password over unencrypted HTTP",
-            answers.settings.network.port
-        );
+    if let Some(text) = change::exposure(&answers.settings) {
         context.reporter.report(&Event::Warning { text });
     }
     if planned.is_empty() || context.global.yes {
@@ -420,26 +418,6 @@ fn new_secrets(context: &Context, answers: &Answers) -> Result<Vec<String>> {
 /// A plan's text, and by name what of secrets is written.
 fn with_secrets(plan: &str, names: &[String]) -> String {
     if names.is_empty() { plan.to_owned() } else { format!("{plan}\n     secrets to write: {}", names.join(", ")) }
-}
-
-/// Secrets are read when the container starts; where this setup did not start it, somebody has to.
-async fn tell_of_secrets(
-    context: &Context,
-    planned: &converge::Planned,
-    new_secrets: &[String],
-    interactive: bool,
-) -> Result<()> {
-    let started = planned.plan.steps.iter().any(|s| matches!(s.action, Action::StartContainer { .. }));
-    if new_secrets.is_empty() || started || !context.files.password_shown().exists() {
-        return Ok(());
-    }
-    if interactive {
-        change::secret(context).await?;
-    } else {
-        let text = "a secret changed; a running appliance takes it up at its next start: docklet restart".to_owned();
-        context.reporter.report(&Event::Note { text });
-    }
-    Ok(())
 }
 
 /// Writes secrets, making up a password where there is none; says whether that happened.

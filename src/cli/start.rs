@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    args,
+    args, change,
     context::Context,
     converge::{self, How, Planned},
 };
@@ -40,6 +40,15 @@ pub async fn start(context: &Context, engine: &Engine, settings: &Settings, time
     }
 }
 
+/// The page is about to be opened to other machines by settings that were changed past docklet: not
+/// without a yes.
+fn confirm_exposure(context: &Context, settings: &Settings, planned: &Planned) -> Result<()> {
+    match change::exposure(settings) {
+        Some(text) if planned.opens_up => context.confirm(&format!("{text}; go on?")),
+        _ => Ok(()),
+    }
+}
+
 /// Who began the container that was waited for.
 enum Begun {
     /// This command.
@@ -56,8 +65,7 @@ async fn attempt(
 ) -> Result<StartReport, (Error, Begun)> {
     let how = How { running: true, ..How::default() };
     let planned = converge::plan(context, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
-    let starts = |action: &Action| matches!(action, Action::StartContainer { .. });
-    let begun = if planned.plan.steps.iter().any(|s| starts(&s.action)) { Begun::Here } else { Begun::Elsewhere };
+    let begun = if planned.plan.starts() { Begun::Here } else { Begun::Elsewhere };
     carry_out(context, engine, settings, planned, timeout).await.map_err(|error| (error, begun))
 }
 
@@ -68,6 +76,7 @@ async fn carry_out(
     mut planned: Planned,
     timeout: Duration,
 ) -> Result<StartReport> {
+    confirm_exposure(context, settings, &planned)?;
     let how = How { running: true, ..How::default() };
     if timeout.is_zero() && planned.plan.put_back.is_empty() {
         // A replacement is waited for all the same: the old container goes only when the new one works.

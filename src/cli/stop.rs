@@ -7,6 +7,7 @@ use crate::{
     engine::{Engine, docker::Detail},
     error::{Error, ObjectKind, Result},
     event::Event,
+    mounts,
     observed::Ownership,
     present::result,
     report::{ContainerReport, StopReport},
@@ -29,6 +30,7 @@ pub async fn run(context: &Context, args: &args::Stop) -> Result<()> {
 /// Stops it and starts it again, with the settings as they are now.
 pub async fn restart(context: &Context, args: &args::Restart) -> Result<()> {
     let settings = context.settings()?;
+    mounts::still_there(&settings.mounts)?;
     let _lock = context.lock("restart")?;
     let engine = context.engine().await?;
     let container = find(context, &engine).await?;

@@ -102,7 +102,7 @@ async fn last_backup(context: &Context, engine: &Engine) -> Result<String> {
 
 /// The images that this instance ran before updates, as its backups tell, while their names still mean them.
 async fn used_before(context: &Context, engine: &Engine) -> Result<Vec<String>> {
-    let headers = shelf::list(&context.files.backups())?.into_iter().filter_map(|b| b.header.ok());
+    let headers = shelf::list(&context.files.backups()).unwrap_or_default().into_iter().filter_map(|b| b.header.ok());
     let own = headers.filter(|header| header.instance == context.instance.as_str());
     let mut references = vec![];
     for image in own.filter_map(|header| header.image).filter(|image| !image.reference.starts_with("sha256:")) {

@@ -13,6 +13,7 @@ use crate::{
         archive::Header,
         shelf::{self, Reason, Shelved},
     },
+    desired::label,
     engine::{Engine, credentials, docker::Listed, reference::Reference},
     error::{Error, ObjectKind, Result},
     event::Event,
@@ -60,25 +61,7 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
         None => target.image == main.image_id,
     };
     if same {
-        let running = trial::shall_run(context, main.is_running())?;
-        if running && !main.is_running() {
-            // One that was killed just before the last start.
-            trial::settle(context, &engine, &settings, running, timeout).await?;
-        }
-        let url = crate::desired::page_url(settings.network.bind.0, settings.network.port.0);
-        let report = UpdateReport {
-            schema: Schema,
-            instance: context.instance.to_string(),
-            changed: false,
-            from: current.clone(),
-            to: current,
-            data: false,
-            backup: None,
-            running,
-            url,
-        };
-        context.output.result(&report, |style| text::updated(&report, "update", style));
-        return Ok(());
+        return nothing_to_do(context, &engine, &settings, &main, current, timeout).await;
     }
     let change = Change { context, engine: &engine, settings: &settings, main: &main, current, timeout };
     let report = change.make(&look, target, Reason::Update, None).await?;
@@ -91,11 +74,21 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
     let settings = context.settings()?;
     let _lock = context.lock("rollback")?;
     let engine = context.engine().await?;
+    let counted = backup::own_container(context, &backup::look(context, &engine).await?)
+        .is_some_and(|container| container.labels.contains_key(label::STAGED));
     let look = with_container(context, &engine, &settings).await?;
     // What a killed command had committed may name another image.
     let settings = context.settings()?;
     let (main, current) = now(context, &engine, &look).await?;
-    let (shelved, header) = last_update(context, current.as_deref(), &main)?;
+    let timeout = Duration::from_secs(args.timeout);
+    let (shelved, header) = match last_update(context, current.as_deref(), &main)? {
+        Last::Update(shelved, header) => (*shelved, *header),
+        // Said again, also after a kill at a moment when the old release counted already.
+        Last::TakenBack(_) if counted || !args.data => {
+            return nothing_to_do(context, &engine, &settings, &main, current, timeout).await;
+        }
+        Last::TakenBack(backup) => return Err(nothing_to_go_back_to(context, backup)),
+    };
     let question = if args.data {
         let before = &header.created;
         format!("go back to the release and the data of {before}? what came since then will only be in a backup")
@@ -104,11 +97,39 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
     };
     context.confirm(&question)?;
     let target = before(context, &engine, &settings, &look, &header).await?;
-    let timeout = Duration::from_secs(args.timeout);
     let change = Change { context, engine: &engine, settings: &settings, main: &main, current, timeout };
     let from = args.data.then_some(&shelved);
     let report = change.make(&look, target, Reason::Rollback, from).await?;
     context.output.result(&report, |style| text::updated(&report, "rollback", style));
+    Ok(())
+}
+
+/// Says so, of what runs if it shall.
+async fn nothing_to_do(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    main: &Listed,
+    current: Option<String>,
+    timeout: Duration,
+) -> Result<()> {
+    let running = trial::shall_run(context, main.is_running())?;
+    if running && !main.is_running() {
+        // A command was killed just before the last start.
+        trial::settle(context, engine, settings, running, timeout).await?;
+    }
+    let report = UpdateReport {
+        schema: Schema,
+        instance: context.instance.to_string(),
+        changed: false,
+        from: current.clone(),
+        to: current,
+        data: false,
+        backup: None,
+        running,
+        url: crate::desired::page_url(settings.network.bind.0, settings.network.port.0),
+    };
+    context.output.result(&report, |style| text::updated(&report, "update", style));
     Ok(())
 }
 
@@ -134,9 +155,17 @@ async fn now(context: &Context, engine: &Engine, look: &Look) -> Result<(Listed,
     Ok((main, version))
 }
 
-/// The backup from before the last update that counts: one that was made of what runs now belongs to
-/// a change that was taken back.
-fn last_update(context: &Context, current: Option<&str>, main: &Listed) -> Result<(Shelved, Header)> {
+/// What became of the last update.
+enum Last {
+    /// It counts; the backup from before it.
+    Update(Box<Shelved>, Box<Header>),
+    /// It was taken back, or there was none; the backup from before it.
+    TakenBack(Option<Box<(Shelved, Header)>>),
+}
+
+/// Looks for the last update. A backup that was made of what runs now belongs to a change that was
+/// taken back on its own.
+fn last_update(context: &Context, current: Option<&str>, main: &Listed) -> Result<Last> {
     let another = |h: &Header| match (&h.release, &h.image) {
         (Some(release), _) => Some(release.version.as_str()) != current,
         (None, Some(image)) => image.id != main.image_id,
@@ -147,29 +176,30 @@ fn last_update(context: &Context, current: Option<&str>, main: &Listed) -> Resul
         .filter(|b| b.is_for(Reason::Update) || b.is_for(Reason::Rollback))
         .filter_map(|b| b.header.clone().ok().map(|header| (b, header)))
         .collect();
-    let last = changes.iter().find(|(_, header)| another(header)).cloned();
-    match last {
-        Some(update) if update.0.is_for(Reason::Update) => Ok(update),
-        taken_back => Err(nothing_to_go_back_to(
-            context,
-            taken_back
-                .and_then(|_| changes.into_iter().find(|(b, header)| b.is_for(Reason::Update) && !another(header))),
-        )),
+    match changes.iter().find(|(_, header)| another(header)) {
+        Some((backup, header)) if backup.is_for(Reason::Update) => {
+            Ok(Last::Update(Box::new(backup.clone()), Box::new(header.clone())))
+        }
+        Some(_) => {
+            let of_now = |(b, header): &(Shelved, Header)| b.is_for(Reason::Update) && !another(header);
+            Ok(Last::TakenBack(changes.into_iter().find(of_now).map(Box::new)))
+        }
+        None => Err(nothing_to_go_back_to(context, None)),
     }
 }
 
 /// `taken_back`: the backup from before the last update, which was taken back.
-fn nothing_to_go_back_to(context: &Context, taken_back: Option<(Shelved, Header)>) -> Error {
+fn nothing_to_go_back_to(context: &Context, taken_back: Option<Box<(Shelved, Header)>>) -> Error {
     let flag = context.instance.flag();
     let any = format!("docklet{flag} update --to VERSION goes to any release");
     let (reason, hint) = match taken_back {
         None => ("there is no backup from before one".to_owned(), any),
-        Some((backup, header)) => (
+        Some(taken_back) => (
             "the last one was taken back already".to_owned(),
             format!(
                 "the data of {}: docklet{flag} restore {}\n{any}",
-                header.created,
-                text::quoted(&backup.file.display().to_string())
+                taken_back.1.created,
+                text::quoted(&taken_back.0.file.display().to_string())
             ),
         ),
     };

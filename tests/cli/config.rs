@@ -49,6 +49,8 @@ fn what_is_wrong_is_refused_before_anything_is_written() {
     assert!(error["hint"].as_str().unwrap().contains("always, on-failure or never"), "{error}");
     home.fails(&["config", "set", "network.port", "70000"], 2, "CONFIG_INVALID");
     home.fails(&["config", "get", "nothing"], 2, "CONFIG_INVALID");
+    let error = home.fails(&["config", "set", "network.bind", "0.0.0.0"], 6, "CONFIRMATION_REQUIRED");
+    assert!(error["message"].as_str().unwrap().contains("reachable from other machines"), "{error}");
     assert_eq!(home.settings_text(), before);
     fs::write(home.settings(), "[network]\n  prot = 1\n").unwrap();
     let error = home.fails(&["config", "set", "network.port", "1"], 2, "CONFIG_INVALID");

@@ -79,7 +79,7 @@ fn nothing_is_run_in_what_does_not_run() {
     world.ok(&["stop"]);
     let output = world.fails(&["--json", "exec", "--", "true"], 4);
     assert_eq!(json(&output)["error"]["code"], "NOT_FOUND");
-    assert_eq!(json(&output)["error"]["hint"], "docklet start");
+    assert_eq!(json(&output)["error"]["hint"], start_command(&world));
     docker(&["rm", &world.container()]);
     world.fails(&["exec", "--", "true"], 4);
 }
@@ -295,6 +295,55 @@ fn a_folder_is_seen_on_both_sides_and_stays_its_owners() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("cannot write"), "{}", shown(&output));
     assert!(!world.run(&["exec", "--", "touch", "/workspace/code/x"]).status.success());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 3);
+    // Gone from this machine: what runs is not stopped for a start that cannot be.
+    fs::remove_dir_all(&folder).unwrap();
+    let started = world.inspect().unwrap()["State"]["StartedAt"].clone();
+    for command in ["restart", "start"] {
+        let output = world.run(&[command, "--json"]);
+        if command == "start" {
+            assert_eq!(json(&output)["changed"], false, "{}", shown(&output));
+            continue;
+        }
+        let error = json(&output)["error"].clone();
+        assert_eq!(error["code"], "NOT_FOUND", "{error}");
+        assert!(error["hint"].as_str().unwrap().contains("mount remove /workspace/code"), "{error}");
+    }
+    assert_eq!(world.inspect().unwrap()["State"]["StartedAt"], started);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn setup_puts_changed_secrets_into_effect() {
+    let world = World::new();
+    world.setup();
+    let file = world.folder().join("password");
+    fs::write(&file, "another-password-for-it\n").unwrap();
+    let args = ["setup", "--yes", "--json", "--password-file", file.to_str().unwrap()];
+    let plan = json(&world.run(&[&args[..], &["--dry-run"]].concat()));
+    assert!(plan["plan"].to_string().contains("secrets changed"), "{plan}");
+    let done = world.run(&args);
+    assert_eq!(json(&done)["changed"], true, "{}", shown(&done));
+    assert_eq!(world.http_get("/global/health", Some("another-password-for-it")).0, 200);
+    assert_eq!(json(&world.run(&args))["changed"], false, "once");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn what_cannot_be_leaves_alone_what_runs() {
+    let world = World::new();
+    world.setup();
+    let started = world.inspect().unwrap()["State"]["StartedAt"].clone();
+    let output = world.fails(&["setup", "--yes", "--cpus", "9999", "--json"], 2);
+    assert!(json(&output)["error"]["message"].as_str().unwrap().contains("processors"), "{}", shown(&output));
+    assert_eq!(world.inspect().unwrap()["State"]["StartedAt"], started);
+    world.ok(&["stop"]);
+    let error = json(&world.fails(&["open", "--json"], 4))["error"].clone();
+    assert_eq!((&error["code"], &error["hint"]), (&"NOT_FOUND".into(), &start_command(&world).into()), "{error}");
+}
+
+/// As hints name it.
+fn start_command(world: &World) -> String {
+    format!("docklet --instance {} start", world.name)
 }
 
 #[test]

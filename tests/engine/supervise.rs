@@ -249,7 +249,7 @@ fn a_crash_loop_ends_and_start_begins_afresh() {
     assert_eq!(status["supervisor"]["cause"], "exited with code 9");
     let output = world.fails(&["status"], 3);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    for words in ["gave up restarting", "exited with code 9", "told to exit after a while", "docklet start"] {
+    for words in ["gave up restarting", "exited with code 9", "told to exit after a while", " start begins afresh"] {
         assert!(error.contains(words), "no «{words}» in\n{error}");
     }
     // Heal it.

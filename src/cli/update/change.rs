@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{before, last_update, now};
+use super::{Last, before, last_update, nothing_to_go_back_to, now};
 use crate::{
     appliance::{Appliance, Release},
     cli::{
@@ -18,10 +18,12 @@ use crate::{
         shelf::{Reason, Shelved},
         volumes::Named,
     },
+    desired::labels,
     engine::{Engine, docker::Listed},
     error::{Code, Error, Result},
     event::Event,
     observe::{self, Look},
+    observed::Ownership,
     plan::{
         Action, Plan,
         trial::{Fill, prepare},
@@ -103,6 +105,9 @@ impl Change<'_> {
             if let Some(older) = older.filter(|id| *id != self.main.image_id && *id != target.image) {
                 self.forget(&older).await;
             }
+        }
+        if target.release.is_some() {
+            self.forget_builds(&target.image).await;
         }
         let running = trial::shall_run(context, ran)?;
         if let Err(error) = trial::settle(context, engine, &target.settings, running, self.timeout).await {
@@ -240,7 +245,9 @@ impl Change<'_> {
         let settings = context.settings()?;
         let look = trial::recovered(context, engine, Some(&settings)).await?;
         let (main, current) = now(context, engine, &look).await?;
-        let (shelved, header) = last_update(context, current.as_deref(), &main)?;
+        let Last::Update(shelved, header) = last_update(context, current.as_deref(), &main)? else {
+            return Err(nothing_to_go_back_to(context, None));
+        };
         let target = before(context, engine, &settings, &look, &header).await?;
         let change = Change { context, engine, settings: &settings, main: &main, current, timeout };
         change.make(&look, target, Reason::Rollback, Some(&shelved)).await.map(drop)
@@ -266,6 +273,20 @@ impl Change<'_> {
         let image = self.engine.image(id).await.ok().flatten();
         if image.is_some_and(|image| image.references.iter().all(|name| name.contains('@'))) {
             let _ = self.engine.remove_image(id).await;
+        }
+    }
+
+    /// Removes the images that this instance built for releases before the last one: a rollback goes
+    /// back one, and anything else is built again. One that a container uses stays.
+    async fn forget_builds(&self, now: &str) {
+        let Change { context, engine, main, .. } = *self;
+        let ours = labels(&context.appliance, &context.instance);
+        let built = engine.images_labelled(&context.appliance.name).await.unwrap_or_default();
+        for image in built.iter().filter(|image| Ownership::of(&image.labels, &ours) == Ownership::Ours) {
+            let kept = image.id == main.image_id || image.references.iter().any(|name| name == now);
+            for name in image.references.iter().filter(|name| !kept && !name.contains('@')) {
+                let _ = engine.remove_image(name).await;
+            }
         }
     }
 

@@ -60,7 +60,15 @@ fn real_opencode_keeps_its_sessions_over_updates_that_work_and_that_do_not() {
     let failed = online(&["update", "--to", OTHER, "--timeout", "1"], 11);
     assert!(shown(&failed).contains(&format!("the change to {OTHER} was taken back")), "{}", shown(&failed));
     whole("taken back", &own);
+    let older = world.build(
+        &stand_in(),
+        &[
+            "LABEL docklet.managed=true docklet.appliance=opencode-cloud",
+            &format!("LABEL docklet.instance={}", world.name),
+        ],
+    );
     let updated = json(&online(&["update", "--to", OTHER, "--json"], 0));
+    assert!(!docker_try(&["image", "inspect", &older]).status.success(), "what was built before the last release goes");
     assert_eq!((&updated["from"], &updated["to"]), (&own.as_str().into(), &OTHER.into()), "{updated}");
     whole("updated", OTHER);
     let later = session(&world, "later");

@@ -103,7 +103,8 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     // Also after one more try that was taken back: there is one way back, and it has been gone.
     publish(&world, &stand_in_2(), &["ENV STAND_IN=exit:3"]);
     world.fails(&["update"], 11);
-    let nothing = error(&world, &["rollback", "--yes"], 4, "NOT_FOUND");
+    assert_eq!(json(&world.run(&["rollback", "--yes", "--json"]))["changed"], false);
+    let nothing = error(&world, &["rollback", "--data", "--yes"], 4, "NOT_FOUND");
     assert!(nothing["causes"][0].as_str().unwrap().contains("taken back already"), "{nothing}");
     assert!(nothing["hint"].as_str().unwrap().contains(" restore "), "its data can be had: {nothing}");
     publish(&world, &stand_in_2(), &[]);

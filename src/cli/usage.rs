@@ -1,0 +1,111 @@
+//! Wrong usage, and what clap answers itself: help and version.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::error::ErrorKind;
+
+use super::command;
+use crate::{
+    error::{Code, Error},
+    instance::{DEFAULT, Instance},
+    present::{ColorChoice, Output, Streams},
+};
+
+/// Help and version go to standard output; wrong usage is an error like any other.
+pub fn answer(error: &clap::Error) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let wants_json = std::env::var_os("DOCKLET_JSON").is_some_and(|value| value == "1" || value == "true");
+    let json = wants_json || arguments.iter().any(|argument| argument == "--json");
+    let streams = Streams { json, color: ColorChoice::Never, ..Streams::default() };
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
+        let _ = error.print();
+        return ExitCode::from(Code::Usage.exit_status());
+    }
+    let wrong = in_our_words(&error.render().to_string(), &help_of(&arguments));
+    Output::new(streams).error(&wrong, Some(&instance(&arguments)));
+    ExitCode::from(wrong.code().exit_status())
+}
+
+/// clap's words: what is wrong in the first paragraph, tips in later ones, and the usage.
+fn in_our_words(text: &str, help: &str) -> Error {
+    let mut paragraphs = text.split("\n\n");
+    if !text.starts_with("error: ") {
+        return Error::Usage { message: "a command is missing".to_owned(), hint: Some(help.to_owned()) };
+    }
+    let lines: Vec<&str> = paragraphs.next().unwrap_or_default().lines().map(str::trim).collect();
+    let message = lines.join(" ").trim_start_matches("error: ").to_owned();
+    let mut hint: Vec<String> = paragraphs
+        .flat_map(str::lines)
+        .filter_map(|line| line.trim().strip_prefix("tip: "))
+        .map(str::to_owned)
+        .collect();
+    hint.push(help.to_owned());
+    Error::Usage { message, hint: Some(hint.join("\n")) }
+}
+
+/// The help of the command that was meant.
+fn help_of(arguments: &[OsString]) -> String {
+    let root = command();
+    let mut known = &root;
+    let mut path = "docklet".to_owned();
+    for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
+        if let Some(sub) = known.find_subcommand(argument) {
+            known = sub;
+            path.push_str(&format!(" {argument}"));
+        }
+    }
+    format!("{path} --help")
+}
+
+/// The instance that was meant, as far as that can be told.
+fn instance(arguments: &[OsString]) -> String {
+    let mut words = arguments.iter().filter_map(|argument| argument.to_str());
+    let mut named = std::env::var("DOCKLET_INSTANCE").ok();
+    while let Some(word) = words.next() {
+        if let Some(value) = word.strip_prefix("--instance=") {
+            named = Some(value.to_owned());
+        } else if word == "--instance" {
+            named = words.next().map(str::to_owned);
+        }
+    }
+    named.filter(|name| name.parse::<Instance>().is_ok()).unwrap_or_else(|| DEFAULT.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn of(line: &str) -> (String, String) {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let whole = std::iter::once(OsString::from("docklet")).chain(arguments.iter().cloned());
+        let error = <super::super::Cli as clap::Parser>::try_parse_from(whole).unwrap_err();
+        let error = in_our_words(&error.render().to_string(), &help_of(&arguments));
+        (error.to_string(), error.hint().unwrap())
+    }
+
+    #[test]
+    fn what_is_wrong_and_whose_help_tells_more() {
+        let (message, hint) = of("setup --prt 1");
+        assert_eq!(message, "unexpected argument '--prt' found");
+        assert_eq!(hint, "a similar argument exists: '--port'\ndocklet setup --help");
+        let (message, hint) = of("config set network.port");
+        assert!(message.contains("not provided: <VALUE>"), "{message}");
+        assert_eq!(hint, "docklet config set --help");
+        let (message, _) = of("setup --restart often");
+        assert!(message.contains("[possible values: always, on-failure, never]"), "{message}");
+        assert!(of("setup --port 0").0.contains("ports are 1 to 65535"));
+    }
+
+    #[test]
+    fn the_instance_that_was_meant() {
+        let of = |line: &str| instance(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(of("--instance work setup --prt"), "work");
+        assert_eq!(of("setup --instance=work --prt"), "work");
+        assert_eq!(of("--instance ../x status"), "default");
+    }
+}

@@ -78,7 +78,7 @@ pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3], home: &
             return refuse(&format!("{} is taken inside the container", mount.container));
         }
         if let Some(other) = mounts[..index].iter().find(|other| other.container == mount.container) {
-            return refuse(&format!("{} is there already, at {}", other.host.display(), mount.container));
+            return refuse(&format!("{} is taken by {}", mount.container, other.host.display()));
         }
     }
     Ok(())

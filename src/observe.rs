@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::{
     appliance::Appliance,
-    desired::{Desired, VolumeSpec, label},
-    engine::{Engine, Host, docker::Listed, storage::Labelled},
+    desired::{Desired, ImagePlan, VolumeSpec, label},
+    engine::{Engine, Host, docker::Listed, image::Image, storage::Labelled},
     error::Result,
     host::ports,
     observed::{Container, Observed, Ownership, PortState, Volume},
@@ -56,6 +56,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     let mut previous = find(&desired.previous_name).map(container);
     let as_wanted = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.spec_hash.as_ref() == Some(&wanted_hash));
     let mut image_present = true;
+    let mut image_is_foreign = false;
     let mut network = Some(Ownership::Ours);
     if !as_wanted(&main) {
         // Only now are more calls worth it: whether image and network are there, and what is different.
@@ -72,6 +73,11 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
             inspect
         )?;
         image_present = image.is_some();
+        let built = matches!(desired.image, ImagePlan::Build { .. });
+        // Built images are shared between instances: whose label it is does not matter.
+        let same = |image: &Image, key| image.labels.get(key).is_some_and(|value| labels.get(key) == Some(value));
+        let ours = |image: &Image| same(image, label::MANAGED) && same(image, label::APPLIANCE);
+        image_is_foreign = built && image.as_ref().is_some_and(|image| !ours(image));
         network = found.map(|found| Ownership::of(&found, labels));
         if let (Some(old), Some(detail)) = (replaced, detail) {
             old.live = Some(Box::new(detail.live));
@@ -89,6 +95,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         staged: among(&desired.staged_volumes()),
         network,
         image_present,
+        image_is_foreign,
         port: port_state(&look.containers, desired),
     })
 }

@@ -23,6 +23,9 @@ pub struct Observed {
     /// Whether the wanted image is on the engine. Looked up only where it matters: a container
     /// that is as wanted has its image.
     pub image_present: bool,
+    /// Whether an image has the name of one that docklet builds, and docklet did not build it. Looked up
+    /// with the image.
+    pub image_is_foreign: bool,
     /// The wanted port.
     pub port: PortState,
 }

@@ -411,6 +411,9 @@ fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
             return Err(Error::Foreign { kind: ObjectKind::Container, name: container.name.clone() });
         }
     }
+    if observed.image_is_foreign {
+        return Err(Error::Foreign { kind: ObjectKind::Image, name: desired.image.reference().to_owned() });
+    }
     if let (Some(Ownership::Foreign), name) = (observed.network, &desired.container.network) {
         return Err(Error::Foreign { kind: ObjectKind::Network, name: name.clone() });
     }

@@ -285,7 +285,19 @@ impl Context {
     /// [`Error::NotSetUp`] when there is none.
     pub fn password(&self) -> Result<Secret> {
         secrets::read(&self.files.secrets(), &self.appliance.login.password_secret)?
-            .ok_or_else(|| Error::NotSetUp { instance: self.instance.to_string() })
+            .ok_or_else(|| self.without_password())
+    }
+
+    fn without_password(&self) -> Error {
+        let instance = self.instance.to_string();
+        if !self.files.settings().exists() {
+            return Error::NotSetUp { instance };
+        }
+        Error::Missing {
+            what: format!("password of instance {instance}"),
+            reason: Some("its file is gone from the folder of the secrets".to_owned()),
+            hint: format!("docklet{} password --rotate makes a new one", self.instance.flag()),
+        }
     }
 
     /// A probe of the page with these settings.

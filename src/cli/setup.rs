@@ -85,7 +85,11 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         ..How::default()
     };
     let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
-    let new_secrets = new_secrets(context, &answers)?;
+    let mut new_secrets = new_secrets(context, &answers)?;
+    let password_name = &context.appliance.login.password_secret;
+    if before.is_some() && secrets::read(&context.files.secrets(), password_name)?.is_none() {
+        new_secrets.push(password_name.clone());
+    }
     if how.running && !new_secrets.is_empty() {
         // They are read when the container starts.
         planned.plan.restart(&planned.desired, "secrets changed");

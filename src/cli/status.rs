@@ -164,7 +164,9 @@ pub async fn look_at(
     let (image, answers) = tokio::join!(engine.image(&container.image_id), answers(context, &container));
     report.image = Some(image_status(&container, image?));
     report.container = Some(container_status(container));
-    report.state = state(context, &report, answers?);
+    if settings.is_some() {
+        report.state = state(context, &report, answers?);
+    }
     Ok(report)
 }
 
@@ -190,7 +192,8 @@ pub async fn answers(context: &Context, container: &Detail) -> Result<bool> {
     if !container.running || container.paused {
         return Ok(false);
     }
-    let probe = crate::probe::Probe::new(&context.appliance, &container.live.publish, &context.password()?);
+    let Ok(password) = context.password() else { return Ok(false) };
+    let probe = crate::probe::Probe::new(&context.appliance, &container.live.publish, &password);
     Ok(probe.look().await == Seen::Works)
 }
 

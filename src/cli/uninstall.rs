@@ -140,7 +140,11 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
     references.dedup();
     let mut images = vec![];
     for reference in references {
-        if engine.image(&reference).await?.is_some() {
+        let Some(image) = engine.image(&reference).await? else { continue };
+        // A container names its image by its id when the name means another one now. Removing that would take
+        // the names with it that somebody else gave it.
+        let by_id = image.id.trim_start_matches("sha256:").starts_with(reference.trim_start_matches("sha256:"));
+        if !by_id || image.references.iter().all(|name| name.contains('@')) {
             images.push(reference);
         }
     }

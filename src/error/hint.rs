@@ -72,6 +72,9 @@ impl Error {
                 Some(port) => format!("docklet setup --port {port}"),
                 None => "choose another port: docklet setup --port PORT".to_owned(),
             },
+            Error::Locked { holder, .. } if holder.contains("docklet supervise") => {
+                "one supervisor for an instance is enough: docklet status shows it".to_owned()
+            }
             Error::Locked { .. } => "wait until it is done, then run this again".to_owned(),
             Error::Exited { report: ExitReport { oom_killed: true, memory_limit: Some(limit), .. }, .. } => {
                 format!("give it more memory: docklet setup --memory {}", Bytes(limit.saturating_mul(2)).exact())

@@ -105,6 +105,7 @@ fn transfer_line(transfer: &Transfer) -> String {
 fn build_line(build: &Build) -> String {
     match &build.running {
         Some(step) => format!("step {} of {}: {}", build.number, build.total, harmless(step)),
+        None if build.total == 0 => "waiting for the builder".to_owned(),
         None => format!("{} of {} steps done", build.done, build.total),
     }
 }

@@ -351,6 +351,7 @@ impl Step {
                 let room = width.saturating_sub(columns(&start) + columns(&time) + 2);
                 lines.push(format!("{start}{}  {}", style.fit(&harmless(step), room.max(8)), style.dim(&time)));
             }
+            None if build.total == 0 => lines.push("    waiting for the builder".to_owned()),
             None => lines.push(format!("    {} of {} steps done", build.done, build.total)),
         }
         for (name, done, total) in build.transfers.iter().take(bars) {

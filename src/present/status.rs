@@ -29,8 +29,9 @@ pub fn short(report: &StatusReport, style: Style) -> String {
         }
         State::Stopped => (format!("{name} is {}", style.strong("stopped")), format!("docklet{flag} start")),
         State::Failed => {
-            let why = if report.supervisor.gave_up { ": the restarts did not help" } else { "" };
-            (format!("{name} {}{why}", style.error("has failed")), format!("docklet{flag} logs"))
+            let (why, next) =
+                if report.supervisor.gave_up { (": the restarts did not help", "logs") } else { ("", "start") };
+            (format!("{name} {}{why}", style.error("has failed")), format!("docklet{flag} {next}"))
         }
         State::NotSetUp => (format!("{name} is {}", style.strong("not set up")), format!("docklet{flag} setup")),
         State::EngineUnreachable => {

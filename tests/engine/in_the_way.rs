@@ -124,6 +124,26 @@ fn a_foreign_volume_is_never_touched() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn a_foreign_image_with_a_built_ones_name_is_never_used() {
+    let world = World::new();
+    // A package that only this test wants, so that the name is nobody else's.
+    let package = format!("docklet-test-{}", world.name);
+    let port = world.port.to_string();
+    let setup = ["setup", "--yes", "--json", "--extra-package", &package, "--port", &port];
+    let plan = json(&world.run(&[&setup[..], &["--dry-run"]].concat())).to_string();
+    let begin = plan.find("opencode-cloud:").unwrap();
+    let name: String = plan[begin..].chars().take_while(|c| c.is_ascii_alphanumeric() || "-.:".contains(*c)).collect();
+    docker(&["tag", &stand_in(), &name]);
+    let error = error(&world.fails(&setup, 8));
+    assert_eq!(error["code"], "FOREIGN_OBJECT", "{error}");
+    assert!(error["message"].as_str().unwrap().contains(&name), "{error}");
+    world.run(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    assert!(docker_try(&["image", "inspect", &name]).status.success());
+    docker(&["rmi", &name]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn a_second_command_is_told_who_works_on_the_instance() {
     let world = World::new();
     world.setup();

@@ -138,3 +138,20 @@ fn two_instances_side_by_side_are_isolated() {
     world.ok(&["stop"]);
     assert_eq!(other.http_get("/global/health", Some(&second)).0, 200);
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_name_that_somebody_else_gave_the_image_stays() {
+    let world = World::new();
+    world.setup();
+    let image = world.image();
+    let mine = image.replace(":1", ":mine");
+    docker(&["tag", &image, &mine]);
+    // From now on the container's image is known by its id alone.
+    docker(&["tag", &stand_in_2(), &image]);
+    world.ok(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    assert!(world.inspect().is_none());
+    let there = docker_try(&["image", "inspect", &mine]).status.success();
+    assert!(there, "{mine} is not docklet's");
+    docker(&["rmi", &mine]);
+}

@@ -18,7 +18,16 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Stop) -> Result<()> {
     context.settings()?;
     let _lock = context.lock("stop")?;
-    let engine = context.engine().await?;
+    let engine = match context.engine().await {
+        Ok(engine) => engine,
+        Err(error) => {
+            // The supervisor must not start it when the engine is back.
+            wish::write(&context.files.desired(), Wish::Stopped)?;
+            let text = "it will not be started again when the engine is back".to_owned();
+            context.reporter.report(&Event::Note { text });
+            return Err(error);
+        }
+    };
     let container = find(context, &engine).await?;
     // First the wish, then the deed: nobody may bring it back in between.
     wish::write(&context.files.desired(), Wish::Stopped)?;

@@ -298,6 +298,15 @@ async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept:
         }
         done(running);
     }
+    let built_here = |thing: &Thing| {
+        thing.kind == ThingKind::Image
+            && thing.name.strip_prefix(&context.appliance.name).is_some_and(|r| r.starts_with(':'))
+    };
+    if removed.iter().any(built_here) {
+        let text = "steps of the build stay in the engine's cache, which other builds use, too: docker builder prune"
+            .to_owned();
+        context.reporter.report(&Event::Note { text });
+    }
     for name in volumes {
         let running = step(ThingKind::Volume, name);
         if engine.remove_volume(name).await? == Change::Changed {

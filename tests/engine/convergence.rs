@@ -189,7 +189,9 @@ fn an_engine_that_goes_away_is_told_and_comes_back() {
     let output = world.fails(&["start", "--json"], 5);
     assert_eq!(json(&output)["error"]["code"], "ENGINE_NOT_RUNNING");
     assert_eq!(json(&world.fails(&["status", "--json"], 5))["state"], "engine_unreachable");
+    assert_eq!(world.fails(&["stop"], 5).status.code(), Some(5));
     proxy.back();
+    assert_eq!(world.status()["desired"], "stopped", "what was asked for holds when the engine is back");
     world.ok(&["start"]);
 }
 

@@ -148,6 +148,8 @@ pub enum Error {
     AlreadyExists { kind: ObjectKind, name: String },
     #[error("{kind} {name} was not made by docklet")]
     Foreign { kind: ObjectKind, name: String },
+    #[error("container {name} was set up by another user, or from another folder")]
+    SetUpElsewhere { name: String, folder: String },
     #[error("port {port} on {address} is taken")]
     PortInUse { address: String, port: u16, holder: Option<String>, free_port: Option<u16> },
     #[error("{kind} {name} is in use")]

@@ -285,6 +285,7 @@ impl Context {
     /// [`Error::NotSetUp`] when there is none.
     pub fn password(&self) -> Result<Secret> {
         secrets::read(&self.files.secrets(), &self.appliance.login.password_secret)?
+            .filter(|password| !password.reveal().is_empty())
             .ok_or_else(|| self.without_password())
     }
 
@@ -295,7 +296,7 @@ impl Context {
         }
         Error::Missing {
             what: format!("password of instance {instance}"),
-            reason: Some("its file is gone from the folder of the secrets".to_owned()),
+            reason: Some("its file in the folder of the secrets is gone, or empty".to_owned()),
             hint: format!("docklet{} password --rotate makes a new one", self.instance.flag()),
         }
     }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{
     context::Context,
+    elsewhere,
     release::{self, Committed},
     supervise,
 };
@@ -93,6 +94,7 @@ pub async fn plan_with(
     settings: &Settings,
     how: &How,
 ) -> Result<Planned> {
+    elsewhere::refuse(context, &look.containers)?;
     // What was committed counts, whether its release was written down already or not.
     let committed = release::committed(context, look);
     let mut appliance = context.appliance.clone();

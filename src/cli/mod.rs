@@ -10,6 +10,7 @@ pub mod context;
 mod converge;
 mod deed;
 mod doctor;
+mod elsewhere;
 mod errors;
 mod exec;
 mod list;

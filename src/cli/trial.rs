@@ -7,6 +7,7 @@ use super::{
     backup,
     context::Context,
     converge::{self, How},
+    elsewhere,
 };
 use crate::{
     appliance::{Appliance, Release},
@@ -36,6 +37,7 @@ use crate::{
 /// What looking, planning and the steps find.
 pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Settings>) -> Result<Look> {
     let look = backup::look(context, engine).await?;
+    elsewhere::refuse(context, &look.containers)?;
     let default = Settings::default();
     let wanted = desired(context, &context.appliance, settings.unwrap_or(&default), &look);
     let observed = observe::observe(engine, &look, &wanted).await?;

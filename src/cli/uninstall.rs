@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{args, autostart, backup, context::Context, trial};
+use super::{args, autostart, backup, context::Context, elsewhere, trial};
 use crate::{
     data::shelf::{self, Reason},
     desired::labels,
@@ -122,6 +122,7 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
         engine.images_labelled(appliance),
         engine.managed_networks()
     )?;
+    elsewhere::refuse(context, &containers)?;
     let names = [context.container_name(), context.instance.previous_container(appliance)];
     let containers = containers.iter().filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
     let (named, stray): (Vec<_>, Vec<_>) = containers.partition(|c| names.contains(&c.name));

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -50,6 +51,8 @@ pub struct Listed {
     pub status: String,
     /// Published ports.
     pub ports: Vec<PublishedPort>,
+    /// Folders of the host that are mounted: where inside, and the folder. Not every engine lists them.
+    pub binds: BTreeMap<String, PathBuf>,
 }
 
 impl Listed {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerSummary, HealthConfig, HostConfig, HostConfigLogConfig,
-    Mount, MountBindOptions, MountType, MountVolumeOptions, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    Mount, MountBindOptions, MountPoint, MountType, MountVolumeOptions, PortBinding, RestartPolicy,
+    RestartPolicyNameEnum,
 };
 
 use super::docker::{Detail, Listed, PublishedPort};
@@ -108,6 +109,8 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
             port: port.public_port.filter(|p| *p > 0)?,
         })
     });
+    let mounts = summary.mounts.unwrap_or_default().into_iter();
+    let bind = |m: MountPoint| (m.typ.as_deref() == Some("bind")).then(|| Some((m.destination?, m.source?.into())));
     Listed {
         id: summary.id.unwrap_or_default(),
         name: name.trim_start_matches('/').to_owned(),
@@ -117,6 +120,7 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
         state: summary.state.map(|s| s.to_string()).unwrap_or_default(),
         status: summary.status.unwrap_or_default(),
         ports: ports.collect(),
+        binds: mounts.filter_map(|m| bind(m).flatten()).collect(),
     }
 }
 

@@ -101,7 +101,7 @@ impl Error {
             Error::AlreadyExists { .. } | Error::InUse { .. } | Error::FileExists { .. } => Code::AlreadyExists,
             Error::NoSpace { .. } => Code::NoSpace,
             Error::VolumesFailed { .. } | Error::ReleasesUnreachable { .. } => Code::NetworkError,
-            Error::Foreign { .. } => Code::ForeignObject,
+            Error::Foreign { .. } | Error::SetUpElsewhere { .. } => Code::ForeignObject,
             Error::PortInUse { .. } => Code::PortInUse,
             Error::Locked { .. } => Code::Locked,
             Error::StartFailed { .. } | Error::Exited { .. } => Code::StartFailed,

@@ -61,6 +61,9 @@ impl Error {
             }
             Error::AlreadyExists { kind, name } => format!("look at it: docker {kind} inspect {name}"),
             Error::InUse { kind, name, .. } => format!("look at it: docker ps -a --filter {kind}={name}"),
+            Error::SetUpElsewhere { .. } => {
+                "run docklet as that user, or with that DOCKLET_HOME\nor use another instance: docklet setup --instance NAME".to_owned()
+            }
             Error::Foreign { kind, name } => {
                 let rename = match kind {
                     ObjectKind::Container => format!("\nthen give it another name: docker rename {name} {name}-old"),

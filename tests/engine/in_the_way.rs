@@ -111,6 +111,28 @@ fn a_foreign_container_is_never_touched() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn what_another_user_set_up_is_never_touched() {
+    let world = World::new();
+    world.setup();
+    let before = world.inspect().unwrap();
+    let other = world.folder().join("another home");
+    std::fs::create_dir(&other).unwrap();
+    let run = |args: &[&str]| world.docklet().env("DOCKLET_HOME", &other).args(args).output().unwrap();
+    let mut setup = world.setup_args();
+    setup.push("--json".to_owned());
+    let output = run(&setup.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(8), "{}", shown(&output));
+    assert_eq!(error(&output)["code"], "FOREIGN_OBJECT");
+    let output = run(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    assert_eq!(output.status.code(), Some(8), "{}", shown(&output));
+    let status = run(&["status", "--json"]);
+    assert_eq!((status.status.code(), &json(&status)["state"]), (Some(4), &"not_set_up".into()), "{}", shown(&status));
+    assert_eq!(world.inspect().unwrap()["State"], before["State"]);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn a_foreign_volume_is_never_touched() {
     let world = World::new();
     let [session, ..] = world.volumes();

@@ -146,6 +146,7 @@ fn catalogue() -> Vec<Error> {
             path: "/home/me/old.tar.zst".into(),
             reason: "the checksum of session/opencode.db differs".into(),
         },
+        Error::SetUpElsewhere { name: name(), folder: "/root/.config/docklet/default/secrets".into() },
         Error::WrongPassphrase { path: "/home/me/old.tar.zst".into() },
         Error::ReleasesUnreachable {
             title: "opencode".into(),
@@ -274,10 +275,11 @@ fn kind(error: &Error) -> usize {
         Error::VolumesFailed { .. } => 37,
         Error::FileExists { .. } => 38,
         Error::WrongPassphrase { .. } => 39,
+        Error::SetUpElsewhere { .. } => 41,
         Error::ReleasesUnreachable { .. } => 40,
     }
 }
-const KINDS: usize = 41;
+const KINDS: usize = 42;
 
 #[test]
 fn the_catalogue_of_errors() {

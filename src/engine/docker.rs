@@ -26,7 +26,8 @@ use crate::{
     error::{Error, ObjectKind, Result},
 };
 
-/// Time for calls that make the engine work: starting a container takes seconds on a busy machine.
+/// Time for calls that make the engine work or write: starting a container takes seconds on a busy machine, and so does
+/// a rename when its disk is.
 pub(super) const WORK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What the engine may need beyond the grace for stopping: it sends SIGKILL and waits for the end.
@@ -225,7 +226,7 @@ impl Engine {
         let call = format!("set the restart policy of {name}");
         let policy = RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None };
         let body = ContainerUpdateBody { restart_policy: Some(policy), ..ContainerUpdateBody::default() };
-        match deadline(&call, DEADLINE, self.docker.update_container(name, body)).await? {
+        match deadline(&call, WORK_DEADLINE, self.docker.update_container(name, body)).await? {
             Ok(()) => Ok(()),
             Err(e) => Err(match status_of(&e) {
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() },
@@ -240,7 +241,7 @@ impl Engine {
     /// [`Error::NoSuchObject`], and what the engine says otherwise.
     pub async fn unpause_container(&self, name: &str) -> Result<()> {
         let call = format!("unpause container {name}");
-        match deadline(&call, DEADLINE, self.docker.unpause_container(name)).await? {
+        match deadline(&call, WORK_DEADLINE, self.docker.unpause_container(name)).await? {
             Ok(()) => Ok(()),
             Err(e) => Err(match status_of(&e) {
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() },
@@ -256,7 +257,7 @@ impl Engine {
     pub async fn rename_container(&self, from: &str, to: &str) -> Result<()> {
         let call = format!("rename container {from} to {to}");
         let options = RenameContainerOptionsBuilder::default().name(to).build();
-        match deadline(&call, DEADLINE, self.docker.rename_container(from, options)).await? {
+        match deadline(&call, WORK_DEADLINE, self.docker.rename_container(from, options)).await? {
             Ok(()) => Ok(()),
             Err(e) => Err(match status_of(&e) {
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: from.to_owned() },

@@ -115,7 +115,10 @@ impl Engine {
 
     async fn list_volumes(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<Labelled>> {
         let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
-        let answer = within("list volumes", self.docker.list_volumes(Some(options))).await?;
+        // Docker lists no volume while one is being removed or written down, so this may have to wait for its disk.
+        let call = "list volumes";
+        let answer = deadline(call, WORK_DEADLINE, self.docker.list_volumes(Some(options))).await?;
+        let answer = answer.map_err(|e| translate(call, e))?;
         let volumes = answer.volumes.unwrap_or_default().into_iter();
         Ok(volumes.map(|v| Labelled { name: v.name, labels: v.labels.into_iter().collect() }).collect())
     }
@@ -130,8 +133,9 @@ impl Engine {
             labels: Some(spec.labels.clone().into_iter().collect()),
             ..Default::default()
         };
-        within(&format!("create volume {}", spec.name), self.docker.create_volume(request)).await?;
-        Ok(())
+        let call = format!("create volume {}", spec.name);
+        let created = deadline(&call, WORK_DEADLINE, self.docker.create_volume(request)).await?;
+        created.map(drop).map_err(|e| translate(&call, e))
     }
 
     /// Removes a volume.

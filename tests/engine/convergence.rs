@@ -180,6 +180,16 @@ fn a_hanging_engine_is_a_network_error_within_the_deadline() {
     assert_eq!(json(&status)["state"], "engine_unreachable");
 }
 
+/// Docker lists no volumes while a large one is being removed.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn volumes_that_are_listed_late_are_waited_for() {
+    let (world, proxy) = behind_proxy();
+    world.setup();
+    proxy.fault(Fault { at: At::every("GET", "/volumes"), action: Action::Delay(Duration::from_secs(8)) });
+    world.ok(&["start"]);
+}
+
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn an_engine_that_goes_away_is_told_and_comes_back() {

@@ -117,6 +117,18 @@ impl Browser {
         self.ask("POST", &format!("/element/{id}/click"), Some(&json!({}))).is_ok()
     }
 
+    /// Clicks as soon as it can be done, and says whether it could in this time.
+    pub fn clicks_within(&self, patience: Duration, xpath: &str) -> bool {
+        let deadline = std::time::Instant::now() + patience;
+        while !self.clicks(xpath) {
+            if std::time::Instant::now() > deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        true
+    }
+
     /// Types into the first element that an XPath names, as soon as that can be done.
     pub fn types(&self, xpath: &str, text: &str) {
         self.on(xpath, "value", &json!({"text": text}));

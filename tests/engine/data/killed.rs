@@ -200,9 +200,18 @@ fn update_even_calls() {
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn rollback_before_a_supervisors_eyes() {
+    rollback(Part { first: 1, step: 4, both: false });
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn rollback_before_a_supervisors_eyes_the_other_half() {
+    rollback(Part { first: 3, step: 4, both: false });
+}
+
+fn rollback(part: Part) {
     let (world, id) = set_up(World::supervised());
     let turn = std::cell::Cell::new(0);
-    let part = Part { first: 1, step: 2, both: false };
     killed_at_any_call(&world, &id, part, &["rollback", "--yes"], || {
         turn.set(turn.get() + 1);
         publish(&world, &stand_in_2(), &[SCRATCH, &format!("LABEL docklet-test.turn={}", turn.get())]);

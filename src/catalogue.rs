@@ -71,7 +71,7 @@ pub fn entry(code: Code) -> Entry {
         }
         Code::RateLimited => ("the registry refuses for now", "wait an hour, or sign in: docker login"),
         Code::NoSpace => (
-            "a disk is full: the engine's, or the one that a backup goes to",
+            "a disk is full: the engine's, or the one that a backup or another file goes to",
             "docker system df shows what uses the engine's, docker builder prune frees old build steps; docklet backup prune --keep 3",
         ),
         Code::ArchMismatch => ("the image is for another processor", "build it for this one: docklet setup --build"),

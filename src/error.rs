@@ -199,9 +199,15 @@ impl Error {
         Error::Usage { message: message.into(), hint: None }
     }
 
-    /// A failed action on a file, with the hint where the kind of failure has one.
+    /// A failed action on a file, with the hint where the kind of failure has one. A full disk is
+    /// [`Error::NoSpace`].
     pub fn file(action: &'static str, path: &std::path::Path, error: &std::io::Error) -> Self {
         let shown = path.display().to_string();
+        if is_full(error) {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let place = folder.map_or_else(|| ".".to_owned(), |folder| folder.display().to_string());
+            return Error::NoSpace { place, needed: None, available: None };
+        }
         let hint = match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
                 Some(format!("look who owns it (often root, after one sudo): ls -ld '{shown}'"))
@@ -211,6 +217,12 @@ impl Error {
         };
         Error::File { action, path: shown, reason: io_reason(error), hint }
     }
+}
+
+/// Whether a disk, or the user's share of it, is full, or does not take a file of this size.
+pub fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// The operating system's words for an I/O error, without Rust's «(os error N)».

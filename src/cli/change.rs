@@ -3,12 +3,19 @@
 
 use std::time::Duration;
 
-use super::{autostart, context::Context, start, stop};
+use super::{
+    autostart,
+    context::Context,
+    converge::{self, How},
+    start::{self, Exposure},
+    stop,
+};
 use crate::{
     desired::{Desired, EngineMemory},
     error::Result,
     event::Event,
     observed::Ownership,
+    plan::{Action, Step},
     settings::Settings,
     wish::{self, Wish},
     wizard,
@@ -49,8 +56,8 @@ pub fn confirm_exposure(context: &Context, before: &Settings, after: &Settings) 
     }
 }
 
-/// After changed settings were saved: brings autostart in line, and offers a new container where
-/// one is needed. No lock may be held.
+/// After changed settings were saved, confirmed by [`confirm_exposure`]: brings autostart in line, and
+/// offers a new container where one is needed. No lock may be held.
 ///
 /// # Errors
 /// What `docklet start` finds, when it was wanted.
@@ -59,7 +66,7 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
         autostart::apply(context, after).await?;
     }
     let differences = differences(context, before, after);
-    if differences.is_empty() {
+    if differences.is_empty() || is_already_so(context, after).await {
         return Ok(Effect::default());
     }
     let what = format!("this needs a new container ({})", differences.join(", "));
@@ -67,7 +74,9 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
     if wanted {
         let _lock = context.lock("start")?;
         let engine = context.engine().await?;
-        start::start(context, &engine, after, context.appliance.health.ready_timeout()).await?;
+        let asked = before.network.bind != after.network.bind;
+        let exposure = if asked { Exposure::Confirmed } else { Exposure::Ask };
+        start::start_with(context, &engine, after, context.appliance.health.ready_timeout(), exposure).await?;
     }
     Ok(Effect { differences, pending: !wanted })
 }
@@ -98,6 +107,17 @@ fn differences(context: &Context, before: &Settings, after: &Settings) -> Vec<St
         Desired::new(&context.appliance, settings, &context.instance, &context.files, EngineMemory(0), None)
     };
     desired(before).container.differences(&desired(after).container)
+}
+
+/// Whether the container that is there has these settings already, as after a change that was taken
+/// back before it took effect. An engine that cannot be asked says no.
+async fn is_already_so(context: &Context, settings: &Settings) -> bool {
+    let Ok(engine) = context.engine().await else { return false };
+    // What only runs or not is no difference; what shall run would need a new one where they differ.
+    let how = How { running: true, ..How::default() };
+    let Ok(planned) = converge::plan(context, &engine, settings, &how).await else { return false };
+    let creates = |step: &Step| matches!(step.action, Action::CreateContainer { .. });
+    planned.recovery.is_empty() && !planned.plan.steps.iter().any(creates)
 }
 
 /// Asks, or takes `--yes` for an answer; else says what to run. What shall be stopped stays so.

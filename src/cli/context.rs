@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     io::IsTerminal as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,7 +20,7 @@ use crate::{
         log::LogRequest,
     },
     error::{Error, Result},
-    event::Reporter,
+    event::{Event, Reporter},
     follow::Subject,
     host::browser::Session,
     instance::Instance,
@@ -34,9 +35,12 @@ use crate::{
     wizard::{self, prompt::Prompt},
 };
 
-/// How long a command waits for the supervisor to finish a restart: it may have to kill a hung
-/// container after its grace.
-const SUPERVISOR_RESTARTS: std::time::Duration = std::time::Duration::from_secs(15);
+/// How long a command waits for the supervisor to finish a restart, for which it may have to kill a
+/// hung container after its grace, or the work of a command that was killed.
+const SUPERVISOR_WORKS: Duration = Duration::from_secs(30);
+
+/// After this time it is said what is waited for.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// Everything that a command needs to begin.
 pub struct Context {
@@ -187,7 +191,7 @@ impl Context {
         if let Some(chosen) = release::read(&files)? {
             appliance.adopt(chosen);
         }
-        Ok(Context {
+        let context = Context {
             files,
             environment: Environment::read(&appliance),
             appliance,
@@ -197,7 +201,20 @@ impl Context {
             paths,
             interrupt,
             global,
-        })
+        };
+        context.warn_of_unused_docker_context();
+        Ok(context)
+    }
+
+    /// The contract's order puts `DOCKER_HOST` before `--context`, docker's own command the other
+    /// way round: who says both hears which one counts.
+    fn warn_of_unused_docker_context(&self) {
+        let said = self.global.context.as_deref().filter(|name| !name.trim().is_empty());
+        let Some((name, (endpoint, origin))) = said.zip(connect::chosen(&self.selection())) else { return };
+        if !origin.starts_with("--context") {
+            let text = format!("--context {name} is not used: {origin} comes first ({endpoint})");
+            self.reporter.report(&Event::Warning { text });
+        }
     }
 
     /// Which engine the user means.
@@ -229,7 +246,7 @@ impl Context {
         if self.global.verbose > 0 {
             let about = &engine.about;
             let text = format!("engine: {} {} at {} ({})", about.name, about.version, about.endpoint, about.origin);
-            self.reporter.report(&crate::event::Event::Note { text });
+            self.reporter.report(&Event::Note { text });
         }
         Ok(engine)
     }
@@ -251,15 +268,20 @@ impl Context {
     /// # Errors
     /// [`Error::Locked`]
     pub fn lock(&self, command: &str) -> Result<Lock> {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
+        let mut told = false;
         loop {
             match Lock::take(&self.files.lock(), &self.instance, command) {
-                // The supervisor has it only for a restart, which is soon done.
+                // The supervisor has it only for what is soon done.
                 Err(Error::Locked { holder, .. })
                     if holder.starts_with(&format!("docklet {} ", supervise::run::NAME))
-                        && began.elapsed() < SUPERVISOR_RESTARTS =>
+                        && began.elapsed() < SUPERVISOR_WORKS
+                        && !self.interrupt.is_raised() =>
                 {
-                    std::thread::sleep(std::time::Duration::from_millis(20));
+                    if began.elapsed() > WORTH_TELLING && !std::mem::replace(&mut told, true) {
+                        self.reporter.report(&Event::Note { text: format!("waiting for {holder}") });
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
                 }
                 taken => return taken,
             }

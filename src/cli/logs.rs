@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
-use super::{args, context::Context};
+use super::{args, context::Context, stop};
 use crate::{
     engine::{
         Engine,
@@ -40,6 +40,7 @@ pub async fn run(context: &Context, args: &args::Logs) -> Result<ExitCode> {
         });
     }
     let engine = context.engine().await?;
+    stop::find(context, &engine).await?;
     let limit = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let request = LogRequest { tail: Some(limit), since, follow: false };
     if args.follow {

@@ -63,7 +63,7 @@ pub async fn main() -> ExitCode {
     let (raise, interrupt) = interrupt::pair();
     tokio::spawn(listen_for_signals(raise));
     let result = match Context::new(cli.global, streams, interrupt) {
-        Ok(context) => run(&context, cli.command).await,
+        Ok(context) => run(&context, cli.command).await.and_then(|code| context.output.written().map(|()| code)),
         Err(error) => Err(error),
     };
     match result {

@@ -14,12 +14,17 @@ use crate::{
     present::result,
     report::{ContainerReport, Schema, StartReport},
     settings::Settings,
+    supervise,
+    wish::{self, Wish},
 };
 
 /// Brings it in line with the settings, starts it and waits until the page answers.
 pub async fn run(context: &Context, args: &args::Start) -> Result<()> {
     let settings = context.settings()?;
-    let _lock = context.lock("start")?;
+    let _lock = context.lock(if args.recover { supervise::run::RECOVERY } else { "start" })?;
+    if args.recover && wish::read(&context.files.desired())? == Wish::Stopped {
+        return Ok(()); // a `docklet stop` was quicker
+    }
     let engine = context.engine().await?;
     let timeout = if args.no_wait { Duration::ZERO } else { Duration::from_secs(args.timeout) };
     let report = start(context, &engine, &settings, timeout).await?;
@@ -27,14 +32,40 @@ pub async fn run(context: &Context, args: &args::Start) -> Result<()> {
     Ok(())
 }
 
+/// What the user has said to a page that other machines reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// Nothing yet.
+    Ask,
+    /// Yes, to these settings.
+    Confirmed,
+}
+
 /// The work of it; a time-out of zero does not wait. Also what `restart` ends with.
+///
+/// # Errors
+/// What looking, planning and applying find.
+pub async fn start(context: &Context, engine: &Engine, settings: &Settings, timeout: Duration) -> Result<StartReport> {
+    start_with(context, engine, settings, timeout, Exposure::Ask).await
+}
+
+/// The same, where the user may have been asked already.
 ///
 /// A container that is just ending, as after a `stop` that was killed, still runs when it is looked
 /// at; it is started again.
-pub async fn start(context: &Context, engine: &Engine, settings: &Settings, timeout: Duration) -> Result<StartReport> {
-    match attempt(context, engine, settings, timeout).await {
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    timeout: Duration,
+    exposure: Exposure,
+) -> Result<StartReport> {
+    match attempt(context, engine, settings, timeout, exposure).await {
         Err((Error::Exited { .. }, Begun::Elsewhere)) => {
-            attempt(context, engine, settings, timeout).await.map_err(|(error, _)| error)
+            attempt(context, engine, settings, timeout, exposure).await.map_err(|(error, _)| error)
         }
         done => done.map_err(|(error, _)| error),
     }
@@ -62,10 +93,14 @@ async fn attempt(
     engine: &Engine,
     settings: &Settings,
     timeout: Duration,
+    exposure: Exposure,
 ) -> Result<StartReport, (Error, Begun)> {
     let how = How { running: true, ..How::default() };
     let planned = converge::plan(context, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
     let begun = if planned.plan.starts() { Begun::Here } else { Begun::Elsewhere };
+    if exposure == Exposure::Ask {
+        confirm_exposure(context, settings, &planned).map_err(|error| (error, Begun::Here))?;
+    }
     carry_out(context, engine, settings, planned, timeout).await.map_err(|error| (error, begun))
 }
 
@@ -76,7 +111,6 @@ async fn carry_out(
     mut planned: Planned,
     timeout: Duration,
 ) -> Result<StartReport> {
-    confirm_exposure(context, settings, &planned)?;
     let how = How { running: true, ..How::default() };
     if timeout.is_zero() && planned.plan.put_back.is_empty() {
         // A replacement is waited for all the same: the old container goes only when the new one works.

@@ -6,7 +6,7 @@ use super::{autostart, context::Context, stop::ownership};
 use crate::{
     data::schedule::Last,
     desired::page_url,
-    engine::{Engine, docker::Detail, image::Image},
+    engine::{Engine, connect, docker::Detail, image::Image},
     error::{Error, Result},
     event::Event,
     observed::Ownership,
@@ -172,7 +172,9 @@ pub async fn look_at(
 
 /// What can be said while the engine cannot be asked.
 pub fn without_engine(context: &Context, settings: Option<&Settings>) -> Result<StatusReport> {
-    Ok(StatusReport { state: State::EngineUnreachable, ..empty(context, settings)? })
+    let mut report = StatusReport { state: State::EngineUnreachable, ..empty(context, settings)? };
+    (report.engine.endpoint, report.engine.origin) = connect::chosen(&context.selection()).unzip();
+    Ok(report)
 }
 
 /// The same container with what the supervisor and the user have said since.

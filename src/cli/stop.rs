@@ -51,7 +51,10 @@ pub async fn restart(context: &Context, args: &args::Restart) -> Result<()> {
 }
 
 /// This instance's container.
-async fn find(context: &Context, engine: &Engine) -> Result<Detail> {
+///
+/// # Errors
+/// [`Error::NoSuchObject`], and [`Error::Foreign`] when it does not carry our labels.
+pub async fn find(context: &Context, engine: &Engine) -> Result<Detail> {
     let name = context.container_name();
     let found = engine.container(&name).await?;
     let container = found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() })?;

@@ -2,7 +2,10 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::error::ErrorKind;
+use clap::{
+    builder::{BoolishValueParser, TypedValueParser as _},
+    error::ErrorKind,
+};
 
 use super::command;
 use crate::{
@@ -18,7 +21,8 @@ pub fn answer(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let wants_json = std::env::var_os("DOCKLET_JSON").is_some_and(|value| value == "1" || value == "true");
+    let boolish = |value: OsString| BoolishValueParser::new().parse_ref(&command(), None, &value).unwrap_or(false);
+    let wants_json = std::env::var_os("DOCKLET_JSON").is_some_and(boolish);
     let json = wants_json || arguments.iter().any(|argument| argument == "--json");
     let streams = Streams { json, color: ColorChoice::Never, ..Streams::default() };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {

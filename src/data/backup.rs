@@ -273,7 +273,7 @@ fn pack(
         let threads = u32::try_from(threads).unwrap_or(1);
         match write::write(out, &around, source, spool, threads, &mut count) {
             Ok(written) => Ok((written, unfinished)),
-            Err(Damage::Io(e)) => Err(file_error(&path, &e)),
+            Err(Damage::Io(e)) => Err(Error::file("write", &path, &e)),
             Err(Damage::Malformed(reason)) => {
                 Err(Error::VolumesFailed { what: "reading the volumes".to_owned(), reason })
             }
@@ -283,16 +283,7 @@ fn pack(
 
 /// An empty file beside `path` that goes away by itself.
 pub(super) fn spool(path: &Path) -> Result<File> {
-    tempfile::tempfile_in(folder_of(path)).map_err(|e| file_error(path, &e))
-}
-
-/// The error for a file that could not be written.
-pub(super) fn file_error(path: &Path, error: &io::Error) -> Error {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) {
-        let place = folder_of(path).display().to_string();
-        return Error::NoSpace { place, needed: None, available: None };
-    }
-    Error::file("write", path, error)
+    tempfile::tempfile_in(folder_of(path)).map_err(|e| Error::file("write", path, &e))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -314,7 +305,7 @@ fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
         return Ok((folder, Unfinished::Nameless(file)));
     }
     let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&folder);
-    let unfinished = unfinished.map_err(|e| file_error(path, &e))?;
+    let unfinished = unfinished.map_err(|e| Error::file("write", path, &e))?;
     flock(unfinished.as_file(), FlockOperation::NonBlockingLockExclusive)
         .map_err(|e| Error::file("lock", path, &e.into()))?;
     Ok((folder, Unfinished::Named(unfinished)))
@@ -322,13 +313,13 @@ fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
 
 /// Flushes the file to disk and gives it its name, which nobody may have taken meanwhile.
 fn finish(unfinished: Unfinished, path: &Path, folder: &Path) -> Result<()> {
-    unfinished.as_file().sync_all().map_err(|e| file_error(path, &e))?;
+    unfinished.as_file().sync_all().map_err(|e| Error::file("write", path, &e))?;
     unfinished.name(path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => Error::FileExists { path: path.display().to_string() },
-        _ => file_error(path, &e),
+        _ => Error::file("write", path, &e),
     })?;
     // The name is on disk only when the folder is.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| file_error(path, &e))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::file("write", path, &e))
 }
 
 /// Bytes that are free where a file would be; `None` where that cannot be known.

@@ -166,6 +166,15 @@ pub(in crate::engine) fn choose(selection: &Selection) -> Result<Places> {
     Ok(Places::FirstOf(usual(selection)))
 }
 
+/// The engine that the user chose: where it listens, and why this one. `None` where the first that
+/// answers is taken, or what was chosen cannot be understood. Asks nobody.
+pub fn chosen(selection: &Selection) -> Option<(String, String)> {
+    match choose(selection) {
+        Ok(Places::Chosen(place)) => Some((place.endpoint.to_string(), place.origin)),
+        _ => None,
+    }
+}
+
 /// The places where engines listen when nobody says anything.
 fn usual(selection: &Selection) -> Vec<Place> {
     let home = &selection.home;
@@ -268,10 +277,7 @@ mod tests {
     }
 
     fn chosen(selection: &Selection) -> (String, String) {
-        match choose(selection).unwrap() {
-            Places::Chosen(place) => (place.endpoint.to_string(), place.origin),
-            other => panic!("{other:?}"),
-        }
+        super::chosen(selection).unwrap()
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Error {
             Error::NoSpace { place, .. } if place.starts_with('/') => {
                 format!("see what uses it: df -h '{place}'\ndocklet backup prune --keep 3 removes old backups")
             }
+            Error::NoSpace { place, .. } if !place.contains("engine") => "free space there and run it again".to_owned(),
             Error::NoSpace { .. } => {
                 "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned()
             }

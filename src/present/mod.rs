@@ -24,10 +24,8 @@ pub mod watch;
 
 use std::{
     io::{self, Write},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::Path,
+    sync::{Arc, Mutex, OnceLock},
     time::Instant,
 };
 
@@ -35,7 +33,7 @@ use serde::Serialize;
 
 pub use self::{error::ErrorReport, style::Style};
 use crate::{
-    error::Error,
+    error::{Error, Result, is_full},
     event::{Reporter, Silent},
 };
 
@@ -125,17 +123,18 @@ impl Streams {
     }
 }
 
-/// A stream that several write to, whole lines each. Once its reader is gone it swallows what
-/// comes: nobody reads it, and showing is never a reason to fail.
+/// A stream that several write to, whole lines each. Once it could not be written to, as when its
+/// reader is gone, it swallows what comes: showing is no reason to break off work.
 #[derive(Clone)]
 struct SharedWriter {
     to: Arc<Mutex<Box<dyn Write + Send>>>,
-    closed: Arc<AtomicBool>,
+    /// Why it does not take more.
+    failed: Arc<OnceLock<io::Error>>,
 }
 
 impl SharedWriter {
     fn new(to: Box<dyn Write + Send>) -> Self {
-        SharedWriter { to: Arc::new(Mutex::new(to)), closed: Arc::default() }
+        SharedWriter { to: Arc::new(Mutex::new(to)), failed: Arc::default() }
     }
 
     fn write(&self, text: &str) {
@@ -144,8 +143,11 @@ impl SharedWriter {
 
     fn bytes(&self, bytes: &[u8]) {
         let mut to = self.to.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !self.is_closed() && to.write_all(bytes).and_then(|()| to.flush()).is_err() {
-            self.closed.store(true, Ordering::Relaxed);
+        if self.is_closed() {
+            return;
+        }
+        if let Err(error) = to.write_all(bytes).and_then(|()| to.flush()) {
+            let _ = self.failed.set(error); // under the lock, so it is the first
         }
     }
 
@@ -154,7 +156,7 @@ impl SharedWriter {
     }
 
     fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Relaxed)
+        self.failed.get().is_some()
     }
 }
 
@@ -216,6 +218,21 @@ impl Output {
         !to.is_closed()
     }
 
+    /// Whether all of the result was written. A reader that went away, as `head` does, had enough.
+    ///
+    /// # Errors
+    /// When standard output could not be written, as to a full disk.
+    pub fn written(&self) -> Result<()> {
+        match self.stdout.failed.get() {
+            None => Ok(()),
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Some(error) if is_full(error) => {
+                Err(Error::NoSpace { place: "standard output".to_owned(), needed: None, available: None })
+            }
+            Some(error) => Err(Error::file("write to", Path::new("standard output"), error)),
+        }
+    }
+
     /// Writes a message for people to standard error; nothing with `--json` or `--quiet`.
     pub fn message(&self, text: &str) {
         if !self.streams.json && !self.streams.quiet {
@@ -224,14 +241,16 @@ impl Output {
     }
 
     /// Writes an error: as text to standard error; with `--json` as the one object on standard
-    /// output. Drop the reporter first, so that no bar is in the way.
+    /// output, and as text only where that cannot be written. Drop the reporter first, so that no bar is in the way.
     pub fn error(&self, error: &Error, instance: Option<&str>) {
         if self.streams.json {
             let json = serde_json::to_string(&ErrorReport::new(error, instance)).unwrap_or_default();
             self.stdout.line(&json);
-        } else {
-            self.stderr.line(&error::text(error, instance, self.streams.stderr_style()));
+            if self.written().is_ok() {
+                return;
+            }
         }
+        self.stderr.line(&error::text(error, instance, self.streams.stderr_style()));
     }
 
     /// Who shows what happens, on standard error. Dropping it leaves the terminal tidy and marks a

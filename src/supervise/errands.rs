@@ -36,7 +36,7 @@ pub enum Errand {
 impl Errand {
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Errand::Recover => &["start"],
+            Errand::Recover => &["start", "--recover"],
             Errand::Backup => &["backup", "--scheduled"],
         }
     }

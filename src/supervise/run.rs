@@ -46,6 +46,9 @@ use crate::{
 /// What this calls itself in a lock.
 pub const NAME: &str = "supervise";
 
+/// What finishes the work of a killed command for it, in a lock.
+pub const RECOVERY: &str = "supervise recovery";
+
 /// The longest it does not look at its files and clocks.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 

@@ -6,6 +6,7 @@ mod autostart;
 mod config;
 mod fuzz;
 mod help;
+mod lock;
 mod packaging;
 mod secrets;
 mod support;

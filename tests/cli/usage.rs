@@ -42,6 +42,8 @@ fn a_flag_in_the_environment_is_written_as_people_write_it() {
         assert_eq!(output.status.code(), Some(4), "{value}\n{}", shown(&output));
         assert_eq!(output.stdout.starts_with(b"{"), json, "{value}\n{}", shown(&output));
     }
+    let wrong = home.docklet().env("DOCKLET_JSON", "yes").arg("frobnicate").output().unwrap();
+    assert_eq!(json(&wrong)["error"]["code"], "USAGE", "{}", shown(&wrong));
     assert_eq!(home.docklet().env("DOCKLET_YES", "perhaps").arg("list").output().unwrap().status.code(), Some(2));
 }
 
@@ -88,6 +90,42 @@ fn an_engine_that_is_not_there_is_code_5() {
     let text = home.run(&["start"]);
     let said = String::from_utf8_lossy(&text.stderr).into_owned();
     assert!(text.stdout.is_empty() && said.starts_with("error: ") && said.contains("\n\nhint: "), "{said}");
+}
+
+#[test]
+fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_had_enough_is_none() {
+    let home = Home::set_up();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for args in [&["errors"][..], &["config", "show"], &["errors", "--json"]] {
+        let output = home.docklet().args(args).stdout(full()).output().unwrap();
+        assert_eq!(output.status.code(), Some(7), "{args:?}\n{}", shown(&output));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("standard output"), "{}", shown(&output));
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = home.docklet().arg("errors").stdout(writer).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", shown(&output));
+}
+
+#[test]
+fn a_docker_context_that_does_not_count_is_told() {
+    let home = Home::set_up();
+    let said = |args: &[&str]| String::from_utf8_lossy(&home.run(args).stderr).into_owned();
+    let ignored = said(&["--context", "work", "list"]);
+    assert!(ignored.contains("--context work is not used: DOCKER_HOST comes first"), "{ignored}");
+    assert!(!said(&["list"]).contains("--context"));
+    let output = home.docklet().env_remove("DOCKER_HOST").args(["--context", "default", "list"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("not used"), "{}", shown(&output));
+}
+
+#[test]
+fn an_engine_that_cannot_be_reached_is_named_all_the_same() {
+    let home = Home::set_up();
+    let output = home.docklet().args(["status", "--json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", shown(&output));
+    let engine = &json(&output)["engine"];
+    assert_eq!(engine["origin"], "DOCKER_HOST");
+    assert!(engine["endpoint"].as_str().unwrap().ends_with("no.sock") && engine["version"].is_null(), "{engine}");
 }
 
 #[test]

@@ -209,6 +209,11 @@ fn a_changed_setting_gets_a_new_container_and_keeps_the_data() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("this needs a new container") && said.contains("docklet"), "{said}");
     assert_eq!(world.inspect().unwrap()["Id"], before, "without a yes nothing is replaced");
+    let taken_back = world.run(&["--yes", "config", "unset", "resources.memory"]);
+    assert!(taken_back.status.success(), "{}", shown(&taken_back));
+    assert!(!String::from_utf8_lossy(&taken_back.stderr).contains("new container"), "{}", shown(&taken_back));
+    assert_eq!(world.inspect().unwrap()["Id"], before, "a change that was taken back needs nothing");
+    world.ok(&["config", "set", "resources.memory", "512MiB"]);
     let report = json(&world.run(&["--json", "--yes", "config", "set", "resources.pids", "512"]));
     assert_eq!(report["effect"]["pending"], false, "{report}");
     let container = world.inspect().unwrap();

@@ -106,6 +106,7 @@ fn a_foreign_container_is_never_touched() {
     assert!(error(&output)["hint"].as_str().unwrap().contains("docker rename"), "{}", shown(&output));
     world.run(&["uninstall", "--yes", "--purge", "--no-backup"]);
     world.run(&["stop"]);
+    assert_eq!(error(&world.fails(&["logs", "--json"], 8))["code"], "FOREIGN_OBJECT");
     assert_eq!(world.inspect().unwrap(), before);
 }
 

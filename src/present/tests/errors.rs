@@ -155,6 +155,7 @@ fn catalogue() -> Vec<Error> {
         },
         Error::RestoreFailed { reason: "no space left on device".into() },
         Error::NoSpace { place: "/home/me/backups".into(), needed: None, available: None },
+        Error::NoSpace { place: "standard output".into(), needed: None, available: None },
         Error::NoSpace { place: "the engine's disk".into(), needed: Some(3 << 30), available: Some(1 << 30) },
         Error::VolumesFailed { what: "reading the volumes".into(), reason: "tar: a: Input/output error".into() },
         Error::FileExists { path: "/home/me/old.tar.zst".into() },

@@ -22,7 +22,7 @@ impl Supervisor<'_> {
             Note::Missed(count, seen) => ("missed", format!("the page did not answer ({count} in a row): {seen}")),
             Note::Refused => (
                 "refused",
-                "the page refuses the password that docklet keeps; a restart does not heal that: docklet password --rotate"
+                "the page refuses the password that docklet keeps: docklet restart puts it into effect if it was changed past docklet, docklet password --rotate makes a new one"
                     .to_owned(),
             ),
             Note::Waiting(why, time) => {

@@ -1,0 +1,48 @@
+//! The instance's lock: who waits for it, and who is told to.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::Stdio;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::support::{Home, shown};
+
+/// Holds the lock as somebody else would.
+fn held(home: &Home, holder: &str) -> File {
+    let mut lock = File::create(home.path("docklet/state/default/lock")).unwrap();
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+    write!(lock, "{holder} since 2026-11-21T08:00:00Z").unwrap();
+    lock
+}
+
+#[test]
+fn another_command_is_not_waited_for() {
+    let home = Home::set_up();
+    let _lock = held(&home, "docklet update (pid 4711)");
+    let error = home.fails(&["stop"], 9, "LOCKED");
+    assert!(error["causes"][0].as_str().unwrap().contains("docklet update (pid 4711)"), "{error}");
+}
+
+#[test]
+fn what_the_supervisor_is_finishing_is_waited_for() {
+    let home = Home::set_up();
+    for holder in ["docklet supervise (pid 4711)", "docklet supervise recovery (pid 4711)"] {
+        let lock = held(&home, holder);
+        let mut stop = home.docklet().arg("stop").stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(stop.stderr.take().unwrap()).lines();
+        let waiting = said.next().unwrap().unwrap();
+        assert!(waiting.contains(&format!("waiting for {holder}")), "{waiting}");
+        assert!(stop.try_wait().unwrap().is_none(), "{holder}: it still waits");
+        drop(lock);
+        // It has gone on as far as the engine, which is not there.
+        assert_eq!(stop.wait().unwrap().code(), Some(5), "{holder}");
+    }
+}
+
+#[test]
+fn a_recovery_does_not_start_what_was_stopped_meanwhile() {
+    let home = Home::set_up();
+    let output = home.run(&["start", "--recover"]);
+    assert!(output.status.success() && output.stdout.is_empty(), "the engine is not asked\n{}", shown(&output));
+}

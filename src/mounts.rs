@@ -9,8 +9,12 @@ use crate::{
     settings::Mount,
 };
 
-/// Folders that the container's own system needs as they are.
-const SYSTEM: [&str; 10] = ["/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/run", "/sbin", "/usr", "/var"];
+/// Folders that the container's own system needs as they are; below them there may be a mount.
+const SYSTEM: [&str; 4] = ["/etc", "/home", "/run", "/var"];
+
+/// Folders with its programs, of which none may be hidden.
+const PROGRAMS: [&str; 10] =
+    ["/bin", "/boot", "/lib", "/lib64", "/sbin", "/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local/bin", "/usr/sbin"];
 
 /// Folders in which nothing can be mounted at all.
 const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -47,7 +51,7 @@ pub fn still_there(mounts: &[Mount]) -> Result<()> {
 ///
 /// # Errors
 /// The first that cannot be, and why.
-pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3], home: &Path) -> Result<()> {
+pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3]) -> Result<()> {
     for (index, mount) in mounts.iter().enumerate() {
         let refuse = |reason: &str| {
             Err(Error::Usage {
@@ -64,7 +68,7 @@ pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3], home: &
         }
         let real = real(&mount.host);
         let own = bases.into_iter().map(self::real).any(|base| real.starts_with(&base) || base.starts_with(&real));
-        if own && real != self::real(home) {
+        if own {
             return refuse("docklet keeps its own files, with the password, there");
         }
         let inside = Path::new(&mount.container);
@@ -73,6 +77,7 @@ pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3], home: &
             || inside.starts_with(&fixed.secrets_dir)
             || inside == Path::new(&fixed.ca_bundle)
             || SYSTEM.iter().any(|folder| inside == Path::new(folder))
+            || PROGRAMS.iter().any(|folder| inside.starts_with(folder) || Path::new(folder).starts_with(inside))
             || KERNEL.iter().any(|folder| inside.starts_with(folder));
         if taken {
             return refuse(&format!("{} is taken inside the container", mount.container));
@@ -163,9 +168,9 @@ mod tests {
 
     use super::*;
 
-    fn refusal(mounts: &[&str], base: &Path, home: &Path) -> Option<String> {
+    fn refusal(mounts: &[&str], base: &Path) -> Option<String> {
         let mounts: Vec<Mount> = mounts.iter().map(|m| m.parse().unwrap()).collect();
-        let result = check(&mounts, &Appliance::embedded().unwrap(), [base; 3], home);
+        let result = check(&mounts, &Appliance::embedded().unwrap(), [base; 3]);
         result.err().map(|e| e.to_string())
     }
 
@@ -178,22 +183,24 @@ mod tests {
         }
         std::fs::write(root.join("file"), "").unwrap();
         std::os::unix::fs::symlink(root.join("home/docklet"), root.join("link")).unwrap();
-        let (base, home) = (root.join("home/docklet"), root.join("home"));
+        let base = root.join("home/docklet");
         let at = |host: &str, inside: &str| format!("{}:{inside}", root.join(host).display());
-        let said = |mounts: &[String]| refusal(&mounts.iter().map(String::as_str).collect::<Vec<_>>(), &base, &home);
+        let said = |mounts: &[String]| refusal(&mounts.iter().map(String::as_str).collect::<Vec<_>>(), &base);
         assert_eq!(said(&[at("code/app", "/workspace/app"), at("other", "/workspace/app/deeper")]), None);
-        assert_eq!(said(&[at("home", "/workspace/home")]), None, "somebody's whole home is theirs to show");
         for (host, inside, reason) in [
             ("missing", "/workspace/a", "no such file"),
             ("file", "/workspace/a", "it is no folder"),
             ("home/docklet", "/workspace/a", "its own files"),
             ("link", "/workspace/a", "its own files"),
             ("code/app/../..", "/workspace/a", "its own files"),
+            ("home", "/workspace/home", "its own files"),
             ("other", "/workspace", "taken"),
             ("other", "/home/opencode", "taken"),
             ("other", "/run/secrets/x", "taken"),
             ("other", "/proc/x", "taken"),
             ("other", "/usr", "taken"),
+            ("other", "/usr/local", "taken"),
+            ("other", "/usr/bin/x", "taken"),
         ] {
             let text = said(&[at(host, inside)]).unwrap_or_else(|| panic!("{host} at {inside}"));
             assert!(text.contains(reason), "{host} at {inside}: {text}");

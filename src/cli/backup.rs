@@ -179,9 +179,13 @@ async fn header(
         None => None,
     };
     let builds = settings.is_none_or(|s| s.image.source == crate::settings::ImageSource::Build);
-    let version = image.as_ref().and_then(|i| i.appliance_version.clone());
     // From the file: what a killed command had committed was written down only just now.
     let release = release::read(&context.files)?.unwrap_or(Appliance::embedded()?.built_release());
+    let version = match &image {
+        Some(image) => image.appliance_version.clone(),
+        // Without a container, the release that was chosen is the one that wrote the data.
+        None => builds.then(|| release.version.clone()),
+    };
     let release = Some(release).filter(|r| builds && version.as_ref() == Some(&r.version));
     let running = main.is_some_and(|c| c.state == "running");
     let listed = match settings {

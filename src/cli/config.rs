@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result, io_reason},
+    event::Event,
     host::system::which,
     paths,
     present::{error, style::Style},
@@ -113,19 +114,26 @@ async fn edit(context: &Context) -> Result<()> {
     let path = context.files.settings();
     let text = paths::read_text(&path)?.unwrap_or_default();
     let mut copy = tempfile::Builder::new()
-        .prefix(".docklet-edit-")
+        .prefix("docklet-edit-")
         .suffix(".toml")
-        .tempfile_in(&context.files.config)
-        .map_err(|e| Error::file("create a copy beside", &path, &e))?;
+        .tempfile()
+        .map_err(|e| Error::file("make a file in", &std::env::temp_dir(), &e))?;
     let failed = |e: std::io::Error| Error::file("edit a copy of", &path, &e);
     copy.write_all(text.as_bytes()).map_err(failed)?;
     let (new, after) = loop {
         run_editor(context, copy.path()).await?;
         // Editors replace the file, so it is read by its name.
         let new = fs_err::read_to_string(copy.path()).map_err(failed)?;
-        match Settings::parse(&new, &path) {
+        match Settings::parse(&new, copy.path()) {
             Ok(after) => break (new, after),
-            Err(error) => again(context, error)?,
+            Err(error) => {
+                if let Err(error) = again(context, error) {
+                    let kept = copy.keep().map_err(|e| failed(e.error))?.1;
+                    let text = format!("the settings are as before; your text is in {}", kept.display());
+                    context.reporter.report(&Event::Note { text });
+                    return Err(error);
+                }
+            }
         }
     };
     let changed = new != text;

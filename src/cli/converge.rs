@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use time::OffsetDateTime;
+
 use super::{
     context::Context,
     elsewhere,
@@ -14,6 +16,7 @@ use super::{
 use crate::{
     appliance::Appliance,
     apply::{self, BuildSurroundings, Tools},
+    clock,
     desired::{Desired, EngineMemory},
     engine::Engine,
     error::{Error, Result},
@@ -116,7 +119,10 @@ pub async fn plan_with(
     desired.running = how.running;
     let observed = at_rest(context, engine, look, &desired).await?;
     let (recovery, observed) = trial::recover(&desired, &observed)?;
-    let plan = plan::converge(&desired, &observed)?;
+    let mut plan = plan::converge(&desired, &observed)?;
+    if desired.running && observed.main.as_ref().is_some_and(|c| c.running) && secrets_changed(context) {
+        plan.restart(&desired, "secrets changed");
+    }
     if plan.starts() {
         mounts::still_there(&settings.mounts)?;
     }
@@ -132,6 +138,14 @@ pub async fn plan_with(
     let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
     let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
     Ok(Planned { opens_up, container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, committed })
+}
+
+/// Whether secrets were changed since it was last said that it shall run: they are read when the
+/// container starts. Both times are this machine's.
+fn secrets_changed(context: &Context) -> bool {
+    let said = wish::said(&context.files.desired()).ok().and_then(|said| clock::parse(&said.at));
+    let changed = secrets::changed_at(&context.files.secrets()).map(OffsetDateTime::from);
+    said.zip(changed).is_some_and(|(said, changed)| changed > said)
 }
 
 /// How long the engine may go on with a start that a killed command asked for.

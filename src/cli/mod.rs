@@ -69,6 +69,7 @@ pub async fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
+            let error = usage::with_help(error);
             output.error(&error, Some(instance.as_str()));
             ExitCode::from(error.code().exit_status())
         }

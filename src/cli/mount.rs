@@ -28,7 +28,7 @@ async fn add(context: &Context, mount: &Mount) -> Result<()> {
     let is_there = before.mounts.contains(&mount);
     if !is_there {
         let all: Vec<Mount> = before.mounts.iter().chain([&mount]).cloned().collect();
-        mounts::check(&all, &context.appliance, context.paths.bases(), &context.environment.home)?;
+        mounts::check(&all, &context.appliance, context.paths.bases())?;
         write(context, "mount add", |text| keys::add_mount(text, &mount))?;
     }
     for text in mounts::advice(&mount, context.appliance.container.uid) {

@@ -42,18 +42,23 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     let file = backup::absolute(&args.file)?;
     let header = restore::header(&file)?;
     belongs_here(context, &file, &header)?;
-    let before = Settings::load(&context.files.settings())?;
-    let _lock = context.lock("restore")?;
     let engine = context.engine().await?;
     let contents = check(context, &file).await?;
+    // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
     let given = opened(context, args, &file, &contents)?;
+    let question = format!("replace the data of instance {} by that of {}?", context.instance, contents.header.created);
+    let look = observe::look(&engine, &context.appliance).await?;
+    let asked = !backup::existing(context, &look)?.is_empty();
+    if asked {
+        context.confirm(&question)?;
+    }
+    let _lock = context.lock("restore")?;
+    let before = Settings::load(&context.files.settings())?;
     let look = trial::recovered(context, &engine, before.as_ref()).await?;
     // What a killed command had committed may name another image.
     let before = Settings::load(&context.files.settings())?;
     let there = backup::existing(context, &look)?;
-    if !there.is_empty() {
-        let question =
-            format!("replace the data of instance {} by that of {}?", context.instance, contents.header.created);
+    if !there.is_empty() && !asked {
         context.confirm(&question)?;
     }
     let settings = match &before {
@@ -92,6 +97,11 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
             context.reporter.report(&Event::Warning { text });
         }
         return Err(error);
+    }
+    let (now, then) = (&job.appliance.version, &context.appliance.version);
+    if settings.image.source == ImageSource::Build && now != then {
+        let text = format!("it is {} {now} now, the release of the backup (before: {then})", context.appliance.title);
+        context.reporter.report(&Event::Note { text });
     }
     let report = RestoreReport {
         schema: Schema,
@@ -152,7 +162,18 @@ fn opened(
         return Ok(BTreeMap::new());
     };
     let passphrase = match &args.passphrase_file {
-        Some(path) => Secret::new(read_secret(path)?),
+        Some(path) => {
+            let given = read_secret(path)?;
+            if given.is_empty() {
+                return Err(Error::Usage {
+                    message: "the passphrase is empty".to_owned(),
+                    hint: Some(
+                        "put it into the file of --passphrase-file, or leave the flag and the secrets out".to_owned(),
+                    ),
+                });
+            }
+            Secret::new(given)
+        }
         None if context.environment.interactive && !context.global.yes => {
             wizard::passphrase(&context.prompt("nothing was changed"))?
         }

@@ -78,8 +78,11 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     }
     check(context, &answers.settings)?;
 
+    // What runs goes on running, with what is changed now.
+    let name = context.container_name();
+    let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
     let how = How {
-        running: !args.no_start,
+        running: !args.no_start || runs,
         image_file: answers.image_file.clone(),
         may_install: answers.interactive || args.install_engine,
         ..How::default()
@@ -377,7 +380,7 @@ fn ask(
 /// Rules that need a look at the host.
 fn check(context: &Context, settings: &Settings) -> Result<()> {
     converge::read_ca_bundle(settings)?;
-    mounts::check(&settings.mounts, &context.appliance, context.paths.bases(), &context.environment.home)
+    mounts::check(&settings.mounts, &context.appliance, context.paths.bases())
 }
 
 /// Shows the plan and asks once.
@@ -395,7 +398,10 @@ fn confirm(
         return Ok(());
     }
     if !context.environment.interactive {
-        return Err(Error::ConfirmationRequired { question: "setup".to_owned(), flag: "--yes".to_owned() });
+        return Err(Error::ConfirmationRequired {
+            question: "whether to set it up like this".to_owned(),
+            flag: "--yes".to_owned(),
+        });
     }
     let builds = planned.plan.steps.iter().any(|s| matches!(s.action, Action::BuildImage { .. }));
     let mut text = with_secrets(&planned.to_string(), new_secrets);

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use super::{args, context::Context, start};
 use crate::{
-    engine::{Engine, docker::Detail},
+    engine::{Engine, connect, docker::Detail},
     error::{Error, ObjectKind, Result},
     event::Event,
     mounts,
     observed::Ownership,
     present::result,
     report::{ContainerReport, StopReport},
+    supervise::state::State,
     wish::{self, Wish},
 };
 
@@ -20,6 +21,7 @@ pub async fn run(context: &Context, args: &args::Stop) -> Result<()> {
     let _lock = context.lock("stop")?;
     let engine = match context.engine().await {
         Ok(engine) => engine,
+        Err(error) if !is_its_engine(context) => return Err(error),
         Err(error) => {
             // The supervisor must not start it when the engine is back.
             wish::write(&context.files.desired(), Wish::Stopped)?;
@@ -34,6 +36,16 @@ pub async fn run(context: &Context, args: &args::Stop) -> Result<()> {
     let report = stop(context, &engine, container, Duration::from_secs(args.timeout)).await?;
     context.output.result(&report, |style| result::stop(&report, style));
     Ok(())
+}
+
+/// Whether the engine that cannot be reached is the one that has the container, as far as that is
+/// known here: a mistyped address is no wish to stop it.
+fn is_its_engine(context: &Context) -> bool {
+    let asked = connect::chosen(&context.selection()).map(|(endpoint, _)| endpoint);
+    match State::load(&context.files.supervisor_state()).endpoint {
+        Some(watched) => asked.is_none_or(|asked| asked == watched),
+        None => context.global.host.is_none() && context.global.context.is_none(),
+    }
 }
 
 /// Stops it and starts it again, with the settings as they are now.
@@ -53,10 +65,13 @@ pub async fn restart(context: &Context, args: &args::Restart) -> Result<()> {
 /// This instance's container.
 ///
 /// # Errors
-/// [`Error::NoSuchObject`], and [`Error::Foreign`] when it does not carry our labels.
+/// [`Error::NotSetUp`], [`Error::NoSuchObject`], and [`Error::Foreign`] when it does not carry our labels.
 pub async fn find(context: &Context, engine: &Engine) -> Result<Detail> {
     let name = context.container_name();
     let found = engine.container(&name).await?;
+    if found.is_none() {
+        context.settings()?;
+    }
     let container = found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() })?;
     match ownership(context, &container) {
         Ownership::Ours => Ok(container),

@@ -23,6 +23,8 @@ use crate::{
 struct Inventory {
     containers: Vec<String>,
     images: Vec<String>,
+    /// Images that stay, and the container of somebody else that has each.
+    images_in_use: Vec<(String, String)>,
     networks: Vec<String>,
     volumes: Vec<String>,
     remove_volumes: bool,
@@ -124,8 +126,9 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
     )?;
     elsewhere::refuse(context, &containers)?;
     let names = [context.container_name(), context.instance.previous_container(appliance)];
-    let containers = containers.iter().filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
-    let (named, stray): (Vec<_>, Vec<_>) = containers.partition(|c| names.contains(&c.name));
+    let (own, others): (Vec<_>, Vec<_>) =
+        containers.iter().partition(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
+    let (named, stray): (Vec<_>, Vec<_>) = own.into_iter().partition(|c| names.contains(&c.name));
     // Built for this instance, also by an earlier version; and whatever its container runs.
     let built = images.iter().filter(|i| Ownership::of(&i.labels, &ours) == Ownership::Ours);
     let mut references: Vec<String> = built.flat_map(|i| i.references.clone()).collect();
@@ -139,14 +142,18 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
     }
     references.sort();
     references.dedup();
-    let mut images = vec![];
+    let (mut images, mut images_in_use) = (vec![], vec![]);
     for reference in references {
         let Some(image) = engine.image(&reference).await? else { continue };
         // A container names its image by its id when the name means another one now. Removing that would take
         // the names with it that somebody else gave it.
         let by_id = image.id.trim_start_matches("sha256:").starts_with(reference.trim_start_matches("sha256:"));
-        if !by_id || image.references.iter().all(|name| name.contains('@')) {
-            images.push(reference);
+        if by_id && !image.references.iter().all(|name| name.contains('@')) {
+            continue;
+        }
+        match others.iter().find(|other| other.image_id == image.id) {
+            Some(user) => images_in_use.push((reference, user.name.clone())),
+            None => images.push(reference),
         }
     }
     let is_ours =
@@ -156,6 +163,7 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
     Ok(Inventory {
         containers: named.into_iter().chain(stray).map(|c| c.name.clone()).collect(),
         images,
+        images_in_use,
         networks: networks
             .into_iter()
             .filter(|n| Ownership::of(&n.labels, &ours) == Ownership::Ours)
@@ -204,7 +212,13 @@ fn will_be_kept(
     sizes: &std::collections::BTreeMap<String, u64>,
 ) -> Vec<Kept> {
     let flag = context.instance.flag();
-    let mut kept = vec![];
+    let in_use = |(image, container): &(String, String)| Kept {
+        kind: ThingKind::Image,
+        name: image.clone(),
+        size: None,
+        how_to_remove: format!("container {container} has to go first"),
+    };
+    let mut kept: Vec<Kept> = inventory.images_in_use.iter().map(in_use).collect();
     if !inventory.remove_volumes {
         kept.extend(inventory.volumes.iter().map(|name| Kept {
             kind: ThingKind::Volume,
@@ -232,7 +246,10 @@ fn confirm(context: &Context, inventory: &Inventory, report: &UninstallReport, m
         return Ok(());
     }
     if !context.environment.interactive {
-        return Err(Error::ConfirmationRequired { question: "uninstall".to_owned(), flag: "--yes".to_owned() });
+        return Err(Error::ConfirmationRequired {
+            question: "whether to uninstall it".to_owned(),
+            flag: "--yes".to_owned(),
+        });
     }
     context.output.message(&result::uninstall_plan(report, context.output.style()));
     let prompt = context.prompt("nothing was removed");
@@ -294,7 +311,7 @@ async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept:
                 kind: ThingKind::Image,
                 name: name.clone(),
                 size: None,
-                how_to_remove: format!("it is used by {by}"),
+                how_to_remove: format!("{by} has to go first"),
             }),
         }
         done(running);

@@ -17,8 +17,10 @@ use crate::{
 /// Help and version go to standard output; wrong usage is an error like any other.
 pub fn answer(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(Code::NoSpace.exit_status()),
+            _ => ExitCode::SUCCESS,
+        };
     }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let boolish = |value: OsString| BoolishValueParser::new().parse_ref(&command(), None, &value).unwrap_or(false);
@@ -32,6 +34,17 @@ pub fn answer(error: &clap::Error) -> ExitCode {
     let wrong = in_our_words(&error.render().to_string(), &help_of(&arguments));
     Output::new(streams).error(&wrong, Some(&instance(&arguments)));
     ExitCode::from(wrong.code().exit_status())
+}
+
+/// Wrong usage that was found after the arguments were read: the help of the command tells more.
+pub fn with_help(error: Error) -> Error {
+    match error {
+        Error::Usage { message, hint: None } => {
+            let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+            Error::Usage { message, hint: Some(help_of(&arguments)) }
+        }
+        other => other,
+    }
 }
 
 /// clap's words: what is wrong in the first paragraph, tips in later ones, and the usage.

@@ -18,7 +18,7 @@ impl Error {
             Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } => hint.clone(),
             Error::NotRunning { .. } => "docklet start".to_owned(),
             Error::NotSetUp { instance } => format!("docklet setup{}", instance_flag(instance)),
-            Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet list".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet start makes it, with the data that is there".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; one that was loaded needs its file: docklet setup --image-file TAR".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Volume, .. } => "docker volume ls".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Network, .. } => "docklet start makes it again".to_owned(),

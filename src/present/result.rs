@@ -9,7 +9,7 @@ use crate::{
 /// The end of `docklet setup`. `password` is `Some` only when it is new: it is shown once.
 pub fn setup(report: &SetupReport, password: Option<&str>, style: Style) -> String {
     let flag = instance_flag(&report.instance);
-    if !report.changed {
+    if !report.changed && password.is_none() {
         return format!("nothing to do: {} is set up at {}", report.name, style.strong(&report.url));
     }
     if !report.running {
@@ -22,7 +22,7 @@ pub fn setup(report: &SetupReport, password: Option<&str>, style: Style) -> Stri
             "  password   {}\n             docklet{flag} password shows it again\n",
             style.strong(password)
         )),
-        None => text.push_str(&format!("  password   as before; docklet{flag} password shows it\n")),
+        None => text.push_str(&format!("  password   docklet{flag} password shows it\n")),
     }
     let mut label = "secrets";
     for name in &report.secrets {

@@ -51,18 +51,31 @@ pub struct Errands {
     running: Option<Errand>,
     next_recovery: OffsetDateTime,
     next_backup: Option<OffsetDateTime>,
+    /// A backup that failed, whether it could write that down or not, is not tried again before.
+    no_backup_before: OffsetDateTime,
+    /// How long not.
+    pause: Duration,
 }
 
 impl Errands {
     /// `launch` is this same program with what it was told about instance and engine; without it
     /// there are no errands.
     pub fn new(launch: Option<Launch>) -> Self {
-        Errands { launch, running: None, next_recovery: OffsetDateTime::UNIX_EPOCH, next_backup: None }
+        let begin = OffsetDateTime::UNIX_EPOCH;
+        Errands {
+            launch,
+            running: None,
+            next_recovery: begin,
+            next_backup: None,
+            no_backup_before: begin,
+            pause: AGAIN,
+        }
     }
 
     /// Plans the next backup from the settings and the last one.
     pub fn plan(&mut self, every: &Every, last: &Last) {
-        self.next_backup = every.duration().map(|every| last.next(every));
+        self.pause = every.duration().map_or(AGAIN, |every| every.min(AGAIN));
+        self.next_backup = every.duration().map(|every| last.next(every).max(self.no_backup_before));
     }
 
     /// Whether a backup is due.
@@ -87,8 +100,11 @@ impl Errands {
     }
 
     /// Takes note of the end.
-    pub fn ended(&mut self) {
+    pub fn ended(&mut self, (errand, done): &Done) {
         self.running = None;
+        if *errand == Errand::Backup && done.is_err() {
+            self.no_backup_before = OffsetDateTime::now_utc() + self.pause;
+        }
     }
 }
 
@@ -146,5 +162,28 @@ pub fn text(errand: Errand, done: &Result<(), String>) -> (&'static str, String)
             ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339()))
         }
         (Errand::Backup, Err(why)) => ("backup_failed", format!("the scheduled backup failed: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_backup_that_could_not_begin_is_not_tried_again_at_once() {
+        let mut errands = Errands::new(None);
+        let (every, never_yet): (Every, Last) = ("24h".parse().unwrap(), Last::default());
+        errands.plan(&every, &never_yet);
+        assert!(errands.backup_is_due());
+        errands.running = Some(Errand::Backup);
+        assert!(!errands.backup_is_due(), "one at a time");
+        errands.ended(&(Errand::Backup, Err("another docklet command works".to_owned())));
+        errands.plan(&every, &never_yet);
+        assert!(!errands.backup_is_due(), "nothing was written down, so the plan is as before");
+        errands.ended(&(Errand::Backup, Ok(())));
+        errands.no_backup_before = OffsetDateTime::now_utc();
+        errands.plan(&every, &never_yet);
+        assert!(errands.backup_is_due());
     }
 }

@@ -240,7 +240,8 @@ impl<'a> Supervisor<'a> {
             if self.inspect_at.is_some_and(|at| Instant::now() >= at) {
                 self.feed(Input::Touched).await;
             }
-            if self.errands.backup_is_due() && self.engine.is_some() && self.policy.wish() == Wish::Running {
+            let free = self.engine.is_some() && !self.policy.locked() && self.policy.wish() == Wish::Running;
+            if free && self.errands.backup_is_due() {
                 self.run_errand(Errand::Backup);
             }
             if let Some(held) = self.has_nothing_to_do() {

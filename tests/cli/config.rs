@@ -69,9 +69,13 @@ fn editor(home: &Home, script: &str) -> String {
 fn the_editor_gets_a_copy_that_is_checked() {
     let home = Home::set_up();
     let before = home.settings_text();
+    let copies = home.path("copies");
+    fs::create_dir(&copies).unwrap();
     let edit = |script: &str| {
         let editor = editor(&home, script);
-        home.docklet().env("EDITOR", "false").env("VISUAL", editor).args(["config", "edit", "--json"]).output().unwrap()
+        let mut command = home.docklet();
+        command.env("EDITOR", "false").env("VISUAL", editor).env("TMPDIR", &copies);
+        command.args(["config", "edit", "--json"]).output().unwrap()
     };
     let output = edit("[ \"$1\" = --wait ] && sed -i s/3001/3005/ \"$2\"");
     assert!(output.status.success(), "{}", shown(&output));
@@ -88,13 +92,10 @@ fn the_editor_gets_a_copy_that_is_checked() {
     let output = edit(&format!("echo '# theirs' >>'{path}'; echo '# mine' >>\"$2\""));
     assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
     assert!(home.settings_text().ends_with("# theirs\n"), "nobody's change is lost");
-    let left: Vec<_> =
-        fs::read_dir(home.settings().parent().unwrap()).unwrap().flatten().map(|e| e.file_name()).collect();
-    assert_eq!(
-        left.iter().filter(|name| name.to_string_lossy().contains("edit")).count(),
-        1,
-        "only the kept one: {left:?}"
-    );
+    let left = fs::read_dir(&copies).unwrap().flatten().map(|e| fs::read_to_string(e.path()).unwrap());
+    let (mine, wrong): (Vec<_>, Vec<_>) = left.partition(|text| text.ends_with("# mine\n"));
+    assert_eq!((mine.len(), wrong.len()), (1, 2), "what was typed and not taken is kept, and nothing else");
+    assert!(wrong.iter().all(|text| text.ends_with("prot = 1\n")), "{wrong:?}");
     let none = home.docklet().env("PATH", "/nowhere").env("EDITOR", "no-such-editor").args(["config", "edit"]).output();
     assert_eq!(none.unwrap().status.code(), Some(2));
 }

@@ -77,8 +77,12 @@ fn an_image_that_another_instance_uses_is_kept() {
     let image = world.image();
     world.setup();
     other.ok(&["setup", "--yes", "--image", &image, "--port", &other.port.to_string()]);
-    let report = json(&world.run(&["uninstall", "--yes", "--json"]));
-    assert!(report["kept"].as_array().unwrap().iter().any(|k| k["name"] == image.as_str()), "{report}");
+    for args in [&["uninstall", "--dry-run", "--json"][..], &["uninstall", "--yes", "--json"]] {
+        let report = json(&world.run(args));
+        let kept = report["kept"].as_array().unwrap().iter().find(|k| k["name"] == image.as_str());
+        let why = kept.unwrap_or_else(|| panic!("{report}"))["how_to_remove"].as_str().unwrap();
+        assert!(why.contains(&other.container()), "{why}");
+    }
     other.ok(&["restart"]);
     let report = json(&other.run(&["uninstall", "--yes", "--json"]));
     assert!(report["removed"].as_array().unwrap().iter().any(|k| k["name"] == image.as_str()), "{report}");

@@ -124,6 +124,24 @@ fn ctrl_c_while_it_waits_leaves_what_the_next_setup_finishes() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn a_question_of_restore_holds_nobody_up() {
+    let world = World::new();
+    world.setup();
+    let (file, passphrase) = (world.folder().join("backup.tar.zst"), world.folder().join("passphrase"));
+    std::fs::write(&passphrase, "correct horse\n").unwrap();
+    world.ok(&["backup", file.to_str().unwrap(), "--passphrase-file", passphrase.to_str().unwrap()]);
+    let mut person = at_terminal(&world, &["restore", file.to_str().unwrap()]);
+    person.sees("Passphrase");
+    world.ok(&["stop"]);
+    world.ok(&["start"]);
+    person.types(CTRL_C);
+    let (code, seen) = person.ends();
+    assert_eq!(code, 130, "{seen}");
+    assert_eq!(world.status()["state"], "running");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn removing_data_has_to_be_typed() {
     let world = World::new();
     world.setup();

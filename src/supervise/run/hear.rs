@@ -37,8 +37,9 @@ impl Supervisor<'_> {
                     self.feed(input).await;
                 }
             }
-            Message::Ran((errand, done)) => {
-                self.errands.ended();
+            Message::Ran(ended) => {
+                self.errands.ended(&ended);
+                let (errand, done) = ended;
                 let (decision, text) = errands::text(errand, &done);
                 self.decided(decision, text);
                 self.plan_backups();

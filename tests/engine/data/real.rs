@@ -71,6 +71,14 @@ fn real_opencode_keeps_its_sessions_over_updates_that_work_and_that_do_not() {
     assert!(!docker_try(&["image", "inspect", &older]).status.success(), "what was built before the last release goes");
     assert_eq!((&updated["from"], &updated["to"]), (&own.as_str().into(), &OTHER.into()), "{updated}");
     whole("updated", OTHER);
+    // Without a container the backup still knows which release wrote the data.
+    docker(&["rm", "--force", &world.container()]);
+    let file = world.folder().join("without a container.tar.zst");
+    world.ok(&["backup", file.to_str().unwrap()]);
+    let told = json(&world.run(&["backup", "verify", file.to_str().unwrap(), "--json"]));
+    assert_eq!(told["appliance_version"], OTHER, "{told}");
+    world.ok(&["start"]);
+    whole("started again", OTHER);
     let later = session(&world, "later");
     online(&["rollback", "--yes"], 0);
     whole("rolled back", &own);

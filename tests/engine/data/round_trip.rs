@@ -156,6 +156,8 @@ fn secrets_come_back_only_with_the_passphrase() {
     assert_eq!(proxy.writing_calls().len(), 0, "{}", proxy.report());
     assert_eq!(world.password(), rotated);
 
+    std::fs::write(&wrong, "").unwrap();
+    error(&world, &[&restore[..], &[text(&wrong)]].concat(), 2, "USAGE");
     let output = world.run(&["restore", text(&with), "--yes"]);
     assert!(output.status.success(), "{}", shown(&output));
     assert!(shown(&output).contains("left out"), "{}", shown(&output));

@@ -76,6 +76,9 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     if several || context.global.host.is_some() {
         answers.settings.engine.endpoint.clone_from(&engine.about.endpoint);
     }
+    if args.mounts.is_none() {
+        mounts::still_there(&answers.settings.mounts)?;
+    }
     check(context, &answers.settings)?;
 
     // What runs goes on running, with what is changed now.

@@ -95,7 +95,18 @@ fn container_checks(facts: &Facts, engine: &EngineFacts) -> Vec<Finding> {
 
 fn settings(facts: &Facts) -> Finding {
     match &facts.settings {
-        SettingsFact::Valid(_) => ok(Check::Settings, "the settings are valid"),
+        SettingsFact::Valid(_) => match facts.folders_gone.first() {
+            None => ok(Check::Settings, "the settings are valid"),
+            Some(gone) => problem(
+                Check::Settings,
+                format!(
+                    "the folder {} is gone; without it nothing starts that mounts it at {}",
+                    gone.host.display(),
+                    gone.container
+                ),
+                docklet(facts, &format!("mount remove {}", gone.container)),
+            ),
+        },
         SettingsFact::NotSetUp => warning(Check::Settings, "nothing is set up yet", docklet(facts, "setup")),
         SettingsFact::Broken(error) => {
             let message = [error.to_string()].into_iter().chain(error.causes()).collect::<Vec<_>>().join(": ");

@@ -12,7 +12,7 @@ use crate::{
     observed::{Ownership, PortState},
     probe::Seen,
     report::Wanted,
-    settings::Settings,
+    settings::{Mount, Settings},
     units::Bytes,
 };
 
@@ -26,6 +26,8 @@ pub struct Facts {
     pub about: Subject,
     /// The settings file.
     pub settings: SettingsFact,
+    /// Folders of the host that are to be mounted and are not there.
+    pub folders_gone: Vec<Mount>,
     /// Whether the user wants it running.
     pub wanted: Wanted,
     /// Our files.

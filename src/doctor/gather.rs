@@ -44,7 +44,7 @@ use crate::{
     probe::{Probe, Seen},
     report::Wanted,
     secrets::{self, Secret},
-    settings::Settings,
+    settings::{Mount, Settings},
 };
 
 /// Longest time for what goes beyond this machine. Short calls to the engine have their own deadline.
@@ -121,7 +121,9 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
         Ok((facts, engine)) => (Ok(facts), Some(engine)),
         Err(error) => (Err(error), None),
     };
+    let gone = |mount: &&Mount| !mount.host.exists();
     let facts = Facts {
+        folders_gone: assumed.mounts.iter().filter(gone).cloned().collect(),
         wanted,
         files: checkup::files(&[&around.files.config, &around.files.state, &around.files.data]),
         host_space: checkup::space(&around.files.config),

@@ -21,7 +21,7 @@ pub fn short(report: &StatusReport, style: Style) -> String {
         State::Running => (format!("{name} is {}{at}", style.ok("running")), format!("docklet{flag} open")),
         State::Starting => (format!("{name} is {}, soon{at}", style.warning("starting")), String::new()),
         State::Unhealthy if report.container.as_ref().is_some_and(|c| c.paused) => (
-            format!("{name} is {}, as a backup needs it while it reads the data", style.warning("paused")),
+            format!("{name} is {}, as a backup does it while it reads the data", style.warning("paused")),
             format!("docklet{flag} start, if it stays so"),
         ),
         State::Unhealthy => {

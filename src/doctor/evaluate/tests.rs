@@ -130,6 +130,7 @@ fn healthy() -> Facts {
             architecture: "amd64".into(),
         },
         settings: SettingsFact::Valid(Box::default()),
+        folders_gone: vec![],
         wanted: Wanted::Running,
         files: vec![
             file("/home/me/docklet/config/default", 0o700, true),
@@ -249,6 +250,7 @@ fn settings_and_files() {
     let secret = "/home/me/docklet/config/default/secrets/KEY";
     let all = [
         spoils(|f| f.settings = SettingsFact::Broken(broken)),
+        spoils(|f| f.folders_gone = vec!["/home/me/gone:/workspace/gone".parse().unwrap()]),
         spoils(|f| f.files[2].mode = 0o644),
         spoils(|f| f.files[1].mode = 0o755),
         spoils(|f| f.files[3].owner = 0),

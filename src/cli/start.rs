@@ -10,6 +10,7 @@ use super::{
 use crate::{
     engine::Engine,
     error::{Error, ObjectKind, Result},
+    event::Event,
     plan::Action,
     present::result,
     report::{ContainerReport, Schema, StartReport},
@@ -123,7 +124,15 @@ async fn carry_out(
         context.appliance.health.ready_timeout()
     };
     let changed = !planned.is_empty();
-    converge::apply(context, engine, settings, &planned, &how, timeout).await?;
+    let applied = converge::apply(context, engine, settings, &planned, &how, timeout).await;
+    if applied.is_err() && !planned.plan.put_back.is_empty() && !context.interrupt.is_raised() {
+        let reason = planned.plan.steps.iter().map(|step| step.reason.as_str()).find(|reason| !reason.is_empty());
+        let reason = reason.unwrap_or("something else").trim_start_matches("settings changed: ");
+        let flag = context.instance.flag();
+        let text = format!("the settings still ask for what did not work ({reason}): docklet{flag} config edit");
+        context.reporter.report(&Event::Note { text });
+    }
+    applied?;
     let name = context.container_name();
     let missing = || Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() };
     let detail = if changed {

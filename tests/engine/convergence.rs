@@ -217,6 +217,11 @@ fn a_new_container_that_does_not_answer_is_taken_back() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("container from before is back"), "{}", shown(&output));
     assert_eq!(world.inspect().unwrap()["Id"], before, "the old container is back under its name");
     world.assert_whole("after a replacement that failed");
+    world.ok(&["config", "set", "image.reference", &bad]);
+    let output = world.fails(&["start"], 10);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the settings still ask for what did not work (image"), "{said}");
+    assert_eq!(world.inspect().unwrap()["Id"], before);
 }
 
 #[test]

@@ -31,12 +31,17 @@ pub fn absolute(mount: &Mount, home: &Path) -> Result<Mount> {
     Ok(Mount { host, ..mount.clone() })
 }
 
+/// The mounts whose folder of the host is not there.
+pub fn gone(mounts: &[Mount]) -> impl Iterator<Item = &Mount> {
+    mounts.iter().filter(|mount| !mount.host.exists())
+}
+
 /// Before a container is stopped or started: the engine refuses to start one whose folder is gone.
 ///
 /// # Errors
 /// The first folder that is not there any more, and how to do without it.
 pub fn still_there(mounts: &[Mount]) -> Result<()> {
-    match mounts.iter().find(|mount| !mount.host.exists()) {
+    match gone(mounts).next() {
         None => Ok(()),
         Some(gone) => Err(Error::Missing {
             what: format!("folder {}", gone.host.display()),

@@ -219,6 +219,16 @@ impl Plan {
         self.steps.iter().any(|step| matches!(step.action, Action::StartContainer { .. }))
     }
 
+    /// Whether it creates a container.
+    pub fn creates(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.action, Action::CreateContainer { .. }))
+    }
+
+    /// The settings for which it replaces the container; `None` where it does not, or for another reason.
+    pub fn changed_settings(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| step.reason.strip_prefix(SETTINGS_CHANGED))
+    }
+
     /// Adds a restart of the container, unless the plan starts it anyway.
     pub fn restart(&mut self, desired: &Desired, reason: &str) {
         if self.starts() {
@@ -395,13 +405,16 @@ fn get_image(desired: &Desired) -> Result<Action> {
     })
 }
 
+/// What the reason begins with when settings are why a container is replaced.
+const SETTINGS_CHANGED: &str = "settings changed: ";
+
 fn replace_reason(desired: &Desired, old: Option<&Container>) -> String {
     let Some(old) = old else { return String::new() };
     let differences = old.live.as_ref().map(|live| live.differences(&desired.container)).unwrap_or_default();
     if differences.is_empty() {
         "it was made by another version of docklet".to_owned()
     } else {
-        format!("settings changed: {}", differences.join(", "))
+        format!("{SETTINGS_CHANGED}{}", differences.join(", "))
     }
 }
 

@@ -304,13 +304,21 @@ fn passphrase_for(context: &Context, args: &args::Backup) -> Result<Option<Secre
             });
         }
     };
-    if given.reveal().is_empty() {
+    not_empty(given).map(Some)
+}
+
+/// A passphrase that somebody gave.
+///
+/// # Errors
+/// When there is nothing in it.
+pub fn not_empty(passphrase: Secret) -> Result<Secret> {
+    if passphrase.reveal().is_empty() {
         return Err(Error::Usage {
             message: "the passphrase is empty".to_owned(),
             hint: Some("put one into the file of --passphrase-file, or leave the secrets out".to_owned()),
         });
     }
-    Ok(Some(given))
+    Ok(passphrase)
 }
 
 fn list(context: &Context) -> Result<()> {

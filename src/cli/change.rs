@@ -15,7 +15,6 @@ use crate::{
     error::Result,
     event::Event,
     observed::Ownership,
-    plan::{Action, Step},
     settings::Settings,
     wish::{self, Wish},
     wizard,
@@ -116,8 +115,7 @@ async fn is_already_so(context: &Context, settings: &Settings) -> bool {
     // What only runs or not is no difference; what shall run would need a new one where they differ.
     let how = How { running: true, ..How::default() };
     let Ok(planned) = converge::plan(context, &engine, settings, &how).await else { return false };
-    let creates = |step: &Step| matches!(step.action, Action::CreateContainer { .. });
-    planned.recovery.is_empty() && !planned.plan.steps.iter().any(creates)
+    planned.recovery.is_empty() && !planned.plan.creates()
 }
 
 /// Asks, or takes `--yes` for an answer; else says what to run. What shall be stopped stays so.

@@ -210,7 +210,8 @@ impl Context {
     /// way round: who says both hears which one counts.
     fn warn_of_unused_docker_context(&self) {
         let said = self.global.context.as_deref().filter(|name| !name.trim().is_empty());
-        let Some((name, (endpoint, origin))) = said.zip(connect::chosen(&self.selection())) else { return };
+        let Some(name) = said else { return };
+        let Some((endpoint, origin)) = connect::chosen(&self.selection()) else { return };
         if !origin.starts_with("--context") {
             let text = format!("--context {name} is not used: {origin} comes first ({endpoint})");
             self.reporter.report(&Event::Warning { text });

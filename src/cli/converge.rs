@@ -127,8 +127,7 @@ pub async fn plan_with(
         mounts::still_there(&settings.mounts)?;
     }
     let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
-    let creates = plan.steps.iter().any(|step| matches!(step.action, Action::CreateContainer { .. }));
-    if creates && there > 0 && wanted > there as f64 {
+    if plan.creates() && there > 0 && wanted > there as f64 {
         // The engine would refuse it, after the old container was stopped.
         return Err(Error::Usage {
             message: format!("{wanted} processors are wanted, and the engine has {there}"),

@@ -162,18 +162,7 @@ fn opened(
         return Ok(BTreeMap::new());
     };
     let passphrase = match &args.passphrase_file {
-        Some(path) => {
-            let given = read_secret(path)?;
-            if given.is_empty() {
-                return Err(Error::Usage {
-                    message: "the passphrase is empty".to_owned(),
-                    hint: Some(
-                        "put it into the file of --passphrase-file, or leave the flag and the secrets out".to_owned(),
-                    ),
-                });
-            }
-            Secret::new(given)
-        }
+        Some(path) => backup::not_empty(Secret::new(read_secret(path)?))?,
         None if context.environment.interactive && !context.global.yes => {
             wizard::passphrase(&context.prompt("nothing was changed"))?
         }

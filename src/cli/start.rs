@@ -125,11 +125,11 @@ async fn carry_out(
     };
     let changed = !planned.is_empty();
     let applied = converge::apply(context, engine, settings, &planned, &how, timeout).await;
-    if applied.is_err() && !planned.plan.put_back.is_empty() && !context.interrupt.is_raised() {
-        let reason = planned.plan.steps.iter().map(|step| step.reason.as_str()).find(|reason| !reason.is_empty());
-        let reason = reason.unwrap_or("something else").trim_start_matches("settings changed: ");
+    if let (Err(_), Some(changed)) = (&applied, planned.plan.changed_settings())
+        && !context.interrupt.is_raised()
+    {
         let flag = context.instance.flag();
-        let text = format!("the settings still ask for what did not work ({reason}): docklet{flag} config edit");
+        let text = format!("the settings still ask for what did not work ({changed}): docklet{flag} config edit");
         context.reporter.report(&Event::Note { text });
     }
     applied?;

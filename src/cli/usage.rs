@@ -11,16 +11,15 @@ use super::command;
 use crate::{
     error::{Code, Error},
     instance::{DEFAULT, Instance},
-    present::{ColorChoice, Output, Streams},
+    present::{self, ColorChoice, Output, Streams},
 };
 
 /// Help and version go to standard output; wrong usage is an error like any other.
 pub fn answer(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return match error.print() {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::from(Code::NoSpace.exit_status()),
-            _ => ExitCode::SUCCESS,
-        };
+        let Err(error) = error.print().or_else(|e| present::unwritten(&e)) else { return ExitCode::SUCCESS };
+        Output::new(Streams::default()).error(&error, None);
+        return ExitCode::from(error.code().exit_status());
     }
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let boolish = |value: OsString| BoolishValueParser::new().parse_ref(&command(), None, &value).unwrap_or(false);

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    error::{Error, Result, io_reason},
+    error::{Error, Result, io_reason, is_full},
     event::{Event, Reporter, Transfer},
     interrupt::Interrupt,
 };
@@ -242,7 +242,7 @@ fn invalid(path: &Path, reason: &str) -> Error {
 fn refusal(path: &Path, refused: Refused) -> Error {
     match refused {
         Refused::Invalid(reason) => invalid(path, &reason),
-        Refused::Io(e) if e.kind() == io::ErrorKind::StorageFull => {
+        Refused::Io(e) if is_full(&e) => {
             Error::NoSpace { place: std::env::temp_dir().display().to_string(), needed: None, available: None }
         }
         Refused::Io(e) => Error::file("read", path, &e),

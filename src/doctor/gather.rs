@@ -37,14 +37,14 @@ use crate::{
         system,
     },
     instance::Instance,
-    observe,
+    mounts, observe,
     observed::{Observed, Ownership, PortState},
     paths::InstancePaths,
     plan::{self, Action, Plan, trial},
     probe::{Probe, Seen},
     report::Wanted,
     secrets::{self, Secret},
-    settings::{Mount, Settings},
+    settings::Settings,
 };
 
 /// Longest time for what goes beyond this machine. Short calls to the engine have their own deadline.
@@ -121,9 +121,8 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
         Ok((facts, engine)) => (Ok(facts), Some(engine)),
         Err(error) => (Err(error), None),
     };
-    let gone = |mount: &&Mount| !mount.host.exists();
     let facts = Facts {
-        folders_gone: assumed.mounts.iter().filter(gone).cloned().collect(),
+        folders_gone: mounts::gone(&assumed.mounts).cloned().collect(),
         wanted,
         files: checkup::files(&[&around.files.config, &around.files.state, &around.files.data]),
         host_space: checkup::space(&around.files.config),

@@ -160,6 +160,20 @@ impl SharedWriter {
     }
 }
 
+/// What it means that standard output could not be written; a reader that went away had enough.
+///
+/// # Errors
+/// When it was anything else, such as a full disk.
+pub fn unwritten(error: &io::Error) -> Result<()> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ if is_full(error) => {
+            Err(Error::NoSpace { place: "standard output".to_owned(), needed: None, available: None })
+        }
+        _ => Err(Error::file("write to", Path::new("standard output"), error)),
+    }
+}
+
 /// Both streams, and how they are written to.
 pub struct Output {
     stdout: SharedWriter,
@@ -223,14 +237,7 @@ impl Output {
     /// # Errors
     /// When standard output could not be written, as to a full disk.
     pub fn written(&self) -> Result<()> {
-        match self.stdout.failed.get() {
-            None => Ok(()),
-            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Some(error) if is_full(error) => {
-                Err(Error::NoSpace { place: "standard output".to_owned(), needed: None, available: None })
-            }
-            Some(error) => Err(Error::file("write to", Path::new("standard output"), error)),
-        }
+        self.stdout.failed.get().map_or(Ok(()), unwritten)
     }
 
     /// Writes a message for people to standard error; nothing with `--json` or `--quiet`.

@@ -96,7 +96,7 @@ fn an_engine_that_is_not_there_is_code_5() {
 fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_had_enough_is_none() {
     let home = Home::set_up();
     let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
-    for args in [&["errors"][..], &["config", "show"], &["errors", "--json"]] {
+    for args in [&["errors"][..], &["config", "show"], &["errors", "--json"], &["--help"]] {
         let output = home.docklet().args(args).stdout(full()).output().unwrap();
         assert_eq!(output.status.code(), Some(7), "{args:?}\n{}", shown(&output));
         assert!(String::from_utf8_lossy(&output.stderr).contains("standard output"), "{}", shown(&output));

@@ -119,14 +119,7 @@ impl Browser {
 
     /// Clicks as soon as it can be done, and says whether it could in this time.
     pub fn clicks_within(&self, patience: Duration, xpath: &str) -> bool {
-        let deadline = std::time::Instant::now() + patience;
-        while !self.clicks(xpath) {
-            if std::time::Instant::now() > deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        true
+        comes_true(patience, || self.clicks(xpath))
     }
 
     /// Types into the first element that an XPath names, as soon as that can be done.
@@ -143,14 +136,10 @@ impl Browser {
         });
     }
 
-    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let deadline = std::time::Instant::now() + PATIENCE;
-        while !holds() {
-            if std::time::Instant::now() > deadline {
-                let picture = self.picture("page-failed");
-                panic!("still waiting for {what} at {} ({})\n{}", self.address(), picture.display(), self.text());
-            }
-            std::thread::sleep(Duration::from_millis(50));
+    fn until(&self, what: &str, holds: impl FnMut() -> bool) {
+        if !comes_true(PATIENCE, holds) {
+            let picture = self.picture("page-failed");
+            panic!("still waiting for {what} at {} ({})\n{}", self.address(), picture.display(), self.text());
         }
     }
 
@@ -172,4 +161,16 @@ impl Drop for Browser {
         kill(self.driver.id());
         let _ = self.driver.wait();
     }
+}
+
+/// Whether something holds within a time.
+fn comes_true(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let deadline = std::time::Instant::now() + patience;
+    while !holds() {
+        if std::time::Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
 }

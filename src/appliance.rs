@@ -16,6 +16,7 @@ const CONTEXT: &[(&str, u32, &[u8])] = &[
     ("Dockerfile", 0o644, include_bytes!("../docker/Dockerfile")),
     ("entrypoint", 0o755, include_bytes!("../docker/entrypoint")),
     ("healthcheck", 0o755, include_bytes!("../docker/healthcheck")),
+    ("network-rules", 0o755, include_bytes!("../docker/network-rules")),
     ("package.json", 0o644, include_bytes!("../docker/package.json")),
     ("package-lock.json", 0o644, include_bytes!("../docker/package-lock.json")),
 ];
@@ -105,18 +106,20 @@ pub struct ContainerDefaults {
     pub working_dir: String,
     /// Name of the user that the program runs as.
     pub user: String,
-    /// That user's id.
+    /// That user's id, where the image was not built for another.
     pub uid: u32,
+    /// Its group's.
+    pub gid: u32,
     /// That user's home folder.
     pub home: String,
     /// What runs a command in the same environment as the program's, where the image has it.
     pub enter: String,
     /// Where the secrets are mounted.
     pub secrets_dir: String,
-    /// Where the host's CA bundle is mounted, when there is one.
+    /// Name of the host's CA bundle among the secrets, when there is one.
     pub ca_bundle: String,
-    /// Capabilities that the entrypoint needs before it drops them.
-    pub capabilities: Vec<String>,
+    /// What loads the network rules, in the image.
+    pub network_rules: String,
     /// Most processes and threads.
     pub pids_limit: i64,
     /// Default memory limit.
@@ -212,6 +215,30 @@ pub struct BuildInputs {
     pub base: String,
     /// Extra packages, sorted and without doubles.
     pub extra_packages: Vec<String>,
+    /// User and group that everything in the container runs as.
+    pub ids: Ids,
+}
+
+/// A user's and a group's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Ids {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+}
+
+impl std::fmt::Display for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+impl ContainerDefaults {
+    /// The ids of the user inside, where nothing else is known.
+    pub fn ids(&self) -> Ids {
+        Ids { uid: self.uid, gid: self.gid }
+    }
 }
 
 impl Appliance {
@@ -269,6 +296,7 @@ impl Appliance {
         }
         part(inputs.base.as_bytes());
         inputs.extra_packages.iter().for_each(|package| part(package.as_bytes()));
+        part(inputs.ids.to_string().as_bytes());
         format!("{}:{}-{}", self.name, self.version, &hex(&hash.finalize())[..12])
     }
 
@@ -363,7 +391,11 @@ mod tests {
         let mut appliance = Appliance::embedded().unwrap();
         let own = appliance.built_release();
         assert_eq!(own.integrity.keys().collect::<Vec<_>>(), ["opencode-linux-arm64", "opencode-linux-x64"]);
-        let inputs = BuildInputs { base: "debian:trixie-slim".into(), extra_packages: vec![] };
+        let inputs = BuildInputs {
+            base: "debian:trixie-slim".into(),
+            extra_packages: vec![],
+            ids: Ids { uid: 1000, gid: 1000 },
+        };
         let before = appliance.built_reference(&inputs);
         let integrity = own.integrity.keys().map(|k| (k.clone(), format!("sha512-{k}"))).collect();
         appliance.adopt(Release { version: "9.8.7".into(), integrity });
@@ -392,13 +424,18 @@ mod tests {
     #[test]
     fn the_reference_changes_with_every_input() {
         let appliance = Appliance::embedded().unwrap();
-        let plain = BuildInputs { base: "debian:trixie-slim".into(), extra_packages: vec![] };
+        let plain = BuildInputs {
+            base: "debian:trixie-slim".into(),
+            extra_packages: vec![],
+            ids: Ids { uid: 1000, gid: 1000 },
+        };
         let other_base = BuildInputs { base: "debian:sid-slim".into(), ..plain.clone() };
+        let other_user = BuildInputs { ids: Ids { uid: 1001, gid: 100 }, ..plain.clone() };
         let joined = BuildInputs { extra_packages: vec!["ab".into()], ..plain.clone() };
         let apart = BuildInputs { extra_packages: vec!["a".into(), "b".into()], ..plain.clone() };
         let all: std::collections::BTreeSet<_> =
-            [&plain, &other_base, &joined, &apart].map(|i| appliance.built_reference(i)).into();
-        assert_eq!(all.len(), 4);
+            [&plain, &other_base, &other_user, &joined, &apart].map(|i| appliance.built_reference(i)).into();
+        assert_eq!(all.len(), 5);
         assert_eq!(appliance.built_reference(&plain), appliance.built_reference(&plain.clone()));
     }
 }

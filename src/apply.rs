@@ -8,17 +8,24 @@ use std::{
 };
 
 use crate::{
-    appliance::Appliance,
+    appliance::{Appliance, Ids},
     data::copy,
-    engine::{Engine, build::BuildRequest, credentials, reference::Reference},
+    desired::BindMount,
+    engine::{Engine, build::BuildRequest, credentials, reference::Reference, task::TaskSpec},
     error::{Error, ImageFault, Result},
     event::{Event, Reporter},
     host::{base_image, ports, system},
     interrupt::Interrupt,
     observed::PortState,
-    plan::{Action, Plan, Step},
+    paths::InstancePaths,
+    plan::{Action, Made, Plan, Step},
     probe::Probe,
     ready,
+    sandbox::{
+        network_rules::{self, Loaded, Rules},
+        ownership::{self, Place},
+        secret_files::{self, SecretFiles},
+    },
 };
 
 /// Grace for a container that is replaced.
@@ -30,6 +37,8 @@ pub struct Tools<'a> {
     pub engine: &'a Engine,
     /// What is installed.
     pub appliance: &'a Appliance,
+    /// What keeps the agent inside.
+    pub sandbox: &'a Sandbox,
     /// Looks at the page.
     pub probe: &'a Probe,
     /// The user's docker configuration folder, which says who we are to registries.
@@ -42,6 +51,29 @@ pub struct Tools<'a> {
     pub reporter: &'a dyn Reporter,
     /// Whether the user wants to stop.
     pub interrupt: &'a Interrupt,
+}
+
+/// What the container is given from outside, and by whom.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// Name of the helper containers.
+    pub helper: String,
+    /// The instance's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whom everything in the container runs as.
+    pub ids: Ids,
+    /// What the secrets volume holds.
+    pub secrets: SecretFiles,
+    /// The network rules.
+    pub rules: Rules,
+    /// The instance's files.
+    pub files: InstancePaths,
+}
+
+impl Sandbox {
+    fn helper(&self, image: &str, what: &str, network: Option<&str>) -> TaskSpec {
+        network_rules::helper(&self.helper, image, &self.labels, what, network)
+    }
 }
 
 /// What a build gets from the host.
@@ -143,7 +175,22 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         Action::TagImage { image, reference } => engine.tag_image(image, reference).await,
         Action::CreateNetwork { name, labels } => engine.create_network(name, labels).await,
         Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),
-        Action::StartContainer { name } => engine.start_container(name).await.map(drop).map_err(name_holder),
+        Action::FillSecrets { volume, image } => {
+            secret_files::keep_key(&tools.sandbox.files)?;
+            engine.create_volume(volume).await?;
+            let helper = tools.sandbox.helper(image, "secrets", None);
+            tools.sandbox.secrets.fill(engine, helper, &volume.name, tools.sandbox.ids).await
+        }
+        Action::GiveVolumes { volumes, image } => {
+            let helper = tools.sandbox.helper(image, "ownership", None);
+            ownership::give(engine, helper, volumes, tools.sandbox.ids).await
+        }
+        Action::PreparePlaces { volumes, binds, gone, image } => {
+            let helper = tools.sandbox.helper(image, "mounts", None);
+            ownership::prepare(engine, helper, volumes, &places(binds, gone), tools.sandbox.ids).await
+        }
+        Action::StartContainer { name, made } => start(name, made.as_ref(), tools).await,
+        Action::LoadRules { name, made } => load_rules(name, made, tools).await,
         Action::WaitUntilReady { name, url } => {
             ready::wait(engine, name, url, tools.probe, tools.ready_timeout, tools.reporter).await
         }
@@ -155,6 +202,47 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         Action::RenameContainer { from, to } => engine.rename_container(from, to).await,
         Action::RemoveContainer { name } => engine.remove_container(name).await.map(drop),
     }
+}
+
+/// Starts a container. What would run without its network rules is stopped again: its entrypoint waits for them.
+async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()> {
+    let engine = tools.engine;
+    engine.start_container(name).await.map_err(name_holder)?;
+    let made = match made {
+        Some(made) => made.clone(),
+        None => match engine.container(name).await? {
+            Some(found) => Made { image: found.image_id, egress: found.live.egress },
+            None => return Ok(()),
+        },
+    };
+    let loaded = load_rules(name, &made, tools).await;
+    if loaded.is_err() {
+        let _ = engine.stop_container(name, Duration::from_secs(1)).await;
+    }
+    loaded
+}
+
+async fn load_rules(name: &str, made: &Made, tools: &Tools<'_>) -> Result<()> {
+    let rules = tools.sandbox.rules.for_mode(made.egress);
+    if !rules.exist() {
+        return Ok(());
+    }
+    let helper = tools.sandbox.helper(&made.image, "network-rules", Some(name));
+    network_rules::load(tools.engine, helper, &rules, tools.appliance).await?;
+    Loaded::keep(&tools.sandbox.files, &rules, None);
+    Ok(())
+}
+
+/// What has to be there for mounts, and what no longer. A folder that this machine does not show, because the engine
+/// runs on another one, counts as a folder.
+fn places(binds: &[BindMount], gone: &[BindMount]) -> Vec<Place> {
+    let is_file = |bind: &BindMount| std::fs::metadata(&bind.host).is_ok_and(|found| !found.is_dir());
+    let needed = |bind: &BindMount| match is_file(bind) {
+        true => Place::File(bind.container.clone()),
+        false => Place::Folder(bind.container.clone()),
+    };
+    let removed = gone.iter().map(|bind| Place::Remove(bind.container.clone()));
+    removed.chain(binds.iter().map(needed)).collect()
 }
 
 /// The engine's own word that a port is taken does not say by whom; the host may know.
@@ -185,6 +273,8 @@ async fn build(
     arguments.insert("BASE_IMAGE".to_owned(), base.to_owned());
     arguments.insert("EXTRA_PACKAGES".to_owned(), extra_packages.join(" "));
     arguments.insert("APPLIANCE_VERSION".to_owned(), tools.appliance.version.clone());
+    arguments.insert("UID".to_owned(), tools.sandbox.ids.uid.to_string());
+    arguments.insert("GID".to_owned(), tools.sandbox.ids.gid.to_string());
     let request = BuildRequest {
         reference: reference.to_owned(),
         context: tools.appliance.build_context(&surroundings.ca_bundle)?,

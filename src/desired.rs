@@ -12,10 +12,11 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    appliance::{Appliance, BuildInputs, Release, hex},
+    appliance::{Appliance, BuildInputs, Ids, Release, hex},
     instance::Instance,
     paths::InstancePaths,
-    settings::{ImageSource, Settings},
+    sandbox::network_rules,
+    settings::{Egress, ImageSource, Settings},
     units::Bytes,
 };
 
@@ -31,6 +32,12 @@ pub mod label {
     pub const VERSION: &str = "docklet.version";
     /// Hash of the wanted container.
     pub const SPEC: &str = "docklet.spec";
+    /// Keyed hash of the secrets that the container gets.
+    pub const SECRETS: &str = "docklet.secrets";
+    /// `network.egress` as the container was made with.
+    pub const EGRESS: &str = "docklet.egress";
+    /// The folder of the instance's settings, which tells one home of docklet from another.
+    pub const FOLDER: &str = "docklet.folder";
     /// There on a container that runs on the volumes of a trial.
     pub const STAGED: &str = "docklet.staged";
     /// What a short-lived container is for: `backup`, `restore`, `copy`.
@@ -42,6 +49,9 @@ pub mod label {
     /// Version of the program in an image (OCI image specification).
     pub const IMAGE_VERSION: &str = "org.opencontainers.image.version";
 }
+
+/// What tells the container's entrypoint whether to wait for network rules.
+const EGRESS_VARIABLE: &str = "DOCKLET_EGRESS";
 
 /// Version of this docklet.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -57,6 +67,8 @@ pub struct Desired {
     pub previous_name: String,
     /// Name of the short-lived container that reads or writes the volumes.
     pub task_name: String,
+    /// Name of the short-lived container that prepares the container or its network.
+    pub helper_name: String,
     /// The image and how to get it.
     pub image: ImagePlan,
     /// The named volumes.
@@ -128,14 +140,20 @@ pub struct ContainerSpec {
     pub volumes: BTreeMap<String, String>,
     /// Host folders and files inside.
     pub binds: Vec<BindMount>,
+    /// The volume that the secrets are read from.
+    pub secrets: SecretsMount,
+    /// Where it may connect to.
+    pub egress: Egress,
+    /// User and group that everything in it runs as.
+    pub user: String,
+    /// Names inside beyond the network's own: `NAME:ADDRESS`.
+    pub extra_hosts: Vec<String>,
     /// Memory limit in bytes.
     pub memory: u64,
     /// Processors in billionths; 0 for all.
     pub nano_cpus: i64,
     /// Most processes and threads.
     pub pids: i64,
-    /// Capabilities left after all are dropped.
-    pub capabilities: Vec<String>,
     /// Working directory.
     pub working_dir: String,
     /// Signal that asks it to end.
@@ -145,6 +163,17 @@ pub struct ContainerSpec {
     /// Labels, without the spec's own hash.
     #[serde(skip)]
     pub labels: BTreeMap<String, String>,
+}
+
+/// The volume of the secrets, mounted read-only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SecretsMount {
+    /// Name of the volume.
+    pub volume: String,
+    /// Where it is mounted.
+    pub mount: String,
+    /// Keyed hash of what is in it.
+    pub hash: String,
 }
 
 /// A published port.
@@ -213,6 +242,8 @@ impl ContainerSpec {
         compare("address", self.publish.address.to_string(), wanted.publish.address.to_string());
         compare("memory", Bytes(self.memory).to_string(), Bytes(wanted.memory).to_string());
         compare("network", self.network.clone(), wanted.network.clone());
+        compare("egress", self.egress.to_string(), wanted.egress.to_string());
+        compare("user", self.user.clone(), wanted.user.clone());
         compare("processors", processors(self.nano_cpus), processors(wanted.nano_cpus));
         compare("pids", self.pids.to_string(), wanted.pids.to_string());
         for new in wanted.binds.iter().filter(|b| !self.binds.contains(b)) {
@@ -227,8 +258,10 @@ impl ContainerSpec {
         if self.health != wanted.health {
             found.push("health check".to_owned());
         }
-        if self.capabilities != wanted.capabilities {
-            found.push("capabilities".to_owned());
+        if self.secrets.volume != wanted.secrets.volume {
+            found.push("secrets in a volume".to_owned());
+        } else if self.secrets.hash != wanted.secrets.hash {
+            found.push("secrets".to_owned());
         }
         found
     }
@@ -238,23 +271,36 @@ fn processors(nano: i64) -> String {
     if nano == 0 { "all".to_owned() } else { format!("{}", nano as f64 / 1e9) }
 }
 
-/// Facts about the engine that the wanted state depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineMemory(pub u64);
+/// Facts about the engine and the host that the wanted state depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The engine's memory in bytes; 0 where it does not say.
+    pub memory: u64,
+    /// Whom everything inside runs as.
+    pub ids: Ids,
+    /// Keyed hash of the secrets.
+    pub secrets: String,
+}
+
+#[cfg(test)]
+impl Given {
+    /// For tests: an engine with so much memory.
+    pub fn of(memory: u64) -> Self {
+        Given { memory, ids: Ids { uid: 1000, gid: 1000 }, secrets: "hash".to_owned() }
+    }
+}
 
 impl Desired {
-    /// Puts together what is wanted. `engine_memory` is the engine's memory in bytes (0 where it
-    /// does not say), `image_file` an archive to load, `ca_bundle` whether the host's CA bundle
-    /// was copied to its place.
+    /// Puts together what is wanted. `image_file` is an archive to load.
     pub fn new(
         appliance: &Appliance,
         settings: &Settings,
         instance: &Instance,
         paths: &InstancePaths,
-        engine_memory: EngineMemory,
+        given: &Given,
         image_file: Option<&Path>,
     ) -> Self {
-        let labels = labels(appliance, instance);
+        let mut labels = labels(appliance, instance);
         let volumes: Vec<VolumeSpec> = appliance
             .volumes
             .iter()
@@ -264,12 +310,15 @@ impl Desired {
                 labels: labels.clone(),
             })
             .collect();
-        let image = image_plan(appliance, settings, image_file);
+        let image = image_plan(appliance, settings, image_file, given.ids);
         let fixed = &appliance.container;
+        let mut environment = appliance.environment.clone();
+        environment.insert(EGRESS_VARIABLE.to_owned(), settings.network.egress.to_string());
+        labels.insert(label::FOLDER.to_owned(), paths.config.display().to_string());
         let container = ContainerSpec {
             name: instance.container(&appliance.name),
             image: image.reference().to_owned(),
-            environment: appliance.environment.clone(),
+            environment,
             network: instance.container(&appliance.name),
             publish: Publish {
                 address: settings.network.bind.0,
@@ -277,11 +326,18 @@ impl Desired {
                 container_port: fixed.port,
             },
             volumes: volumes.iter().map(|v| (v.name.clone(), v.mount.clone())).collect(),
-            binds: binds(appliance, settings, paths),
-            memory: memory_limit(settings.resources.memory.0, appliance.container.memory, engine_memory).0,
+            binds: binds(settings),
+            secrets: SecretsMount {
+                volume: instance.secrets_volume(&appliance.name),
+                mount: fixed.secrets_dir.clone(),
+                hash: given.secrets.clone(),
+            },
+            egress: settings.network.egress,
+            user: given.ids.to_string(),
+            extra_hosts: vec![format!("{}:host-gateway", network_rules::HOST_NAME)],
+            memory: memory_limit(settings.resources.memory.0, appliance.container.memory, given.memory).0,
             nano_cpus: (settings.resources.cpus.0 * 1e9).round() as i64,
             pids: settings.resources.pids,
-            capabilities: fixed.capabilities.clone(),
             working_dir: fixed.working_dir.clone(),
             stop_signal: fixed.stop_signal.clone(),
             health: HealthCheck {
@@ -297,6 +353,7 @@ impl Desired {
             instance: instance.clone(),
             previous_name: instance.previous_container(&appliance.name),
             task_name: instance.task_container(&appliance.name),
+            helper_name: instance.helper_container(&appliance.name),
             container,
             image,
             volumes,
@@ -347,7 +404,7 @@ pub fn page_url(address: IpAddr, port: u16) -> String {
     format!("http://{}/", std::net::SocketAddr::new(crate::settings::Bind(address).reachable(), port))
 }
 
-fn image_plan(appliance: &Appliance, settings: &Settings, image_file: Option<&Path>) -> ImagePlan {
+fn image_plan(appliance: &Appliance, settings: &Settings, image_file: Option<&Path>, ids: Ids) -> ImagePlan {
     let reference = settings.image.reference.clone();
     match settings.image.source {
         ImageSource::Pull => ImagePlan::Pull { reference },
@@ -357,28 +414,23 @@ fn image_plan(appliance: &Appliance, settings: &Settings, image_file: Option<&Pa
                 settings.image.extra_packages.iter().map(ToString::to_string).collect();
             extra_packages.sort();
             extra_packages.dedup();
-            let inputs = BuildInputs { base: settings.image.base.clone(), extra_packages };
+            let inputs = BuildInputs { base: settings.image.base.clone(), extra_packages, ids };
             ImagePlan::Build { reference: appliance.built_reference(&inputs), inputs }
         }
     }
 }
 
-fn binds(appliance: &Appliance, settings: &Settings, paths: &InstancePaths) -> Vec<BindMount> {
-    let fixed = &appliance.container;
-    let mut binds = vec![BindMount { host: paths.secrets(), container: fixed.secrets_dir.clone(), read_only: true }];
-    if !settings.trust.ca_file.is_empty() {
-        binds.push(BindMount { host: paths.ca_bundle(), container: fixed.ca_bundle.clone(), read_only: true });
-    }
-    binds.extend(settings.mounts.iter().map(|m| BindMount {
+fn binds(settings: &Settings) -> Vec<BindMount> {
+    let bind = |m: &crate::settings::Mount| BindMount {
         host: m.host.clone(),
         container: m.container.clone(),
         read_only: m.read_only,
-    }));
-    binds
+    };
+    settings.mounts.iter().map(bind).collect()
 }
 
 /// The limit that is set: as wanted, but the default gives way to three quarters of a small
 /// engine's memory.
-fn memory_limit(wanted: Bytes, default: Bytes, engine: EngineMemory) -> Bytes {
-    if wanted == default && engine.0 > 0 { wanted.min(Bytes(engine.0 / 4 * 3)) } else { wanted }
+fn memory_limit(wanted: Bytes, default: Bytes, engine: u64) -> Bytes {
+    if wanted == default && engine > 0 { wanted.min(Bytes(engine / 4 * 3)) } else { wanted }
 }

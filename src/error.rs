@@ -161,6 +161,12 @@ pub enum Error {
     StartFailed { name: String, reason: String, log: Vec<String> },
     #[error("{name} ended while it was starting")]
     Exited { name: String, report: ExitReport },
+    #[error("the network rules of {name} can't be loaded")]
+    RulesNotLoaded { name: String, mode: String, reason: String },
+    #[error("a folder can't be mounted")]
+    MountRefused { reason: String },
+    #[error("{what} failed")]
+    HelperFailed { what: String, reason: String },
     #[error("{name} did not stop")]
     StopFailed { name: String, reason: String },
     #[error("{name} runs but does not work")]

@@ -40,6 +40,16 @@ impl Instance {
         format!("{}.task", self.container(appliance))
     }
 
+    /// The name of the short-lived container that prepares the container or its network.
+    pub fn helper_container(&self, appliance: &str) -> String {
+        format!("{}.helper", self.container(appliance))
+    }
+
+    /// The name of the volume that the container reads its secrets from.
+    pub fn secrets_volume(&self, appliance: &str) -> String {
+        self.volume(appliance, "secrets")
+    }
+
     /// The name that keeps the image from before an update, where docklet did not build it.
     pub fn previous_image(&self, appliance: &str) -> String {
         format!("{}:previous", self.container(appliance))

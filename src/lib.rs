@@ -12,6 +12,7 @@
 //!
 //! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`mounts`]; [`paths`]; [`lock`]
 //! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
+//! - [`sandbox`]: who runs inside, the secrets volume, the network rules, ownership of volumes
 //! - [`apply`]: runs a plan; [`probe`]: does the page answer
 //! - [`data`]: backup and restore, and what update and rollback need; their states are in `plan::trial`
 //! - [`supervise`]: restarts it when that is needed: a pure policy, and the loop that feeds it
@@ -54,6 +55,7 @@ pub mod present;
 pub mod probe;
 pub mod ready;
 pub mod report;
+pub mod sandbox;
 pub mod secrets;
 pub mod settings;
 pub mod supervise;

@@ -80,7 +80,6 @@ pub fn check(mounts: &[Mount], appliance: &Appliance, bases: [&Path; 3]) -> Resu
         let fixed = &appliance.container;
         let taken = appliance.volumes.iter().any(|v| Path::new(&v.mount).starts_with(inside))
             || inside.starts_with(&fixed.secrets_dir)
-            || inside == Path::new(&fixed.ca_bundle)
             || SYSTEM.iter().any(|folder| inside == Path::new(folder))
             || PROGRAMS.iter().any(|folder| inside.starts_with(folder) || Path::new(folder).starts_with(inside))
             || KERNEL.iter().any(|folder| inside.starts_with(folder));

@@ -92,6 +92,11 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         previous,
         task: find(&desired.task_name).map(container),
         volumes: among(&desired.volumes),
+        secrets: look
+            .volumes
+            .iter()
+            .find(|v| v.name == desired.container.secrets.volume)
+            .map(|v| Ownership::of(&v.labels, labels)),
         staged: among(&desired.staged_volumes()),
         network,
         image_present,

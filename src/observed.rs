@@ -16,6 +16,8 @@ pub struct Observed {
     pub task: Option<Container>,
     /// Volumes with the instance's names.
     pub volumes: Vec<Volume>,
+    /// The volume of the secrets.
+    pub secrets: Option<Ownership>,
     /// Volumes of a trial: their content takes the place of the others' when it has proved itself.
     pub staged: Vec<Volume>,
     /// The network with the container's name; looked up only when a container is to be created.

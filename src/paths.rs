@@ -85,7 +85,7 @@ impl InstancePaths {
     pub fn backup_state(&self) -> PathBuf {
         self.state.join("backup.json")
     }
-    /// The folder of secrets, mounted into the container.
+    /// The folder of secrets; the container gets a copy of them.
     pub fn secrets(&self) -> PathBuf {
         self.config.join("secrets")
     }
@@ -113,7 +113,15 @@ impl InstancePaths {
     pub fn build_log(&self) -> PathBuf {
         self.state.join("build.log")
     }
-    /// The copy of the host's CA bundle that is mounted into the container.
+    /// The key of the hash that tells whether secrets changed.
+    pub fn secrets_key(&self) -> PathBuf {
+        self.state.join("secrets.key")
+    }
+    /// Which network rules were loaded last, and what they refused.
+    pub fn network_rules(&self) -> PathBuf {
+        self.state.join("network-rules.json")
+    }
+    /// The copy of the certificates of the host's CA bundle that the appliance gets.
     pub fn ca_bundle(&self) -> PathBuf {
         self.state.join("ca-bundle.crt")
     }

@@ -6,9 +6,10 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    desired::{ContainerSpec, Desired, ImagePlan, VolumeSpec},
+    desired::{BindMount, ContainerSpec, Desired, ImagePlan, VolumeSpec, label},
     error::{Error, ObjectKind, Result},
     observed::{Container, Observed, Ownership, PortState},
+    settings::Egress,
 };
 
 /// What to do, in order.
@@ -99,10 +100,44 @@ pub enum Action {
         /// The volumes that come into being with it.
         new_volumes: Vec<VolumeSpec>,
     },
-    /// Start a container.
+    /// Write the secrets into their volume.
+    FillSecrets {
+        /// The volume.
+        volume: VolumeSpec,
+        /// An image that has the programs for it.
+        image: String,
+    },
+    /// Give all that is in the volumes to the user that the container runs as.
+    GiveVolumes {
+        /// The volumes.
+        volumes: Vec<VolumeSpec>,
+        /// An image that has the programs for it.
+        image: String,
+    },
+    /// Make the places in volumes where something of the host is mounted, and remove those that are not needed.
+    PreparePlaces {
+        /// The volumes.
+        volumes: Vec<VolumeSpec>,
+        /// What is mounted in them.
+        binds: Vec<BindMount>,
+        /// What was, and no longer is.
+        gone: Vec<BindMount>,
+        /// An image that has the programs for it.
+        image: String,
+    },
+    /// Start a container, and load its network rules.
     StartContainer {
         /// Its name.
         name: String,
+        /// What it was made from; `None` where that has to be looked up.
+        made: Option<Made>,
+    },
+    /// Load the network rules of a running container again.
+    LoadRules {
+        /// Its name.
+        name: String,
+        /// What it was made from.
+        made: Made,
     },
     /// Wait until the page answers.
     WaitUntilReady {
@@ -135,6 +170,22 @@ pub enum Action {
     },
 }
 
+/// What loading its network rules has to know of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Made {
+    /// Its image.
+    pub image: String,
+    /// Where it may connect to.
+    pub egress: Egress,
+}
+
+impl Made {
+    /// Of a container made to this specification.
+    pub fn of(spec: &ContainerSpec) -> Self {
+        Made { image: spec.image.clone(), egress: spec.egress }
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -165,7 +216,11 @@ impl fmt::Display for Action {
                     }
                 }
             }
-            Action::StartContainer { name } => write!(f, "start container {name}"),
+            Action::FillSecrets { volume, .. } => write!(f, "write the secrets into volume {}", volume.name),
+            Action::GiveVolumes { .. } => write!(f, "give the files in the volumes to the agent's user"),
+            Action::PreparePlaces { .. } => write!(f, "prepare the places of mounted folders"),
+            Action::StartContainer { name, .. } => write!(f, "start container {name}"),
+            Action::LoadRules { name, made } => write!(f, "load the network rules of {name} ({})", made.egress),
             Action::WaitUntilReady { url, .. } => write!(f, "wait until {url} answers"),
             Action::UnpauseContainer { name } => write!(f, "unpause container {name}"),
             Action::StopContainer { name } => write!(f, "stop container {name}"),
@@ -229,15 +284,12 @@ impl Plan {
         self.steps.iter().find_map(|step| step.reason.strip_prefix(SETTINGS_CHANGED))
     }
 
-    /// Adds a restart of the container, unless the plan starts it anyway.
-    pub fn restart(&mut self, desired: &Desired, reason: &str) {
-        if self.starts() {
-            return;
+    /// Adds that the rules are loaded again, unless the plan starts the container anyway.
+    pub fn load_rules(&mut self, desired: &Desired) {
+        if !self.starts() {
+            let (name, made) = (desired.container.name.clone(), Made::of(&desired.container));
+            self.push(Action::LoadRules { name, made }, "network.allow changed");
         }
-        let name = &desired.container.name;
-        self.push(Action::StopContainer { name: name.clone() }, reason);
-        self.add(Action::StartContainer { name: name.clone() });
-        self.add(Action::WaitUntilReady { name: name.clone(), url: desired.url() });
     }
 
     fn push(&mut self, action: Action, reason: impl Into<String>) {
@@ -297,6 +349,7 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     if !desired.running {
         // A container whose settings changed is left for the next start to replace.
         if !exists {
+            before_creation(&mut plan, desired, observed, &desired.volumes, &desired.container.image);
             plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()), new_volumes }, "");
         }
         return Ok(plan);
@@ -312,7 +365,7 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
         let action = Action::RenameContainer { from: previous_name.clone(), to: name.clone() };
         plan.push(action, "its replacement was broken off");
     } else if !kept {
-        replace(&mut plan, desired, main, previous, new_volumes);
+        replace(&mut plan, desired, observed, new_volumes);
     }
     if kept && current.is_some_and(|c| c.paused) {
         plan.push(Action::UnpauseContainer { name: name.clone() }, "");
@@ -322,7 +375,7 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
             // Somebody started it by hand; it would hold the port.
             plan.push(Action::StopContainer { name: previous_name.clone() }, "kept until the new one answers");
         }
-        plan.push(Action::StartContainer { name: name.clone() }, "");
+        plan.push(Action::StartContainer { name: name.clone(), made: Some(Made::of(&desired.container)) }, "");
     }
     let replaces = !returns && (previous.is_some() || (!kept && main.is_some()));
     if replaces || plan.steps.len() > plan.guarded_from {
@@ -336,13 +389,8 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
 }
 
 /// Gets whatever is there out of the way, without losing it, and creates the wanted container.
-fn replace(
-    plan: &mut Plan,
-    desired: &Desired,
-    main: Option<&Container>,
-    previous: Option<&Container>,
-    new_volumes: Vec<VolumeSpec>,
-) {
+fn replace(plan: &mut Plan, desired: &Desired, observed: &Observed, new_volumes: Vec<VolumeSpec>) {
+    let (main, previous) = (observed.main.as_ref(), observed.previous.as_ref());
     let name = desired.container.name.clone();
     let previous_name = desired.previous_name.clone();
     let reason = replace_reason(desired, main.or(previous));
@@ -361,7 +409,39 @@ fn replace(
     if holds_port {
         plan.push(Action::StopContainer { name: previous_name }, "kept until the new one answers");
     }
+    before_creation(plan, desired, observed, &desired.volumes, &desired.container.image);
     plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()), new_volumes }, reason);
+}
+
+/// What a new container needs in its volumes, while no other one runs on them.
+fn before_creation(plan: &mut Plan, desired: &Desired, observed: &Observed, volumes: &[VolumeSpec], image: &str) {
+    let wanted = &desired.container;
+    let image = image.to_owned();
+    let old = observed.main.as_ref().or(observed.previous.as_ref()).and_then(|c| c.live.as_ref());
+    let volumes: Vec<VolumeSpec> = volumes.to_vec();
+    // A new volume takes over the owner that its place has in the image.
+    let has_data = !observed.volumes.is_empty();
+    if has_data && old.is_none_or(|old| old.user != wanted.user) {
+        let reason = format!("everything in the container runs as {}", wanted.user);
+        plan.push(Action::GiveVolumes { volumes: volumes.clone(), image: image.clone() }, reason);
+    }
+    let in_volume = |bind: &&BindMount| {
+        let below = |v: &VolumeSpec| std::path::Path::new(&bind.container).starts_with(&v.mount);
+        volumes.iter().any(below)
+    };
+    let old_binds = old.map(|old| old.binds.as_slice()).unwrap_or_default();
+    let still = |old: &&BindMount| wanted.binds.iter().any(|bind| bind.container == old.container);
+    let gone: Vec<BindMount> = old_binds.iter().filter(in_volume).filter(|old| !still(old)).cloned().collect();
+    let binds: Vec<BindMount> = wanted.binds.iter().filter(in_volume).cloned().collect();
+    if !binds.is_empty() || !gone.is_empty() {
+        plan.push(Action::PreparePlaces { volumes, binds, gone, image: image.clone() }, "");
+    }
+    let volume = VolumeSpec {
+        name: wanted.secrets.volume.clone(),
+        mount: wanted.secrets.mount.clone(),
+        labels: wanted.labels.clone(),
+    };
+    plan.push(Action::FillSecrets { volume, image }, "");
 }
 
 fn port_is_available(desired: &Desired, observed: &Observed) -> Result<()> {
@@ -382,7 +462,7 @@ fn put_back(desired: &Desired) -> Vec<Step> {
     [
         Action::RemoveContainer { name: name.clone() },
         Action::RenameContainer { from: desired.previous_name.clone(), to: name.clone() },
-        Action::StartContainer { name: name.clone() },
+        Action::StartContainer { name: name.clone(), made: None },
         Action::WaitUntilReady { name, url: desired.url() },
     ]
     .map(|action| Step { action, reason: "the new one does not work".to_owned() })
@@ -395,7 +475,8 @@ fn get_image(desired: &Desired) -> Result<Action> {
             reference,
             base: inputs.base,
             extra_packages: inputs.extra_packages,
-            labels: desired.container.labels.clone(),
+            // The image is shared: no home of docklet's owns it.
+            labels: desired.container.labels.clone().into_iter().filter(|(key, _)| key != label::FOLDER).collect(),
         },
         ImagePlan::Pull { reference } => Action::PullImage { reference },
         ImagePlan::Load { reference, file: Some(file) } => Action::LoadImage { reference, file },
@@ -429,6 +510,10 @@ fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
     }
     if let (Some(Ownership::Foreign), name) = (observed.network, &desired.container.network) {
         return Err(Error::Foreign { kind: ObjectKind::Network, name: name.clone() });
+    }
+    if observed.secrets == Some(Ownership::Foreign) {
+        let name = desired.container.secrets.volume.clone();
+        return Err(Error::Foreign { kind: ObjectKind::Volume, name });
     }
     for volume in observed.volumes.iter().chain(&observed.staged) {
         if volume.ownership == Ownership::Foreign {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     engine::{About, docker::Detail},
     instance::Instance,
+    sandbox::network_rules::Destination,
 };
 
 /// Version of the JSON form; always serialises as `1`.
@@ -75,8 +76,27 @@ pub struct StatusReport {
     pub supervisor: SupervisorStatus,
     /// The scheduled backups; `None` when none are wanted.
     pub backup: Option<BackupStatus>,
+    /// Where the agent may connect to; `None` when not set up.
+    pub egress: Option<EgressStatus>,
     /// The container engine.
     pub engine: EngineStatus,
+}
+
+/// The network rules in `docklet status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct EgressStatus {
+    /// `internet`, `listed` or `all`.
+    pub mode: String,
+    /// What is allowed in addition.
+    pub allow: Vec<String>,
+    /// How many connections were refused since the start; `None` where that is not known.
+    pub refused: Option<u64>,
+    /// Where they went, most first.
+    pub destinations: Vec<Destination>,
+    /// Names in `allow` that have no address.
+    pub unresolved: Vec<String>,
+    /// When that was read, RFC 3339 in UTC.
+    pub at: Option<String>,
 }
 
 /// The scheduled backups in `docklet status`. Times are RFC 3339 in UTC.

@@ -2,6 +2,7 @@
 //! writes it so that comments, order and unknown formatting survive. Asks nobody and prints
 //! nothing. `values`: the types of its values; `keys`: single keys by their dotted paths.
 
+mod egress;
 #[cfg(test)]
 mod fuzz;
 pub mod keys;
@@ -17,6 +18,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use toml_edit::{DocumentMut, Item, Table, TableLike};
 
+pub use self::egress::{Allow, Egress};
 pub use self::values::{
     Bind, Cpus, Every, FormatVersion, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy,
 };
@@ -33,6 +35,8 @@ version = 1
 [network]
 bind = "127.0.0.1"               # anything else lets other machines in
 port = 3000
+egress = "internet"              # internet | listed | all: where the appliance may connect to
+allow = []                       # in addition: "host:11434", "192.168.1.20", "10.8.0.0/16", "git.example.org:22"
 
 [engine]
 endpoint = ""                    # such as unix:///run/user/1000/docker.sock; empty = the first that answers
@@ -111,11 +115,20 @@ pub struct Network {
     pub bind: Bind,
     /// Port on the host.
     pub port: Port,
+    /// Where the appliance may connect to.
+    pub egress: Egress,
+    /// Hosts, addresses and ranges that are allowed in addition; `host` is this machine.
+    pub allow: Vec<Allow>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Network { bind: Bind(IpAddr::V4(Ipv4Addr::LOCALHOST)), port: Port(3000) }
+        Network {
+            bind: Bind(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: Port(3000),
+            egress: Egress::default(),
+            allow: vec![],
+        }
     }
 }
 
@@ -393,7 +406,7 @@ mod tests {
         match parse("version = 1\n[network]\n  prot = 1\n") {
             Err(Error::SettingsInvalid { line, column, suggestion, .. }) => {
                 assert_eq!((line, column), (3, 3));
-                assert_eq!(suggestion.unwrap(), "did you mean `port`? Known here: bind, port");
+                assert_eq!(suggestion.unwrap(), "did you mean `port`? Known here: bind, port, egress, allow");
             }
             other => panic!("{other:?}"),
         }

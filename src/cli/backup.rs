@@ -248,14 +248,7 @@ pub async fn task_of(context: &Context, engine: &Engine, look: &Look, settings: 
     let used = own_container(context, look).map(|c| c.image_id.clone()).unwrap_or_default();
     let default = Settings::default();
     let settings = settings.unwrap_or(&default);
-    let wanted = crate::desired::Desired::new(
-        &context.appliance,
-        settings,
-        &context.instance,
-        &context.files,
-        crate::desired::EngineMemory(0),
-        None,
-    );
+    let wanted = trial::desired(context, engine, &context.appliance, settings, look);
     // The base has the same programs; it is there where an image was built and removed again.
     let image = volumes::image(engine, &[&used, wanted.image.reference(), &settings.image.base]).await?;
     Ok(TaskOf {

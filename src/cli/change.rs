@@ -1,27 +1,20 @@
 //! What commands that change settings, secrets or mounts do afterwards: say whether a new container
 //! or a restart is needed, and offer it.
 
-use std::time::Duration;
-
 use super::{
     autostart,
     context::Context,
     converge::{self, How},
     start::{self, Exposure},
-    stop,
 };
 use crate::{
-    desired::{Desired, EngineMemory},
+    desired::{Desired, Given},
     error::Result,
     event::Event,
-    observed::Ownership,
     settings::Settings,
     wish::{self, Wish},
     wizard,
 };
-
-/// Grace for a restart.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// What came of a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -65,6 +58,9 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
         autostart::apply(context, after).await?;
     }
     let differences = differences(context, before, after);
+    if differences.is_empty() && before.network.allow != after.network.allow {
+        allow(context, after).await?;
+    }
     if differences.is_empty() || is_already_so(context, after).await {
         return Ok(Effect::default());
     }
@@ -80,21 +76,36 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
     Ok(Effect { differences, pending: !wanted })
 }
 
-/// After a secret changed: offers a restart when it runs. No lock may be held.
+/// Loads the network rules of a running container with another `network.allow`, which needs no new container. Where
+/// that fails, the supervisor tries again.
+async fn allow(context: &Context, settings: &Settings) -> Result<()> {
+    if wish::read(&context.files.desired())? != Wish::Running {
+        return Ok(());
+    }
+    let loaded = async {
+        let _lock = context.lock("start")?;
+        let engine = context.engine().await?;
+        let timeout = context.appliance.health.ready_timeout();
+        start::start_with(context, &engine, settings, timeout, Exposure::Confirmed).await
+    };
+    if let Err(error) = loaded.await {
+        let text = format!("the change is saved, and not in effect yet: {error}");
+        context.reporter.report(&Event::Warning { text });
+    }
+    Ok(())
+}
+
+/// After a secret changed: offers a new container when it runs. No lock may be held.
 ///
 /// # Errors
-/// What `docklet restart` finds, when it was wanted.
+/// What `docklet start` finds, when it was wanted.
 pub async fn secret(context: &Context) -> Result<Effect> {
-    let what = "the appliance takes it up at its next start";
-    let wanted = offer(context, what, "restart", "Restart it now?")?;
+    let what = "the agent gets it with a new container";
+    let wanted = offer(context, what, "start", "Replace the container now? The data stays.")?;
     if wanted {
         let settings = context.settings()?;
-        let _lock = context.lock("restart")?;
+        let _lock = context.lock("start")?;
         let engine = context.engine().await?;
-        let container = engine.container(&context.container_name()).await?;
-        if let Some(container) = container.filter(|c| c.running && stop::ownership(context, c) == Ownership::Ours) {
-            stop::stop(context, &engine, container, STOP_GRACE).await?;
-        }
         start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
     }
     Ok(Effect { differences: vec![], pending: !wanted })
@@ -103,7 +114,8 @@ pub async fn secret(context: &Context) -> Result<Effect> {
 /// What is different in the container that the settings want, in words.
 fn differences(context: &Context, before: &Settings, after: &Settings) -> Vec<String> {
     let desired = |settings: &Settings| {
-        Desired::new(&context.appliance, settings, &context.instance, &context.files, EngineMemory(0), None)
+        let given = Given { memory: 0, ids: context.appliance.container.ids(), secrets: String::new() };
+        Desired::new(&context.appliance, settings, &context.instance, &context.files, &given, None)
     };
     desired(before).container.differences(&desired(after).container)
 }

@@ -1,11 +1,10 @@
 //! What `setup`, `start`, `restart` and `password --rotate` share: look, plan, and apply.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-
-use time::OffsetDateTime;
 
 use super::{
     context::Context,
@@ -15,17 +14,22 @@ use super::{
 };
 use crate::{
     appliance::Appliance,
-    apply::{self, BuildSurroundings, Tools},
-    clock,
-    desired::{Desired, EngineMemory},
+    apply::{self, BuildSurroundings, Sandbox, Tools},
+    desired::Desired,
     engine::Engine,
     error::{Error, Result},
     event::Event,
+    host::pem,
     interrupt, mounts, observe,
     observed::{self, Observed},
     paths,
     plan::{self, Action, Plan, trial},
-    ready, secrets,
+    ready,
+    sandbox::{
+        self,
+        network_rules::{self, Loaded, Rules},
+    },
+    secrets::{self, Secret},
     settings::Settings,
     wish::{self, Wish},
 };
@@ -46,6 +50,8 @@ pub struct Planned {
     pub appliance: Appliance,
     /// What was committed and is not written down yet.
     pub committed: Committed,
+    /// What the container is given.
+    pub sandbox: Sandbox,
 }
 
 impl Planned {
@@ -75,6 +81,8 @@ pub struct How {
     pub may_install: bool,
     /// Whether a Ctrl-C waits until it is done.
     pub uninterrupted: bool,
+    /// Secrets that are about to be written.
+    pub new_secrets: BTreeMap<String, Secret>,
 }
 
 /// Looks at the engine and plans.
@@ -108,20 +116,28 @@ pub async fn plan_with(
     if let Some(reference) = &committed.reference {
         settings.image.reference.clone_from(reference);
     }
-    let mut desired = Desired::new(
-        &appliance,
-        &settings,
-        &context.instance,
-        &context.files,
-        EngineMemory(look.host.memory),
-        how.image_file.as_deref(),
-    );
+    let (given, secrets) =
+        sandbox::given(engine, &appliance, &settings, &context.files, look.host.memory, &how.new_secrets)?;
+    let mut desired =
+        Desired::new(&appliance, &settings, &context.instance, &context.files, &given, how.image_file.as_deref());
+    let sandbox = Sandbox {
+        helper: desired.helper_name.clone(),
+        labels: desired.container.labels.clone(),
+        ids: given.ids,
+        secrets,
+        rules: rules(context, &settings, &how.new_secrets)?,
+        files: context.files.clone(),
+    };
     desired.running = how.running;
     let observed = at_rest(context, engine, look, &desired).await?;
     let (recovery, observed) = trial::recover(&desired, &observed)?;
     let mut plan = plan::converge(&desired, &observed)?;
-    if desired.running && observed.main.as_ref().is_some_and(|c| c.running) && secrets_changed(context) {
-        plan.restart(&desired, "secrets changed");
+    if desired.running
+        && sandbox.rules.exist()
+        && observed.main.as_ref().is_some_and(|c| c.running)
+        && !Loaded::load(&context.files).are(&sandbox.rules)
+    {
+        plan.load_rules(&desired);
     }
     if plan.starts() {
         mounts::still_there(&settings.mounts)?;
@@ -136,15 +152,15 @@ pub async fn plan_with(
     }
     let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
     let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
-    Ok(Planned { opens_up, container_id: observed.main.map(|c| c.id), desired, recovery, plan, appliance, committed })
+    let container_id = observed.main.map(|c| c.id);
+    Ok(Planned { opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox })
 }
 
-/// Whether secrets were changed since it was last said that it shall run: they are read when the
-/// container starts. Both times are this machine's.
-fn secrets_changed(context: &Context) -> bool {
-    let said = wish::said(&context.files.desired()).ok().and_then(|said| clock::parse(&said.at));
-    let changed = secrets::changed_at(&context.files.secrets()).map(OffsetDateTime::from);
-    said.zip(changed).is_some_and(|(said, changed)| changed > said)
+/// The network rules of these settings; the proxies are those of the appliance, with `new` ones.
+pub(super) fn rules(context: &Context, settings: &Settings, new: &BTreeMap<String, Secret>) -> Result<Rules> {
+    let new = new.iter().filter(|(name, _)| super::setup::PROXIES.contains(&name.as_str()) && *name != "NO_PROXY");
+    let kept = network_rules::proxies(&context.files)?;
+    Ok(Rules::new(settings, kept.iter().map(String::as_str).chain(new.map(|(_, value)| value.reveal()))))
 }
 
 /// How long the engine may go on with a start that a killed command asked for.
@@ -182,6 +198,7 @@ pub async fn apply(
     let tools = Tools {
         engine,
         appliance: &planned.appliance,
+        sandbox: &planned.sandbox,
         probe: &probe,
         docker_config: &context.environment.docker_config,
         build: build_surroundings(context, settings, how)?,
@@ -219,8 +236,7 @@ pub fn interrupted() -> Error {
     Error::Interrupted { next: "run the same command again, it goes on where it stopped".to_owned() }
 }
 
-/// Copies the host's CA bundle to its place, from where it is mounted: the original may be
-/// replaced by an update, or lie where an engine in a virtual machine cannot see it.
+/// Copies the certificates of the host's CA bundle: the original may be gone when they are needed again.
 pub(super) fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Result<()> {
     let copy = context.files.ca_bundle();
     let bundle = match read_ca_bundle(settings) {
@@ -238,26 +254,18 @@ pub(super) fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Resul
         return Ok(());
     }
     paths::create_folder(&context.files.state, 0o700)?;
-    paths::write_file(&copy, &bundle, 0o644)
+    paths::write_file(&copy, &bundle, 0o600)
 }
 
-/// The CA bundle that the settings name.
+/// The certificates that the settings name.
 ///
 /// # Errors
-/// When it cannot be read or holds no certificate.
+/// When the file cannot be read, or holds no certificate or a broken one.
 pub fn read_ca_bundle(settings: &Settings) -> Result<Option<Vec<u8>>> {
     if settings.trust.ca_file.is_empty() {
         return Ok(None);
     }
-    let path = Path::new(&settings.trust.ca_file);
-    let bundle = fs_err::read(path).map_err(|e| Error::file("read the CA file", path, &e))?;
-    if !String::from_utf8_lossy(&bundle).contains("-----BEGIN CERTIFICATE-----") {
-        return Err(Error::Usage {
-            message: format!("{} holds no certificate in PEM form", path.display()),
-            hint: Some("name a file with -----BEGIN CERTIFICATE----- in it: --ca-file FILE".to_owned()),
-        });
-    }
-    Ok(Some(bundle))
+    pem::read_certificates(Path::new(&settings.trust.ca_file)).map(Some)
 }
 
 pub(super) fn build_surroundings(context: &Context, settings: &Settings, how: &How) -> Result<BuildSurroundings> {

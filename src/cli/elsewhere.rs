@@ -1,11 +1,12 @@
 //! One appliance, one home: an engine may be shared by several users, or by one with and without
-//! sudo. A container with our labels whose secrets lie in another home's folder is not ours to change:
+//! sudo. A container with our labels whose settings lie in another home's folder is not ours to change:
 //! that home's supervisor and commands do not know our lock.
 
 use std::{io::ErrorKind, path::Path};
 
 use super::context::Context;
 use crate::{
+    desired::label,
     engine::docker::Listed,
     error::{Error, Result},
     observed::Ownership,
@@ -19,11 +20,14 @@ use crate::{
 pub fn refuse(context: &Context, containers: &[Listed]) -> Result<()> {
     let appliance = &context.appliance;
     let labels = crate::desired::labels(appliance, &context.instance);
+    let ours = &context.files.config;
     let names = [context.container_name(), context.instance.previous_container(&appliance.name)];
     let own = containers.iter().filter(|c| names.contains(&c.name));
     for container in own.filter(|c| Ownership::of(&c.labels, &labels) == Ownership::Ours) {
-        let folder = container.binds.get(&appliance.container.secrets_dir);
-        if let Some(folder) = folder.filter(|folder| is_another(folder, &context.files.secrets())) {
+        // Docklet 0.1 mounted the secrets from there.
+        let mounted = || container.binds.get(&appliance.container.secrets_dir)?.parent().map(Path::to_owned);
+        let folder = container.labels.get(label::FOLDER).map(Into::into).or_else(mounted);
+        if let Some(folder) = folder.filter(|folder| is_another(folder, ours)) {
             return Err(Error::SetUpElsewhere { name: container.name.clone(), folder: folder.display().to_string() });
         }
     }

@@ -207,7 +207,9 @@ async fn end(context: &Context, engine: &Engine, mark: &str, signal: &str) -> to
     let script = format!(
         "set -- $(for p in /proc/[0-9]*; do tr '\\0' '\\n' <$p/environ 2>/dev/null | grep -qx {MARK}={mark} && echo ${{p#/proc/}}; done | sort -n); [ $# -eq 0 ] || kill -{signal} $*; :"
     );
-    let request = ExecRequest { command: vec!["/bin/sh".to_owned(), "-c".to_owned(), script], ..request(context, "") };
+    // Not with the container's PATH, which begins with folders that the agent writes to.
+    let command = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let request = ExecRequest { command, ..request(context, "") };
     // Best effort: where it fails, the command goes on inside, as with every other client.
     let _ = engine.exec_quietly(&context.container_name(), &request).await;
     tokio::time::Instant::now() + GRACE

@@ -283,7 +283,7 @@ impl Job<'_> {
     /// Up to the commit; the backup of what was there.
     async fn run(&self, args: &args::Restore, look: &Look, there: &[Named]) -> Result<Option<PathBuf>> {
         let Job { context, engine, settings, .. } = *self;
-        let wanted = trial::desired(context, &self.appliance, settings, look);
+        let wanted = trial::desired(context, engine, &self.appliance, settings, look);
         let observed = observe::observe(engine, look, &wanted).await?;
         let timeout = Duration::from_secs(args.timeout);
         let plan = prepare(&wanted, &observed)?;

@@ -84,21 +84,19 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     // What runs goes on running, with what is changed now.
     let name = context.container_name();
     let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
+    let password_is_new = make_password(context, &mut answers)?;
     let how = How {
         running: !args.no_start || runs,
         image_file: answers.image_file.clone(),
         may_install: answers.interactive || args.install_engine,
+        new_secrets: answers.secrets.clone(),
         ..How::default()
     };
     let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
     let mut new_secrets = new_secrets(context, &answers)?;
-    let password_name = &context.appliance.login.password_secret;
-    if before.is_some() && secrets::read(&context.files.secrets(), password_name)?.is_none() {
-        new_secrets.push(password_name.clone());
-    }
-    if how.running && !new_secrets.is_empty() {
-        // They are read when the container starts.
-        planned.plan.restart(&planned.desired, "secrets changed");
+    if before.is_none() && password_is_new {
+        // Every first setup makes one.
+        new_secrets.retain(|name| *name != context.appliance.login.password_secret);
     }
     if args.dry_run {
         let report = serde_json::json!({
@@ -110,7 +108,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     }
     confirm(context, &planned, &answers, &new_secrets, args)?;
     answers.settings.save(&context.files.settings())?;
-    let password_is_new = save_secrets(context, &answers)?;
+    save_secrets(context, &answers)?;
     let timeout = Duration::from_secs(args.timeout);
     let applied = converge::apply(context, &engine, &answers.settings, &planned, &how, timeout).await;
     if let (Err(error), Some(before)) = (&applied, &before)
@@ -150,6 +148,8 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
     set(&mut settings.image.extra_packages, &args.extra_packages);
     set(&mut settings.resources.memory, &args.memory);
     set(&mut settings.resources.cpus, &args.cpus);
+    set(&mut settings.network.egress, &args.egress);
+    set(&mut settings.network.allow, &args.allow);
     set(&mut settings.restart.policy, &args.restart);
     if args.autostart || args.no_autostart {
         settings.restart.autostart = args.autostart;
@@ -360,6 +360,7 @@ fn ask(
         extra_packages: args.extra_packages.clone(),
         memory: args.memory,
         mounts: args.mounts.is_some().then(|| settings.mounts.clone()),
+        egress: args.egress.or(args.allow.as_ref().map(|_| settings.network.egress)),
         restart: args.restart,
         autostart: (args.autostart || args.no_autostart).then_some(args.autostart),
         password: answers.secrets.get(password_name).map(|own| wizard::PasswordChoice::Own(own.clone())),
@@ -433,18 +434,25 @@ fn with_secrets(plan: &str, names: &[String]) -> String {
     if names.is_empty() { plan.to_owned() } else { format!("{plan}\n     secrets to write: {}", names.join(", ")) }
 }
 
-/// Writes secrets, making up a password where there is none; says whether that happened.
-fn save_secrets(context: &Context, answers: &Answers) -> Result<bool> {
-    let folder = context.files.secrets();
-    let password_name = &context.appliance.login.password_secret;
-    for (name, value) in &answers.secrets {
-        secrets::write(&folder, name, value)?;
+/// Makes up a password where there is none; says whether that happened.
+fn make_password(context: &Context, answers: &mut Answers) -> Result<bool> {
+    let name = &context.appliance.login.password_secret;
+    if answers.secrets.contains_key(name) {
+        return Ok(false);
     }
-    let missing = secrets::read(&folder, password_name)?.is_none();
+    let missing = secrets::read(&context.files.secrets(), name)?.is_none();
     if missing {
-        secrets::write(&folder, password_name, &secrets::generate_password()?)?;
+        answers.secrets.insert(name.clone(), secrets::generate_password()?);
     }
     Ok(missing)
+}
+
+/// Writes the secrets that are new or changed.
+fn save_secrets(context: &Context, answers: &Answers) -> Result<()> {
+    for (name, value) in &answers.secrets {
+        secrets::write(&context.files.secrets(), name, value)?;
+    }
+    Ok(())
 }
 
 fn report(context: &Context, planned: &converge::Planned, how: &How) -> Result<SetupReport> {

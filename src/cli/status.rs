@@ -13,9 +13,10 @@ use crate::{
     present::status,
     probe::Seen,
     report::{
-        BackupStatus, ContainerStatus, EngineStatus, ImageStatus, Schema, State, StatusReport, SupervisorStatus,
-        VolumeStatus, Wanted,
+        BackupStatus, ContainerStatus, EgressStatus, EngineStatus, ImageStatus, Schema, State, StatusReport,
+        SupervisorStatus, VolumeStatus, Wanted,
     },
+    sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
     supervise::state,
     wish::{self, Wish},
@@ -119,8 +120,23 @@ fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport>
                 error: last.error,
             }
         }),
+        egress: settings.map(|settings| egress(context, settings)),
         engine: EngineStatus::default(),
     })
+}
+
+/// The network rules, and what they refused when the supervisor last looked.
+fn egress(context: &Context, settings: &Settings) -> EgressStatus {
+    let refusals = Loaded::load(&context.files).refusals.unwrap_or_default();
+    let known = !refusals.at.is_empty();
+    EgressStatus {
+        mode: settings.network.egress.to_string(),
+        allow: settings.network.allow.iter().map(ToString::to_string).collect(),
+        refused: known.then_some(refusals.count),
+        destinations: refusals.destinations,
+        unresolved: refusals.unresolved,
+        at: known.then_some(refusals.at),
+    }
 }
 
 /// Looks at the engine and at the page.
@@ -163,6 +179,9 @@ pub async fn look_at(
     }
     let (image, answers) = tokio::join!(engine.image(&container.image_id), answers(context, &container));
     report.image = Some(image_status(&container, image?));
+    if let Some(egress) = &mut report.egress {
+        egress.mode = container.live.egress.to_string();
+    }
     report.container = Some(container_status(container));
     if settings.is_some() {
         report.state = state(context, &report, answers?);

@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     appliance::{Appliance, Release},
-    apply::{self, Tools},
+    apply::{self, Sandbox, Tools},
     data::records::{self, Records},
-    desired::{Desired, EngineMemory, Publish},
+    desired::{Desired, Publish, labels},
     engine::Engine,
     error::{Error, Result},
     event::Event,
@@ -25,6 +25,7 @@ use crate::{
         trial::{self, Fill},
     },
     probe::Probe,
+    sandbox,
     secrets::Secret,
     settings::Settings,
     wish::{self, Wish},
@@ -39,7 +40,7 @@ pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Set
     let look = backup::look(context, engine).await?;
     elsewhere::refuse(context, &look.containers)?;
     let default = Settings::default();
-    let wanted = desired(context, &context.appliance, settings.unwrap_or(&default), &look);
+    let wanted = desired(context, engine, &context.appliance, settings.unwrap_or(&default), &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (plan, then) = trial::recover(&wanted, &observed)?;
     if plan.is_empty() {
@@ -74,7 +75,7 @@ pub async fn tidy(context: &Context, engine: &Engine, settings: Option<&Settings
     let look = backup::look(context, engine).await?;
     let default = Settings::default();
     let held = settings.unwrap_or(&default);
-    let wanted = desired(context, &context.appliance, held, &look);
+    let wanted = desired(context, engine, &context.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (plan, _) = match trial::recover(&wanted, &observed) {
         // What is not ours stays as it is, and is no reason to keep what is.
@@ -107,7 +108,7 @@ pub struct Trial<'a> {
 /// # Errors
 /// The first step's that failed, and [`crate::error::Error::Unhealthy`] when data is missing.
 pub async fn prove(context: &Context, engine: &Engine, look: &Look, trial: &Trial<'_>) -> Result<()> {
-    let wanted = desired(context, trial.appliance, trial.settings, look);
+    let wanted = desired(context, engine, trial.appliance, trial.settings, look);
     let observed = observe::observe(engine, look, &wanted).await?;
     let plan = trial::trial(&wanted, &observed, trial.fill, &trial.image, trial.release.as_ref());
     converge::prepare_ca_bundle(context, trial.settings)?;
@@ -126,7 +127,7 @@ pub async fn prove(context: &Context, engine: &Engine, look: &Look, trial: &Tria
 /// # Errors
 /// What the steps find. From the first step on, every later command goes on with this.
 pub async fn commit(context: &Context, engine: &Engine, look: &Look, trial: &Trial<'_>) -> Result<()> {
-    let wanted = desired(context, trial.appliance, trial.settings, look);
+    let wanted = desired(context, engine, trial.appliance, trial.settings, look);
     let observed = observe::observe(engine, look, &wanted).await?;
     let plan = trial::commit(&wanted, &observed);
     // It counts or it does not: a Ctrl-C in between waits.
@@ -180,7 +181,7 @@ pub async fn undo(context: &Context, engine: &Engine, settings: Option<&Settings
     let held = settings.unwrap_or(&default);
     let timeout = context.appliance.health.ready_timeout();
     let look = backup::look(context, engine).await?;
-    let wanted = desired(context, &context.appliance, held, &look);
+    let wanted = desired(context, engine, &context.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (recovery, then) = trial::undo(&wanted, &observed)?;
     run(context, engine, held, &context.appliance, &recovery, timeout, Some(&patient)).await?;
@@ -195,7 +196,7 @@ pub async fn undo(context: &Context, engine: &Engine, settings: Option<&Settings
 fn again(wanted: &Desired, then: &Observed) -> Plan {
     let mut plan = Plan::default();
     if then.main.as_ref().is_some_and(|c| !c.running || c.paused) {
-        plan.add(crate::plan::Action::StartContainer { name: wanted.container.name.clone() });
+        plan.add(crate::plan::Action::StartContainer { name: wanted.container.name.clone(), made: None });
         plan.add(crate::plan::Action::WaitUntilReady { name: wanted.container.name.clone(), url: wanted.url() });
     }
     plan
@@ -218,9 +219,11 @@ pub async fn run(
         return Ok(());
     }
     let probe = probe(context, settings);
+    let sandbox = sandbox(context, engine, appliance, settings)?;
     let tools = Tools {
         engine,
         appliance,
+        sandbox: &sandbox,
         probe: &probe,
         docker_config: &context.environment.docker_config,
         build: converge::build_surroundings(context, settings, &How::default())?,
@@ -240,7 +243,19 @@ fn probe(context: &Context, settings: &Settings) -> Probe {
 }
 
 /// What is wanted with this appliance and these settings.
-pub fn desired(context: &Context, appliance: &Appliance, settings: &Settings, look: &Look) -> Desired {
-    let memory = EngineMemory(look.host.memory);
-    Desired::new(appliance, settings, &context.instance, &context.files, memory, None)
+pub fn desired(context: &Context, engine: &Engine, appliance: &Appliance, settings: &Settings, look: &Look) -> Desired {
+    let (given, _) = sandbox::given_at_least(engine, appliance, settings, &context.files, look.host.memory);
+    Desired::new(appliance, settings, &context.instance, &context.files, &given, None)
+}
+
+fn sandbox(context: &Context, engine: &Engine, appliance: &Appliance, settings: &Settings) -> Result<Sandbox> {
+    let (given, secrets) = sandbox::given_at_least(engine, appliance, settings, &context.files, 0);
+    Ok(Sandbox {
+        helper: context.instance.helper_container(&appliance.name),
+        labels: labels(appliance, &context.instance),
+        ids: given.ids,
+        secrets,
+        rules: converge::rules(context, settings, &Default::default())?,
+        files: context.files.clone(),
+    })
 }

@@ -27,6 +27,8 @@ struct Inventory {
     images_in_use: Vec<(String, String)>,
     networks: Vec<String>,
     volumes: Vec<String>,
+    /// The volume with the container's copy of the secrets; it always goes.
+    secrets: Option<String>,
     remove_volumes: bool,
     purge: bool,
 }
@@ -160,6 +162,7 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
         |name: &String| volumes.iter().any(|v| v.name == *name && Ownership::of(&v.labels, &ours) == Ownership::Ours);
     let wanted = context.appliance.volumes.iter().map(|v| context.instance.volume(appliance, &v.role));
     let volumes = wanted.filter(is_ours).collect();
+    let secrets = Some(context.instance.secrets_volume(appliance)).filter(is_ours);
     Ok(Inventory {
         containers: named.into_iter().chain(stray).map(|c| c.name.clone()).collect(),
         images,
@@ -170,6 +173,7 @@ async fn take_inventory(context: &Context, engine: &Engine, args: &args::Uninsta
             .map(|n| n.name)
             .collect(),
         volumes,
+        secrets,
         remove_volumes: args.volumes || args.purge,
         purge: args.purge,
     })
@@ -197,6 +201,7 @@ fn will_be_removed(context: &Context, inventory: &Inventory) -> Vec<Thing> {
     things.extend(inventory.networks.iter().map(thing(ThingKind::Network)));
     things.extend(inventory.images.iter().map(thing(ThingKind::Image)));
     things.extend(autostart::things(context));
+    things.extend(inventory.secrets.iter().map(thing(ThingKind::Volume)));
     if inventory.remove_volumes {
         things.extend(inventory.volumes.iter().map(thing(ThingKind::Volume)));
     }
@@ -275,7 +280,8 @@ async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept:
         // First the wish, then the deed: nobody may bring it back in between.
         wish::write(&context.files.desired(), Wish::Stopped)?;
     }
-    let volumes: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };
+    let data: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };
+    let volumes: Vec<&String> = inventory.secrets.iter().chain(data).collect();
     let total = inventory.containers.len() + inventory.networks.len() + inventory.images.len() + volumes.len();
     let mut number = 0;
     let mut step = |kind: ThingKind, name: &str| {
@@ -389,10 +395,9 @@ async fn left(context: &Context, engine: &Engine, inventory: &Inventory) -> Resu
         .collect();
     let networks = networks.into_iter().filter(|n| belongs(&n.labels));
     left.extend(networks.map(|n| Thing { kind: ThingKind::Network, name: n.name }));
-    if inventory.remove_volumes {
-        let volumes = volumes.into_iter().filter(|v| belongs(&v.labels));
-        left.extend(volumes.map(|v| Thing { kind: ThingKind::Volume, name: v.name }));
-    }
+    let secrets = context.instance.secrets_volume(&context.appliance.name);
+    let volumes = volumes.into_iter().filter(|v| belongs(&v.labels) && (inventory.remove_volumes || v.name == secrets));
+    left.extend(volumes.map(|v| Thing { kind: ThingKind::Volume, name: v.name }));
     // Images are shared: one that another instance's container uses was kept on purpose.
     let used = |id: &str| containers.iter().any(|c| c.image_id == id);
     let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id));

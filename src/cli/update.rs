@@ -52,7 +52,7 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
     let target = match settings.image.source {
         ImageSource::Build => {
             let release = releases::chosen(context, &engine, &settings, current.as_deref(), args.to.as_deref()).await?;
-            build(context, &settings, release, &look)
+            build(context, &engine, &settings, release, &look)
         }
         _ => pull(context, &engine, &settings, &main, args.to.as_deref()).await?,
     };
@@ -216,7 +216,7 @@ async fn before(
 ) -> Result<Target> {
     match (&header.release, &header.image) {
         (Some(release), _) if settings.image.source == ImageSource::Build => {
-            Ok(build(context, settings, release.clone(), look))
+            Ok(build(context, engine, settings, release.clone(), look))
         }
         (_, Some(image)) => {
             let there = engine.image(&image.id).await?;
@@ -264,10 +264,10 @@ async fn check(context: &Context, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn build(context: &Context, settings: &Settings, release: Release, look: &Look) -> Target {
+fn build(context: &Context, engine: &Engine, settings: &Settings, release: Release, look: &Look) -> Target {
     let mut appliance = context.appliance.clone();
     appliance.adopt(release.clone());
-    let image = trial::desired(context, &appliance, settings, look).image.reference().to_owned();
+    let image = trial::desired(context, engine, &appliance, settings, look).image.reference().to_owned();
     Target {
         appliance,
         settings: settings.clone(),

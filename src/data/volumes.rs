@@ -17,8 +17,8 @@ use crate::{
 /// The folder in the container that volumes are mounted below, and in the archive.
 const VOLUMES: &str = "/volumes";
 
-/// Reads everything, whoever owns it.
-const READS: &[&str] = &["DAC_OVERRIDE"];
+/// Reads everything, whoever owns it, and can write nothing.
+const READS: &[&str] = &["DAC_READ_SEARCH"];
 
 /// Gives everything back as it was: owners, modes, set-user-id bits and file capabilities included.
 const WRITES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"];
@@ -54,14 +54,15 @@ impl TaskOf {
             volumes: vec![],
             command: command.iter().map(|&word| word.to_owned()).collect(),
             capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
-            input: false,
+            ..TaskSpec::default()
         }
     }
 
     /// Packs volumes into one tar on standard output, `volumes/ROLE/…`.
     pub fn pack(&self, volumes: &[Named]) -> TaskSpec {
         // POSIX format: names of any length, times to the nanosecond, files of any size.
-        let mut command = vec!["tar", "--create", "--file=-", "--format=posix", "--directory=/", "--numeric-owner"];
+        let mut command =
+            vec!["/usr/bin/tar", "--create", "--file=-", "--format=posix", "--directory=/", "--numeric-owner"];
         // SELinux gives labels of its own to a new place.
         command.extend(["--sparse", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux"]);
         let folders: Vec<String> = volumes.iter().map(|v| format!("volumes/{}", v.role)).collect();
@@ -73,7 +74,7 @@ impl TaskOf {
 
     /// Unpacks such a tar from standard input.
     pub fn unpack(&self, volumes: &[Named]) -> TaskSpec {
-        let command = ["tar", "--extract", "--file=-", "--directory=/", "--numeric-owner", "--same-owner"];
+        let command = ["/usr/bin/tar", "--extract", "--file=-", "--directory=/", "--numeric-owner", "--same-owner"];
         let more = ["--same-permissions", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux"];
         let mut spec = self.spec("restore", &[&command[..], &more].concat(), WRITES);
         spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), false)).collect();
@@ -83,7 +84,7 @@ impl TaskOf {
 
     /// Says how many bytes are free where a volume is.
     pub fn measure(&self, volume: &Named) -> TaskSpec {
-        let mut spec = self.spec("measure", &["df", "--output=avail", "--block-size=1", "/volume"], READS);
+        let mut spec = self.spec("measure", &["/usr/bin/df", "--output=avail", "--block-size=1", "/volume"], &[]);
         spec.volumes = vec![(volume.volume.clone(), "/volume".to_owned(), true)];
         spec
     }
@@ -91,9 +92,9 @@ impl TaskOf {
     /// Empties volumes and copies others into them.
     pub fn copy(&self, pairs: &[(String, VolumeSpec)]) -> TaskSpec {
         // Flushed to disk before anybody may remove what was copied.
-        let script = "set -e; for to in /to/*; do find \"$to\" -mindepth 1 -delete; \
-             cp --archive --no-target-directory \"/from/${to##*/}\" \"$to\"; done; sync";
-        let mut spec = self.spec("copy", &["sh", "-c", script], WRITES);
+        let script = "set -e; for to in /to/*; do /usr/bin/find \"$to\" -mindepth 1 -delete; \
+             /usr/bin/cp --archive --no-target-directory \"/from/${to##*/}\" \"$to\"; done; /usr/bin/sync";
+        let mut spec = self.spec("copy", &["/bin/sh", "-c", script], WRITES);
         let place = |side: &str, index: usize| format!("/{side}/{index}");
         for (index, (from, to)) in pairs.iter().enumerate() {
             spec.volumes.push((from.clone(), place("from", index), true));

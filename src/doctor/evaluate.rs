@@ -64,8 +64,8 @@ fn engine_checks(facts: &Facts) -> Vec<Finding> {
 }
 
 /// Every check that needs a container.
-const OF_CONTAINER: [Check; 5] =
-    [Check::Page, Check::RestartPolicy, Check::Image, Check::OutsideWrites, Check::ContainerNetwork];
+const OF_CONTAINER: [Check; 6] =
+    [Check::Page, Check::RestartPolicy, Check::Image, Check::OutsideWrites, Check::ContainerNetwork, Check::Egress];
 
 fn container_checks(facts: &Facts, engine: &EngineFacts) -> Vec<Finding> {
     let container = match &engine.container {
@@ -88,6 +88,7 @@ fn container_checks(facts: &Facts, engine: &EngineFacts) -> Vec<Finding> {
         container::image(facts, container),
         container::outside_writes(facts, container),
         container::container_network(facts, container),
+        container::egress(facts, container),
     ]
 }
 

@@ -12,7 +12,7 @@ use crate::{
     observed::{Ownership, PortState},
     probe::Seen,
     report::Wanted,
-    settings::{Mount, Settings},
+    settings::{Egress, Mount, Settings},
     units::Bytes,
 };
 
@@ -157,6 +157,19 @@ pub struct ContainerFacts {
     pub changed: Result<Vec<String>, Unseen>,
     /// Whether it reaches the registry.
     pub network: Result<(), Inside>,
+    /// Where it may connect to, proved from inside.
+    pub egress: Result<EgressFacts, Unseen>,
+}
+
+/// The network rules, seen from inside the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EgressFacts {
+    /// What the container was made with.
+    pub mode: Egress,
+    /// Whether its rules are loaded.
+    pub loaded: bool,
+    /// Whether it reaches a service of this machine that is not allowed; `None` where that could not be tried.
+    pub reaches_host: Option<bool>,
 }
 
 /// Why the container did not reach the registry, or was not asked to.

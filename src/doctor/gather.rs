@@ -12,8 +12,9 @@ use tokio::time::timeout;
 
 use crate::{
     appliance::Appliance,
-    desired::{Desired, EngineMemory, labels},
+    desired::{Desired, labels},
     doctor::{
+        egress,
         evaluate::needs_registry,
         facts::{
             ContainerFacts, Drift, EngineFacts, Facts, Inside, RegistryFault, SettingsFact, Subject, SupervisorFacts,
@@ -43,6 +44,7 @@ use crate::{
     plan::{self, Action, Plan, trial},
     probe::{Probe, Seen},
     report::Wanted,
+    sandbox,
     secrets::{self, Secret},
     settings::Settings,
 };
@@ -56,15 +58,15 @@ const MOST_REASONS: usize = 2;
 /// Exit code of the command inside when the image has no curl; curl has none above 96.
 const NO_CURL: i64 = 120;
 
-/// Runs inside, as root, which may read the secrets: the appliance's own proxies and certificates,
-/// and a request of nothing. `curl` reads `http_proxy` only in lower case.
+/// Runs inside as the container's user, with an empty environment and absolute paths: the appliance's own proxies and
+/// certificates, and a request of nothing. `-q` skips curlrc, which the agent can write.
 const REACH: &str = r#"
 for name in HTTPS_PROXY ALL_PROXY NO_PROXY; do
-    if [ -r "$0/$name" ]; then value=$(cat "$0/$name"); export "$name=$value"; fi
+    if [ -r "$0/$name" ]; then value=$(/usr/bin/cat "$0/$name"); export "$name=$value"; fi
 done
 if [ -s "$1" ]; then export CURL_CA_BUNDLE="$1"; fi
-command -v curl >/dev/null || exit 120
-exec curl --silent --show-error --output /dev/null --max-time 5 "$2"
+[ -x /usr/bin/curl ] || exit 120
+exec /usr/bin/curl -q --silent --show-error --output /dev/null --max-time 5 "$2"
 "#;
 
 /// What the facts are about, and what only the caller can know: environment and flags.
@@ -158,7 +160,7 @@ fn subject(around: &Surroundings<'_>, reference: &Option<Reference>) -> Subject 
     let scratch = ["/tmp", "/var/tmp", "/run", "/var/run", "/dev", "/proc", "/sys", "/.dockerenv"];
     // The engine's own, which it writes into every container.
     let engines = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/run/.containerenv"];
-    let ours = [format!("{}/.cache", fixed.home), fixed.secrets_dir.clone(), fixed.ca_bundle.clone()];
+    let ours = [format!("{}/.cache", fixed.home), fixed.secrets_dir.clone()];
     Subject {
         flag: around.instance.flag(),
         container: around.instance.container(&appliance.name),
@@ -259,8 +261,9 @@ impl Inquiry<'_> {
 
     async fn observe(&self, engine: &Engine, look: &observe::Look) -> Result<(Desired, Observed), Unseen> {
         let around = self.around;
-        let memory = EngineMemory(look.host.memory);
-        let desired = Desired::new(around.appliance, self.assumed, around.instance, around.files, memory, None);
+        let (given, _) =
+            sandbox::given_at_least(engine, around.appliance, self.assumed, around.files, look.host.memory);
+        let desired = Desired::new(around.appliance, self.assumed, around.instance, around.files, &given, None);
         let observed = observe::observe(engine, look, &desired).await.map_err(|error| in_a_line(&error))?;
         Ok((desired, observed))
     }
@@ -304,11 +307,17 @@ impl Inquiry<'_> {
         let ownership = Ownership::of(&detail.labels, &labels(around.appliance, around.instance));
         let age = detail.started_at.as_deref().and_then(crate::clock::parse).map(|at| OffsetDateTime::now_utc() - at);
         let ours = ownership == Ownership::Ours;
-        let (image, page, changed, network) = tokio::join!(
+        let (image, page, changed, network, egress) = tokio::join!(
             engine.image(&detail.image_id),
             self.page(&detail, ours),
             engine.changed_paths(&name),
-            self.inside(engine, &detail, ours)
+            self.inside(engine, &detail, ours),
+            async {
+                if !ours {
+                    return Err("the container is not ours".to_owned());
+                }
+                egress::look(engine, &detail, self.assumed).await
+            }
         );
         Ok(Some(ContainerFacts {
             ownership,
@@ -317,6 +326,7 @@ impl Inquiry<'_> {
             page,
             changed: changed.map_err(|error| in_a_line(&error)),
             network,
+            egress,
             detail: Box::new(detail),
         }))
     }
@@ -343,7 +353,8 @@ impl Inquiry<'_> {
         }
         let fixed = &self.around.appliance.container;
         let url = format!("https://{}/v2/", self.registry);
-        let command = ["/bin/sh", "-c", REACH, &fixed.secrets_dir, &fixed.ca_bundle, &url];
+        let bundle = format!("{}/{}", fixed.secrets_dir, fixed.ca_bundle);
+        let command = ["/usr/bin/env", "-i", "/bin/sh", "-c", REACH, &fixed.secrets_dir, &bundle, &url];
         match engine.run_inside(&detail.name, &command, PATIENCE).await {
             Err(error) => Err(Inside::Unseen(in_a_line(&error))),
             Ok(ended) => match ended.code {
@@ -415,8 +426,9 @@ fn volumes(desired: &Desired, observed: &Observed) -> Vec<(String, Option<Owners
 /// Why a start would do more than start, in the planner's words.
 fn reasons(plan: &Plan) -> Vec<String> {
     use Action::{
-        BuildImage, CopyVolumes, CreateContainer, CreateNetwork, CreateVolume, LoadImage, PullImage, RemoveContainer,
-        RemoveVolume, RenameContainer, StartContainer, StopContainer, TagImage, UnpauseContainer, WaitUntilReady,
+        BuildImage, CopyVolumes, CreateContainer, CreateNetwork, CreateVolume, FillSecrets, GiveVolumes, LoadImage,
+        LoadRules, PreparePlaces, PullImage, RemoveContainer, RemoveVolume, RenameContainer, StartContainer,
+        StopContainer, TagImage, UnpauseContainer, WaitUntilReady,
     };
     let mut found: Vec<String> = vec![];
     for step in &plan.steps {
@@ -426,6 +438,7 @@ fn reasons(plan: &Plan) -> Vec<String> {
             // What the others need, and what follows from them.
             BuildImage { .. } | PullImage { .. } | LoadImage { .. } | CreateNetwork { .. } => {}
             StopContainer { .. } | RemoveContainer { .. } => {}
+            FillSecrets { .. } | GiveVolumes { .. } | PreparePlaces { .. } | LoadRules { .. } => {}
             // What a command left that was broken off.
             CopyVolumes { .. } | RemoveVolume { .. } | TagImage { .. } => {}
             CreateContainer { .. } | RenameContainer { .. } => {

@@ -8,6 +8,7 @@
 //! Nothing here mends anything, and nothing prints.
 
 pub mod bundle;
+pub mod egress;
 pub mod evaluate;
 pub mod facts;
 pub mod gather;
@@ -88,6 +89,8 @@ pub enum Check {
     HostNetwork,
     /// Can the appliance reach it?
     ContainerNetwork,
+    /// Do the network rules hold?
+    Egress,
     /// Are the company's own certificates where they belong?
     Trust,
     /// Does somebody restart it when it dies?

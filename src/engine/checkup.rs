@@ -166,7 +166,6 @@ impl Engine {
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            user: Some("0"),
             cmd: Some(command.to_vec()),
             ..CreateExecOptions::default()
         };

@@ -23,7 +23,10 @@ use super::{
     docker::{WORK_DEADLINE, deadline, message_of},
     error::{status_of, translate, within},
 };
-use crate::error::{Error, ObjectKind, Result};
+use crate::{
+    desired::label,
+    error::{Error, ObjectKind, Result},
+};
 
 /// Time that a program may take to end once it has said all.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -31,8 +34,17 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// Most of what a task says on standard error that is kept, in bytes.
 const COMPLAINTS: usize = 16 * 1024;
 
+/// Most lines of it that are read from the engine's log.
+const COMPLAINT_LINES: usize = 10;
+
+/// The environment of every task: nothing of the image's, whose PATH begins with folders that the agent writes to.
+const ENVIRONMENT: [&str; 4] = ["/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"];
+
+/// Most of what a task prints that is kept by [`Engine::run_task`], in bytes.
+const LARGEST_OUTPUT: usize = 1 << 20;
+
 /// What to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TaskSpec {
     /// The container's name.
     pub name: String,
@@ -42,12 +54,18 @@ pub struct TaskSpec {
     pub labels: BTreeMap<String, String>,
     /// Volumes, all of which must be there: name, path inside, whether only to be read.
     pub volumes: Vec<(String, String, bool)>,
-    /// Program and arguments; it runs as root.
+    /// Program, by its absolute path, and arguments.
     pub command: Vec<String>,
+    /// User and group; empty: root.
+    pub user: String,
+    /// The container whose network it shares; `None`: it has none.
+    pub network: Option<String>,
     /// Capabilities that it needs.
     pub capabilities: Vec<String>,
     /// Whether it reads from standard input.
     pub input: bool,
+    /// Whether the engine keeps what it prints.
+    pub logs: bool,
 }
 
 /// A running task.
@@ -66,6 +84,14 @@ pub struct Ended {
     pub code: i64,
     /// What it said on standard error, the beginning of it.
     pub complaints: String,
+}
+
+impl Ended {
+    /// Why it failed, on one line.
+    pub fn reason(&self) -> String {
+        let lines: Vec<&str> = self.complaints.lines().map(str::trim).filter(|line| !line.is_empty()).take(5).collect();
+        if lines.is_empty() { format!("it ended with code {}", self.code) } else { lines.join("; ") }
+    }
 }
 
 impl Engine {
@@ -112,6 +138,79 @@ impl Engine {
             input: spec.input.then_some(attached.input),
             complaints: vec![],
         })
+    }
+
+    /// Runs a task to its end, with this input, and removes it; how it ended, and what it printed.
+    ///
+    /// # Errors
+    /// As [`Engine::create_task`] and [`Engine::start_task`].
+    pub async fn run_task(&self, spec: &TaskSpec, input: Option<&[u8]>) -> Result<(Ended, Vec<u8>)> {
+        let spec = TaskSpec { input: input.is_some(), ..spec.clone() };
+        self.create_task_anew(&spec).await?;
+        let work = async {
+            let mut task = self.start_task(&spec).await?;
+            if let Some(input) = input {
+                task.write(input).await;
+                task.close_input().await;
+            }
+            let mut output = vec![];
+            while let Some(piece) = task.next().await? {
+                let room = LARGEST_OUTPUT.saturating_sub(output.len());
+                output.extend_from_slice(&piece[..piece.len().min(room)]);
+            }
+            Ok((task.end().await?, output))
+        };
+        let done = work.await;
+        let removed = self.remove_container(&spec.name).await;
+        let done = done?;
+        removed.map(|_| done)
+    }
+
+    /// The same for a task without input whose output matters only when it fails: with fewer calls.
+    ///
+    /// # Errors
+    /// As [`Engine::run_task`].
+    pub async fn run_detached_task(&self, spec: &TaskSpec) -> Result<Ended> {
+        self.create_task_anew(&TaskSpec { logs: true, ..spec.clone() }).await?;
+        let work = async {
+            self.start_container(&spec.name).await?;
+            let code = self.wait_for_task(&spec.name).await?;
+            let complaints =
+                if code == 0 { String::new() } else { self.log_tail(&spec.name, COMPLAINT_LINES).await.join("\n") };
+            Ok(Ended { code, complaints })
+        };
+        let done = work.await;
+        let removed = self.remove_container(&spec.name).await;
+        let done = done?;
+        removed.map(|_| done)
+    }
+
+    /// Creates a task in place of one that a killed command left behind.
+    async fn create_task_anew(&self, spec: &TaskSpec) -> Result<()> {
+        match self.create_task(spec).await {
+            Err(Error::AlreadyExists { .. }) => {
+                let left = self.container(&spec.name).await?;
+                if left.is_some_and(|left| left.labels.get(label::TASK).is_none()) {
+                    return Err(Error::Foreign { kind: ObjectKind::Container, name: spec.name.clone() });
+                }
+                self.remove_container(&spec.name).await?;
+                self.create_task(spec).await
+            }
+            done => done,
+        }
+    }
+
+    async fn wait_for_task(&self, name: &str) -> Result<i64> {
+        let call = format!("wait for container {name}");
+        let late = || Error::EngineTimeout { call: call.clone(), seconds: LAST_WORDS.as_secs() };
+        let mut answers = pin(self.docker.wait_container(name, None::<WaitContainerOptions>));
+        match tokio::time::timeout(LAST_WORDS, answers.next()).await.map_err(|_| late())? {
+            Some(Ok(answer)) => Ok(answer.status_code),
+            // bollard takes a code above 0 for an error of the call.
+            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(e)) => Err(translate(&call, e)),
+            None => Err(Error::EngineGone { call, reason: "it said nothing".to_owned() }),
+        }
     }
 
     /// Pauses a running container.
@@ -173,16 +272,7 @@ impl Task {
     pub async fn end(&mut self) -> Result<Ended> {
         self.close_input().await;
         while self.next().await?.is_some() {}
-        let call = format!("wait for container {}", self.name);
-        let late = || Error::EngineTimeout { call: call.clone(), seconds: LAST_WORDS.as_secs() };
-        let mut answers = pin(self.engine.docker.wait_container(&self.name, None::<WaitContainerOptions>));
-        let code = match tokio::time::timeout(LAST_WORDS, answers.next()).await.map_err(|_| late())? {
-            Some(Ok(answer)) => answer.status_code,
-            // bollard takes a code above 0 for an error of the call.
-            Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => code,
-            Some(Err(e)) => return Err(translate(&call, e)),
-            None => return Err(Error::EngineGone { call, reason: "it said nothing".to_owned() }),
-        };
+        let code = self.engine.wait_for_task(&self.name).await?;
         Ok(Ended { code, complaints: String::from_utf8_lossy(&self.complaints).trim().to_owned() })
     }
 }
@@ -203,9 +293,9 @@ fn body(spec: &TaskSpec) -> ContainerCreateBody {
     });
     ContainerCreateBody {
         image: Some(spec.image.clone()),
-        entrypoint: Some(spec.command.clone()),
+        entrypoint: Some(ENVIRONMENT.into_iter().map(str::to_owned).chain(spec.command.iter().cloned()).collect()),
         cmd: Some(vec![]),
-        user: Some("0:0".to_owned()),
+        user: Some(if spec.user.is_empty() { "0:0".to_owned() } else { spec.user.clone() }),
         working_dir: Some("/".to_owned()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         // The image's own would report a task as unhealthy.
@@ -220,8 +310,10 @@ fn body(spec: &TaskSpec) -> ContainerCreateBody {
         attach_stderr: Some(true),
         tty: Some(false),
         host_config: Some(HostConfig {
-            // It works on volumes and on nothing else.
-            network_mode: Some("none".to_owned()),
+            network_mode: Some(match &spec.network {
+                Some(container) => format!("container:{container}"),
+                None => "none".to_owned(),
+            }),
             mounts: Some(mounts.collect()),
             readonly_rootfs: Some(true),
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
@@ -230,7 +322,10 @@ fn body(spec: &TaskSpec) -> ContainerCreateBody {
             cap_add: Some(spec.capabilities.clone()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             // What it prints is the data: it must not be written to the engine's disk a second time.
-            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: Some(HashMap::new()) }),
+            log_config: Some(HostConfigLogConfig {
+                typ: Some(if spec.logs { "json-file" } else { "none" }.to_owned()),
+                config: Some(HashMap::new()),
+            }),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()

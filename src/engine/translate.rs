@@ -9,7 +9,10 @@ use bollard::models::{
 };
 
 use super::docker::{Detail, Listed, PublishedPort};
-use crate::desired::{BindMount, ContainerSpec, HealthCheck, Publish, label};
+use crate::{
+    desired::{BindMount, ContainerSpec, HealthCheck, Publish, SecretsMount, label},
+    settings::Egress,
+};
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
@@ -17,10 +20,14 @@ const NANOSECONDS: i64 = 1_000_000_000;
 pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.insert(label::SPEC.to_owned(), spec.hash());
+    labels.insert(label::SECRETS.to_owned(), spec.secrets.hash.clone());
+    labels.insert(label::EGRESS.to_owned(), spec.egress.to_string());
     let inside = format!("{}/tcp", spec.publish.container_port);
     ContainerCreateBody {
         hostname: Some(spec.name.clone()),
         image: Some(spec.image.clone()),
+        // Not the image's word for it: a pulled image may say root.
+        user: Some(spec.user.clone()),
         env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         working_dir: Some(spec.working_dir.clone()),
         stop_signal: Some(spec.stop_signal.clone()),
@@ -49,7 +56,8 @@ pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
             nano_cpus: Some(spec.nano_cpus).filter(|n| *n > 0),
             pids_limit: Some(spec.pids),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            cap_add: Some(spec.capabilities.clone()),
+            cap_add: Some(vec![]),
+            extra_hosts: Some(spec.extra_hosts.clone()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
@@ -97,7 +105,16 @@ fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
         bind_options: Some(MountBindOptions::default()),
         ..Mount::default()
     });
-    volumes.chain(binds).collect()
+    let secrets = Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(spec.secrets.volume.clone()),
+        target: Some(spec.secrets.mount.clone()),
+        read_only: Some(true),
+        // What the image has in that place is no secret.
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    };
+    volumes.chain([secrets]).chain(binds).collect()
 }
 
 /// One container of a list.
@@ -137,14 +154,25 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
     let has_ended = !running && time(state.finished_at.clone()).is_some();
     let labels: BTreeMap<String, String> = config.labels.clone().unwrap_or_default().into_iter().collect();
     let mounts = inspect.mounts.unwrap_or_default();
+    // Data is written; the one volume that is only read holds the secrets.
+    let is_volume = |m: &&MountPoint| m.typ.as_deref() == Some("volume");
+    let secrets = mounts.iter().filter(is_volume).find(|m| m.rw == Some(false));
+    let secrets = SecretsMount {
+        volume: secrets.and_then(|m| m.name.clone()).unwrap_or_default(),
+        mount: secrets.and_then(|m| m.destination.clone()).unwrap_or_default(),
+        hash: labels.get(label::SECRETS).cloned().unwrap_or_default(),
+    };
     let volumes: BTreeMap<String, String> = mounts
         .iter()
-        .filter(|m| m.typ.as_deref() == Some("volume"))
+        .filter(is_volume)
+        .filter(|m| m.rw != Some(false))
         .filter_map(|m| Some((m.name.clone()?, m.destination.clone()?)))
         .collect();
     let binds: Vec<BindMount> = mounts
         .iter()
         .filter(|m| m.typ.as_deref() == Some("bind"))
+        // Where docklet 0.1 mounted its own files.
+        .filter(|m| !matches!(m.destination.as_deref(), Some("/run/secrets" | "/run/ca-bundle.crt")))
         .filter_map(|m| {
             Some(BindMount {
                 host: m.source.clone()?.into(),
@@ -193,15 +221,14 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
             publish: publish.unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
             volumes,
             binds,
+            secrets,
+            // Containers of docklet 0.1 have no rules.
+            egress: labels.get(label::EGRESS).and_then(|mode| mode.parse().ok()).unwrap_or(Egress::All),
+            user: config.user.unwrap_or_default(),
+            extra_hosts: vec![],
             memory: host.memory.and_then(|m| u64::try_from(m).ok()).unwrap_or(0),
             nano_cpus: host.nano_cpus.unwrap_or(0),
             pids: host.pids_limit.unwrap_or(0),
-            capabilities: host
-                .cap_add
-                .unwrap_or_default()
-                .into_iter()
-                .map(|c| c.trim_start_matches("CAP_").to_owned())
-                .collect(),
             working_dir: config.working_dir.unwrap_or_default(),
             stop_signal: config.stop_signal.unwrap_or_default(),
             health: config.healthcheck.map(health_check).unwrap_or_else(|| HealthCheck {

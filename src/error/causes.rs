@@ -35,10 +35,15 @@ impl Error {
             | Error::EngineUnsupported { reason, .. }
             | Error::EngineGone { reason, .. }
             | Error::StopFailed { reason, .. }
+            | Error::MountRefused { reason }
+            | Error::HelperFailed { reason, .. }
             | Error::BackupInvalid { reason, .. }
             | Error::VolumesFailed { reason, .. }
             | Error::ReleasesUnreachable { reason, .. }
             | Error::RestoreFailed { reason } => vec![reason.clone()],
+            Error::RulesNotLoaded { mode, reason, .. } => {
+                vec![reason.clone(), format!("network.egress is {mode}, and nothing starts without its rules")]
+            }
             Error::WrongPassphrase { .. } => vec![crate::data::sealed::WRONG_PASSPHRASE.to_owned()],
             Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
             Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),

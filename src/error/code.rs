@@ -104,7 +104,11 @@ impl Error {
             Error::Foreign { .. } | Error::SetUpElsewhere { .. } => Code::ForeignObject,
             Error::PortInUse { .. } => Code::PortInUse,
             Error::Locked { .. } => Code::Locked,
-            Error::StartFailed { .. } | Error::Exited { .. } => Code::StartFailed,
+            Error::StartFailed { .. }
+            | Error::Exited { .. }
+            | Error::RulesNotLoaded { .. }
+            | Error::MountRefused { .. }
+            | Error::HelperFailed { .. } => Code::StartFailed,
             Error::StopFailed { .. } => Code::StopFailed,
             Error::Unhealthy { .. } => Code::Unhealthy,
             Error::NotReady { .. } => Code::Timeout,

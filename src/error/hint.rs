@@ -95,6 +95,15 @@ impl Error {
             Error::StartFailed { .. } | Error::Exited { .. } | Error::Unhealthy { .. } => {
                 "docklet logs -n 200 shows more; docklet restart tries again".to_owned()
             }
+            Error::RulesNotLoaded { .. } => {
+                "the engine's kernel needs nftables, and the engine must grant NET_ADMIN to a helper container\nwithout rules the agent reaches this machine and its whole network: docklet config set network.egress all".to_owned()
+            }
+            Error::MountRefused { .. } => {
+                "mount it at another place: docklet mount list, docklet mount remove PLACE, docklet mount add HOST:PLACE".to_owned()
+            }
+            Error::HelperFailed { .. } => {
+                "run the same command again\nif it fails again, docklet doctor looks for the cause".to_owned()
+            }
             Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
             Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start begins afresh".to_owned(),
             Error::NoSpace { place, .. } if place.starts_with('/') => {

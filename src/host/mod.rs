@@ -14,6 +14,7 @@ pub mod checkup;
 pub mod command;
 pub mod engine_install;
 pub mod packages;
+pub mod pem;
 pub mod ports;
 pub mod reach;
 pub mod service;

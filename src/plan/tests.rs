@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     appliance::Appliance,
-    desired::EngineMemory,
+    desired::{BindMount, Given},
     instance::Instance,
     observed::Volume,
     paths::Paths,
@@ -25,7 +25,7 @@ fn desired_with(change: impl FnOnce(&mut Settings)) -> Desired {
     settings.image.source = crate::settings::ImageSource::Pull;
     settings.image.reference = "example.test/opencode:1".to_owned();
     change(&mut settings);
-    Desired::new(&appliance, &settings, &instance, &paths, EngineMemory(16 << 30), None)
+    Desired::new(&appliance, &settings, &instance, &paths, &Given::of(16 << 30), None)
 }
 
 fn desired() -> Desired {
@@ -54,6 +54,7 @@ impl Model {
                 .iter()
                 .map(|name| Volume { name: name.clone(), ownership: Ownership::Ours })
                 .collect(),
+            secrets: None,
             network: self.network.then_some(Ownership::Ours),
             image_is_foreign: false,
             image_present: self.images.contains(&desired.image.reference().to_owned()),
@@ -84,7 +85,7 @@ impl Model {
                 self.volumes.extend(new_volumes.iter().map(|v| v.name.clone()));
                 self.containers.push(container(&spec.name, Some(spec.hash()), false));
             }
-            Action::StartContainer { name } => {
+            Action::StartContainer { name, .. } => {
                 if self.containers.iter().any(|c| c.running && c.name != *name) {
                     return None; // the port is held by the other one
                 }
@@ -113,6 +114,9 @@ impl Model {
                 self.containers[index].name.clone_from(to);
             }
             Action::RemoveContainer { name } => self.containers.retain(|c| c.name != *name),
+            // What they do is not in the model.
+            Action::FillSecrets { .. } | Action::PreparePlaces { .. } | Action::GiveVolumes { .. } => {}
+            Action::LoadRules { .. } => {}
             // What only a trial does: see there.
             Action::RemoveVolume { .. } | Action::CopyVolumes { .. } | Action::TagImage { .. } => return None,
         }
@@ -158,9 +162,10 @@ fn the_first_plan_in_words() {
     insta::assert_snapshot!(plan, @r"
       1. pull image example.test/opencode:1
       2. create network opencode-cloud
-      3. create container opencode-cloud with volumes opencode-cloud-{session,projects,config}
-      4. start container opencode-cloud
-      5. wait until http://127.0.0.1:3000/ answers
+      3. write the secrets into volume opencode-cloud-secrets
+      4. create container opencode-cloud with volumes opencode-cloud-{session,projects,config}
+      5. start container opencode-cloud
+      6. wait until http://127.0.0.1:3000/ answers
     ");
 }
 
@@ -176,12 +181,38 @@ fn changed_settings_in_words() {
     insta::assert_snapshot!(plan, @r"
       1. rename container opencode-cloud to opencode-cloud.previous (settings changed: port 3000 → 3001, memory 4 GiB → 2 GiB)
       2. stop container opencode-cloud.previous (kept until the new one answers)
-      3. create container opencode-cloud (settings changed: port 3000 → 3001, memory 4 GiB → 2 GiB)
-      4. start container opencode-cloud
-      5. wait until http://127.0.0.1:3001/ answers
-      6. remove container opencode-cloud.previous (the new one answers; the data is in the volumes)
+      3. write the secrets into volume opencode-cloud-secrets
+      4. create container opencode-cloud (settings changed: port 3000 → 3001, memory 4 GiB → 2 GiB)
+      5. start container opencode-cloud
+      6. wait until http://127.0.0.1:3001/ answers
+      7. remove container opencode-cloud.previous (the new one answers; the data is in the volumes)
          should it not answer, the container from before is put back
     ");
+}
+
+#[test]
+fn a_container_that_ran_as_root_is_replaced_by_one_that_owns_its_volumes() {
+    let desired = desired_with(|s| s.mounts = vec!["/home/me/app:/workspace/app".parse().unwrap()]);
+    let mut model = all_in_place(&desired, "old", true);
+    let mut old = self::desired().container;
+    old.user = String::new();
+    old.binds = vec![BindMount { host: "/home/me/b".into(), container: "/workspace/b".into(), read_only: false }];
+    model.containers[0].live = Some(Box::new(old));
+    let steps = converge(&desired, &model.observe(&desired)).unwrap().steps;
+    let position = |wanted: &dyn Fn(&Action) -> bool| steps.iter().position(|s| wanted(&s.action)).unwrap();
+    let stopped = position(&|a| matches!(a, Action::StopContainer { .. }));
+    let given = position(&|a| matches!(a, Action::GiveVolumes { .. }));
+    let created = position(&|a| matches!(a, Action::CreateContainer { .. }));
+    assert!(stopped < given && given < created, "never while a program of the agent's runs");
+    let prepared = position(&|a| {
+        matches!(a, Action::PreparePlaces { binds, gone, .. }
+        if binds[0].container == "/workspace/app" && gone[0].container == "/workspace/b")
+    });
+    assert!(given < prepared && prepared < created);
+    // One that runs as the wanted user has nothing to give.
+    model.containers[0].live = Some(Box::new(self::desired().container));
+    let steps = converge(&desired, &model.observe(&desired)).unwrap().steps;
+    assert!(!steps.iter().any(|s| matches!(s.action, Action::GiveVolumes { .. })));
 }
 
 #[test]
@@ -190,7 +221,7 @@ fn a_small_engine_lowers_the_default_memory() {
     let instance: Instance = "default".parse().unwrap();
     let paths = Paths::find(Some(Path::new("/x"))).unwrap().instance(&instance);
     let memory = |settings: &Settings, engine: u64| {
-        Desired::new(&appliance, settings, &instance, &paths, EngineMemory(engine), None).container.memory
+        Desired::new(&appliance, settings, &instance, &paths, &Given::of(engine), None).container.memory
     };
     let mut settings = Settings::default();
     assert_eq!(memory(&settings, 16 << 30), 4 << 30);
@@ -321,7 +352,7 @@ proptest! {
         desired.running = false;
         let had = !model.containers.is_empty();
         let plan = converge(&desired, &model.observe(&desired)).unwrap();
-        let touches = plan.steps.iter().filter(|s| !matches!(s.action, Action::CreateVolume { .. } | Action::PullImage { .. } | Action::CreateNetwork { .. }));
+        let touches = plan.steps.iter().filter(|s| !matches!(s.action, Action::CreateVolume { .. } | Action::PullImage { .. } | Action::CreateNetwork { .. } | Action::FillSecrets { .. } | Action::GiveVolumes { .. }));
         let touched: Vec<&Step> = touches.collect();
         let only_creates = touched.iter().all(|s| matches!(s.action, Action::CreateContainer { .. }));
         prop_assert!(if had { touched.is_empty() } else { touched.len() == 1 && only_creates }, "{}", plan);

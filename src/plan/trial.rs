@@ -14,7 +14,7 @@
 //! under that name, and getting its own is the commit. Volumes cannot be renamed, so the data is copied
 //! afterwards; until that is done, the staged volumes are what counts. Pure.
 
-use super::{Action, Plan, Step, get_image, refuse_foreign};
+use super::{Action, Made, Plan, Step, before_creation, get_image, refuse_foreign};
 use crate::{
     appliance::Release,
     desired::{Desired, ImagePlan, VolumeSpec},
@@ -91,7 +91,7 @@ fn settle(plan: &mut Plan, then: &mut Observed, desired: &Desired, main: &Contai
     plan.guarded_from = plan.steps.len();
     if main.running {
         plan.push(Action::StopContainer { name: name.clone() }, "");
-        let again = Action::StartContainer { name: name.clone() };
+        let again = Action::StartContainer { name: name.clone(), made: None };
         plan.put_back = vec![Step { action: again, reason: "the data is complete where it is".to_owned() }];
     }
     retag(plan, desired, main);
@@ -173,8 +173,10 @@ pub fn trial(desired: &Desired, observed: &Observed, fill: Fill, image: &str, re
     let alone = observed.main.is_none() && observed.previous.is_none();
     let name = if alone { desired.previous_name.clone() } else { name };
     spec.name.clone_from(&name);
+    before_creation(&mut plan, desired, observed, &desired.staged_volumes(), image);
+    let made = Some(Made::of(&spec));
     plan.push(Action::CreateContainer { spec: Box::new(spec), new_volumes: vec![] }, "");
-    plan.push(Action::StartContainer { name: name.clone() }, "");
+    plan.push(Action::StartContainer { name: name.clone(), made }, "");
     plan.push(Action::WaitUntilReady { name, url: desired.url() }, "");
     plan
 }

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::style::{Style, columns};
 use crate::{
     clock,
-    report::{ContainerStatus, ListReport, State, StatusReport, Wanted},
+    report::{ContainerStatus, EgressStatus, ListReport, State, StatusReport, Wanted},
     units::{Bytes, Elapsed},
 };
 
@@ -88,6 +88,9 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         let missing = if volume.exists { "" } else { " (missing)" };
         rows.push(("volume", format!("{} on {}{missing}", volume.name, volume.mount)));
     }
+    if let Some(egress) = report.egress.as_ref().filter(|_| set_up) {
+        rows.push(("network", egress_text(egress)));
+    }
     if report.state != State::NotSetUp {
         rows.push(("restarts", supervisor_text(report)));
         if report.supervisor.running && !report.supervisor.survives_reboot {
@@ -123,6 +126,32 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         let shown = if label == before { "" } else { label };
         text.push_str(&format!("\n  {}  {value}", style.dim(&format!("{shown:<9}"))));
         before = label;
+    }
+    text
+}
+
+/// How many destinations of refused connections are shown.
+const DESTINATIONS: usize = 3;
+
+/// Where the agent may connect to, and what was refused.
+fn egress_text(egress: &EgressStatus) -> String {
+    let mut text = match egress.mode.as_str() {
+        "internet" => "the Internet, nothing private".to_owned(),
+        "listed" => "only what network.allow lists".to_owned(),
+        _ => return "everything, this machine and its network included (network.egress all)".to_owned(),
+    };
+    if !egress.allow.is_empty() {
+        text.push_str(&format!("; allowed: {}", egress.allow.join(", ")));
+    }
+    if let Some(refused) = egress.refused {
+        let shown: Vec<String> = egress.destinations.iter().take(DESTINATIONS).map(ToString::to_string).collect();
+        let more = egress.destinations.len().saturating_sub(DESTINATIONS);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let to = if shown.is_empty() { String::new() } else { format!(" to {}{more}", shown.join(", ")) };
+        text.push_str(&format!("; refused: {refused}{to}"));
+    }
+    if !egress.unresolved.is_empty() {
+        text.push_str(&format!("; no address for {}", egress.unresolved.join(", ")));
     }
     text
 }

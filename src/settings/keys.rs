@@ -10,10 +10,12 @@ use super::{Mount, Settings};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 17] = [
+const KEYS: [(&str, &str); 19] = [
     ("version", "1"),
     ("network.bind", "an IP address; anything but 127.0.0.1 lets other machines in"),
     ("network.port", "1 to 65535"),
+    ("network.egress", "internet, listed or all"),
+    ("network.allow", "hosts, addresses and ranges with commas between them, such as host:11434"),
     ("engine.endpoint", "an address such as unix:///run/user/1000/docker.sock; empty: the first that answers"),
     ("image.source", "build, pull or load"),
     ("image.reference", "the name of an image"),

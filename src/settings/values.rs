@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::Allow;
 use crate::units::{self, Bytes};
 
 /// Serialises through `Display` and `FromStr`, so that a settings file and a flag accept the same.
@@ -253,6 +254,7 @@ impl fmt::Display for Every {
     }
 }
 as_text!(Every);
+as_text!(Allow);
 
 /// `[[mounts]]`: a folder of the host inside the container.
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -3,12 +3,13 @@
 //! come out. Decides nothing itself but whether it may act at this very moment.
 //!
 //! - in: `watcher` and `hear`, what the engine and the page tell; `poll`, what nobody tells of
-//! - out: `look`, `deeds` and `journal`
+//! - out: `look`, `deeds`, `network` and `journal`
 
 mod deeds;
 mod hear;
 mod journal;
 mod look;
+mod network;
 mod poll;
 mod watcher;
 
@@ -156,6 +157,8 @@ struct Supervisor<'a> {
     publish: Option<Publish>,
     out_of_memory: bool,
     inspect_at: Option<Instant>,
+    /// When the network rules are to be loaded again.
+    rules_at: Option<Instant>,
     said: Said,
     wish_stamp: Stamp,
     settings_stamp: Stamp,
@@ -205,6 +208,7 @@ impl<'a> Supervisor<'a> {
             publish: None,
             out_of_memory: false,
             inspect_at: None,
+            rules_at: None,
             said,
             wish_stamp,
             settings_stamp,
@@ -237,6 +241,7 @@ impl<'a> Supervisor<'a> {
                 Some(message) => self.receive(message).await,
                 None => self.feed(Input::Tick).await,
             }
+            self.refresh_rules().await;
             if self.inspect_at.is_some_and(|at| Instant::now() >= at) {
                 self.feed(Input::Touched).await;
             }
@@ -257,7 +262,8 @@ impl<'a> Supervisor<'a> {
     fn wake_at(&self) -> Instant {
         let look = if self.policy.locked() { LOOK_LOCKED } else { LOOK_EVERY };
         let at = self.policy.wake_at().min(self.now() + look);
-        (self.began + at).min(self.inspect_at.unwrap_or(self.began + at))
+        let at = self.began + at;
+        at.min(self.inspect_at.unwrap_or(at)).min(self.rules_at.unwrap_or(at))
     }
 
     /// Whether a detached one may end. Hands out the instance's lock, to be held until the end: a

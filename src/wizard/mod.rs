@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     observed::PortState,
     secrets::Secret,
-    settings::{ImageSource, Memory, Mount, PackageName, Port, RestartPolicy, Settings},
+    settings::{Egress, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy, Settings},
 };
 
 /// Where the image comes from.
@@ -56,6 +56,8 @@ pub struct Answers {
     pub memory: Option<Memory>,
     /// `--mount`
     pub mounts: Option<Vec<Mount>>,
+    /// `--egress`
+    pub egress: Option<Egress>,
     /// `--restart`
     pub restart: Option<RestartPolicy>,
     /// `--autostart`, `--no-autostart`
@@ -78,6 +80,7 @@ impl Answers {
             extra_packages,
             memory,
             mounts,
+            egress,
             restart,
             autostart,
             password,
@@ -90,6 +93,7 @@ impl Answers {
             && (extra_packages.is_some() || !builds)
             && memory.is_some()
             && mounts.is_some()
+            && egress.is_some()
             && restart.is_some()
             && autostart.is_some()
             && password.is_some()
@@ -202,6 +206,10 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
         Some(mounts) => settings.mounts.clone_from(mounts),
         None => settings.mounts.extend(questions::mount(prompt, current, around.home.as_deref())?),
     }
+    settings.network.egress = match answered.egress {
+        Some(egress) => egress,
+        None => questions::egress(prompt, current)?,
+    };
     settings.restart.policy = match answered.restart {
         Some(policy) => policy,
         None => questions::restart(prompt, current)?,

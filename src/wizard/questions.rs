@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     observed::PortState,
     secrets::{LEAST_PASSWORD_LENGTH, Secret, check_key, check_password},
-    settings::{ImageSource, Memory, Mount, PackageName, Port, Resources, RestartPolicy, Settings},
+    settings::{Egress, ImageSource, Memory, Mount, PackageName, Port, Resources, RestartPolicy, Settings},
     units::Bytes,
 };
 
@@ -224,6 +224,21 @@ pub(super) fn mount(prompt: &Prompt, current: &Settings, home: Option<&Path>) ->
         Ok(Mount { host: host.clone(), container, read_only: false })
     })?;
     Ok(Some(mount))
+}
+
+/// Where the agent may connect to.
+pub(super) fn egress(prompt: &Prompt, current: &Settings) -> Result<Egress> {
+    let modes = [
+        (Egress::Internet, "the Internet", "but not this machine or its local network"),
+        (Egress::Listed, "listed hosts only", "nothing but what network.allow lists"),
+        (Egress::All, "everything", "this machine and its local network, too"),
+    ];
+    let items = modes.map(|(_, name, said)| (name.to_owned(), said.to_owned()));
+    let default = modes.iter().position(|(mode, ..)| *mode == current.network.egress).unwrap_or_default();
+    let help = "Where may the agent connect to? Allow a model server on this machine later: \
+                docklet config set network.allow host:11434";
+    let index = prompt.select("Network", help, &items, default)?;
+    Ok(modes.get(index).map_or(current.network.egress, |(mode, ..)| *mode))
 }
 
 /// When it is brought back.

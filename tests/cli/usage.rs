@@ -171,7 +171,8 @@ fn commands_instances_keys_and_secrets_are_completed() {
     assert!(home.run_with(&["secret", "set", "MY_KEY"], "value").status.success());
     assert_eq!(completed(&home, &["docklet", "autos"]), ["autostart"]);
     assert_eq!(completed(&home, &["docklet", "status", "--instance", ""]), ["default", "work"]);
-    assert_eq!(completed(&home, &["docklet", "config", "get", "network."]), ["network.bind", "network.port"]);
+    let keys = ["network.bind", "network.port", "network.egress", "network.allow"];
+    assert_eq!(completed(&home, &["docklet", "config", "get", "network."]), keys);
     assert_eq!(completed(&home, &["docklet", "secret", "remove", "M"]), ["MY_KEY"]);
 }
 

@@ -7,8 +7,17 @@ use crate::support::*;
 use crate::terminal::{CTRL_C, DOWN, Person};
 
 /// What `setup` asks at the least, in order.
-const QUESTIONS: [&str; 8] =
-    ["Port", "Image", "Image to pull", "Memory", "Project folder", "Restart", "Start it when you log in", "Password"];
+const QUESTIONS: [&str; 9] = [
+    "Port",
+    "Image",
+    "Image to pull",
+    "Memory",
+    "Project folder",
+    "Network",
+    "Restart",
+    "Start it when you log in",
+    "Password",
+];
 
 /// `docklet` in a terminal, in this world's bare environment.
 fn at_terminal(world: &World, args: &[&str]) -> Person {
@@ -33,6 +42,7 @@ fn from_the_first_question_to_the_page() {
     person.sees("Memory").types("512MiB\r");
     person.sees("Project folder").types(&format!("{}\r", folder.display()));
     person.sees("Path inside").types("\r");
+    person.sees("Network").types("\r");
     person.sees("Restart").types("\r");
     person.sees("Start it when you log in").types("n");
     person.sees("Password").types("\r");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::settings::{Bind, Cpus, Memory, Mount, PackageName, Port, RestartPolicy};
+use crate::settings::{Allow, Bind, Cpus, Egress, Memory, Mount, PackageName, Port, RestartPolicy};
 
 /// Arguments of `docklet setup`.
 #[derive(Debug, Args)]
@@ -41,6 +41,12 @@ pub struct Setup {
     /// Number of processors, 0 for all [default: 0]
     #[arg(long, env = "DOCKLET_CPUS", value_name = "N")]
     pub cpus: Option<Cpus>,
+    /// Where the agent may connect to [default: internet]
+    #[arg(long, env = "DOCKLET_EGRESS", value_enum, value_name = "MODE")]
+    pub egress: Option<Egress>,
+    /// Host, address or range that the agent may connect to in addition; `host` is this machine: host:11434
+    #[arg(long = "allow", env = "DOCKLET_ALLOW", value_name = "HOST[:PORT]", num_args = 1.., value_delimiter = ',')]
+    pub allow: Option<Vec<Allow>>,
     /// When docklet restarts it [default: always]
     #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
     pub restart: Option<RestartPolicy>,

@@ -144,7 +144,7 @@ impl Change<'_> {
 
     /// Builds the image while the old one runs.
     async fn prepare(&self, look: &Look, target: &Target) -> Result<()> {
-        let wanted = trial::desired(self.context, &target.appliance, &target.settings, look);
+        let wanted = trial::desired(self.context, self.engine, &target.appliance, &target.settings, look);
         let mut observed = observe::observe(self.engine, look, &wanted).await?;
         observed.image_present = self.engine.image(&target.image).await?.is_some();
         let plan = prepare(&wanted, &observed)?;
@@ -203,7 +203,7 @@ impl Change<'_> {
         let Change { context, engine, .. } = *self;
         let (reporter, interrupt) = (context.reporter.as_ref(), &context.interrupt);
         let contents = restore::verify(&shelved.file, reporter, interrupt).await?;
-        let wanted = trial::desired(context, &target.appliance, &target.settings, look);
+        let wanted = trial::desired(context, engine, &target.appliance, &target.settings, look);
         let staged = wanted.staged_volumes();
         for volume in &staged {
             engine.create_volume(volume).await?;

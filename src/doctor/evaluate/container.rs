@@ -209,3 +209,29 @@ pub(super) fn container_network(facts: &Facts, container: &ContainerFacts) -> Fi
         }
     }
 }
+
+pub(super) fn egress(facts: &Facts, container: &ContainerFacts) -> Finding {
+    let seen = match &container.egress {
+        Ok(seen) => seen,
+        Err(reason) => return skipped(Check::Egress, reason),
+    };
+    if !seen.mode.has_rules() {
+        let message = "the agent may connect to everything, this machine and its network included";
+        return warning(Check::Egress, message, docklet(facts, "config set network.egress internet"));
+    }
+    if !seen.loaded {
+        let message = format!("the network rules ({}) are not loaded", seen.mode);
+        return problem(Check::Egress, message, docklet(facts, "restart"));
+    }
+    match seen.reaches_host {
+        Some(true) => problem(
+            Check::Egress,
+            "the agent reaches a service of this machine in spite of the network rules",
+            docklet(facts, "restart"),
+        ),
+        Some(false) => {
+            ok(Check::Egress, format!("the network rules ({}) hold: this machine can't be reached", seen.mode))
+        }
+        None => ok(Check::Egress, format!("the network rules ({}) are loaded", seen.mode)),
+    }
+}

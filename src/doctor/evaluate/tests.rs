@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     appliance::Appliance,
-    desired::{ContainerSpec, Desired, EngineMemory},
+    desired::{ContainerSpec, Desired, Given},
     doctor::{
         DoctorReport,
         facts::{Drift, Inside, RegistryFault, Subject, SupervisorFacts, TrustFacts},
@@ -26,6 +26,7 @@ use crate::{
     present::{Style, doctor},
     probe::Seen,
     report::Wanted,
+    settings::Egress,
     settings::Settings,
 };
 
@@ -35,7 +36,7 @@ fn spec() -> ContainerSpec {
     let appliance = Appliance::embedded().unwrap();
     let instance: Instance = "default".parse().unwrap();
     let paths = Paths::find(Some("/home/me/docklet".as_ref())).unwrap().instance(&instance);
-    Desired::new(&appliance, &Settings::default(), &instance, &paths, EngineMemory(0), None).container
+    Desired::new(&appliance, &Settings::default(), &instance, &paths, &Given::of(0), None).container
 }
 
 fn container() -> ContainerFacts {
@@ -72,6 +73,11 @@ fn container() -> ContainerFacts {
         page: Ok(Seen::Works),
         changed: Ok(vec!["/run".into(), "/run/secrets".into(), "/home/opencode/.cache/x".into()]),
         network: Ok(()),
+        egress: Ok(crate::doctor::facts::EgressFacts {
+            mode: Egress::Internet,
+            loaded: true,
+            reaches_host: Some(false),
+        }),
     }
 }
 
@@ -270,7 +276,7 @@ fn engines_that_cannot_be_used() {
     let without = |error: Error| {
         let all = spoils(|f| f.engine = Err(error));
         let problems: Vec<&str> = all.lines().filter(|line| line.starts_with("Problem")).collect();
-        assert_eq!((problems.len(), all.lines().count()), (1, 20), "the others are skipped\n{all}");
+        assert_eq!((problems.len(), all.lines().count()), (1, 21), "the others are skipped\n{all}");
         problems[0].to_owned()
     };
     let all = [

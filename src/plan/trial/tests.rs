@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::{super::converge, *};
 use crate::{
     appliance::Appliance,
-    desired::{ContainerSpec, EngineMemory, label},
+    desired::{ContainerSpec, Given, label},
     instance::Instance,
     observed::{Ownership, PortState},
     paths::Paths,
@@ -23,7 +23,7 @@ fn desired(source: ImageSource, reference: &str) -> Desired {
     let mut settings = Settings::default();
     settings.image.source = source;
     settings.image.reference = reference.to_owned();
-    Desired::new(&appliance, &settings, &instance, &paths, EngineMemory(16 << 30), None)
+    Desired::new(&appliance, &settings, &instance, &paths, &Given::of(16 << 30), None)
 }
 
 /// A container and what it is made of.
@@ -87,6 +87,7 @@ impl Model {
             task: find(&desired.task_name),
             volumes: there(desired.volumes.clone()),
             staged: there(desired.staged_volumes()),
+            secrets: None,
             network: Some(Ownership::Ours),
             image_is_foreign: false,
             image_present: self.tags.contains_key(desired.image.reference()),
@@ -109,7 +110,7 @@ impl Model {
                 let made = Made { spec: (**spec).clone(), image_id: id, running: false };
                 self.containers.insert(spec.name.clone(), made);
             }
-            Action::StartContainer { name } => {
+            Action::StartContainer { name, .. } => {
                 assert!(self.containers.iter().all(|(n, c)| n == name || !c.running), "the port is taken");
                 let made = self.containers.get_mut(name).unwrap();
                 made.running = true;
@@ -148,7 +149,8 @@ impl Model {
             Action::BuildImage { .. } | Action::PullImage { .. } | Action::LoadImage { .. } => {
                 panic!("the image is there")
             }
-            Action::CreateNetwork { .. } | Action::UnpauseContainer { .. } => {}
+            Action::CreateNetwork { .. } | Action::UnpauseContainer { .. } | Action::LoadRules { .. } => {}
+            Action::FillSecrets { .. } | Action::PreparePlaces { .. } | Action::GiveVolumes { .. } => {}
         }
     }
 

@@ -51,6 +51,16 @@ fn catalogue() -> Vec<Error> {
             hint: "docklet config set network.port 3001".into(),
         },
         Error::NotRunning { name: name(), state: "exited".into() },
+        Error::RulesNotLoaded {
+            name: name(),
+            mode: "internet".into(),
+            reason: "Operation not permitted (you must be root)".into(),
+        },
+        Error::MountRefused { reason: "/workspace/app is a symbolic link in the volume".into() },
+        Error::HelperFailed {
+            what: "filling volume opencode-cloud-secrets".into(),
+            reason: "it ended with code 2".into(),
+        },
         Error::Missing {
             what: "service manager on this machine".into(),
             reason: Some("systemd does not run here".into()),
@@ -278,9 +288,12 @@ fn kind(error: &Error) -> usize {
         Error::WrongPassphrase { .. } => 39,
         Error::SetUpElsewhere { .. } => 41,
         Error::ReleasesUnreachable { .. } => 40,
+        Error::RulesNotLoaded { .. } => 42,
+        Error::MountRefused { .. } => 43,
+        Error::HelperFailed { .. } => 44,
     }
 }
-const KINDS: usize = 42;
+const KINDS: usize = 45;
 
 #[test]
 fn the_catalogue_of_errors() {

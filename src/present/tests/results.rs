@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::{present::watch::tests::a_report, report::*};
+use crate::{present::watch::tests::a_report, report::*, sandbox::network_rules::Destination};
 
 /// A report of something that runs, other than the watch's in what the texts show.
 fn a_status() -> StatusReport {
@@ -22,6 +22,19 @@ fn a_status() -> StatusReport {
         }),
         volumes: volumes(),
         supervisor: SupervisorStatus { running: true, pid: Some(4711), ..SupervisorStatus::default() },
+        egress: Some(EgressStatus {
+            mode: "internet".into(),
+            allow: vec!["host:11434".into()],
+            refused: Some(7),
+            destinations: vec![Destination {
+                address: "192.168.1.1".into(),
+                protocol: "tcp".into(),
+                port: 22,
+                count: 7,
+            }],
+            unresolved: vec![],
+            at: Some("2026-11-21T01:19:58Z".into()),
+        }),
         engine: EngineStatus { version: Some("20.10.24".into()), api_version: Some("1.41".into()), ..watched.engine },
         ..watched
     }

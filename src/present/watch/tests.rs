@@ -66,6 +66,7 @@ pub fn a_report() -> StatusReport {
             ],
             ..SupervisorStatus::default()
         },
+        egress: None,
         engine: EngineStatus {
             endpoint: Some("unix:///var/run/docker.sock".into()),
             origin: Some("the default socket".into()),

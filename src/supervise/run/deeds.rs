@@ -77,6 +77,11 @@ impl Supervisor<'_> {
                 engine.stop_container(&self.container, STOP_GRACE).await?;
             }
             engine.start_container(&self.container).await?;
+            // Nothing runs in it before its rules are there.
+            if let Err(error) = self.load_rules(&engine, &detail).await {
+                let _ = engine.stop_container(&self.container, STOP_GRACE).await;
+                return Err(error);
+            }
             engine.container(&self.container).await
         };
         match done.await {

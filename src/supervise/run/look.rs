@@ -65,8 +65,11 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn remember(&mut self, detail: &Detail) {
-        if detail.running {
-            self.run = detail.run.unwrap_or(0);
+        let run = detail.run.unwrap_or(0);
+        if detail.running && run != self.run {
+            self.run = run;
+            // Whoever started it may not have loaded its rules.
+            self.rules_at = Some(Instant::now()).filter(|_| detail.live.egress.has_rules() && self.is_ours(detail));
         }
         self.publish = Some(detail.live.publish).filter(|publish| publish.port > 0);
     }

@@ -1,9 +1,11 @@
 //! What nobody tells of and is looked at on every turn of the loop: the clocks, the locks, the user's
 //! wish and the settings. No engine call, a few system calls.
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-use std::time::Instant;
-use std::{os::unix::fs::MetadataExt as _, path::Path, time::Duration};
+use std::{
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -50,6 +52,8 @@ impl Supervisor<'_> {
             match Settings::load(&files.settings()) {
                 Ok(Some(settings)) => {
                     self.mode = settings.restart.policy;
+                    // `network.allow` may be another.
+                    self.rules_at = self.rules_at.map(|_| Instant::now());
                     self.plan_backups();
                     self.feed(Input::Mode(settings.restart.policy)).await;
                 }

@@ -1,0 +1,314 @@
+//! Loads the network rules of `network.egress` into the container's network namespace, by a helper container of the
+//! same image, and reads what they refused. The container's entrypoint waits for the rules before it starts anything.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    appliance::Appliance,
+    clock,
+    engine::{Engine, task::TaskSpec},
+    error::{Error, Result},
+    paths::{self, InstancePaths},
+    settings::{Allow, Egress, Settings},
+};
+
+/// The name inside for the machine that docklet runs on; the engine gives it an address.
+pub const HOST_NAME: &str = "host.docker.internal";
+
+/// Most destinations that are kept of a report.
+const MOST_DESTINATIONS: usize = 20;
+
+/// What to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    mode: Egress,
+    /// `HOST PORT` for each entry, as the program in the image reads them.
+    entries: Vec<String>,
+}
+
+impl Rules {
+    /// The rules that the settings want. `proxies` are the values of the proxy variables that the appliance gets: what
+    /// they name is always allowed.
+    pub fn new<'a>(settings: &Settings, proxies: impl IntoIterator<Item = &'a str>) -> Self {
+        let proxies = proxies.into_iter().filter_map(proxy);
+        let mut entries: Vec<String> = settings.network.allow.iter().cloned().chain(proxies).map(entry).collect();
+        entries.sort();
+        entries.dedup();
+        Rules { mode: settings.network.egress, entries }
+    }
+
+    /// The same for a container that was made with another mode.
+    pub fn for_mode(&self, mode: Egress) -> Self {
+        Rules { mode, entries: self.entries.clone() }
+    }
+
+    /// Whether there is something to load.
+    pub fn exist(&self) -> bool {
+        self.mode.has_rules()
+    }
+
+    /// Whether any of the addresses behind them can change.
+    pub fn have_names(&self) -> bool {
+        let is_name =
+            |entry: &String| entry.split(['/', ' ']).next().is_some_and(|host| host.parse::<IpAddr>().is_err());
+        self.entries.iter().any(is_name)
+    }
+
+    fn command(&self, appliance: &Appliance) -> Vec<String> {
+        let program = [appliance.container.network_rules.clone(), self.mode.to_string()];
+        program.into_iter().chain(self.entries.iter().cloned()).collect()
+    }
+}
+
+fn entry(allow: Allow) -> String {
+    let host = if allow.host == Allow::HOST { HOST_NAME } else { &allow.host };
+    format!("{host} {}", allow.port.map_or("-".to_owned(), |port| port.to_string()))
+}
+
+/// The host and port of a proxy's address, such as `http://user:password@proxy.example.org:3128/`.
+fn proxy(address: &str) -> Option<Allow> {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let mut allow: Allow = host.parse().ok()?;
+    let default = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => 1080,
+    };
+    allow.port = allow.port.or(Some(default));
+    Some(allow)
+}
+
+/// Loads the rules for a running container, in which nothing has begun yet or whose rules change.
+///
+/// # Errors
+/// [`Error::RulesNotLoaded`] with the helper's words, and what the engine says.
+pub async fn load(engine: &Engine, helper: TaskSpec, rules: &Rules, appliance: &Appliance) -> Result<()> {
+    run(engine, helper, rules, appliance, false).await.map(drop)
+}
+
+/// Loads the rules again, with the addresses that names have now; what they refused so far.
+///
+/// # Errors
+/// As [`load`].
+pub async fn refresh(engine: &Engine, helper: TaskSpec, rules: &Rules, appliance: &Appliance) -> Result<Refusals> {
+    let output = run(engine, helper, rules, appliance, true).await?;
+    Ok(Refusals::parse(&String::from_utf8_lossy(&output)))
+}
+
+async fn run(
+    engine: &Engine,
+    mut helper: TaskSpec,
+    rules: &Rules,
+    appliance: &Appliance,
+    read: bool,
+) -> Result<Vec<u8>> {
+    let container = helper.network.clone().unwrap_or_default();
+    helper.command = rules.command(appliance);
+    helper.capabilities = vec!["NET_ADMIN".to_owned()];
+    let not_loaded =
+        |reason: String| Error::RulesNotLoaded { name: container.clone(), mode: rules.mode.to_string(), reason };
+    let (ended, output) = if read {
+        engine.run_task(&helper, None).await?
+    } else {
+        match engine.run_detached_task(&helper).await {
+            // The engine refuses to make or start such a container: a capability or a namespace that it won't give.
+            Err(Error::StartFailed { reason, .. } | Error::EngineRefused { reason, .. }) => {
+                return Err(not_loaded(reason));
+            }
+            ended => (ended?, vec![]),
+        }
+    };
+    if ended.code == 0 { Ok(output) } else { Err(not_loaded(ended.reason())) }
+}
+
+/// What the rules of a running container refused so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Refusals {
+    /// When this was read, RFC 3339 in UTC.
+    pub at: String,
+    /// How many connections were refused.
+    pub count: u64,
+    /// Where they went, most first.
+    pub destinations: Vec<Destination>,
+    /// Names in `network.allow` that have no address now.
+    pub unresolved: Vec<String>,
+}
+
+/// Where refused connections went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// Address.
+    pub address: String,
+    /// `tcp`, `udp` or a protocol's number.
+    pub protocol: String,
+    /// Port.
+    pub port: u16,
+    /// How many.
+    pub count: u64,
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let address: String =
+            if self.address.contains(':') { format!("[{}]", self.address) } else { self.address.clone() };
+        write!(f, "{address}:{}", self.port)
+    }
+}
+
+impl Refusals {
+    /// Reads what the program in the image prints.
+    fn parse(output: &str) -> Self {
+        let mut refusals = Refusals { at: clock::now_rfc3339(), ..Refusals::default() };
+        for line in output.lines() {
+            if let Some(name) = line.strip_prefix("unresolved ") {
+                refusals.unresolved.push(name.to_owned());
+            } else if let Ok(json) = serde_json::from_str::<serde_json::Value>(line) {
+                refusals.read(&json);
+            }
+        }
+        refusals.destinations.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.address.cmp(&b.address)));
+        refusals.destinations.truncate(MOST_DESTINATIONS);
+        refusals
+    }
+
+    fn read(&mut self, json: &serde_json::Value) {
+        for object in json["nftables"].as_array().into_iter().flatten() {
+            if object["counter"]["name"] == "refused" {
+                self.count = object["counter"]["packets"].as_u64().unwrap_or(0);
+            }
+            for element in object["set"]["elem"].as_array().into_iter().flatten() {
+                let element = &element["elem"];
+                let value = &element["val"]["concat"];
+                let Some(address) = value[0].as_str().filter(|_| element["counter"].is_object()) else { continue };
+                self.destinations.push(Destination {
+                    address: address.to_owned(),
+                    protocol: protocol(&value[1]),
+                    port: value[2].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0),
+                    count: element["counter"]["packets"].as_u64().unwrap_or(0),
+                });
+            }
+        }
+    }
+}
+
+fn protocol(value: &serde_json::Value) -> String {
+    match (value.as_str(), value.as_u64()) {
+        (Some(name), _) => name.to_owned(),
+        (_, Some(6)) => "tcp".to_owned(),
+        (_, Some(17)) => "udp".to_owned(),
+        (_, number) => number.unwrap_or(0).to_string(),
+    }
+}
+
+/// Which rules were loaded last and what they refused: a file, so that `start` knows whether they are still what is
+/// wanted and `status` needs no call for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Loaded {
+    /// Mode and entries.
+    pub rules: Vec<String>,
+    /// What they refused, where it was asked for since the container started.
+    pub refusals: Option<Refusals>,
+}
+
+impl Loaded {
+    /// Reads the file; a missing or damaged one counts as none.
+    pub fn load(files: &InstancePaths) -> Self {
+        let text = paths::read_text(&files.network_rules()).ok().flatten().unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Whether these rules were loaded last. Every start loads those of that moment.
+    pub fn are(&self, rules: &Rules) -> bool {
+        self.rules == said(rules)
+    }
+
+    /// Remembers what was loaded. A file that cannot be written costs a second loading, and nothing else.
+    pub fn keep(files: &InstancePaths, rules: &Rules, refusals: Option<Refusals>) {
+        let loaded = Loaded { rules: said(rules), refusals };
+        if let Ok(text) = serde_json::to_string_pretty(&loaded) {
+            let _ = paths::write_file(&files.network_rules(), text.as_bytes(), 0o600);
+        }
+    }
+}
+
+fn said(rules: &Rules) -> Vec<String> {
+    std::iter::once(rules.mode.to_string()).chain(rules.entries.iter().cloned()).collect()
+}
+
+/// The values of the proxy variables among the appliance's secrets.
+///
+/// # Errors
+/// When a secret cannot be read.
+pub fn proxies(files: &InstancePaths) -> Result<Vec<String>> {
+    let read = |name: &&str| crate::secrets::read(&files.secrets(), name).map(|s| s.map(|s| s.reveal().to_owned()));
+    let values: Vec<Option<String>> =
+        ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].iter().map(read).collect::<Result<_>>()?;
+    Ok(values.into_iter().flatten().collect())
+}
+
+/// The labels and the name that helper containers of an instance have.
+pub fn helper(
+    name: &str,
+    image: &str,
+    labels: &BTreeMap<String, String>,
+    what: &str,
+    network: Option<&str>,
+) -> TaskSpec {
+    let mut labels = labels.clone();
+    labels.insert(crate::desired::label::TASK.to_owned(), what.to_owned());
+    TaskSpec {
+        name: name.to_owned(),
+        image: image.to_owned(),
+        labels,
+        network: network.map(str::to_owned),
+        ..TaskSpec::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn rules(allow: &[&str], proxies: &[&str]) -> Rules {
+        let mut settings = Settings::default();
+        settings.network.allow = allow.iter().map(|text| text.parse().unwrap()).collect();
+        Rules::new(&settings, proxies.iter().copied())
+    }
+
+    #[test]
+    fn entries_are_what_the_program_reads() {
+        let wanted = rules(
+            &["host:11434", "10.8.0.0/16", "git.example.org:22"],
+            &["http://u:p@proxy.lan:3128/", "socks5h://10.1.1.1"],
+        );
+        let command = wanted.command(&Appliance::embedded().unwrap());
+        let entries =
+            ["10.1.1.1 1080", "10.8.0.0/16 -", "git.example.org 22", "host.docker.internal 11434", "proxy.lan 3128"];
+        assert_eq!(command[1..], [&["internet"], &entries[..]].concat());
+        assert!(wanted.have_names());
+        assert!(!rules(&["10.8.0.0/16", "fd00::/8", "192.168.1.1:22"], &[]).have_names());
+    }
+
+    #[test]
+    fn what_was_refused_is_read() {
+        let output = concat!(
+            "unresolved nowhere.example\n",
+            r#"{"nftables": [{"counter": {"name": "refused", "packets": 7, "bytes": 9}}, {"set": {"name": "refused4", "#,
+            r#""elem": [{"elem": {"val": {"concat": ["172.17.0.1", 6, 22]}, "counter": {"packets": 2, "bytes": 1}}}, "#,
+            r#"{"elem": {"val": {"concat": ["10.0.0.1", "udp", 53]}, "counter": {"packets": 5, "bytes": 1}}}]}}]}"#,
+        );
+        let refusals = Refusals::parse(output);
+        assert_eq!((refusals.count, refusals.unresolved), (7, vec!["nowhere.example".to_owned()]));
+        let shown: Vec<String> =
+            refusals.destinations.iter().map(|d| format!("{d} {} {}", d.protocol, d.count)).collect();
+        assert_eq!(shown, ["10.0.0.1:53 udp 5", "172.17.0.1:22 tcp 2"]);
+        assert_eq!(Refusals::parse("{broken").count, 0);
+    }
+}

@@ -7,6 +7,7 @@ use super::{
     autostart,
     context::Context,
     converge::{self, How},
+    mount,
     start::{self, Exposure},
     stop,
 };
@@ -90,6 +91,7 @@ pub async fn secret(context: &Context) -> Result<Effect> {
     if wanted {
         let settings = context.settings()?;
         let _lock = context.lock("restart")?;
+        mount::admit(context, &settings.mounts)?;
         let engine = context.engine().await?;
         let container = engine.container(&context.container_name()).await?;
         if let Some(container) = container.filter(|c| c.running && stop::ownership(context, c) == Ownership::Ours) {

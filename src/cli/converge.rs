@@ -124,7 +124,7 @@ pub async fn plan_with(
         plan.restart(&desired, "secrets changed");
     }
     if plan.starts() {
-        mounts::still_there(&settings.mounts)?;
+        mounts::verify(&settings.mounts, &context.files.mounts())?;
     }
     let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
     if plan.creates() && there > 0 && wanted > there as f64 {

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     interrupt::{self, Interrupt},
+    mounts,
     observe::{self, Look},
     observed::Observed,
     plan::{
@@ -107,6 +108,7 @@ pub struct Trial<'a> {
 /// # Errors
 /// The first step's that failed, and [`crate::error::Error::Unhealthy`] when data is missing.
 pub async fn prove(context: &Context, engine: &Engine, look: &Look, trial: &Trial<'_>) -> Result<()> {
+    mounts::verify(&trial.settings.mounts, &context.files.mounts())?;
     let wanted = desired(context, trial.appliance, trial.settings, look);
     let observed = observe::observe(engine, look, &wanted).await?;
     let plan = trial::trial(&wanted, &observed, trial.fill, &trial.image, trial.release.as_ref());

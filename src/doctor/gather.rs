@@ -16,8 +16,8 @@ use crate::{
     doctor::{
         evaluate::needs_registry,
         facts::{
-            ContainerFacts, Drift, EngineFacts, Facts, Inside, RegistryFault, SettingsFact, Subject, SupervisorFacts,
-            TrustFacts, Unseen,
+            ContainerFacts, Drift, EngineFacts, Facts, Inside, MountFacts, RegistryFault, SettingsFact, Subject,
+            SupervisorFacts, TrustFacts, Unseen,
         },
     },
     engine::{
@@ -37,14 +37,15 @@ use crate::{
         system,
     },
     instance::Instance,
-    mounts, observe,
+    mounts::{self, Ids, Users},
+    observe,
     observed::{Observed, Ownership, PortState},
     paths::InstancePaths,
     plan::{self, Action, Plan, trial},
     probe::{Probe, Seen},
     report::Wanted,
     secrets::{self, Secret},
-    settings::Settings,
+    settings::{Mount, Settings},
 };
 
 /// Longest time for what goes beyond this machine. Short calls to the engine have their own deadline.
@@ -122,7 +123,7 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
         Err(error) => (Err(error), None),
     };
     let facts = Facts {
-        folders_gone: mounts::gone(&assumed.mounts).cloned().collect(),
+        mounts: mount_facts(&around, &assumed.mounts, &engine),
         wanted,
         files: checkup::files(&[&around.files.config, &around.files.state, &around.files.data]),
         host_space: checkup::space(&around.files.config),
@@ -139,6 +140,16 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
         host_network,
     };
     (facts, handle)
+}
+
+/// How the mounted folders and files are, with the engine's users as far as it tells.
+fn mount_facts(around: &Surroundings<'_>, mounts: &[Mount], engine: &Result<EngineFacts>) -> MountFacts {
+    let machine = engine.as_ref().ok().and_then(|engine| Some((engine, engine.machine.as_ref().ok()?)));
+    let users = machine
+        .map_or(Users::Unknown, |(engine, machine)| Users::of(&engine.about, machine.rootless, &machine.data_folder));
+    let uid = around.appliance.container.uid;
+    let advice = mounts.iter().flat_map(|mount| mounts::advice(mount, Ids { uid, gid: uid }, users)).collect();
+    MountFacts { number: mounts.len(), refused: mounts::verify(mounts, &around.files.mounts()).err(), advice }
 }
 
 /// The image whose registry matters: what is pulled, or what is built on.

@@ -104,7 +104,7 @@ impl Error {
             Error::Foreign { .. } | Error::SetUpElsewhere { .. } => Code::ForeignObject,
             Error::PortInUse { .. } => Code::PortInUse,
             Error::Locked { .. } => Code::Locked,
-            Error::StartFailed { .. } | Error::Exited { .. } => Code::StartFailed,
+            Error::StartFailed { .. } | Error::Exited { .. } | Error::MountChanged { .. } => Code::StartFailed,
             Error::StopFailed { .. } => Code::StopFailed,
             Error::Unhealthy { .. } => Code::Unhealthy,
             Error::NotReady { .. } => Code::Timeout,

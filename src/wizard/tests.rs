@@ -105,6 +105,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         providers: &providers,
         keys_at_hand: &keys_at_hand,
         secrets: &secrets,
+        refuses_source: &|path| path.ends_with("refused").then(|| "it is refused".to_owned()),
         home: std::env::var_os(HOME).map(PathBuf::from),
         has_password: run == "again",
         can_open: true,

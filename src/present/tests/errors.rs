@@ -56,6 +56,13 @@ fn catalogue() -> Vec<Error> {
             reason: Some("systemd does not run here".into()),
             hint: "start it after each reboot: docklet start".into(),
         },
+        Error::MountChanged {
+            host: "/home/me/code".into(),
+            container: "/workspace/code".into(),
+            was: "the folder /home/me/code (inode 5, device 2049)".into(),
+            now: "the folder / (inode 2, device 2049)".into(),
+            mount: "/home/me/code:/workspace/code".into(),
+        },
         Error::NotSetUp { instance: "default".into() },
         Error::NotSetUp { instance: "work".into() },
         Error::NoSuchObject { kind: ObjectKind::Container, name: name() },
@@ -278,9 +285,10 @@ fn kind(error: &Error) -> usize {
         Error::WrongPassphrase { .. } => 39,
         Error::SetUpElsewhere { .. } => 41,
         Error::ReleasesUnreachable { .. } => 40,
+        Error::MountChanged { .. } => 42,
     }
 }
-const KINDS: usize = 42;
+const KINDS: usize = 43;
 
 #[test]
 fn the_catalogue_of_errors() {

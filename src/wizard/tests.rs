@@ -319,6 +319,7 @@ fn a_folder_must_exist() {
     let mut person = Person::at("mount");
     person.sees("? Project folder").types("code\r").sees("✘ write the whole path, such as /home/me/code");
     person.types("\u{15}~/nowhere\r").sees("✘ /home/me/nowhere does not exist");
+    person.types("\u{15}~/refused\r").sees("✘ it is refused");
     person
         .types("\u{15}~/my app/\r")
         .sees("? Path inside (/workspace/my-app)")

@@ -228,6 +228,13 @@ pub struct Ids {
     pub gid: u32,
 }
 
+impl Default for Ids {
+    /// The first user of most Linux hosts.
+    fn default() -> Self {
+        Ids { uid: 1000, gid: 1000 }
+    }
+}
+
 impl std::fmt::Display for Ids {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.uid, self.gid)

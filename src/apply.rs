@@ -12,10 +12,11 @@ use crate::{
     data::copy,
     desired::BindMount,
     engine::{Engine, build::BuildRequest, credentials, reference::Reference, task::TaskSpec},
-    error::{Error, ImageFault, Result},
+    error::{Error, ImageFault, ObjectKind, Result},
     event::{Event, Reporter},
     host::{base_image, ports, system},
     interrupt::Interrupt,
+    mounts,
     observed::PortState,
     paths::InstancePaths,
     plan::{Action, Made, Plan, Step},
@@ -26,6 +27,7 @@ use crate::{
         ownership::{self, Place},
         secret_files::{self, SecretFiles},
     },
+    settings::Mount,
 };
 
 /// Grace for a container that is replaced.
@@ -66,6 +68,8 @@ pub struct Sandbox {
     pub secrets: SecretFiles,
     /// The network rules.
     pub rules: Rules,
+    /// What is mounted of the host.
+    pub mounts: Vec<Mount>,
     /// The instance's files.
     pub files: InstancePaths,
 }
@@ -207,14 +211,22 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
 /// Starts a container. What would run without its network rules is stopped again: its entrypoint waits for them.
 async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()> {
     let engine = tools.engine;
-    engine.start_container(name).await.map_err(name_holder)?;
+    let known = tools.sandbox.files.mounts();
+    // Once more, now that no program of the agent's runs: until then it could swap what is mounted.
     let made = match made {
-        Some(made) => made.clone(),
-        None => match engine.container(name).await? {
-            Some(found) => Made { image: found.image_id, egress: found.live.egress },
-            None => return Ok(()),
-        },
+        Some(made) => {
+            mounts::verify(&tools.sandbox.mounts, &known)?;
+            made.clone()
+        }
+        None => {
+            let found = engine.container(name).await?;
+            let found =
+                found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() })?;
+            mounts::verify_places(found.live.binds.iter().map(|bind| bind.container.as_str()), &known)?;
+            Made { image: found.image_id, egress: found.live.egress }
+        }
     };
+    engine.start_container(name).await.map_err(name_holder)?;
     let loaded = load_rules(name, &made, tools).await;
     if loaded.is_err() {
         let _ = engine.stop_container(name, Duration::from_secs(1)).await;

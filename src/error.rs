@@ -107,6 +107,8 @@ pub enum Error {
     NotRunning { name: String, state: String },
     #[error("there is no {what}")]
     Missing { what: String, reason: Option<String>, hint: String },
+    #[error("{host} is not what was mounted at {container}")]
+    MountChanged { host: String, container: String, was: String, now: String, mount: String },
     #[error("there is no {kind} {name}")]
     NoSuchObject { kind: ObjectKind, name: String },
 

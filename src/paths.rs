@@ -61,6 +61,12 @@ impl Paths {
         }
     }
 
+    /// The instances that have a folder for settings, by name. One that cannot be read has none.
+    pub fn instances(&self) -> Vec<Instance> {
+        let entries = std::fs::read_dir(&self.config).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+
     /// The one folder above all three (`DOCKLET_HOME`), where there is one.
     pub fn shared_home(&self) -> Option<&Path> {
         self.config.parent().filter(|home| self.state.parent() == Some(home) && self.data.parent() == Some(home))
@@ -92,6 +98,10 @@ impl InstancePaths {
     /// Whether the user wants it running or stopped.
     pub fn desired(&self) -> PathBuf {
         self.state.join("desired.json")
+    }
+    /// What the mounted folders and files were when they were accepted.
+    pub fn mounts(&self) -> PathBuf {
+        self.state.join("mounts.json")
     }
     /// The lock that one writing command holds.
     pub fn lock(&self) -> PathBuf {

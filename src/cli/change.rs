@@ -5,6 +5,7 @@ use super::{
     autostart,
     context::Context,
     converge::{self, How},
+    mount,
     start::{self, Exposure},
 };
 use crate::{
@@ -105,6 +106,7 @@ pub async fn secret(context: &Context) -> Result<Effect> {
     if wanted {
         let settings = context.settings()?;
         let _lock = context.lock("start")?;
+        mount::admit(context, &settings.mounts)?;
         let engine = context.engine().await?;
         start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
     }

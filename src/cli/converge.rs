@@ -127,6 +127,7 @@ pub async fn plan_with(
         secrets,
         rules: rules(context, &settings, &how.new_secrets)?,
         files: context.files.clone(),
+        mounts: settings.mounts.clone(),
     };
     desired.running = how.running;
     let observed = at_rest(context, engine, look, &desired).await?;
@@ -140,7 +141,7 @@ pub async fn plan_with(
         plan.load_rules(&desired);
     }
     if plan.starts() {
-        mounts::still_there(&settings.mounts)?;
+        mounts::verify(&settings.mounts, &context.files.mounts())?;
     }
     let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
     if plan.creates() && there > 0 && wanted > there as f64 {

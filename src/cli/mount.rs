@@ -1,15 +1,21 @@
-//! `docklet mount`: add, list and remove folders of the host.
-
-use std::path::Path;
+//! `docklet mount`: add, list and remove folders and files of the host; and what `setup`, `start` and `restart` do
+//! about mounts.
 
 use serde_json::json;
 
-use super::{args::MountAction, change, context::Context};
+use super::{
+    args::MountAction,
+    change::{self, Effect},
+    context::Context,
+};
 use crate::{
-    engine::exec::ExecRequest,
+    appliance::Ids,
+    engine::{connect, exec::ExecRequest},
     error::{Error, Result},
     event::Event,
-    mounts, paths,
+    instance::Instance,
+    mounts::{self, Users},
+    paths, sandbox,
     settings::{Mount, Settings, keys},
 };
 
@@ -26,15 +32,24 @@ async fn add(context: &Context, mount: &Mount) -> Result<()> {
     let before = context.settings()?;
     let mount = mounts::absolute(mount, &context.environment.home)?;
     let is_there = before.mounts.contains(&mount);
-    if !is_there {
-        let all: Vec<Mount> = before.mounts.iter().chain([&mount]).cloned().collect();
-        mounts::check(&all, &context.appliance, context.paths.bases())?;
-        write(context, "mount add", |text| keys::add_mount(text, &mount))?;
+    let all: Vec<Mount> = before.mounts.iter().filter(|other| **other != mount).chain([&mount]).cloned().collect();
+    mounts::check(&all, &surroundings(context))?;
+    if let Some(question) = mounts::question(&mount, &context.environment.home) {
+        context.confirm(&format!("{question}; mount it?"))?;
     }
-    for text in mounts::advice(&mount, context.appliance.container.uid) {
-        context.reporter.report(&Event::Warning { text });
+    {
+        let _lock = context.lock("mount add")?;
+        // Who names it accepts it as it is now.
+        mounts::accept(&mount, &context.files.mounts())?;
+        if !is_there {
+            write(context, |text| keys::add_mount(text, &mount))?;
+        }
     }
-    finish(context, &before, &mount, !is_there, if is_there { "is mounted already" } else { "is added" }).await
+    let (ids, users) = agent(context, &before).await;
+    let told = tell(context, &mount, ids, users);
+    let effect =
+        finish(context, &before, &mount, !is_there, if is_there { "is mounted already" } else { "is added" }).await?;
+    if !is_there && !told && !effect.pending { check_inside(context, &mount).await } else { Ok(()) }
 }
 
 async fn remove(context: &Context, place: &str) -> Result<()> {
@@ -64,46 +79,104 @@ async fn remove(context: &Context, place: &str) -> Result<()> {
         }
     };
     let mount = before.mounts[index].clone();
-    write(context, "mount remove", |text| keys::remove_mount(text, index))?;
-    finish(context, &before, &mount, true, "is removed; the folder itself stays").await
+    {
+        let _lock = context.lock("mount remove")?;
+        write(context, |text| keys::remove_mount(text, index))?;
+    }
+    finish(context, &before, &mount, true, "is removed; your files stay").await.map(drop)
 }
 
-/// Changes the settings file.
-fn write(context: &Context, command: &str, edit: impl FnOnce(&str) -> Result<String>) -> Result<()> {
-    let _lock = context.lock(command)?;
+/// Changes the settings file. Call it with the lock held.
+fn write(context: &Context, edit: impl FnOnce(&str) -> Result<String>) -> Result<()> {
     let path = context.files.settings();
     let new = edit(&paths::read_text(&path)?.unwrap_or_default())?;
     Settings::parse(&new, &path)?;
     paths::write_file(&path, new.as_bytes(), 0o600)
 }
 
-async fn finish(context: &Context, before: &Settings, mount: &Mount, changed: bool, what: &str) -> Result<()> {
-    let after = context.settings()?;
-    let effect = if changed { change::settings(context, before, &after).await? } else { change::Effect::default() };
-    let here = after.mounts.contains(mount) && !mount.read_only;
-    if here && changed && !effect.pending {
-        check_inside(context, mount).await?;
+/// What the rules of mounts depend on.
+pub fn surroundings(context: &Context) -> mounts::Surroundings<'_> {
+    let of = |instance: &Instance| {
+        let settings = Settings::load(&context.paths.instance(instance).settings()).ok().flatten().unwrap_or_default();
+        settings.mounts.into_iter().map(|mount| (instance.to_string(), mount)).collect::<Vec<_>>()
+    };
+    let others = context.paths.instances();
+    mounts::Surroundings {
+        appliance: &context.appliance,
+        own: context.paths.bases(),
+        home: &context.environment.home,
+        sockets: connect::sockets(&context.selection()),
+        others: others.iter().filter(|other| **other != context.instance).flat_map(of).collect(),
     }
+}
+
+/// Before anything is stopped or started: all mounts must be as the rules say and what they were when they were
+/// accepted. New ones, as in settings that were edited, are asked about where that is needed, and accepted. Call it
+/// with the lock held.
+///
+/// # Errors
+/// The first that cannot be, and why; a missing yes.
+pub fn admit(context: &Context, mounts: &[Mount]) -> Result<()> {
+    mounts::verify(mounts, &context.files.mounts())?;
+    mounts::check(mounts, &surroundings(context))?;
+    ask(context, mounts)?;
+    mounts::remember(mounts, &context.files.mounts())
+}
+
+/// Asks about those new mounts that need a yes.
+///
+/// # Errors
+/// When the answer is no, or nobody is there to give one.
+pub fn ask(context: &Context, mounts: &[Mount]) -> Result<()> {
+    let home = &context.environment.home;
+    let new = mounts::new(mounts, &context.files.mounts())?;
+    new.into_iter()
+        .filter_map(|mount| mounts::question(mount, home))
+        .try_for_each(|question| context.confirm(&format!("{question}; mount it?")))
+}
+
+/// Says what a new mount means, and what keeps the agent from using it; the latter is the result.
+pub fn tell(context: &Context, mount: &Mount, ids: Ids, users: Users) -> bool {
+    if let Some(text) = mounts::meaning(mount) {
+        context.reporter.report(&Event::Note { text });
+    }
+    let advice = mounts::advice(mount, ids, users);
+    for advice in &advice {
+        context.reporter.report(&Event::Warning { text: advice.to_string() });
+    }
+    !advice.is_empty()
+}
+
+/// Who the agent is in its container, and how the engine maps users; as a rootful one, where it cannot be asked.
+async fn agent(context: &Context, settings: &Settings) -> (Ids, Users) {
+    let default = context.appliance.container.ids();
+    let Ok(engine) = context.engine().await else { return (default, Users::Same) };
+    let users = engine.host().await;
+    let users = users.map_or(Users::Same, |host| Users::of(&engine.about, host.rootless, &host.data_folder));
+    (sandbox::ids::of(&engine, settings, default), users)
+}
+
+async fn finish(context: &Context, before: &Settings, mount: &Mount, changed: bool, what: &str) -> Result<Effect> {
+    let after = context.settings()?;
+    let effect = if changed { change::settings(context, before, &after).await? } else { Effect::default() };
     let report =
         json!({"schema": 1, "instance": context.instance, "mount": mount, "changed": changed, "effect": effect});
     context.output.result(&report, |_| format!("{mount} {what}"));
-    Ok(())
+    Ok(effect)
 }
 
 /// Tries for real: rootless engines and those in a virtual machine map owners in their own ways.
 async fn check_inside(context: &Context, mount: &Mount) -> Result<()> {
+    let (test, what) = if mount.read_only { ("-r", "read") } else { ("-w", "write in") };
     let request = ExecRequest {
-        command: ["test", "-w", &mount.container].map(str::to_owned).to_vec(),
+        command: ["/usr/bin/test", test, &mount.container].map(str::to_owned).to_vec(),
         user: context.appliance.container.user.clone(),
         ..ExecRequest::default()
     };
     let engine = context.engine().await?;
     if engine.exec_quietly(&context.container_name(), &request).await? != 0 {
-        let text = format!(
-            "{} cannot write in {}: see who owns it with ls -ldn",
-            context.appliance.title,
-            mount.host.display()
-        );
+        let text =
+            format!("{} cannot {what} {}: see who owns it with ls -ldn", context.appliance.title, mount.host.display());
         context.reporter.report(&Event::Warning { text });
     }
     Ok(())
@@ -114,18 +187,18 @@ fn list(context: &Context) -> Result<()> {
     let entry = |mount: &Mount| {
         json!({
             "host": mount.host, "container": mount.container, "read_only": mount.read_only,
-            "exists": Path::new(&mount.host).is_dir(),
+            "exists": mount.host.exists(),
         })
     };
     let entries: Vec<_> = settings.mounts.iter().map(entry).collect();
     let report = json!({"schema": 1, "instance": context.instance, "mounts": entries});
     context.output.result(&report, |style| {
         let line = |mount: &Mount| {
-            let gone = if mount.host.is_dir() { String::new() } else { style.warning("  (the folder is not there)") };
+            let gone = if mount.host.exists() { String::new() } else { style.warning("  (it is not there)") };
             format!("{mount}{gone}")
         };
         let lines: Vec<String> = settings.mounts.iter().map(line).collect();
-        if lines.is_empty() { style.dim("no folders are mounted") } else { lines.join("\n") }
+        if lines.is_empty() { style.dim("nothing is mounted") } else { lines.join("\n") }
     });
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{args, context::Context, start, stop};
+use super::{args, context::Context, mount, start, stop};
 use crate::{error::Result, event::Event, secrets};
 
 /// Grace for the restart after a change of the password.
@@ -28,6 +28,7 @@ async fn rotate(context: &Context) -> Result<()> {
     // The engine first: without it the new password could not be put into effect.
     let engine = context.engine().await?;
     let container = engine.container(&context.container_name()).await?;
+    mount::admit(context, &settings.mounts)?;
     secrets::write(&context.files.secrets(), &context.appliance.login.password_secret, &secrets::generate_password()?)?;
     match container {
         Some(container)

@@ -10,6 +10,7 @@ use std::{
 use super::{
     args, backup,
     context::Context,
+    mount,
     setup::read_secret,
     trial::{self, Trial},
 };
@@ -26,6 +27,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     host::ports,
+    mounts,
     observe::{self, Look},
     observed::PortState,
     plan::trial::{Fill, prepare},
@@ -68,6 +70,7 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     if before.is_none() || args.settings {
         confirm_settings(context, &settings)?;
     }
+    mount::admit(context, &settings.mounts)?;
     let appliance = appliance_for(context, &settings, &contents.header);
     let fresh = before.is_none();
     if fresh {
@@ -198,12 +201,13 @@ fn settings_from(
         None => before.cloned().unwrap_or_default(),
     };
     settings.engine = before.map(|b| b.engine.clone()).unwrap_or_default();
+    let around = mount::surroundings(context);
     settings.mounts.retain(|mount| {
-        let there = mount.host.exists();
-        if !there {
-            warn(format!("the folder {} is not here; it is left out: docklet mount add", mount.host.display()));
+        let refusal = mounts::refusal(std::slice::from_ref(mount), 0, &around);
+        if let Some(reason) = &refusal {
+            warn(format!("{} is left out: {reason}", mount.host.display()));
         }
-        there
+        refusal.is_none()
     });
     if !settings.trust.ca_file.is_empty() && !Path::new(&settings.trust.ca_file).is_file() {
         warn(format!("the CA file {} is not here; it is left out", settings.trust.ca_file));

@@ -13,7 +13,7 @@ use super::{
     args, autostart, change,
     context::Context,
     converge::{self, How},
-    open,
+    mount, open,
 };
 use crate::{
     engine::{Engine, connect, load, reference::Reference},
@@ -77,7 +77,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         answers.settings.engine.endpoint.clone_from(&engine.about.endpoint);
     }
     if args.mounts.is_none() {
-        mounts::still_there(&answers.settings.mounts)?;
+        mounts::verify(&answers.settings.mounts, &context.files.mounts())?;
     }
     check(context, &answers.settings)?;
 
@@ -106,7 +106,13 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
         return Ok(ExitCode::SUCCESS);
     }
+    let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
+    for new in mounts::new(&answers.settings.mounts, &context.files.mounts())? {
+        mount::tell(context, new, planned.sandbox.ids, users);
+    }
+    mount::ask(context, &answers.settings.mounts)?;
     confirm(context, &planned, &answers, &new_secrets, args)?;
+    mounts::remember(&answers.settings.mounts, &context.files.mounts())?;
     answers.settings.save(&context.files.settings())?;
     save_secrets(context, &answers)?;
     let timeout = Duration::from_secs(args.timeout);
@@ -343,6 +349,7 @@ fn ask(
         secrets: &known,
         home: Some(context.environment.home.clone()),
         has_password: known.contains(password_name),
+        refuses_source: &|host| mounts::source(host, &mount::surroundings(context)),
         can_open: browser::can_open(context.environment.session).is_ok(),
     };
     let settings = &answers.settings;
@@ -384,7 +391,8 @@ fn ask(
 /// Rules that need a look at the host.
 fn check(context: &Context, settings: &Settings) -> Result<()> {
     converge::read_ca_bundle(settings)?;
-    mounts::check(&settings.mounts, &context.appliance, context.paths.bases())
+    mounts::check(&settings.mounts, &mount::surroundings(context))?;
+    mounts::verify(&settings.mounts, &context.files.mounts())
 }
 
 /// Shows the plan and asks once.

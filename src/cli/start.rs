@@ -6,6 +6,7 @@ use super::{
     args, change,
     context::Context,
     converge::{self, How, Planned},
+    mount,
 };
 use crate::{
     engine::Engine,
@@ -98,6 +99,9 @@ async fn attempt(
 ) -> Result<StartReport, (Error, Begun)> {
     let how = How { running: true, ..How::default() };
     let planned = converge::plan(context, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
+    if planned.plan.starts() {
+        mount::admit(context, &settings.mounts).map_err(|error| (error, Begun::Here))?;
+    }
     let begun = if planned.plan.starts() { Begun::Here } else { Begun::Elsewhere };
     if exposure == Exposure::Ask {
         confirm_exposure(context, settings, &planned).map_err(|error| (error, Begun::Here))?;

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::{args, context::Context, start};
+use super::{args, context::Context, mount, start};
 use crate::{
     engine::{Engine, connect, docker::Detail},
     error::{Error, ObjectKind, Result},
     event::Event,
-    mounts,
     observed::Ownership,
     present::result,
     report::{ContainerReport, StopReport},
@@ -51,8 +50,8 @@ fn is_its_engine(context: &Context) -> bool {
 /// Stops it and starts it again, with the settings as they are now.
 pub async fn restart(context: &Context, args: &args::Restart) -> Result<()> {
     let settings = context.settings()?;
-    mounts::still_there(&settings.mounts)?;
     let _lock = context.lock("restart")?;
+    mount::admit(context, &settings.mounts)?;
     let engine = context.engine().await?;
     let container = find(context, &engine).await?;
     let report = stop(context, &engine, container, Duration::from_secs(args.timeout)).await?;

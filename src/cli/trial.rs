@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     interrupt::{self, Interrupt},
+    mounts,
     observe::{self, Look},
     observed::Observed,
     plan::{
@@ -108,6 +109,7 @@ pub struct Trial<'a> {
 /// # Errors
 /// The first step's that failed, and [`crate::error::Error::Unhealthy`] when data is missing.
 pub async fn prove(context: &Context, engine: &Engine, look: &Look, trial: &Trial<'_>) -> Result<()> {
+    mounts::verify(&trial.settings.mounts, &context.files.mounts())?;
     let wanted = desired(context, engine, trial.appliance, trial.settings, look);
     let observed = observe::observe(engine, look, &wanted).await?;
     let plan = trial::trial(&wanted, &observed, trial.fill, &trial.image, trial.release.as_ref());
@@ -257,5 +259,6 @@ fn sandbox(context: &Context, engine: &Engine, appliance: &Appliance, settings: 
         secrets,
         rules: converge::rules(context, settings, &Default::default())?,
         files: context.files.clone(),
+        mounts: settings.mounts.clone(),
     })
 }

@@ -9,7 +9,7 @@ mod host;
 use crate::{
     doctor::{
         Check, Finding, Level,
-        facts::{ContainerFacts, EngineFacts, Facts, SettingsFact},
+        facts::{ContainerFacts, EngineFacts, Facts, MountFacts, SettingsFact},
     },
     host::checkup::{FileFact, Space},
     observed::Ownership,
@@ -23,7 +23,7 @@ const ENGINE_NETWORK: &str = "check the engine's own name server and proxy: dock
 /// All findings, in the order of [`Check`].
 pub fn evaluate(facts: &Facts) -> Vec<Finding> {
     let engine = engine_checks(facts);
-    let mut all = vec![settings(facts), files(facts), host::host_space(facts)];
+    let mut all = vec![settings(facts), mounts(facts), files(facts), host::host_space(facts)];
     all.extend(engine);
     all.extend([
         host::port(facts),
@@ -96,23 +96,29 @@ fn container_checks(facts: &Facts, engine: &EngineFacts) -> Vec<Finding> {
 
 fn settings(facts: &Facts) -> Finding {
     match &facts.settings {
-        SettingsFact::Valid(_) => match facts.folders_gone.first() {
-            None => ok(Check::Settings, "the settings are valid"),
-            Some(gone) => problem(
-                Check::Settings,
-                format!(
-                    "the folder {} is gone; without it nothing starts that mounts it at {}",
-                    gone.host.display(),
-                    gone.container
-                ),
-                docklet(facts, &format!("mount remove {}", gone.container)),
-            ),
-        },
+        SettingsFact::Valid(_) => ok(Check::Settings, "the settings are valid"),
         SettingsFact::NotSetUp => warning(Check::Settings, "nothing is set up yet", docklet(facts, "setup")),
         SettingsFact::Broken(error) => {
             let message = [error.to_string()].into_iter().chain(error.causes()).collect::<Vec<_>>().join(": ");
             problem(Check::Settings, message, error.hint().unwrap_or_else(|| docklet(facts, "config edit")))
         }
+    }
+}
+
+fn mounts(facts: &Facts) -> Finding {
+    let MountFacts { number, refused, advice } = &facts.mounts;
+    if let Some(error) = refused {
+        let message = std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+        let hint = error.hint().unwrap_or_default();
+        return problem(Check::Mounts, message, hint.replace("docklet mount", &docklet(facts, "mount")));
+    }
+    match (advice.first(), number) {
+        (Some(first), _) => {
+            let message = format!("{}{}", first.what, more(advice.len()));
+            Finding { fix: first.command.clone(), ..warning(Check::Mounts, message, String::new()) }
+        }
+        (None, 0) => ok(Check::Mounts, "no folders of this machine are mounted"),
+        (None, _) => ok(Check::Mounts, "what is mounted is there and unchanged"),
     }
 }
 

@@ -9,10 +9,11 @@ use crate::{
         checkup::{FileFact, Services, Space},
         reach::Unreached,
     },
+    mounts::Advice,
     observed::{Ownership, PortState},
     probe::Seen,
     report::Wanted,
-    settings::{Egress, Mount, Settings},
+    settings::{Egress, Settings},
     units::Bytes,
 };
 
@@ -26,8 +27,8 @@ pub struct Facts {
     pub about: Subject,
     /// The settings file.
     pub settings: SettingsFact,
-    /// Folders of the host that are to be mounted and are not there.
-    pub folders_gone: Vec<Mount>,
+    /// The mounted folders and files.
+    pub mounts: MountFacts,
     /// Whether the user wants it running.
     pub wanted: Wanted,
     /// Our files.
@@ -52,6 +53,17 @@ pub struct Facts {
     pub supervisor: Option<SupervisorFacts>,
     /// Who starts programs after a reboot.
     pub services: Services,
+}
+
+/// The mounted folders and files.
+#[derive(Debug, Default)]
+pub struct MountFacts {
+    /// How many there are.
+    pub number: usize,
+    /// The first that is gone, or is not what was accepted.
+    pub refused: Option<Error>,
+    /// What keeps the agent from using them.
+    pub advice: Vec<Advice>,
 }
 
 /// Who asks, and for what.

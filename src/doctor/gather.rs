@@ -11,14 +11,14 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::{
-    appliance::Appliance,
+    appliance::{Appliance, Ids},
     desired::{Desired, labels},
     doctor::{
         egress,
         evaluate::needs_registry,
         facts::{
-            ContainerFacts, Drift, EngineFacts, Facts, Inside, RegistryFault, SettingsFact, Subject, SupervisorFacts,
-            TrustFacts, Unseen,
+            ContainerFacts, Drift, EngineFacts, Facts, Inside, MountFacts, RegistryFault, SettingsFact, Subject,
+            SupervisorFacts, TrustFacts, Unseen,
         },
     },
     engine::{
@@ -38,7 +38,8 @@ use crate::{
         system,
     },
     instance::Instance,
-    mounts, observe,
+    mounts::{self, Users},
+    observe,
     observed::{Observed, Ownership, PortState},
     paths::InstancePaths,
     plan::{self, Action, Plan, trial},
@@ -46,7 +47,7 @@ use crate::{
     report::Wanted,
     sandbox,
     secrets::{self, Secret},
-    settings::Settings,
+    settings::{Mount, Settings},
 };
 
 /// Longest time for what goes beyond this machine. Short calls to the engine have their own deadline.
@@ -123,8 +124,10 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
         Ok((facts, engine)) => (Ok(facts), Some(engine)),
         Err(error) => (Err(error), None),
     };
+    let default = around.appliance.container.ids();
+    let ids = handle.as_ref().map_or(default, |engine| sandbox::ids::of(engine, &assumed, default));
     let facts = Facts {
-        folders_gone: mounts::gone(&assumed.mounts).cloned().collect(),
+        mounts: mount_facts(&around, &assumed.mounts, &engine, ids),
         wanted,
         files: checkup::files(&[&around.files.config, &around.files.state, &around.files.data]),
         host_space: checkup::space(&around.files.config),
@@ -141,6 +144,15 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
         host_network,
     };
     (facts, handle)
+}
+
+/// How the mounted folders and files are, with the engine's users as far as it tells.
+fn mount_facts(around: &Surroundings<'_>, mounts: &[Mount], engine: &Result<EngineFacts>, ids: Ids) -> MountFacts {
+    let machine = engine.as_ref().ok().and_then(|engine| Some((engine, engine.machine.as_ref().ok()?)));
+    let users = machine
+        .map_or(Users::Unknown, |(engine, machine)| Users::of(&engine.about, machine.rootless, &machine.data_folder));
+    let advice = mounts.iter().flat_map(|mount| mounts::advice(mount, ids, users)).collect();
+    MountFacts { number: mounts.len(), refused: mounts::verify(mounts, &around.files.mounts()).err(), advice }
 }
 
 /// The image whose registry matters: what is pulled, or what is built on.

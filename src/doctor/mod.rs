@@ -39,6 +39,8 @@ pub enum Level {
 pub enum Check {
     /// Is `settings.toml` there and valid?
     Settings,
+    /// Are the mounted folders what they were, and can the agent use them?
+    Mounts,
     /// Do our files belong to the user, and may nobody else read the secrets?
     Files,
     /// Is there room for our files?

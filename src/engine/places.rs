@@ -175,6 +175,19 @@ pub fn chosen(selection: &Selection) -> Option<(String, String)> {
     }
 }
 
+/// The sockets of this machine where engines may listen: of the chosen one, and the usual ones. Asks nobody.
+pub fn sockets(selection: &Selection) -> Vec<PathBuf> {
+    let chosen = match choose(selection) {
+        Ok(Places::Chosen(place)) => Some(place),
+        _ => None,
+    };
+    let socket = |place: Place| match place.endpoint {
+        Endpoint::Unix(path) => Some(path),
+        _ => None,
+    };
+    chosen.into_iter().chain(usual(selection)).filter_map(socket).collect()
+}
+
 /// The places where engines listen when nobody says anything.
 fn usual(selection: &Selection) -> Vec<Place> {
     let home = &selection.home;

@@ -51,6 +51,7 @@ impl Error {
             | Error::StartFailed { reason, log, .. }
             | Error::Unhealthy { reason, log, .. }
             | Error::UpdateRolledBack { reason, log, .. } => with_log(vec![reason.clone()], log),
+            Error::MountChanged { was, now, .. } => vec![format!("it was {was}"), format!("it is {now} now")],
             Error::SetUpElsewhere { folder, .. } => vec![format!("its secrets are in {folder}")],
             Error::Foreign { .. } => vec!["it has one of our names but not our labels, so it is left alone".to_owned()],
             Error::PortInUse { holder, .. } => holder.iter().map(|h| format!("{h} is listening on it")).collect(),

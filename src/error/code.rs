@@ -106,6 +106,7 @@ impl Error {
             Error::Locked { .. } => Code::Locked,
             Error::StartFailed { .. }
             | Error::Exited { .. }
+            | Error::MountChanged { .. }
             | Error::RulesNotLoaded { .. }
             | Error::MountRefused { .. }
             | Error::HelperFailed { .. } => Code::StartFailed,

@@ -16,6 +16,10 @@ impl Error {
             },
             Error::SettingUnknown { suggestion, .. } => suggestion.clone(),
             Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } => hint.clone(),
+            Error::MountChanged { container, mount, .. } => format!(
+                "if you replaced it yourself, accept it as it is now: docklet mount add {mount}\nelse do without it: docklet mount remove {}",
+                shell_words::quote(container)
+            ),
             Error::NotRunning { .. } => "docklet start".to_owned(),
             Error::NotSetUp { instance } => format!("docklet setup{}", instance_flag(instance)),
             Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet start makes it, with the data that is there".to_owned(),

@@ -6,7 +6,10 @@ mod look;
 pub mod prompt;
 mod questions;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use self::prompt::Line;
 pub use self::prompt::Prompt;
@@ -124,6 +127,8 @@ pub struct Surroundings<'a> {
     pub keys_at_hand: &'a BTreeMap<String, Secret>,
     /// Names of the secrets that are set already.
     pub secrets: &'a [String],
+    /// Why a folder cannot be mounted; `None` where it can.
+    pub refuses_source: &'a dyn Fn(&Path) -> Option<String>,
     /// The user's home folder, for `~`.
     pub home: Option<PathBuf>,
     /// Whether a password is set already.
@@ -204,7 +209,7 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
     };
     match &answered.mounts {
         Some(mounts) => settings.mounts.clone_from(mounts),
-        None => settings.mounts.extend(questions::mount(prompt, current, around.home.as_deref())?),
+        None => settings.mounts.extend(questions::mount(prompt, current, around)?),
     }
     settings.network.egress = match answered.egress {
         Some(egress) => egress,

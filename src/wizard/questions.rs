@@ -179,7 +179,7 @@ pub(super) fn memory(prompt: &Prompt, current: &Settings, engine: u64) -> Result
 }
 
 /// A folder of the host, or none; and where it is seen inside.
-pub(super) fn mount(prompt: &Prompt, current: &Settings, home: Option<&Path>) -> Result<Option<Mount>> {
+pub(super) fn mount(prompt: &Prompt, current: &Settings, around: &Surroundings<'_>) -> Result<Option<Mount>> {
     let mut help =
         "A folder of yours that the agent may read and change, such as ~/code/app. Empty for none.".to_owned();
     if !current.mounts.is_empty() {
@@ -191,14 +191,14 @@ pub(super) fn mount(prompt: &Prompt, current: &Settings, home: Option<&Path>) ->
         if text.is_empty() {
             return Ok(None);
         }
-        let path = expand(text, home)?;
+        let path = expand(text, around.home.as_deref())?;
         if !path.is_dir() {
             return Err(what_is_wrong(&path, "folder"));
         }
         if path.file_name().is_none() {
             return Err("that is the whole disk; choose a folder in it".to_owned());
         }
-        Ok(Some(path))
+        (around.refuses_source)(&path).map_or(Ok(Some(path)), Err)
     })?;
     let Some(host) = host else { return Ok(None) };
     let name: String = host

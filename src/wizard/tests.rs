@@ -105,6 +105,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         providers: &providers,
         keys_at_hand: &keys_at_hand,
         secrets: &secrets,
+        refuses_source: &|path| path.ends_with("refused").then(|| "it is refused".to_owned()),
         home: std::env::var_os(HOME).map(PathBuf::from),
         has_password: run == "again",
         can_open: true,
@@ -321,6 +322,7 @@ fn a_folder_must_exist() {
     let mut person = Person::at("mount");
     person.sees("? Project folder").types("code\r").sees("✘ write the whole path, such as /home/me/code");
     person.types("\u{15}~/nowhere\r").sees("✘ /home/me/nowhere does not exist");
+    person.types("\u{15}~/refused\r").sees("✘ it is refused");
     person
         .types("\u{15}~/my app/\r")
         .sees("? Path inside (/workspace/my-app)")

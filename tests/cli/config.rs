@@ -126,7 +126,7 @@ fn folders_come_and_go() {
     let home = Home::set_up();
     let code = home.path("my code");
     fs::create_dir(&code).unwrap();
-    assert_eq!(home.ok(&["mount", "list"]).trim(), "no folders are mounted");
+    assert_eq!(home.ok(&["mount", "list"]).trim(), "nothing is mounted");
     let added = json(&home.run(&["mount", "add", "my code:/workspace/code:ro", "--json"]));
     assert_eq!(added["mount"]["host"], code.display().to_string());
     assert_eq!(added["effect"]["pending"], true);

@@ -15,6 +15,7 @@ mod images;
 mod in_the_way;
 mod lifecycle;
 mod logs;
+mod mounts;
 mod open;
 mod other_tag;
 mod page;

@@ -125,20 +125,20 @@ pub struct MountCommand {
 /// What to do with a mount.
 #[derive(Debug, Subcommand)]
 pub enum MountAction {
-    /// Show a folder of this machine inside
+    /// Show a folder or file of this machine inside
     #[command(after_help = "Example: docklet mount add ~/code/app:/workspace/app:ro")]
     Add {
-        /// The folder here and the place inside, with :ro behind it for read-only
+        /// The folder or file here and the place inside, with :ro behind it for read-only
         #[arg(value_name = "HOST:CONTAINER[:ro]")]
         mount: Mount,
     },
-    /// List the folders
+    /// List what is mounted
     #[command(after_help = "Example: docklet mount list")]
     List,
-    /// Do not show a folder inside any more; the folder itself stays
+    /// Do not show it inside any more; the folder or file itself stays
     #[command(after_help = "Example: docklet mount remove /workspace/app")]
     Remove {
-        /// The place inside, or the folder here
+        /// The place inside, or the folder or file here
         #[arg(value_name = "CONTAINER|HOST")]
         place: String,
     },

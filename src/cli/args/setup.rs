@@ -56,7 +56,7 @@ pub struct Setup {
     /// Do not start it with your session
     #[arg(long, env = "DOCKLET_NO_AUTOSTART", value_parser = BoolishValueParser::new())]
     pub no_autostart: bool,
-    /// Folder of this machine to show inside, such as ~/code/app:/workspace/app, with :ro behind it for read-only
+    /// Folder or file of this machine to show inside, such as ~/code/app:/workspace/app, with :ro behind it for read-only
     #[arg(long = "mount", env = "DOCKLET_MOUNT", value_name = "HOST:CONTAINER[:ro]", value_delimiter = ',')]
     pub mounts: Option<Vec<Mount>>,
     /// File with a secret, such as ANTHROPIC_API_KEY=key.txt

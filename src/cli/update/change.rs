@@ -9,6 +9,7 @@ use crate::{
     cli::{
         backup,
         context::Context,
+        mount,
         trial::{self, Trial},
     },
     data::{
@@ -80,6 +81,7 @@ impl Change<'_> {
     ) -> Result<UpdateReport> {
         let Change { context, engine, .. } = *self;
         let ran = self.main.is_running();
+        mount::admit(context, &target.settings.mounts)?;
         if target.release.is_some() {
             self.prepare(look, &target).await?;
         }

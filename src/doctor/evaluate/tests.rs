@@ -12,7 +12,7 @@ use crate::{
     desired::{ContainerSpec, Desired, Given},
     doctor::{
         DoctorReport,
-        facts::{Drift, Inside, RegistryFault, Subject, SupervisorFacts, TrustFacts},
+        facts::{Drift, Inside, MountFacts, RegistryFault, Subject, SupervisorFacts, TrustFacts},
     },
     engine::{About, checkup::Machine, docker::Detail, image::Image},
     error::{Error, ImageFault},
@@ -21,6 +21,7 @@ use crate::{
         reach::{Stage, Unreached},
     },
     instance::Instance,
+    mounts::Advice,
     observed::PortState,
     paths::Paths,
     present::{Style, doctor},
@@ -136,7 +137,7 @@ fn healthy() -> Facts {
             architecture: "amd64".into(),
         },
         settings: SettingsFact::Valid(Box::default()),
-        folders_gone: vec![],
+        mounts: MountFacts { number: 1, ..MountFacts::default() },
         wanted: Wanted::Running,
         files: vec![
             file("/home/me/docklet/config/default", 0o700, true),
@@ -256,7 +257,17 @@ fn settings_and_files() {
     let secret = "/home/me/docklet/config/default/secrets/KEY";
     let all = [
         spoils(|f| f.settings = SettingsFact::Broken(broken)),
-        spoils(|f| f.folders_gone = vec!["/home/me/gone:/workspace/gone".parse().unwrap()]),
+        spoils(|f| {
+            f.mounts.refused = Some(Error::Missing {
+                what: "folder or file /home/me/gone to mount at /workspace/gone".into(),
+                reason: Some("no such file or directory".into()),
+                hint: "docklet mount remove /workspace/gone".into(),
+            });
+        }),
+        spoils(|f| {
+            let what = "the agent (uid 1000 here) cannot write /home/me/code".into();
+            f.mounts.advice = vec![Advice { what, command: Some("setfacl …".into()) }];
+        }),
         spoils(|f| f.files[2].mode = 0o644),
         spoils(|f| f.files[1].mode = 0o755),
         spoils(|f| f.files[3].owner = 0),

@@ -66,6 +66,13 @@ fn catalogue() -> Vec<Error> {
             reason: Some("systemd does not run here".into()),
             hint: "start it after each reboot: docklet start".into(),
         },
+        Error::MountChanged {
+            host: "/home/me/code".into(),
+            container: "/workspace/code".into(),
+            was: "the folder /home/me/code (inode 5, device 2049)".into(),
+            now: "the folder / (inode 2, device 2049)".into(),
+            mount: "/home/me/code:/workspace/code".into(),
+        },
         Error::NotSetUp { instance: "default".into() },
         Error::NotSetUp { instance: "work".into() },
         Error::NoSuchObject { kind: ObjectKind::Container, name: name() },
@@ -291,9 +298,10 @@ fn kind(error: &Error) -> usize {
         Error::RulesNotLoaded { .. } => 42,
         Error::MountRefused { .. } => 43,
         Error::HelperFailed { .. } => 44,
+        Error::MountChanged { .. } => 45,
     }
 }
-const KINDS: usize = 45;
+const KINDS: usize = 46;
 
 #[test]
 fn the_catalogue_of_errors() {

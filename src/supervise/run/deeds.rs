@@ -12,7 +12,7 @@ use crate::{
     engine::docker::Detail,
     error::{Error, ExitReport},
     lock::Lock,
-    ready,
+    mounts, ready,
     report::LastRestart,
     supervise::{
         policy::{Action, Input, Limits, Outside, Why},
@@ -73,6 +73,8 @@ impl Supervisor<'_> {
         let reason = why.text(Some(&exit_report(&detail)));
         let began = Instant::now();
         let done = async {
+            let places = detail.live.binds.iter().map(|bind| bind.container.as_str());
+            mounts::verify_places(places, &self.tools.files.mounts())?;
             if hung {
                 engine.stop_container(&self.container, STOP_GRACE).await?;
             }

@@ -29,6 +29,7 @@ impl Person {
     pub(super) fn at(run: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("my app")).unwrap();
+        std::fs::create_dir(folder.path().join("refused")).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "wizard::tests::wizard_child", "--nocapture", "--test-threads=1"]);
         command.env(RUN, run).env(OUTCOME, folder.path().join("outcome")).env(HOME, folder.path());

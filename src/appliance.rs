@@ -20,6 +20,9 @@ const CONTEXT: &[(&str, u32, &[u8])] = &[
     ("package-lock.json", 0o644, include_bytes!("../docker/package-lock.json")),
 ];
 
+/// The seccomp profile that the container runs under, in the engine's own format.
+pub const SECCOMP_PROFILE: &str = include_str!("../docker/seccomp.json");
+
 const LOCK: &[u8] = include_bytes!("../docker/package-lock.json");
 
 /// Name of the host's CA bundle in the build context; empty when there is none.

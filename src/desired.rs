@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    appliance::{Appliance, BuildInputs, Release, hex},
+    appliance::{Appliance, BuildInputs, Release, SECCOMP_PROFILE, hex},
     instance::Instance,
     paths::InstancePaths,
     settings::{ImageSource, Settings},
@@ -193,10 +193,10 @@ pub struct HealthCheck {
 impl ContainerSpec {
     /// A hash over all that makes the container what it is; the value of the label
     /// `docklet.spec`. The version of docklet is no part of it: a new docklet alone is no reason
-    /// to replace a running container.
+    /// to replace a running container, but a new seccomp profile is.
     pub fn hash(&self) -> String {
         // Field order is fixed by the type and maps are sorted, so the text is canonical.
-        let text = serde_json::to_string(self).unwrap_or_default();
+        let text = serde_json::to_string(&(self, SECCOMP_PROFILE)).unwrap_or_default();
         hex(&Sha256::digest(text.as_bytes()))[..16].to_owned()
     }
 

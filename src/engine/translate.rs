@@ -8,13 +8,17 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::docker::{Detail, Listed, PublishedPort};
+use super::{
+    About,
+    docker::{Detail, Listed, PublishedPort},
+    seccomp,
+};
 use crate::desired::{BindMount, ContainerSpec, HealthCheck, Publish, label};
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
 /// The create request for a wanted container.
-pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
+pub(super) fn create_body(spec: &ContainerSpec, engine: &About) -> ContainerCreateBody {
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.insert(label::SPEC.to_owned(), spec.hash());
     let inside = format!("{}/tcp", spec.publish.container_port);
@@ -50,7 +54,7 @@ pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
             pids_limit: Some(spec.pids),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(spec.capabilities.clone()),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            security_opt: Some(seccomp::security_opt(engine)),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
                 config: Some(HashMap::from([

@@ -124,6 +124,10 @@ pub struct ContainerDefaults {
     pub pids_limit: i64,
     /// Default memory limit.
     pub memory: Bytes,
+    /// Its part of busy processors, where a group of processes that asks for nothing has 1024.
+    pub cpu_shares: i64,
+    /// How much sooner the kernel ends it than others when memory runs out, from -1000 to 1000.
+    pub oom_score_adj: i64,
     /// Signal that asks it to end.
     pub stop_signal: String,
 }

@@ -134,6 +134,10 @@ pub struct ContainerSpec {
     pub nano_cpus: i64,
     /// Most processes and threads.
     pub pids: i64,
+    /// Its part of busy processors, where a group of processes that asks for nothing has 1024.
+    pub cpu_shares: i64,
+    /// How much sooner the kernel ends it than others when memory runs out, from -1000 to 1000.
+    pub oom_score_adj: i64,
     /// Capabilities left after all are dropped.
     pub capabilities: Vec<String>,
     /// Working directory.
@@ -281,6 +285,8 @@ impl Desired {
             memory: memory_limit(settings.resources.memory.0, appliance.container.memory, engine_memory).0,
             nano_cpus: (settings.resources.cpus.0 * 1e9).round() as i64,
             pids: settings.resources.pids,
+            cpu_shares: fixed.cpu_shares,
+            oom_score_adj: fixed.oom_score_adj,
             capabilities: fixed.capabilities.clone(),
             working_dir: fixed.working_dir.clone(),
             stop_signal: fixed.stop_signal.clone(),

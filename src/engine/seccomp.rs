@@ -20,6 +20,8 @@ pub(super) fn security_opt(engine: &About) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::collections::BTreeSet;
 
     use serde_json::{Value, json};

@@ -52,6 +52,9 @@ pub(super) fn create_body(spec: &ContainerSpec, engine: &About) -> ContainerCrea
             memory_swap: i64::try_from(spec.memory).ok().filter(|m| *m > 0),
             nano_cpus: Some(spec.nano_cpus).filter(|n| *n > 0),
             pids_limit: Some(spec.pids),
+            // Docker leaves shares out where it cannot set them; rootless Podman does not start the container then.
+            cpu_shares: (!engine.is_podman()).then_some(spec.cpu_shares),
+            oom_score_adj: Some(spec.oom_score_adj),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(spec.capabilities.clone()),
             security_opt: Some(seccomp::security_opt(engine)),
@@ -200,6 +203,8 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
             memory: host.memory.and_then(|m| u64::try_from(m).ok()).unwrap_or(0),
             nano_cpus: host.nano_cpus.unwrap_or(0),
             pids: host.pids_limit.unwrap_or(0),
+            cpu_shares: host.cpu_shares.unwrap_or(0),
+            oom_score_adj: host.oom_score_adj.unwrap_or(0),
             capabilities: host
                 .cap_add
                 .unwrap_or_default()

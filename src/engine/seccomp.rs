@@ -1,9 +1,11 @@
 //! Which system calls a container may make: the security options of a container, and what holds for our profile.
 //!
 //! The profile, `docker/seccomp.json`, allows what the defaults of Docker 20.10.24 and of Docker 29 both allow to a
-//! container without capabilities. So it is not weaker than the default of any engine, and an old engine gets
-//! what later ones refuse: `AF_VSOCK` and `AF_ALG` sockets, `io_uring`. 32-bit x86 programs of a C library that opens
-//! sockets by `socketcall` have no network: no filter sees the family there.
+//! container without capabilities. So it is weaker than neither, and an old engine gets what later ones refuse: `AF_VSOCK`
+//! and `AF_ALG` sockets, `io_uring`. (Earlier 20.10 also refuse six to eight harmless calls that are younger than they are, such
+//! as those of Landlock.) It replaces a `seccomp-profile` that an administrator gave the engine, as any profile of a
+//! container does. 32-bit x86 programs of a C library that opens sockets by `socketcall` have no network: no filter sees
+//! the family there.
 
 use super::About;
 use crate::appliance::SECCOMP_PROFILE;
@@ -34,7 +36,7 @@ mod tests {
         ("another kernel, the machine", "kexec_load kexec_file_load reboot swapon swapoff acct syslog"),
         ("keys, which have no namespace", "keyctl add_key request_key"),
         ("code in the kernel", "bpf perf_event_open userfaultfd"),
-        ("io_uring, whose calls no filter sees", "io_uring_setup io_uring_enter io_uring_register"),
+        ("io_uring, which makes calls that no filter sees", "io_uring_setup io_uring_enter io_uring_register"),
         ("mounts", "mount umount umount2 pivot_root chroot move_mount mount_setattr"),
         ("mounts, the newer calls", "open_tree fsopen fsconfig fsmount fspick"),
         ("namespaces", "unshare setns sethostname setdomainname"),

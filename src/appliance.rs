@@ -21,6 +21,9 @@ const CONTEXT: &[(&str, u32, &[u8])] = &[
     ("package-lock.json", 0o644, include_bytes!("../docker/package-lock.json")),
 ];
 
+/// The seccomp profile that the container runs under, in the engine's own format.
+pub const SECCOMP_PROFILE: &str = include_str!("../docker/seccomp.json");
+
 const LOCK: &[u8] = include_bytes!("../docker/package-lock.json");
 
 /// Name of the host's CA bundle in the build context; empty when there is none.
@@ -124,6 +127,10 @@ pub struct ContainerDefaults {
     pub pids_limit: i64,
     /// Default memory limit.
     pub memory: Bytes,
+    /// Its part of busy processors, where a group of processes that asks for nothing has 1024.
+    pub cpu_shares: i64,
+    /// How much sooner the kernel ends it than others when memory runs out, from -1000 to 1000.
+    pub oom_score_adj: i64,
     /// Signal that asks it to end.
     pub stop_signal: String,
 }

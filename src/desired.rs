@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    appliance::{Appliance, BuildInputs, Ids, Release, hex},
+    appliance::{Appliance, BuildInputs, Ids, Release, SECCOMP_PROFILE, hex},
     instance::Instance,
     paths::InstancePaths,
     sandbox::network_rules,
@@ -154,6 +154,10 @@ pub struct ContainerSpec {
     pub nano_cpus: i64,
     /// Most processes and threads.
     pub pids: i64,
+    /// Its part of busy processors, where a group of processes that asks for nothing has 1024.
+    pub cpu_shares: i64,
+    /// How much sooner the kernel ends it than others when memory runs out, from -1000 to 1000.
+    pub oom_score_adj: i64,
     /// Working directory.
     pub working_dir: String,
     /// Signal that asks it to end.
@@ -222,10 +226,10 @@ pub struct HealthCheck {
 impl ContainerSpec {
     /// A hash over all that makes the container what it is; the value of the label
     /// `docklet.spec`. The version of docklet is no part of it: a new docklet alone is no reason
-    /// to replace a running container.
+    /// to replace a running container, but a new seccomp profile is.
     pub fn hash(&self) -> String {
         // Field order is fixed by the type and maps are sorted, so the text is canonical.
-        let text = serde_json::to_string(self).unwrap_or_default();
+        let text = serde_json::to_string(&(self, SECCOMP_PROFILE)).unwrap_or_default();
         hex(&Sha256::digest(text.as_bytes()))[..16].to_owned()
     }
 
@@ -338,6 +342,8 @@ impl Desired {
             memory: memory_limit(settings.resources.memory.0, appliance.container.memory, given.memory).0,
             nano_cpus: (settings.resources.cpus.0 * 1e9).round() as i64,
             pids: settings.resources.pids,
+            cpu_shares: fixed.cpu_shares,
+            oom_score_adj: fixed.oom_score_adj,
             working_dir: fixed.working_dir.clone(),
             stop_signal: fixed.stop_signal.clone(),
             health: HealthCheck {

@@ -157,14 +157,14 @@ impl Engine {
     /// [`Error::AlreadyExists`] when the name is taken, [`Error::NoSuchObject`] when the image is
     /// missing, [`Error::StartFailed`] when the engine refuses the specification.
     pub async fn create_container(&self, spec: &ContainerSpec, new_volumes: &[VolumeSpec]) -> Result<String> {
-        if self.about.name.contains("Podman") {
+        if self.about.is_podman() {
             for volume in new_volumes {
                 self.create_volume(volume).await?;
             }
         }
         let call = format!("create container {}", spec.name);
         let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
-        let answer = self.docker.create_container(Some(options), translate::create_body(spec));
+        let answer = self.docker.create_container(Some(options), translate::create_body(spec, &self.about));
         match deadline(&call, WORK_DEADLINE, answer).await? {
             Ok(created) => Ok(created.id),
             Err(e) => Err(match status_of(&e) {

@@ -12,7 +12,7 @@
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
 //! - `transfer`, `trace`, `fault`: pure: the engine's streams → progress, and what a failure in them is
 //! - `usage`: how large volumes are; `checkup`: what only the doctor asks
-//! - `translate`: ours ↔ bollard's types, pure
+//! - `translate`: ours ↔ bollard's types, pure; `seccomp`: the system calls that a container may make
 //! - `error`: bollard's errors → ours
 
 pub mod build;
@@ -38,6 +38,7 @@ mod places;
 pub mod pull;
 pub mod reference;
 mod remedy;
+mod seccomp;
 pub mod stats;
 pub mod storage;
 pub mod task;
@@ -90,6 +91,13 @@ pub struct About {
     /// Processor architecture in Go's words: `amd64`, `arm64`.
     #[serde(skip)]
     pub architecture: String,
+}
+
+impl About {
+    /// Whether it is Podman behind its Docker-compatible socket.
+    pub(crate) fn is_podman(&self) -> bool {
+        self.name.contains("Podman")
+    }
 }
 
 /// What an engine says of the machine that it runs on.

@@ -172,7 +172,7 @@ impl Engine {
         }
         // Podman 4.3 ends without a word on the whole. The last thing that it fetches is the image's
         // configuration, whose digest is the image's id; an older image of that name has another.
-        if let Some(id) = last.filter(|_| self.about.name.contains("Podman")) {
+        if let Some(id) = last.filter(|_| self.about.is_podman()) {
             let found = self.image(&reference.on_engine()).await;
             if found.is_ok_and(|image| image.is_some_and(|i| i.id.trim_start_matches("sha256:").starts_with(&id))) {
                 return Ok(());

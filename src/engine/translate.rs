@@ -8,7 +8,11 @@ use bollard::models::{
     RestartPolicyNameEnum,
 };
 
-use super::docker::{Detail, Listed, PublishedPort};
+use super::{
+    About,
+    docker::{Detail, Listed, PublishedPort},
+    seccomp,
+};
 use crate::{
     desired::{BindMount, ContainerSpec, HealthCheck, Publish, SecretsMount, label},
     settings::Egress,
@@ -17,7 +21,7 @@ use crate::{
 const NANOSECONDS: i64 = 1_000_000_000;
 
 /// The create request for a wanted container.
-pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
+pub(super) fn create_body(spec: &ContainerSpec, engine: &About) -> ContainerCreateBody {
     let mut labels: HashMap<String, String> = spec.labels.clone().into_iter().collect();
     labels.insert(label::SPEC.to_owned(), spec.hash());
     labels.insert(label::SECRETS.to_owned(), spec.secrets.hash.clone());
@@ -55,10 +59,13 @@ pub(super) fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
             memory_swap: i64::try_from(spec.memory).ok().filter(|m| *m > 0),
             nano_cpus: Some(spec.nano_cpus).filter(|n| *n > 0),
             pids_limit: Some(spec.pids),
+            // Docker leaves shares out where it cannot set them; rootless Podman does not start the container then.
+            cpu_shares: (!engine.is_podman()).then_some(spec.cpu_shares),
+            oom_score_adj: Some(spec.oom_score_adj),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(vec![]),
             extra_hosts: Some(spec.extra_hosts.clone()),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            security_opt: Some(seccomp::security_opt(engine)),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
                 config: Some(HashMap::from([
@@ -229,6 +236,8 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
             memory: host.memory.and_then(|m| u64::try_from(m).ok()).unwrap_or(0),
             nano_cpus: host.nano_cpus.unwrap_or(0),
             pids: host.pids_limit.unwrap_or(0),
+            cpu_shares: host.cpu_shares.unwrap_or(0),
+            oom_score_adj: host.oom_score_adj.unwrap_or(0),
             working_dir: config.working_dir.unwrap_or_default(),
             stop_signal: config.stop_signal.unwrap_or_default(),
             health: config.healthcheck.map(health_check).unwrap_or_else(|| HealthCheck {

@@ -273,8 +273,15 @@ fn the_container_is_as_the_contract_says() {
         serde_json::json!([{"HostIp": "127.0.0.1", "HostPort": world.port.to_string()}])
     );
     assert_eq!(host["CapDrop"], serde_json::json!(["ALL"]));
-    assert_eq!(host["SecurityOpt"], serde_json::json!(["no-new-privileges"]));
+    assert_eq!(host["SecurityOpt"][0], "no-new-privileges");
     assert_eq!(host["PidsLimit"], 4096);
+    assert_eq!(host["OomScoreAdj"], 500);
+    assert_eq!(docker(&["exec", &world.container(), "cat", "/proc/1/oom_score_adj"]), "500");
+    // Podman gets neither: see `engine::seccomp` and `engine::translate`.
+    if !is_podman() {
+        assert!(host["SecurityOpt"][1].as_str().is_some_and(|option| option.starts_with("seccomp={")));
+        assert_eq!(host["CpuShares"], 512);
+    }
     let memory = host["Memory"].as_u64().unwrap();
     assert!(memory > 0 && memory <= 4 << 30, "{memory}");
     assert_eq!(

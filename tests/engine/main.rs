@@ -24,6 +24,7 @@ mod provider;
 mod proxy;
 mod real;
 mod scheduled;
+mod seccomp;
 mod supervise;
 #[allow(dead_code)]
 mod support;

@@ -104,7 +104,7 @@ fn unreachable(appliance: &Appliance, log_file: &Path, error: Error) -> Error {
     match (error, sign) {
         (Error::Image { .. }, Some(line)) => Error::ReleasesUnreachable {
             title: appliance.title.clone(),
-            reason: crate::present::clean::line(line.trim(), false),
+            reason: line.trim().to_owned(),
             log_file: log_file.display().to_string(),
         },
         (error, _) => error,

@@ -14,6 +14,7 @@ fn programs(world: &World, programs: &[(&str, i32)]) {
         let script =
             format!("#!/bin/sh\nprintf '%s\\n' \"$*\" >'{0}.new' && mv '{0}.new' '{0}'\nexit {code}\n", log.display());
         fs::write(&path, script).unwrap();
+        let _ = fs::remove_file(&log); // of an earlier one
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }

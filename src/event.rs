@@ -80,6 +80,29 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The same event with every text put through a function.
+    pub fn with_texts(&self, change: impl Fn(&str) -> String) -> Self {
+        let mut event = self.clone();
+        let texts: Vec<&mut String> = match &mut event {
+            Event::StepStarted { step, .. } | Event::StepDone { step, .. } => vec![step],
+            Event::Transfer(transfer) => transfer.active.iter_mut().map(|layer| &mut layer.id).collect(),
+            Event::Build(build) => {
+                let names = build.transfers.iter_mut().map(|(name, ..)| name);
+                build.running.iter_mut().chain(names).collect()
+            }
+            Event::Waiting { what, seen, .. } => vec![what, seen],
+            Event::Host { what, line } => vec![what, line],
+            Event::Decision { at, decision, text } => vec![at, decision, text],
+            Event::BuildLog { line: text } | Event::Note { text } | Event::Warning { text } => vec![text],
+        };
+        for text in texts {
+            *text = change(text);
+        }
+        event
+    }
+}
+
 fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 10.0).round() / 10.0)
 }

@@ -21,7 +21,7 @@
 //! - [`follow`]: one container over restarts and losses of the engine, as messages
 //! - [`watch`]: what `status --watch` knows: a pure state fed with that
 //! - [`event`]: what happens; [`report`]: what came of it; [`present`]: who shows it; [`error`]: what
-//!   went wrong; [`catalogue`]: what its codes mean
+//!   went wrong; [`catalogue`]: what its codes mean; `clean`: what of foreign text may reach a terminal
 //! - [`cli`]: the commands; [`wizard`]: questions → settings
 //!
 //! Who may call whom: `cli → wizard, present, apply, data, supervise → plan → desired, observed`;
@@ -32,6 +32,7 @@
 pub mod appliance;
 pub mod apply;
 pub mod catalogue;
+mod clean;
 pub mod cli;
 pub mod clock;
 pub mod data;

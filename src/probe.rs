@@ -6,7 +6,14 @@ use std::{net::SocketAddr, time::Duration};
 
 use base64::Engine as _;
 
-use crate::{appliance::Appliance, desired::Publish, http, secrets::Secret, settings::Bind};
+use crate::{
+    appliance::Appliance,
+    desired::Publish,
+    host::{ports, system},
+    http,
+    secrets::Secret,
+    settings::Bind,
+};
 
 /// Time that one request may take. The engine's health check allows the same.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,6 +31,7 @@ pub struct Probe {
     health: String,
     page: String,
     authorization: String,
+    engine_user: Option<u32>,
 }
 
 /// What a probe saw.
@@ -67,7 +75,13 @@ impl Probe {
             health: appliance.health.path.clone(),
             page: appliance.health.page.clone(),
             authorization: format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login)),
+            engine_user: None,
         }
+    }
+
+    /// The same for an engine that runs as a user of its own.
+    pub fn with_engine_user(self, engine_user: Option<u32>) -> Self {
+        Probe { engine_user, ..self }
     }
 
     /// Looks once.
@@ -96,8 +110,20 @@ impl Probe {
 
     async fn ask(&self, path: &str, limit: usize) -> Result<http::Answer, String> {
         let stream = tokio::net::TcpStream::connect(self.address).await.map_err(|e| crate::error::io_reason(&e))?;
+        self.refuse_strangers(&stream)?;
         let headers = [("authorization", self.authorization.as_str()), ("user-agent", "docklet")];
         let host = self.address.to_string();
         http::get(stream, &host, path, &headers, limit).await
+    }
+
+    /// The password goes to nobody who cannot read it anyway: root, who is the engine as a rule, ourselves, and the
+    /// user that the engine runs as. Should the container end, any user of the machine may listen on its port.
+    fn refuse_strangers(&self, stream: &tokio::net::TcpStream) -> Result<(), String> {
+        let ours = stream.local_addr().map_err(|e| crate::error::io_reason(&e))?;
+        let us = rustix::process::geteuid().as_raw();
+        let trusted = |uid| uid == 0 || uid == us || Some(uid) == self.engine_user;
+        let Some(uid) = ports::stranger(self.address, ours, trusted) else { return Ok(()) };
+        let user = system::name_of_user(uid).unwrap_or_else(|| uid.to_string());
+        Err(format!("{} belongs to a process of the user {user}, so the password was not sent", self.address))
     }
 }

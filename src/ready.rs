@@ -12,16 +12,14 @@ use crate::{
 /// Time between two looks at the page.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Time between two looks at the container.
-const INSPECT_EVERY: Duration = Duration::from_secs(1);
-
 /// How many lines of its log an error shows.
 pub const LOG_LINES: usize = 20;
 
 /// So many refusals of our password in a row are an answer: it will not change its mind.
 const REFUSALS: u32 = 3;
 
-/// Waits until the page of a started container answers.
+/// Waits until the page of a container answers of which the engine has just said that it runs. It is asked again before
+/// every further look: a look sends the password, and the port is anybody's once the container has ended.
 ///
 /// # Errors
 /// [`Error::Exited`] as soon as the container has ended or was restarted, [`Error::Unhealthy`]
@@ -35,7 +33,6 @@ pub async fn wait(
     reporter: &dyn Reporter,
 ) -> Result<()> {
     let began = Instant::now();
-    let mut inspected: Option<Instant> = None;
     let mut started_at: Option<String> = None;
     let mut refusals = 0;
     loop {
@@ -43,20 +40,6 @@ pub async fn wait(
         refusals = if seen == Seen::Unauthorized { refusals + 1 } else { 0 };
         if seen == Seen::Works {
             return Ok(());
-        }
-        if inspected.is_none_or(|at| at.elapsed() >= INSPECT_EVERY) {
-            inspected = Some(Instant::now());
-            let detail = engine.container(name).await?;
-            let same_run = match &detail {
-                Some(detail) if detail.running => {
-                    started_at.get_or_insert_with(|| detail.started_at.clone().unwrap_or_default())
-                        == detail.started_at.as_deref().unwrap_or_default()
-                }
-                _ => false,
-            };
-            if !same_run {
-                return Err(ended(engine, name, detail).await);
-            }
         }
         if refusals >= REFUSALS {
             let log = engine.log_tail(name, LOG_LINES).await;
@@ -78,6 +61,17 @@ pub async fn wait(
             timeout,
         });
         tokio::time::sleep(PAUSE.min(timeout.saturating_sub(began.elapsed()))).await;
+        let detail = engine.container(name).await?;
+        let same_run = match &detail {
+            Some(detail) if detail.running => {
+                started_at.get_or_insert_with(|| detail.started_at.clone().unwrap_or_default())
+                    == detail.started_at.as_deref().unwrap_or_default()
+            }
+            _ => false,
+        };
+        if !same_run {
+            return Err(ended(engine, name, detail).await);
+        }
     }
 }
 

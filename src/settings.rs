@@ -20,7 +20,7 @@ use toml_edit::{DocumentMut, Item, Table, TableLike};
 
 pub use self::egress::{Allow, Egress};
 pub use self::values::{
-    Bind, Cpus, Every, FormatVersion, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy,
+    Age, Bind, Cpus, Every, FormatVersion, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy,
 };
 use crate::{
     error::{Error, Result},
@@ -59,6 +59,9 @@ autostart = false
 [trust]
 ca_file = ""                     # a company's own certificate authorities
 
+[update]
+min_age = "24h"                  # how old a release must be before docklet update takes it; 0 = any
+
 [backup]
 every = ""                       # "24h"; empty = never
 keep = 7
@@ -83,6 +86,8 @@ pub struct Settings {
     pub restart: Restart,
     /// Whom it trusts.
     pub trust: Trust,
+    /// Which releases an update takes.
+    pub update: Update,
     /// Scheduled backups.
     pub backup: Backup,
     /// Folders of the host inside the container.
@@ -100,6 +105,7 @@ impl Default for Settings {
             resources: Resources::default(),
             restart: Restart::default(),
             trust: Trust::default(),
+            update: Update::default(),
             backup: Backup::default(),
             mounts: vec![],
         }
@@ -210,6 +216,21 @@ impl Default for Restart {
 pub struct Trust {
     /// A file of certificate authorities (PEM), for the build and the running appliance; empty: none.
     pub ca_file: String,
+}
+
+/// `[update]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Update {
+    /// How old a release must be. Most releases that turn out to be malicious are withdrawn within a day.
+    pub min_age: Age,
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Update { min_age: Age("24h".to_owned()) }
+    }
 }
 
 /// `[backup]`

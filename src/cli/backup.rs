@@ -189,10 +189,13 @@ async fn header(
     let release = Some(release).filter(|r| builds && version.as_ref() == Some(&r.version));
     let running = main.is_some_and(|c| c.state == "running");
     let listed = match settings {
-        Some(settings) if running => match context.probe(settings) {
-            Ok(probe) => records::list(&probe, &context.appliance.records.paths).await,
-            Err(_) => records::Records::new(),
-        },
+        // Settings that do not hold yet may name a port that is somebody else's.
+        Some(settings) if running && main.is_some_and(|c| c.publishes(settings.network.port.0)) => {
+            match context.probe(settings) {
+                Ok(probe) => records::list(&probe, &context.appliance.records.paths).await,
+                Err(_) => records::Records::new(),
+            }
+        }
         _ => records::Records::new(),
     };
     let mount = |role: &str| {

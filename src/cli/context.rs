@@ -334,7 +334,16 @@ impl Context {
             port: settings.network.port.0,
             container_port: self.appliance.container.port,
         };
-        Ok(Probe::new(&self.appliance, &publish, &self.password()?))
+        self.probe_of(&publish)
+    }
+
+    /// A probe of the page that a container publishes.
+    ///
+    /// # Errors
+    /// As [`Context::password`].
+    pub fn probe_of(&self, publish: &crate::desired::Publish) -> Result<Probe> {
+        let owner = connect::owner(&self.selection());
+        Ok(Probe::new(&self.appliance, publish, &self.password()?).with_engine_user(owner))
     }
 
     /// Asks for a yes, or takes it from `--yes`; without a terminal it has to be given.

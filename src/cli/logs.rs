@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::{args, context::Context, stop};
 use crate::{
+    clean,
     engine::{
         Engine,
         docker::Detail,
@@ -16,7 +17,6 @@ use crate::{
     error::{Error, ObjectKind, Result},
     follow::{self, Message},
     lock::Lock,
-    present::clean,
     report::{LogsReport, Schema},
     units,
 };

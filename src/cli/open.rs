@@ -2,102 +2,118 @@
 
 use serde_json::json;
 
-use super::{args, context::Context};
+use super::{args, context::Context, stop::ownership};
 use crate::{
-    desired::page_url,
-    error::{Error, Result},
+    desired::{Publish, page_url},
+    error::{Error, ObjectKind, Result},
     event::Event,
     host::browser::{self, Entrance, NoBrowser},
+    observed::Ownership,
     probe::Seen,
 };
 
 /// How long the browser may take to ask for the address.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Opens the page in the browser, signed in, or prints its address.
+/// Opens the page in the browser, signed in, or prints how to sign in by hand.
 pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
-    let entrance = entrance(context)?;
-    let report = json!({
-        "schema": 1, "instance": context.instance, "url": entrance.signed_in, "page": entrance.page,
-    });
-    let address = &entrance.signed_in;
-    let printed = match args.print {
-        true => Some(address.clone()),
-        false => match open(context).await? {
-            Ok(()) => None,
-            Err(reason) => Some(format!("{}\n{address}", hint(context, reason)?)),
-        },
-    };
-    if let Some(printed) = printed {
-        context.output.result(&report, |_| printed);
-        if entrance.hold.is_some() {
-            let text = format!(
-                "this address signs a browser in; then go to {}, for under an address with a password in it the page breaks when a session is begun",
-                entrance.page
-            );
-            context.reporter.report(&Event::Note { text });
-        }
-        return Ok(());
+    if args.print {
+        let network = context.settings()?.network;
+        return print(context, &page_url(network.bind.0, network.port.0), None);
     }
-    context.output.result(&report, |_| format!("opened {} in the browser", entrance.page));
+    let opened = open(context).await?;
+    match opened.reason {
+        Some(reason) => print(context, &opened.page, Some(reason)),
+        None => {
+            let report = json!({ "schema": 1, "instance": context.instance, "url": opened.page, "user": null, "password": null });
+            context.output.result(&report, |_| format!("opened {} in the browser", opened.page));
+            Ok(())
+        }
+    }
+}
+
+/// Prints the plain address, and what the page asks for. An address with both in it would sign a browser in, too, but
+/// the page breaks under one.
+fn print(context: &Context, page: &str, reason: Option<NoBrowser>) -> Result<()> {
+    let (user, password) = (&context.appliance.login.user, context.password()?);
+    let report = json!({
+        "schema": 1, "instance": context.instance, "url": page, "user": user, "password": password.reveal(),
+    });
+    if let Some(reason) = reason {
+        let text = reason.hint(context.settings()?.network.port.0);
+        context.reporter.report(&Event::Note { text });
+    }
+    context.output.result(&report, |_| format!("{page}\n\n  user       {user}\n  password   {}", password.reveal()));
     Ok(())
 }
 
 /// Opens the page at the end of another command, which has its own result.
 pub async fn afterwards(context: &Context) -> Result<()> {
-    let text = match open(context).await? {
-        Ok(()) => format!("opened {} in the browser", entrance(context)?.page),
-        Err(reason) => {
-            format!("{} (docklet{} open --print)", hint(context, reason)?, context.instance.flag())
+    let opened = open(context).await?;
+    let text = match opened.reason {
+        None => format!("opened {} in the browser", opened.page),
+        Some(reason) => {
+            let hint = reason.hint(context.settings()?.network.port.0);
+            format!("{hint} (docklet{} open --print)", context.instance.flag())
         }
     };
     context.reporter.report(&Event::Note { text });
     Ok(())
 }
 
+/// What came of opening the page.
+struct Opened {
+    page: String,
+    /// Why it was not opened.
+    reason: Option<NoBrowser>,
+}
+
 /// Opens the page in the browser; says why not, where there is none.
-async fn open(context: &Context) -> Result<Result<(), NoBrowser>> {
-    match context.probe(&context.settings()?)?.look().await {
-        Seen::Works => {}
-        seen => {
-            let name = context.container_name();
-            let container = context.engine().await?.container(&name).await?;
-            return Err(match container {
-                Some(container) if container.running && !container.paused => {
-                    Error::Unhealthy { name, reason: seen.to_string(), log: vec![] }
-                }
-                Some(container) => Error::NotRunning { name, state: container.status },
-                None => Error::NotRunning { name, state: "missing".to_owned() },
-            });
-        }
-    }
+async fn open(context: &Context) -> Result<Opened> {
+    let publish = look(context).await?;
+    let page = page_url(publish.address, publish.port);
     let session = context.environment.session;
     if let Err(reason) = browser::can_open(session) {
-        return Ok(Err(reason));
+        return Ok(Opened { page, reason: Some(reason) });
     }
-    if browser::open_privately(&entrance(context)?, session, PATIENCE).await? {
-        return Ok(Ok(()));
+    let entrance = entrance(context, &page)?;
+    // Once more when the browser has come: that can take a while.
+    let check = async || look(context).await.map(drop);
+    if browser::open_privately(&entrance, session, PATIENCE, check).await? {
+        return Ok(Opened { page, reason: None });
     }
     Err(Error::Usage {
         message: format!("no browser asked for the page within {} s", PATIENCE.as_secs()),
-        hint: Some("docklet open --print prints the address".to_owned()),
+        hint: Some("docklet open --print".to_owned()),
     })
 }
 
-fn hint(context: &Context, reason: NoBrowser) -> Result<String> {
-    Ok(reason.hint(context.settings()?.network.port.0))
+/// Makes sure, before the password goes anywhere, that our container runs and that its page answers; what it publishes.
+async fn look(context: &Context) -> Result<Publish> {
+    let name = context.container_name();
+    let stopped = |state: &str| Error::NotRunning { name: name.clone(), state: state.to_owned() };
+    let container = context.engine().await?.container(&name).await?.ok_or_else(|| stopped("missing"))?;
+    if ownership(context, &container) != Ownership::Ours {
+        return Err(Error::Foreign { kind: ObjectKind::Container, name });
+    }
+    if !container.running || container.paused {
+        return Err(stopped(&container.status));
+    }
+    let publish = container.live.publish;
+    match context.probe_of(&publish)?.look().await {
+        Seen::Works => Ok(publish),
+        seen => Err(Error::Unhealthy { name, reason: seen.to_string(), log: vec![] }),
+    }
 }
 
 /// The page, and the addresses that sign in whoever opens them: user and password are in them, as browsers
 /// understand it. opencode's own `?auth_token=` signs in the page alone: what the page loads then gets 401.
-fn entrance(context: &Context) -> Result<Entrance> {
-    let network = context.settings()?.network;
-    let page = page_url(network.bind.0, network.port.0);
+fn entrance(context: &Context, page: &str) -> Result<Entrance> {
     let login = &context.appliance.login;
     let password = percent_encoded(context.password()?.reveal());
     let signed_in = page.replacen("http://", &format!("http://{}:{password}@", login.user), 1);
     let hold = login.hold.as_ref().map(|path| format!("{}{path}", signed_in.trim_end_matches('/')));
-    Ok(Entrance { page, signed_in, hold })
+    Ok(Entrance { page: page.to_owned(), signed_in, hold })
 }
 
 /// Escapes all but RFC 3986's unreserved characters.

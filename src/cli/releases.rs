@@ -1,6 +1,8 @@
 //! Which releases of the program there are, and which one is wanted.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
+
+use time::OffsetDateTime;
 
 use super::{
     context::Context,
@@ -41,7 +43,17 @@ pub async fn chosen(
     }
     let wanted = to.map_or_else(|| format!("^{base}"), str::to_owned);
     let found = releases(context, engine, settings, &wanted).await?;
-    let newest = found.into_iter().max_by_key(|release| Version::of(&release.version));
+    // Who names a release gets it at any age.
+    let min_age = if to.is_some() { Duration::ZERO } else { settings.update.min_age.duration() };
+    let Choice { newest, too_young } = choose(found, base, min_age, OffsetDateTime::now_utc());
+    if let Some(version) = too_young {
+        let flag = context.instance.flag();
+        let text = format!(
+            "release {version} is not {} old yet (update.min_age); to take it now: docklet{flag} update --to {version}",
+            settings.update.min_age
+        );
+        context.reporter.report(&Event::Note { text });
+    }
     match (newest, to) {
         (Some(newest), _) => Ok(newest),
         (None, Some(to)) => Err(Error::Missing {
@@ -53,9 +65,40 @@ pub async fn chosen(
     }
 }
 
+/// What is known of a release.
+struct Found {
+    release: Release,
+    /// When the last of its packages was published; `None` where the registry does not say of each.
+    published: Option<OffsetDateTime>,
+}
+
+/// Which release is taken.
+struct Choice {
+    newest: Option<Release>,
+    /// A newer one that is not old enough, or whose age is not known.
+    too_young: Option<String>,
+}
+
+/// The newest release that is old enough, or is the current one.
+fn choose(found: Vec<Found>, current: &str, min_age: Duration, now: OffsetDateTime) -> Choice {
+    let newest = |found: Vec<Found>| {
+        found.into_iter().map(|found| found.release).max_by_key(|release| Version::of(&release.version))
+    };
+    let is_taken = |found: &Found| {
+        let old = found.published.is_some_and(|at| now - at >= min_age);
+        min_age.is_zero() || old || found.release.version == current
+    };
+    let (taken, young): (Vec<_>, Vec<_>) = found.into_iter().partition(is_taken);
+    let newest_taken = newest(taken);
+    let version = |release: &Option<Release>| release.as_ref().map(|r| Version::of(&r.version));
+    let newest_young = newest(young);
+    let newer = version(&newest_young) > version(&newest_taken);
+    Choice { newest: newest_taken, too_young: newest_young.filter(|_| newer).map(|release| release.version) }
+}
+
 /// Asks which releases there are. The engine does it, with a step of the build: it has the program
 /// for it, and whatever the build needs to reach the network, asking needs, too.
-async fn releases(context: &Context, engine: &Engine, settings: &Settings, wanted: &str) -> Result<Vec<Release>> {
+async fn releases(context: &Context, engine: &Engine, settings: &Settings, wanted: &str) -> Result<Vec<Found>> {
     let appliance = &context.appliance;
     let surroundings = converge::build_surroundings(context, settings, &How::default())?;
     let reference = format!("{}:releases", context.container_name());
@@ -104,32 +147,35 @@ fn unreachable(appliance: &Appliance, log_file: &Path, error: Error) -> Error {
     match (error, sign) {
         (Error::Image { .. }, Some(line)) => Error::ReleasesUnreachable {
             title: appliance.title.clone(),
-            reason: crate::present::clean::line(line.trim(), false),
+            reason: line.trim().to_owned(),
             log_file: log_file.display().to_string(),
         },
         (error, _) => error,
     }
 }
 
-/// Releases from lines «MARK PACKAGE VERSION DIGEST»; only those that have the package that is
+/// Releases from lines `MARK PACKAGE VERSION DIGEST [TIME]`; only those that have the package that is
 /// needed here, with every other one that is known.
-fn parse(log: &str, mark: &str, known: &[&str], needed: &str) -> Vec<Release> {
-    let mut found = std::collections::BTreeMap::<String, Release>::new();
+fn parse(log: &str, mark: &str, known: &[&str], needed: &str) -> Vec<Found> {
+    let mut found = std::collections::BTreeMap::<String, Found>::new();
     for line in log.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
-        if let [first, package, version, digest] = words[..]
+        if let [first, package, version, digest, ref time @ ..] = words[..]
             && first == mark
             && Version::is_exact(version)
             && known.contains(&package)
             && digest.starts_with("sha512-")
         {
-            let release = found
-                .entry(version.to_owned())
-                .or_insert_with(|| Release { version: version.to_owned(), integrity: Default::default() });
-            release.integrity.insert(package.to_owned(), digest.to_owned());
+            let published = time.first().and_then(|time| crate::clock::parse(time));
+            let found = found.entry(version.to_owned()).or_insert_with(|| Found {
+                release: Release { version: version.to_owned(), integrity: Default::default() },
+                published,
+            });
+            found.published = found.published.zip(published).map(|(one, other)| one.max(other));
+            found.release.integrity.insert(package.to_owned(), digest.to_owned());
         }
     }
-    found.into_values().filter(|r| r.integrity.contains_key(needed)).collect()
+    found.into_values().filter(|f| f.release.integrity.contains_key(needed)).collect()
 }
 
 #[cfg(test)]
@@ -140,8 +186,40 @@ mod tests {
     fn only_releases_for_this_machine_are_taken() {
         let log = "  mark a 1.0.1 sha512-1\n  mark b 1.0.1 sha512-2\n  mark a 1.0.2 sha512-3\n\
                    mark c 1.0.3 sha512-4\nmark a 1.0.4-beta sha512-5\nmark b 1.0.4-beta sha512-5\nmark a 1.0.5 md5-6\n";
-        let found = parse(log, "mark", &["a", "b"], "b");
+        let found: Vec<_> = parse(log, "mark", &["a", "b"], "b").into_iter().map(|found| found.release).collect();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].version.as_str(), found[0].integrity["b"].as_str()), ("1.0.1", "sha512-2"));
+    }
+
+    #[test]
+    fn a_release_is_as_old_as_its_youngest_package() {
+        let of = |log: &str| parse(log, "mark", &["a", "b"], "b").remove(0).published.map(crate::clock::rfc3339);
+        let young = "mark a 1.0.1 sha512-1 2026-11-20T08:00:00.123Z\nmark b 1.0.1 sha512-2 2026-11-21T08:00:00+00:00\n";
+        assert_eq!(of(young).as_deref(), Some("2026-11-21T08:00:00Z"));
+        assert_eq!(of("mark a 1.0.1 sha512-1\nmark b 1.0.1 sha512-2 2026-11-21T08:00:00Z\n"), None);
+        assert_eq!(of("mark a 1.0.1 sha512-1 2026-11-21T08:00:00Z\nmark b 1.0.1 sha512-2\n"), None);
+        assert_eq!(of("mark b 1.0.1 sha512-2 yesterday\n"), None);
+    }
+
+    #[test]
+    fn what_is_younger_than_the_least_age_is_told_and_not_taken() {
+        let now = crate::clock::parse("2026-11-21T08:00:00Z").unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let choose = |releases: &[(&str, Option<u64>)], current: &str, hours: u64| {
+            let found = releases.iter().map(|(version, age)| Found {
+                release: Release { version: (*version).to_owned(), integrity: Default::default() },
+                published: age.map(|hours| now - Duration::from_secs(hours * 3600)),
+            });
+            let choice = choose(found.collect(), current, Duration::from_secs(hours * 3600), now);
+            (choice.newest.map(|release| release.version), choice.too_young)
+        };
+        let taken = |version: &str| Some(version.to_owned());
+        let all = [("1.0.9", Some(900)), ("1.0.10", Some(24)), ("1.0.11", Some(23)), ("1.0.12", None)];
+        assert_eq!(choose(&all, "1.0.9", 24), (taken("1.0.10"), taken("1.0.12")));
+        assert_eq!(choose(&all[..3], "1.0.9", 24), (taken("1.0.10"), taken("1.0.11")));
+        assert_eq!(choose(&all[..2], "1.0.9", 24), (taken("1.0.10"), None));
+        assert_eq!(choose(&all, "1.0.9", 0), (taken("1.0.12"), None), "any age");
+        assert_eq!(choose(&all[2..], "1.0.11", 24), (taken("1.0.11"), taken("1.0.12")), "what runs stays");
+        assert_eq!(choose(&all[1..3], "1.0.11", 24), (taken("1.0.11"), None), "and is not gone back from");
+        assert_eq!(choose(&[], "1.0.9", 24), (None, None));
     }
 }

@@ -213,8 +213,7 @@ pub async fn answers(context: &Context, container: &Detail) -> Result<bool> {
     if !container.running || container.paused {
         return Ok(false);
     }
-    let Ok(password) = context.password() else { return Ok(false) };
-    let probe = crate::probe::Probe::new(&context.appliance, &container.live.publish, &password);
+    let Ok(probe) = context.probe_of(&container.live.publish) else { return Ok(false) };
     Ok(probe.look().await == Seen::Works)
 }
 

@@ -14,7 +14,7 @@ use crate::{
     apply::{self, Sandbox, Tools},
     data::records::{self, Records},
     desired::{Desired, Publish, labels},
-    engine::Engine,
+    engine::{Engine, connect},
     error::{Error, Result},
     event::Event,
     interrupt::{self, Interrupt},
@@ -241,7 +241,8 @@ fn probe(context: &Context, settings: &Settings) -> Probe {
     let password = context.password().unwrap_or_else(|_| Secret::new(""));
     let container_port = context.appliance.container.port;
     let publish = Publish { address: settings.network.bind.0, port: settings.network.port.0, container_port };
-    Probe::new(&context.appliance, &publish, &password)
+    let owner = connect::owner(&context.selection());
+    Probe::new(&context.appliance, &publish, &password).with_engine_user(owner)
 }
 
 /// What is wanted with this appliance and these settings.

@@ -23,14 +23,12 @@ use super::{
     status,
 };
 use crate::{
+    clean,
     engine::{Engine, docker::Detail, log::LogRequest},
     error::{Error, Result},
     follow::{self, Message},
     host::terminal::{self, Raw},
-    present::{
-        clean,
-        watch::{Changes, Now, paint, screen},
-    },
+    present::watch::{Changes, Now, paint, screen},
     report::StatusReport,
     settings::Settings,
     watch::{
@@ -450,5 +448,5 @@ async fn said(doing: &mut Option<Doing>) -> Input {
 /// Foreign text as one harmless line of characters of known width.
 fn one_line(text: &str) -> String {
     let start: String = text.chars().take(4 * model::LOG_COLUMNS).collect();
-    clean::line(&start.replace(['\n', '\t'], " "), false)
+    clean::one_line(&start)
 }

@@ -349,7 +349,11 @@ impl Inquiry<'_> {
             _ if !detail.running => Err("it does not run".to_owned()),
             _ if detail.paused => Err("it is paused".to_owned()),
             None => Err("there is no password to ask with".to_owned()),
-            Some(password) => Ok(Probe::new(self.around.appliance, &detail.live.publish, password).look().await),
+            Some(password) => {
+                let owner = connect::owner(&self.around.selection);
+                let probe = Probe::new(self.around.appliance, &detail.live.publish, password);
+                Ok(probe.with_engine_user(owner).look().await)
+            }
         }
     }
 

@@ -61,6 +61,11 @@ impl Listed {
     pub fn is_running(&self) -> bool {
         matches!(self.state.as_str(), "running" | "paused" | "restarting")
     }
+
+    /// Whether it publishes this port, where the engine lists ports at all.
+    pub fn publishes(&self, port: u16) -> bool {
+        self.ports.is_empty() || self.ports.iter().any(|published| published.port == port)
+    }
 }
 
 /// A port that a container publishes.

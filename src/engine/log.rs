@@ -11,7 +11,10 @@ use super::{
     DEADLINE, Engine,
     error::{status_of, translate},
 };
-use crate::error::{Error, ObjectKind, Result};
+use crate::{
+    clean,
+    error::{Error, ObjectKind, Result},
+};
 
 /// A longer line is handed on in pieces of about this size: memory is bounded whatever is logged.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -70,7 +73,7 @@ impl Engine {
             let mut text = Vec::new();
             let mut stream = std::pin::pin!(self.logs(name, &request));
             while let Some(Ok(line)) = stream.next().await {
-                text.push(console::strip_ansi_codes(&line.text).into_owned());
+                text.push(clean::line(&line.text, false));
             }
             text
         };

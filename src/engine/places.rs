@@ -188,6 +188,15 @@ pub fn sockets(selection: &Selection) -> Vec<PathBuf> {
     chosen.into_iter().chain(usual(selection)).filter_map(socket).collect()
 }
 
+/// The user whose engine was chosen: the owner of its socket, where it has one.
+pub fn owner(selection: &Selection) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    match choose(selection) {
+        Ok(Places::Chosen(Place { endpoint: Endpoint::Unix(path), .. })) => Some(std::fs::metadata(path).ok()?.uid()),
+        _ => None,
+    }
+}
+
 /// The places where engines listen when nobody says anything.
 fn usual(selection: &Selection) -> Vec<Place> {
     let home = &selection.home;

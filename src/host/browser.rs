@@ -74,7 +74,9 @@ impl NoBrowser {
             NoBrowser::Ssh => {
                 format!("on your own machine: ssh -L {port}:127.0.0.1:{port} USER@HOST, then open the address there")
             }
-            NoBrowser::NoDisplay => "open the address in a browser on this machine".to_owned(),
+            NoBrowser::NoDisplay => {
+                "no browser can be shown here: open the address in a browser on this machine".to_owned()
+            }
         }
     }
 }
@@ -122,12 +124,19 @@ fn open(url: &str, session: Session) -> Result<()> {
     })
 }
 
-/// Opens a page, signed in. The browser is given another address, which works once and for this
-/// user alone, and leads there; so the password is in no list of arguments. Returns when the browser has come, or with `false` after `patience`.
+/// Opens a page, signed in. The browser is given another address, which works once and leads there, so that the password
+/// is in no list of arguments. It works for a process of this user alone (or of root, who can read the password
+/// anyway): where it cannot be seen who asks, it does not work. `check` is asked right before the password is handed
+/// over. Returns when the browser has come, or with `false` after `patience`.
 ///
 /// # Errors
-/// When no browser could be started.
-pub async fn open_privately(entrance: &Entrance, session: Session, patience: Duration) -> Result<bool> {
+/// When no browser could be started, and what `check` finds.
+pub async fn open_privately(
+    entrance: &Entrance,
+    session: Session,
+    patience: Duration,
+    check: impl AsyncFn() -> Result<()>,
+) -> Result<bool> {
     let broken = |what: String| Error::bug(format!("cannot hand the address to the browser: {what}"));
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|e| broken(e.to_string()))?;
@@ -135,7 +144,10 @@ pub async fn open_privately(entrance: &Entrance, session: Session, patience: Dur
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| broken(e.to_string()))?;
     let place = listener.local_addr().map_err(|e| broken(e.to_string()))?;
     open(&format!("http://{place}{path}"), session)?;
-    Ok(tokio::time::timeout(patience, hand_over(&listener, &path, &way_in(entrance))).await.is_ok())
+    match tokio::time::timeout(patience, hand_over(&listener, &path, &way_in(entrance), check)).await {
+        Ok(handed) => handed.map(|()| true),
+        Err(_) => Ok(false),
+    }
 }
 
 /// The answer that leads a browser to the page: status and headers, and a body.
@@ -152,44 +164,64 @@ fn way_in(entrance: &Entrance) -> (String, String) {
     ("200 OK\r\nContent-Type: text/html".to_owned(), body)
 }
 
-/// Answers until the right visitor asks for the right path, and sends that one on.
-async fn hand_over(listener: &TcpListener, path: &str, way_in: &(String, String)) {
+/// Answers until the right visitor asks for the right path, and sends that one on if `check` agrees.
+async fn hand_over(
+    listener: &TcpListener,
+    path: &str,
+    way_in: &(String, String),
+    check: impl AsyncFn() -> Result<()>,
+) -> Result<()> {
+    let nothing = |status: &str| (status.to_owned(), String::new());
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let visit = tokio::time::timeout(LONGEST_VISIT, visit(stream, path, way_in));
-        if visit.await.is_ok_and(|sent_on| sent_on.unwrap_or(false)) {
-            return;
+        let Ok((mut stream, _)) = listener.accept().await else { continue };
+        let Ok(Ok(right)) = tokio::time::timeout(LONGEST_VISIT, asks_for(&mut stream, path)).await else { continue };
+        let checked = if right { check().await } else { Ok(()) };
+        let refusal = match (right, &checked) {
+            (true, Ok(())) => None,
+            (true, Err(_)) => Some(nothing("503 Service Unavailable")),
+            (false, _) => Some(nothing("404 Not Found")),
+        };
+        let sent = send(&mut stream, refusal.as_ref().unwrap_or(way_in)).await;
+        checked?;
+        if right && sent.is_ok() {
+            return Ok(());
         }
     }
 }
 
-async fn visit(mut stream: TcpStream, path: &str, way_in: &(String, String)) -> std::io::Result<bool> {
+/// Reads a request; whether it is for the path, and from somebody who may know the password.
+async fn asks_for(stream: &mut TcpStream, path: &str) -> std::io::Result<bool> {
     let user = ports::user_of(stream.peer_addr()?, stream.local_addr()?);
-    // Root can read the secret anyway, and passes on connections from Windows to WSL2.
-    let welcome = user.is_none_or(|user| user == 0 || user == rustix::process::geteuid().as_raw());
-    let (reader, mut writer) = stream.split();
-    let mut lines = BufReader::new(reader.take(LONGEST_LINE));
+    // Root passes on connections from Windows to WSL2.
+    let welcome = user.is_some_and(|user| user == 0 || user == rustix::process::geteuid().as_raw());
+    let mut lines = BufReader::new(stream.take(LONGEST_LINE));
     let mut request = String::new();
     lines.read_line(&mut request).await?;
-    let right = welcome && request.split_whitespace().take(2).eq(["GET", path]);
     // The rest of the request is read, or closing would reset the connection before the answer is.
     let mut header = String::from("x");
     while !header.trim().is_empty() {
         header.clear();
         lines.read_line(&mut header).await?;
     }
-    let (answer, body) = if right { (way_in.0.as_str(), way_in.1.as_str()) } else { ("404 Not Found", "") };
+    Ok(welcome && request.split_whitespace().take(2).eq(["GET", path]))
+}
+
+async fn send(stream: &mut TcpStream, (status, body): &(String, String)) -> std::io::Result<()> {
     let head = "Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close";
     let length = body.len();
-    let answer = format!("HTTP/1.1 {answer}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
-    writer.write_all(answer.as_bytes()).await?;
-    writer.shutdown().await?;
-    Ok(right)
+    let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    };
+
     use super::*;
 
     #[tokio::test]
@@ -202,7 +234,13 @@ mod tests {
             hold: hold.map(str::to_owned),
         };
         let way = way_in(&entrance(None));
-        let served = tokio::spawn(async move { hand_over(&listener, "/right", &way).await });
+        let asked = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&asked);
+        let check = async move || {
+            seen.store(true, SeqCst);
+            Ok(())
+        };
+        let served = tokio::spawn(async move { hand_over(&listener, "/right", &way, check).await });
         let get = async |path: &str| {
             let mut stream = TcpStream::connect(place).await.unwrap();
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
@@ -214,6 +252,7 @@ mod tests {
             let answer = get(wrong).await;
             assert!(answer.starts_with("HTTP/1.1 404") && !answer.contains("secret"), "{wrong}: {answer}");
         }
+        assert!(!asked.load(SeqCst), "the check is for the right one");
         let answer = get("/right").await;
         assert!(
             answer.starts_with("HTTP/1.1 302 Found\r\nLocation: http://opencode:secret@127.0.0.1:3000/\r\n"),
@@ -223,8 +262,24 @@ mod tests {
         assert!(head.starts_with("200 OK") && !head.contains("secret"), "{head}");
         assert!(body.contains("location.replace(\"http://127.0.0.1:3000/\")"), "{body}");
         assert!(body.contains("location.href = \"http://opencode:secret@127.0.0.1:3000/slow\""), "{body}");
-        served.await.unwrap();
+        served.await.unwrap().unwrap();
+        assert!(asked.load(SeqCst));
         assert!(TcpStream::connect(place).await.is_err(), "it works once");
+    }
+
+    #[tokio::test]
+    async fn a_check_that_fails_hands_nothing_over() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = listener.local_addr().unwrap();
+        let way = ("200 OK".to_owned(), "secret".to_owned());
+        let served =
+            tokio::spawn(async move { hand_over(&listener, "/right", &way, async || Err(Error::Cancelled)).await });
+        let mut stream = TcpStream::connect(place).await.unwrap();
+        stream.write_all(b"GET /right HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 503") && !answer.contains("secret"), "{answer}");
+        assert!(matches!(served.await.unwrap(), Err(Error::Cancelled)));
     }
 
     #[cfg(not(target_os = "macos"))]

@@ -160,7 +160,7 @@ async fn forward(output: impl AsyncRead + Unpin, sender: mpsc::Sender<String>) {
         let text = String::from_utf8_lossy(&line);
         // Of a line that was drawn over, the last state counts.
         let shown = text.trim_end().rsplit('\r').next().unwrap_or_default();
-        let shown = console::strip_ansi_codes(shown).trim().to_owned();
+        let shown = crate::clean::one_line(shown).trim().to_owned();
         if !shown.is_empty() && sender.send(shown).await.is_err() {
             return;
         }

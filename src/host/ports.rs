@@ -79,53 +79,103 @@ fn in_words(name: &str, pid: u32) -> String {
     }
 }
 
-/// A listening socket as Linux shows it.
-#[derive(Debug, PartialEq, Eq)]
-struct Listener {
-    inode: u64,
+/// A TCP socket as Linux shows it. An IPv4 address that was mapped to IPv6 is the IPv4 one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Socket {
+    local: SocketAddr,
+    remote: SocketAddr,
+    state: u8,
     uid: u32,
+    inode: u64,
 }
 
-/// The sockets that listen on a port; none where there is no `/proc`.
-fn listeners(port: u16) -> Vec<Listener> {
+/// Linux's numbers of two states.
+const ESTABLISHED: u8 = 0x01;
+const LISTEN: u8 = 0x0a;
+
+/// All TCP sockets; none where there is no `/proc`.
+fn sockets() -> Vec<Socket> {
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| parse(&table, port))
+        .flat_map(|table| parse(&table))
         .collect()
 }
 
-/// The user at the other end of a connection within this machine, over IPv4; `None` where that
-/// cannot be seen.
-pub(in crate::host) fn user_of(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
-    user_of_connection(&fs::read_to_string("/proc/net/tcp").ok()?, peer.port(), ours.port())
+/// The sockets that listen on a port.
+fn listeners(port: u16) -> Vec<Socket> {
+    sockets().into_iter().filter(|s| s.state == LISTEN && s.local.port() == port).collect()
 }
 
-fn user_of_connection(table: &str, from: u16, to: u16) -> Option<u32> {
-    table.lines().skip(1).find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let is = |field: usize, port: u16| fields.get(field).is_some_and(|f| f.ends_with(&format!(":{port:04X}")));
-        if is(1, from) && is(2, to) { fields.get(7)?.parse().ok() } else { None }
-    })
+/// The user who made a connection to us within this machine: the owner of the socket at `peer`. `None` where that is
+/// not known for sure; whoever asks must take that for a stranger.
+pub(in crate::host) fn user_of(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+    client_of(&sockets(), peer, ours).or_else(|| client_by_lsof(peer, ours))
+}
+
+fn client_of(sockets: &[Socket], peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+    // Only a socket that a process has open: Linux says that closed ones are root's.
+    let is_it = |s: &&Socket| s.state == ESTABLISHED && s.local == canonical(peer) && s.remote == canonical(ours);
+    sockets.iter().find(is_it).map(|s| s.uid)
+}
+
+/// The user who has the other end of a connection that we made to `server` on this machine, if `trusted` does not
+/// know them. `None` also where that cannot be seen, and where no process has it: Linux itself then sends it on, as
+/// root told it to.
+pub fn stranger(server: SocketAddr, ours: SocketAddr, trusted: impl Fn(u32) -> bool) -> Option<u32> {
+    stranger_in(&sockets(), server, ours, trusted)
+}
+
+/// The listener counts as well as the connection: until a connection is accepted, Linux says that it is root's.
+fn stranger_in(sockets: &[Socket], server: SocketAddr, ours: SocketAddr, trusted: impl Fn(u32) -> bool) -> Option<u32> {
+    let (server, ours) = (canonical(server), canonical(ours));
+    // Linux prefers who listens on this very address.
+    let exact = sockets.iter().any(|s| s.state == LISTEN && s.local == server);
+    let other_end = |s: &&Socket| match s.state {
+        LISTEN if exact => s.local == server,
+        LISTEN => s.local.port() == server.port() && s.local.ip().is_unspecified(),
+        _ => s.local == server && s.remote == ours,
+    };
+    sockets.iter().filter(other_end).map(|s| s.uid).find(|uid| !trusted(*uid))
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Reads the kernel's table of sockets: `sl local remote st queues timers retransmits uid timeout inode`.
-fn parse(table: &str, port: u16) -> Vec<Listener> {
-    const LISTEN: &str = "0A";
-    table
-        .lines()
-        .skip(1)
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let (_, local) = fields.get(1)?.rsplit_once(':')?;
-            let ours = *fields.get(3)? == LISTEN && u16::from_str_radix(local, 16) == Ok(port);
-            ours.then_some(Listener { uid: fields.get(7)?.parse().ok()?, inode: fields.get(9)?.parse().ok()? })
+fn parse(table: &str) -> Vec<Socket> {
+    let socket = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        Some(Socket {
+            local: parse_address(fields.get(1)?)?,
+            remote: parse_address(fields.get(2)?)?,
+            state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
+            uid: fields.get(7)?.parse().ok()?,
+            inode: fields.get(9)?.parse().ok()?,
         })
-        .collect()
+    };
+    table.lines().skip(1).filter_map(socket).collect()
+}
+
+/// Reads `0100007F:0BB8`: numbers of 32 bits in the machine's own order, and the port.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let words = address.as_bytes().chunks(8).map(|word| {
+        let number = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+        Some(number.to_ne_bytes())
+    });
+    let bytes = words.collect::<Option<Vec<_>>>()?.concat();
+    let ip: IpAddr = match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok()?.into(),
+        16 => <[u8; 16]>::try_from(bytes).ok()?.into(),
+        _ => return None,
+    };
+    Some(canonical(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?)))
 }
 
 /// The process that holds one of these sockets, where we may look.
-fn owner(listeners: &[Listener]) -> Option<(u32, String)> {
+fn owner(listeners: &[Socket]) -> Option<(u32, String)> {
     let wanted: Vec<String> = listeners.iter().map(|l| format!("socket:[{}]", l.inode)).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
     for process in processes {
@@ -151,6 +201,23 @@ fn by_lsof(port: u16) -> Option<String> {
     parse_lsof(&String::from_utf8_lossy(&output.stdout))
 }
 
+/// The same as [`client_of`] on macOS: without being root, `lsof` shows the files of our own processes only.
+fn client_by_lsof(peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+    let us = rustix::process::geteuid().as_raw();
+    let (user, connection) = (us.to_string(), format!("-iTCP:{}", peer.port()));
+    let arguments = ["-a", "-nP", "-u", &user, &connection, "-sTCP:ESTABLISHED", "-Fn"];
+    let output = Command::new(system::which("lsof")?).args(arguments).output().ok()?;
+    lists_client(&String::from_utf8_lossy(&output.stdout), peer, ours).then_some(us)
+}
+
+/// Whether a line `n<peer>-><ours>` is among them; our own end of the connection has the two the other way round.
+fn lists_client(text: &str, peer: SocketAddr, ours: SocketAddr) -> bool {
+    let address = |text: &str| text.parse().map(canonical).ok();
+    text.lines()
+        .filter_map(|line| line.strip_prefix('n')?.split_once("->"))
+        .any(|(local, remote)| address(local) == Some(canonical(peer)) && address(remote) == Some(canonical(ours)))
+}
+
 /// Reads `p<pid>` and `c<command>`, each on a line.
 fn parse_lsof(text: &str) -> Option<String> {
     let field = |key| text.lines().find_map(|line| line.strip_prefix(key));
@@ -174,12 +241,77 @@ mod tests {
         let tcp6 = "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000000000000000000000000000:0BB8 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 777 1 0000000000000000 100 0 0 10 0
 ";
-        assert_eq!(parse(tcp, 3000), [Listener { uid: 1000, inode: 41231 }], "a connection is no listener");
-        assert_eq!(parse(tcp6, 3000), [Listener { uid: 0, inode: 777 }]);
-        assert_eq!(parse(tcp, 3001), []);
-        assert_eq!(parse("", 22), []);
-        assert_eq!(user_of_connection(tcp, 3000, 0xD431), Some(1000));
-        assert_eq!(user_of_connection(tcp, 0xD431, 3000), None, "that is the other direction");
+        let listening = |table: &str| -> Vec<(u16, u32, u64)> {
+            parse(table).iter().filter(|s| s.state == LISTEN).map(|s| (s.local.port(), s.uid, s.inode)).collect()
+        };
+        assert_eq!(listening(tcp), [(3000, 1000, 41231), (22, 0, 1234)], "a connection is no listener");
+        assert_eq!(listening(tcp6), [(3000, 0, 777)]);
+        assert_eq!(parse(tcp)[1].remote, "127.0.0.1:54321".parse().unwrap());
+        assert_eq!(parse("").len(), 0);
+    }
+
+    /// One that this very machine would show, in its own order of bytes.
+    fn socket(local: &str, remote: &str, state: u8, uid: u32) -> Socket {
+        let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+        Socket { local: canonical(local), remote: canonical(remote), state, uid, inode: 1 }
+    }
+
+    #[test]
+    fn who_connects_is_proved_or_unknown() {
+        let (peer, ours) = ("127.0.0.1:40000".parse().unwrap(), "127.0.0.1:3000".parse().unwrap());
+        let who = |socket: Socket| client_of(&[socket], peer, ours);
+        assert_eq!(who(socket("127.0.0.1:40000", "127.0.0.1:3000", ESTABLISHED, 1000)), Some(1000));
+        assert_eq!(who(socket("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:3000", ESTABLISHED, 1000)), Some(1000));
+        assert_eq!(who(socket("127.0.0.1:3000", "127.0.0.1:40000", ESTABLISHED, 1000)), None, "the other direction");
+        assert_eq!(who(socket("127.0.0.2:40000", "127.0.0.1:3000", ESTABLISHED, 0)), None, "another address");
+        assert_eq!(who(socket("127.0.0.1:40000", "127.0.0.1:3000", 0x06, 0)), None, "a closed one says root");
+        let six = ("[::1]:40000", "[::1]:3000");
+        let sockets = [socket(six.0, six.1, ESTABLISHED, 7)];
+        assert_eq!(client_of(&sockets, six.0.parse().unwrap(), six.1.parse().unwrap()), Some(7));
+        let lsof = "p1\nn127.0.0.1:3000->127.0.0.1:40000\np2\nn127.0.0.1:40000->127.0.0.1:3000\n";
+        assert!(lists_client(lsof, peer, ours));
+        assert!(!lists_client(lsof.lines().next().unwrap(), peer, ours) && !lists_client("", peer, ours));
+        assert!(!lists_client("n127.0.0.1:3000->127.0.0.1:40000", peer, ours), "our own end");
+    }
+
+    #[test]
+    fn a_real_connection_is_ours_over_every_kind_of_address() {
+        use std::net::TcpStream;
+        let us = rustix::process::geteuid().as_raw();
+        for (listen, connect) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::1]:0", "::1"),
+            ("[::]:0", "127.0.0.1"),
+            ("127.0.0.1:0", "::ffff:127.0.0.1"),
+        ] {
+            // A machine without IPv6 has nothing to test there.
+            let Ok(listener) = TcpListener::bind(listen) else { continue };
+            let port = listener.local_addr().unwrap().port();
+            let client = TcpStream::connect((connect.parse::<IpAddr>().unwrap(), port)).unwrap();
+            let (server_side, peer) = listener.accept().unwrap();
+            assert_eq!(user_of(peer, server_side.local_addr().unwrap()), Some(us), "{listen} from {connect}");
+            let (server, ours) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
+            assert_eq!(stranger(server, ours, |uid| uid == us), None);
+            if cfg!(target_os = "linux") {
+                assert_eq!(stranger(server, ours, |_| false), Some(us), "{listen} from {connect}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_has_the_other_end_is_found() {
+        let (server, ours) = ("127.0.0.1:3000".parse().unwrap(), "127.0.0.1:40000".parse().unwrap());
+        let find = |sockets: &[Socket]| stranger_in(sockets, server, ours, |uid| uid == 0);
+        let listener = |at: &str, uid| socket(at, "0.0.0.0:0", LISTEN, uid);
+        let accepted = |uid| socket("127.0.0.1:3000", "127.0.0.1:40000", ESTABLISHED, uid);
+        assert_eq!(find(&[]), None, "Linux itself sends it on");
+        assert_eq!(find(&[listener("127.0.0.1:3000", 0), accepted(0)]), None);
+        assert_eq!(find(&[listener("127.0.0.1:3000", 66), accepted(0)]), Some(66), "not accepted yet");
+        assert_eq!(find(&[accepted(66)]), Some(66), "does not listen any more");
+        assert_eq!(find(&[listener("0.0.0.0:3000", 66)]), Some(66));
+        assert_eq!(find(&[listener("[::]:3000", 66)]), Some(66));
+        assert_eq!(find(&[listener("0.0.0.0:3000", 66), listener("127.0.0.1:3000", 0)]), None, "the nearer one has it");
+        assert_eq!(find(&[listener("192.168.1.5:3000", 66), listener("127.0.0.1:3001", 66)]), None, "another place");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The text of `docklet doctor`. Pure. Each level has a word, so nothing relies on colour.
 
-use super::style::{Style, harmless};
+use super::style::Style;
+use crate::clean::one_line;
 use crate::doctor::{DoctorReport, Finding, Level};
 
 /// Columns of the longest word.
@@ -10,13 +11,13 @@ const WIDTH: usize = 7;
 pub fn text(report: &DoctorReport, style: Style) -> String {
     let mut text = String::new();
     for finding in report.checks.iter().filter(|finding| finding.level != Level::Skipped) {
-        text.push_str(&format!("{}  {}\n", mark(finding.level, style), harmless(&finding.message)));
+        text.push_str(&format!("{}  {}\n", mark(finding.level, style), one_line(&finding.message)));
         for line in finding.fix.iter().flat_map(|fix| fix.lines()) {
             text.push_str(&format!("{:WIDTH$}  {}\n", "", style.hint(line)));
         }
     }
     for (reason, ids) in skipped(&report.checks) {
-        text.push_str(&format!("{}  {}: {}\n", mark(Level::Skipped, style), ids.join(", "), harmless(reason)));
+        text.push_str(&format!("{}  {}: {}\n", mark(Level::Skipped, style), ids.join(", "), one_line(reason)));
     }
     if let Some(bundle) = &report.bundle {
         text.push_str(&format!(

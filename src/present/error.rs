@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::style::Style;
 use crate::{
+    clean::{self, one_line},
     error::{Code, Error},
     report::Schema,
 };
@@ -70,8 +71,9 @@ fn hint(error: &Error, instance: Option<&str>) -> Option<String> {
 
 /// The text: message, causes, and after a blank line the hint. Ends without a line break.
 pub fn text(error: &Error, instance: Option<&str>, style: Style) -> String {
-    let mut text = format!("{} {error}", style.error("error:"));
+    let mut text = format!("{} {}", style.error("error:"), one_line(&error.to_string()));
     for cause in error.causes() {
+        let cause = clean::text(&cause, false);
         let mut lines = cause.lines();
         text.push_str(&format!("\n  {} {}", style.dim("caused by:"), lines.next().unwrap_or_default()));
         for line in lines {
@@ -79,7 +81,7 @@ pub fn text(error: &Error, instance: Option<&str>, style: Style) -> String {
         }
     }
     if let Some(hint) = hint(error, instance) {
-        text.push_str(&format!("\n\n{} {}", style.hint("hint:"), hint.replace('\n', "\n      ")));
+        text.push_str(&format!("\n\n{} {}", style.hint("hint:"), clean::text(&hint, false).replace('\n', "\n      ")));
     }
     text
 }

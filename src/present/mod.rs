@@ -6,9 +6,10 @@
 //!   a terminal; `json`: for programs
 //! - `error`, `result`, `data`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
 //! - `watch`: the screen of `status --watch`, pure
-//! - `clean`: what of foreign text may reach a terminal
+//!
+//! Text from elsewhere is cleaned here, once, right before it is written: errors and events before they are coloured,
+//! results as a whole.
 
-pub mod clean;
 pub mod data;
 pub mod doctor;
 pub mod error;
@@ -33,8 +34,9 @@ use serde::Serialize;
 
 pub use self::{error::ErrorReport, style::Style};
 use crate::{
+    clean,
     error::{Error, Result, is_full},
-    event::{Reporter, Silent},
+    event::{Event, Reporter, Silent},
 };
 
 /// Tells the time; tests hand in their own.
@@ -174,6 +176,15 @@ pub fn unwritten(error: &io::Error) -> Result<()> {
     }
 }
 
+/// Hands on events whose texts are single lines without control characters.
+struct Clean<R>(R);
+
+impl<R: Reporter> Reporter for Clean<R> {
+    fn report(&self, event: &Event) {
+        self.0.report(&event.with_texts(clean::one_line));
+    }
+}
+
 /// Both streams, and how they are written to.
 pub struct Output {
     stdout: SharedWriter,
@@ -212,13 +223,16 @@ impl Output {
             }
             return;
         }
-        let text = text(self.style());
+        // What brings escape sequences of its own is shown without colours, so that it cannot borrow ours.
+        let foreign = serde_json::to_string(report).is_ok_and(|json| json.contains("\\u001b"));
+        let style = Style { color: self.style().color && !foreign, ..self.style() };
+        let text = clean::text(&text(style), style.color);
         if !text.is_empty() {
             self.stdout.line(text.trim_end_matches('\n'));
         }
     }
 
-    /// Writes text to standard output as it is, without a line break: logs, a man page, an address.
+    /// Writes text to standard output as it is, without a line break: cleaned lines of a log, a man page, a screen.
     /// `false` once the reader has gone, so that a follower can end.
     pub fn raw(&self, text: &str) -> bool {
         self.stdout.write(text);
@@ -243,7 +257,7 @@ impl Output {
     /// Writes a message for people to standard error; nothing with `--json` or `--quiet`.
     pub fn message(&self, text: &str) {
         if !self.streams.json && !self.streams.quiet {
-            self.stderr.line(text);
+            self.stderr.line(&clean::text(text, self.streams.stderr_style().color));
         }
     }
 
@@ -269,8 +283,8 @@ impl Output {
         match Mode::of(&self.streams) {
             Mode::Quiet => Box::new(Silent),
             Mode::Json => Box::new(json::Json::new(to, clock)),
-            Mode::Plain => Box::new(plain::Plain::new(to, style, clock)),
-            Mode::Human => Box::new(progress::Human::on_stderr(style, clock)),
+            Mode::Plain => Box::new(Clean(plain::Plain::new(to, style, clock))),
+            Mode::Human => Box::new(Clean(progress::Human::on_stderr(style, clock))),
         }
     }
 }

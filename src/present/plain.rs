@@ -9,7 +9,7 @@ use std::{
 use super::{
     Clock, SharedWriter,
     progress::amount,
-    style::{Style, harmless, ticking},
+    style::{Style, ticking},
 };
 use crate::event::{Build, Event, Reporter, Transfer};
 
@@ -85,7 +85,7 @@ impl Reporter for Plain {
             }
             Event::Host { what, line } => {
                 self.begin_outside(what);
-                self.inside(|| harmless(line));
+                self.inside(|| line.clone());
             }
             Event::Decision { at, text, .. } => self.to.line(&format!("{at} {text}")),
             Event::Note { text } => self.to.line(text),
@@ -104,7 +104,7 @@ fn transfer_line(transfer: &Transfer) -> String {
 
 fn build_line(build: &Build) -> String {
     match &build.running {
-        Some(step) => format!("step {} of {}: {}", build.number, build.total, harmless(step)),
+        Some(step) => format!("step {} of {}: {}", build.number, build.total, step),
         None if build.total == 0 => "waiting for the builder".to_owned(),
         None => format!("{} of {} steps done", build.done, build.total),
     }

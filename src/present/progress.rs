@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{
     Clock,
-    style::{Style, columns, harmless, ticking, wrap},
+    style::{Style, columns, ticking, wrap},
 };
 use crate::{
     event::{Build, Event, Layer, LayerPhase, Reporter, Transfer},
@@ -184,7 +184,7 @@ impl Reporter for Human {
             Event::BuildLog { line } => self.change(|step, _| step.log_line(line)),
             Event::Waiting { what, seen, timeout, .. } => {
                 self.begin_outside(&format!("wait for {what}"));
-                self.change(|step, _| step.view = View::Waiting { seen: harmless(seen), timeout: *timeout });
+                self.change(|step, _| step.view = View::Waiting { seen: seen.clone(), timeout: *timeout });
             }
             Event::Host { what, line } => {
                 self.begin_outside(what);
@@ -228,9 +228,8 @@ impl Step {
     }
 
     fn log_line(&mut self, line: &str) {
-        let line = harmless(line);
         if !line.trim().is_empty() {
-            self.log.push_back(line);
+            self.log.push_back(line.to_owned());
             while self.log.len() > LOG_LINES {
                 self.log.pop_front();
             }
@@ -349,13 +348,13 @@ impl Step {
                 let time = ticking(build.elapsed + since);
                 let start = format!("    step {} of {}: ", build.number, build.total);
                 let room = width.saturating_sub(columns(&start) + columns(&time) + 2);
-                lines.push(format!("{start}{}  {}", style.fit(&harmless(step), room.max(8)), style.dim(&time)));
+                lines.push(format!("{start}{}  {}", style.fit(step, room.max(8)), style.dim(&time)));
             }
             None if build.total == 0 => lines.push("    waiting for the builder".to_owned()),
             None => lines.push(format!("    {} of {} steps done", build.done, build.total)),
         }
         for (name, done, total) in build.transfers.iter().take(bars) {
-            let label = style.fit(&harmless(name), (width / 2).saturating_sub(4).clamp(8, 28));
+            let label = style.fit(name, (width / 2).saturating_sub(4).clamp(8, 28));
             if *total == 0 {
                 lines.push(format!("    {label}  {}", style.dim(&Bytes(*done).to_string())));
             } else {

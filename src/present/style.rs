@@ -94,15 +94,6 @@ pub fn columns(text: &str) -> usize {
     console::measure_text_width(text)
 }
 
-/// A line from a foreign program made harmless: no escape sequences or control characters, and of
-/// a line that overwrites itself with carriage returns the last state.
-pub fn harmless(line: &str) -> String {
-    let line = line.trim_end_matches(['\r', '\n']);
-    let last = line.rsplit('\r').next().unwrap_or(line);
-    let plain = console::strip_ansi_codes(last);
-    plain.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect()
-}
-
 /// Breaks a text between words into lines of at most `width` columns; a longer word stays whole.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
@@ -138,13 +129,6 @@ pub fn locale_is_utf8(lc_all: Option<&str>, lc_ctype: Option<&str>, lang: Option
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn foreign_lines_are_made_harmless() {
-        assert_eq!(harmless("\u{1b}[31mred\u{1b}[0m\tend\r\n"), "red end");
-        assert_eq!(harmless("10%\r50%\r100%"), "100%");
-        assert_eq!(harmless("bell\u{7} and \u{1b}[2Jclear"), "bell and clear");
-    }
 
     #[test]
     fn lines_are_cut_by_columns() {

@@ -11,7 +11,7 @@ use super::{
     style::{Style, columns, ticking, wrap},
 };
 use crate::{
-    clock,
+    clean, clock,
     report::{State, StatusReport},
     units::Bytes,
     watch::{
@@ -314,6 +314,7 @@ pub fn paint(before: &[String], lines: &[String]) -> String {
         let (old, new) = (before.get(row), lines.get(row).map_or("", String::as_str));
         if old.map(String::as_str) != Some(new) {
             // Erased first: behind a line that fills the row, erasing would take its last character.
+            let new = clean::line(new, true);
             text.push_str(&format!("\u{1b}[{};1H\u{1b}[2K{new}\u{1b}[0m", row + 1));
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Bind, Cpus, Every, Memory, Mount, PackageName, Port, Settings, TEMPLATE, keys};
+use super::{Age, Bind, Cpus, Every, Memory, Mount, PackageName, Port, Settings, TEMPLATE, keys};
 use crate::{
     engine::reference::Reference,
     error::{Code, Error},
@@ -68,7 +68,7 @@ fn good_file() -> impl Strategy<Value = String> {
         "mounts = [{ host = '/a', container = '/b' }, # first\n { host = \"/c\", container = '/d', read_only = true }]\n",
         "[[mounts]] # one\nhost = '/a' # two\n# three\ncontainer = '/b'\n",
     ]);
-    let sections = ["network", "engine", "image", "resources", "restart", "trust", "backup"];
+    let sections = ["network", "engine", "image", "resources", "restart", "trust", "update", "backup"];
     let crlf = any::<bool>();
     (proptest::collection::vec(spelling, sections.len()), mounts, crlf).prop_map(move |(spellings, mounts, crlf)| {
         let (mut top, mut tables) = (String::from("# mine\nversion = 1 # the first\n"), String::new());
@@ -263,6 +263,7 @@ proptest! {
         reads_back::<Memory>(&text)?;
         reads_back::<Cpus>(&text)?;
         reads_back::<Every>(&text)?;
+        reads_back::<Age>(&text)?;
         reads_back::<Mount>(&text)?;
         reads_back::<PackageName>(&text)?;
         reads_back::<Instance>(&text)?;

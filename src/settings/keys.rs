@@ -10,7 +10,7 @@ use super::{Mount, Settings};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 20] = [
     ("version", "1"),
     ("network.bind", "an IP address; anything but 127.0.0.1 lets other machines in"),
     ("network.port", "1 to 65535"),
@@ -27,6 +27,7 @@ const KEYS: [(&str, &str); 19] = [
     ("restart.policy", "always, on-failure or never"),
     ("restart.autostart", "true or false"),
     ("trust.ca_file", "the path of a PEM file; empty: none"),
+    ("update.min_age", "a time such as 24h or 3d; 0: any age"),
     ("backup.every", "a time such as 24h; empty: never"),
     ("backup.keep", "a whole number"),
     (MOUNTS, "set with docklet mount"),

@@ -256,6 +256,36 @@ impl fmt::Display for Every {
 as_text!(Every);
 as_text!(Allow);
 
+/// How old a release must be before `update` takes it, as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Age(pub(super) String);
+
+impl Age {
+    /// The time; zero for releases of any age.
+    pub fn duration(&self) -> std::time::Duration {
+        units::parse_duration(&self.0).unwrap_or_default()
+    }
+}
+
+impl FromStr for Age {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if bare && text.bytes().any(|b| b != b'0') {
+            return Err(format!("`{text}` has no unit; write it like {text}h or {text}d"));
+        }
+        units::parse_duration(text)?;
+        Ok(Age(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(Age);
+
 /// `[[mounts]]`: a folder of the host inside the container.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

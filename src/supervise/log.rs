@@ -3,6 +3,8 @@
 
 use std::{io::Write as _, path::PathBuf};
 
+use crate::clean;
+
 /// The size at which a file is set aside; some three thousand lines.
 const LARGEST: u64 = 256 << 10;
 
@@ -34,7 +36,7 @@ impl Log {
             options.mode(0o600);
         }
         if let Ok(mut file) = options.open(&self.path) {
-            let _ = file.write_all(format!("{}\n", text.replace('\n', " ")).as_bytes());
+            let _ = file.write_all(format!("{}\n", clean::one_line(text)).as_bytes());
         }
     }
 

@@ -5,7 +5,10 @@ use std::fmt::{self, Write};
 
 use dialoguer::theme::Theme;
 
-use crate::present::Style;
+use crate::{
+    clean::{self, one_line},
+    present::Style,
+};
 
 /// The theme.
 pub(super) struct Look(pub Style);
@@ -17,18 +20,24 @@ impl Look {
 
     /// `? Port of the page (3000) > `, to be followed by what is typed.
     pub fn question(&self, question: &str, default: Option<&str>) -> String {
-        let default = default.map(|d| self.0.dim(&format!("({d}) "))).unwrap_or_default();
-        format!("{} {} {default}{} ", self.0.hint("?"), self.0.strong(question), self.sign("›", ">"))
+        let default = default.map(|d| self.0.dim(&format!("({}) ", one_line(d)))).unwrap_or_default();
+        format!(
+            "{} {} {default}{} ",
+            self.0.hint("?"),
+            self.0.strong(&clean::text(question, false)),
+            self.sign("›", ">")
+        )
     }
 
     /// What stays of an answered question.
     pub fn answered(&self, question: &str, answer: &str) -> String {
-        format!("{} {} {} {answer}", self.0.ok(self.sign("✔", "+")), question, self.0.dim(self.sign("·", "-")))
+        let (question, answer) = (one_line(question), one_line(answer));
+        format!("{} {question} {} {answer}", self.0.ok(self.sign("✔", "+")), self.0.dim(self.sign("·", "-")))
     }
 
     /// Why an answer is not taken.
     pub fn refused(&self, reason: &str) -> String {
-        format!("{} {}", self.0.error(self.sign("✘", "!")), self.0.error(reason))
+        format!("{} {}", self.0.error(self.sign("✘", "!")), self.0.error(&one_line(reason)))
     }
 }
 
@@ -51,6 +60,7 @@ impl Theme for Look {
     }
 
     fn format_select_prompt_item(&self, f: &mut dyn Write, text: &str, active: bool) -> fmt::Result {
+        let text = clean::line(text, false);
         if active { write!(f, "{}", self.0.hint(&format!("> {text}"))) } else { write!(f, "  {text}") }
     }
 

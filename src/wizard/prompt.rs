@@ -12,6 +12,7 @@ use dialoguer::{Confirm, MultiSelect, Select};
 
 use super::look::Look;
 use crate::{
+    clean,
     error::{Error, Result},
     present::{
         Style,
@@ -55,7 +56,7 @@ impl Prompt {
 
     /// Writes text above the next question.
     pub(super) fn say(&self, text: &str) -> Result<()> {
-        self.term.write_line(text).map_err(|e| self.failed(&e))
+        self.term.write_line(&clean::text(text, self.style().color)).map_err(|e| self.failed(&e))
     }
 
     fn interruption(&self) -> Error {
@@ -173,7 +174,7 @@ impl Prompt {
     /// Edits a line until it is taken; `None` after Esc, Ctrl-C or Ctrl-D. What is on the screen
     /// is gone afterwards.
     fn edit<T>(&self, line: &Line<'_>, check: &impl Fn(&str) -> Result<T, String>) -> io::Result<Option<(String, T)>> {
-        let mut typed: Vec<char> = line.initial.chars().collect();
+        let mut typed: Vec<char> = clean::one_line(line.initial).chars().collect();
         let mut at = typed.len();
         let mut refused: Option<String> = None;
         loop {

@@ -1,9 +1,10 @@
 //! The real binary without an engine, in a home of its own: usage, errors, exit codes, JSON, help, settings,
-//! secrets, and what `packaging/` ships.
+//! secrets, what `packaging/` ships, and what it is all built from.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod autostart;
 mod config;
+mod dependencies;
 mod fuzz;
 mod help;
 mod lock;

@@ -175,3 +175,32 @@ fn a_long_log_is_cut_and_says_so_and_only_colours_get_through() {
     let both = world.fails(&["logs", "-f", "--json"], 2);
     assert!(json(&both)["error"]["message"].to_string().contains("no JSON form"));
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn nothing_that_the_agent_writes_steers_a_terminal() {
+    let world = World::new();
+    // It ends at once, and what it logged puts an escape together where one inside it is removed.
+    let script =
+        "printf '\\\\033\\\\033[31m]0;T\\\\007 over\\\\rwritten \\\\033]0;U\\\\007\\\\302\\\\2332J\\\\n'; exit 3";
+    let evil = world.build(&stand_in(), &[&format!("ENTRYPOINT [\"sh\", \"-c\", \"{script}\"]")]);
+    world.setup();
+    let volume = format!("{}:/v", world.volumes()[1]);
+    let device = "mknod \"$(printf '/v/\\033]0;x\\007y')\" c 0 0";
+    docker(&["run", "--rm", "--volume", &volume, "--user", "0", "--entrypoint", "sh", &stand_in(), "-c", device]);
+    let harmless = |args: &[&str], shows: &str| {
+        let output = world.docklet().args(args).args(["--color", "always"]).output().unwrap();
+        let text = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\u{1b}');
+        let sequences = text.split('\u{1b}').skip(1).all(|rest| {
+            let rest = rest.strip_prefix('[').unwrap_or(rest);
+            rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+        });
+        assert!(text.contains(shows) && sequences && !text.contains(obeyed), "{args:?}: {text:?}");
+    };
+    harmless(&["backup"], "y");
+    harmless(&["setup", "--yes", "--image", &evil], "overwritten");
+    harmless(&["status"], "");
+    harmless(&["doctor"], "");
+}

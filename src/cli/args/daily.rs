@@ -76,7 +76,7 @@ fn lines(text: &str) -> Result<u64, String> {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet open --print")]
 pub struct Open {
-    /// Print the address instead; whoever has it is signed in
+    /// Print the address, the user and the password instead
     #[arg(long)]
     pub print: bool,
 }

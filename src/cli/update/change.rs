@@ -154,6 +154,10 @@ impl Change<'_> {
     }
 
     async fn records(&self) -> Result<Records> {
+        // Settings that do not hold yet may name a port that is somebody else's.
+        if !self.main.publishes(self.settings.network.port.0) {
+            return Ok(Records::new());
+        }
         let probe = self.context.probe(self.settings)?;
         Ok(records::list(&probe, &self.context.appliance.records.paths).await)
     }

@@ -93,7 +93,5 @@ pub(super) fn transfer_name(status: &VertexStatus) -> String {
 
 /// A line without colours, cursor movements and credentials.
 pub(super) fn clean(line: &str) -> String {
-    let plain = console::strip_ansi_codes(line);
-    let visible: String = plain.chars().map(|c| if c == '\t' { ' ' } else { c }).filter(|c| !c.is_control()).collect();
-    mask_urls(visible.trim_end())
+    mask_urls(&crate::clean::one_line(line))
 }

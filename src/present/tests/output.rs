@@ -58,6 +58,41 @@ fn results_and_messages_go_their_ways() {
     assert_snapshot!(out.text(), @r#"{"schema":1,"error":{"code":"PORT_IN_USE","message":"port 3000 on 127.0.0.1 is taken","causes":["node (pid 4711) is listening on it"],"hint":"docklet setup --port 3001","instance":"default"}}"#);
 }
 
+/// What an agent may put into its log, a name, or an answer.
+const EVIL: &str = "a\u{1b}\u{1b}[31m]0;T\u{7}b\rc\u{9b}2Jd\u{202e}e\u{1b}]0;title\u{7}f";
+
+#[test]
+fn nothing_foreign_reaches_a_terminal_with_what_a_terminal_obeys() {
+    let terminal = Streams { stdout_is_terminal: true, unicode: true, ..Streams::default() };
+    for streams in [Streams { color: ColorChoice::Always, ..terminal }, Streams::default()] {
+        let (output, out, err) = output(streams);
+        let foreign = "ba]0;Tbcdef";
+        // A result that brings escape sequences is shown without any colour, its own included.
+        output.result(&[format!("b\u{1b}[31m{EVIL}")], |style| style.error(&format!("b\u{1b}[31m{EVIL}")));
+        assert_eq!(out.text(), format!("{foreign}\n"));
+        output.reporter().report(&Event::Note { text: format!("b{EVIL}\nerror: not ours") });
+        output.reporter().report(&Event::Decision { at: "b".into(), decision: "x".into(), text: EVIL.into() });
+        let lines = format!("{foreign} error: not ours\nb {}\n", &foreign[1..]);
+        assert_eq!(err.text(), lines);
+        let log_tail = vec![format!("b{EVIL}\nerror: not ours")];
+        let (name, reason) = (format!("b{EVIL}\nx"), format!("b{EVIL}"));
+        output.error(&Error::StartFailed { name, reason, log: log_tail }, None);
+        let shown = console::strip_ansi_codes(err.text().strip_prefix(&lines).unwrap()).into_owned();
+        assert!(shown.starts_with(&format!("error: {foreign} x did not start\n  caused by: {foreign}\n")), "{shown:?}");
+        assert!(shown.contains(&format!("\n      {foreign}\n  error: not ours\n")), "{shown:?}");
+        assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{shown:?}");
+    }
+    let (plain, _, err) = output(Streams::default());
+    plain.message(EVIL);
+    assert_eq!(err.text(), "a]0;Tbcdef\n");
+    // In JSON it stays as it is: JSON escapes it.
+    let (json, out, _) = output(Streams { json: true, ..terminal });
+    json.result(&[EVIL], |_| String::new());
+    let read: Vec<String> = serde_json::from_str(&out.text()).unwrap();
+    assert_eq!(read, [EVIL]);
+    assert!(!out.text().contains('\u{1b}'));
+}
+
 #[test]
 fn a_reader_that_has_gone_is_no_failure() {
     struct Gone;

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Instant};
 use super::{INSPECT_AGAIN, Message, Supervisor};
 use crate::{
     desired::{label, labels},
-    engine::{Engine, docker::Detail},
+    engine::{Engine, connect, docker::Detail},
     lock::Lock,
     observed::Ownership,
     probe::{Probe, Seen},
@@ -92,7 +92,8 @@ impl Supervisor<'_> {
         let password = secrets::read(&self.tools.files.secrets(), &login.password_secret).ok().flatten();
         match (&self.publish, password) {
             (Some(publish), Some(password)) => {
-                let probe = Probe::new(self.tools.appliance, publish, &password);
+                let owner = connect::owner(&self.tools.selection);
+                let probe = Probe::new(self.tools.appliance, publish, &password).with_engine_user(owner);
                 tokio::spawn(async move {
                     let _ = sender.send(Message::Probed(probe.look().await));
                 });

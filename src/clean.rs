@@ -1,10 +1,21 @@
-//! Foreign text on its way to a terminal: colours may stay, and nothing else that a terminal obeys.
-//! What is logged inside must not move the cursor, set the title, or write to the clipboard. Pure.
+//! Text that did not come from docklet, on its way to a terminal: log lines, names in volumes and archives, messages of
+//! the engine, HTTP answers. It must not move the cursor, set the title, write to the clipboard or hide other text.
+//! `present` passes everything through here before it writes, so no command has to remember it. Pure.
 
 use std::iter::Peekable;
 
 /// Ends what a line has coloured.
 const RESET: &str = "\u{1b}[0m";
+
+/// Text of several lines, each as [`line`] leaves it.
+pub fn text(text: &str, color: bool) -> String {
+    text.split('\n').map(|part| line(part, color)).collect::<Vec<_>>().join("\n")
+}
+
+/// One line without colours, whose characters have a known width: line breaks and tabs become spaces.
+pub fn one_line(text: &str) -> String {
+    line(&text.replace(['\n', '\t'], " "), false).trim_end().to_owned()
+}
 
 /// A line without control sequences and control characters, but for tabs and, with `color`, colours (SGR), which
 /// end with the line.
@@ -138,12 +149,23 @@ mod tests {
             ("\u{1b}[31\u{1b}]0;t\u{7}cut", "cut"),
             ("\u{1b}]0;never ends", ""),
             ("\u{202e}drawkcab", "drawkcab"),
+            ("\u{1b}\u{202e}]0;T\u{7}", "]0;T"),
+            ("\u{1b}[3\u{202e}1mred", "1mred"),
             ("\u{1b}", ""),
             ("\u{1b}[", ""),
         ] {
             assert_eq!(line(evil, true), left, "{evil:?}");
             assert_eq!(line(evil, false), left, "{evil:?}");
         }
+    }
+
+    #[test]
+    fn removing_one_sequence_puts_no_other_together() {
+        let nested = "\u{1b}\u{1b}[31m]0;T\u{7}";
+        assert_eq!(line(nested, false), "]0;T");
+        assert_eq!(line(nested, true), "\u{1b}[31m]0;T\u{1b}[0m");
+        assert_eq!(text("a\r\nb\u{1b}[2J\n", false), "a\nb\n");
+        assert_eq!(one_line("a\n\tb\u{1b}[1mc \n"), "a  bc");
     }
 
     proptest! {
@@ -156,7 +178,13 @@ mod tests {
             let text: String = text.into_iter().collect();
             let plain = line(&text, false);
             prop_assert!(!plain.chars().any(|c| c.is_control() && c != '\t'), "{:?}", plain);
+            prop_assert_eq!(&line(&plain, false), &plain);
+            prop_assert!(!plain.chars().any(is_reordering), "{:?}", plain);
+            let short = one_line(&text);
+            prop_assert_eq!(&one_line(&short), &short);
+            prop_assert!(!short.chars().any(char::is_control), "{:?}", short);
             let colored = line(&text, true);
+            prop_assert_eq!(&line(&colored, true), &colored);
             for sequence in colored.split('\u{1b}').skip(1) {
                 let rest = sequence.trim_start_matches('[').trim_start_matches(|c: char| matches!(c, '0'..='9' | ';' | ':'));
                 prop_assert!(sequence.starts_with('[') && rest.starts_with('m'), "{:?}", colored);

@@ -160,6 +160,8 @@ pub struct SupervisorStatus {
     pub last_restart: Option<LastRestart>,
     /// Whether it starts by itself after a reboot.
     pub survives_reboot: bool,
+    /// Who has the port, while that keeps it from restarting the container.
+    pub port_taken: Option<PortTaken>,
     /// Whether it gave up.
     pub gave_up: bool,
     /// Why it gave up.
@@ -177,6 +179,26 @@ pub struct Decision {
     pub decision: String,
     /// The same for people, with the reason.
     pub text: String,
+}
+
+/// A port that somebody else took while the container did not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTaken {
+    /// Address on the host.
+    pub address: String,
+    /// The port.
+    pub port: u16,
+    /// Who has it, where that can be seen: `node (pid 4711)`.
+    pub holder: Option<String>,
+    /// A port that is free.
+    pub free_port: Option<u16>,
+}
+
+impl std::fmt::Display for PortTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let holder = self.holder.as_deref().unwrap_or("another program");
+        write!(f, "port {} on {} is taken by {holder}", self.port, self.address)
+    }
 }
 
 /// The last restart by the supervisor.

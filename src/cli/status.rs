@@ -208,7 +208,7 @@ fn state(context: &Context, report: &StatusReport, answers: bool) -> State {
     let (desired, supervisor) = (report.desired, &report.supervisor);
     let Some(container) = &report.container else { return report.state };
     if !container.running {
-        if desired == Wanted::Running && supervisor.gave_up {
+        if desired == Wanted::Running && (supervisor.gave_up || supervisor.port_taken.is_some()) {
             return State::Failed;
         }
         if desired == Wanted::Running && supervisor.running && restart_policy(context) == RestartPolicy::Always {

@@ -28,6 +28,13 @@ pub fn short(report: &StatusReport, style: Style) -> String {
             (format!("{name} {}{at}", style.error("runs but does not answer")), format!("docklet{flag} logs"))
         }
         State::Stopped => (format!("{name} is {}", style.strong("stopped")), format!("docklet{flag} start")),
+        State::Failed if let Some(taken) = &report.supervisor.port_taken => {
+            let port = taken.free_port.map_or("PORT".to_owned(), |port| port.to_string());
+            (
+                format!("{name} {}: {taken}; docklet tries again until it is free", style.error("does not run")),
+                format!("docklet{flag} setup --port {port}"),
+            )
+        }
         State::Failed => {
             let (why, next) =
                 if report.supervisor.gave_up { (": the restarts did not help", "logs") } else { ("", "start") };

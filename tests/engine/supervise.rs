@@ -424,6 +424,47 @@ fn it_outlives_the_terminal_and_ends_with_the_instance() {
     assert!(other.processes().is_empty(), "restart = never");
 }
 
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_port_that_somebody_took_meanwhile_is_waited_for_and_gets_no_password() {
+    let world = World::supervised();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    world.setup();
+    let password = world.password();
+    wait_for_log(&world, "the page answers");
+    // Without its engine the supervisor cannot know that the container has died, nor restart it.
+    proxy.gone();
+    wait_for_log(&world, "the engine cannot be reached");
+    docker(&["kill", &world.container()]);
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, world.port)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    // So that a probe is due when the engine comes back.
+    std::thread::sleep(Duration::from_secs(11));
+    proxy.back();
+    wait_for_log(&world, "is taken by");
+    let holder = format!("(pid {})", std::process::id());
+    let status = world.status();
+    assert_eq!(status["state"], "failed", "{status}");
+    let taken = &status["supervisor"]["port_taken"];
+    assert_eq!(taken["port"], world.port, "{status}");
+    assert!(taken["holder"].as_str().unwrap().ends_with(&holder), "{status}");
+    let text = String::from_utf8(world.fails(&["status"], 3).stdout).unwrap();
+    assert!(text.contains(&holder) && text.contains("setup --port"), "{text}");
+    // More attempts than would be needed to give up.
+    let attempts = || proxy.calls().iter().filter(|call| call.route().ends_with("/start") && call.writes).count();
+    let before = attempts();
+    wait_until(HANG, "six attempts", || attempts() >= before + 6);
+    assert_eq!(world.status()["supervisor"]["gave_up"], false);
+    assert_eq!(log(&world).matches("is taken by").count(), 1, "said once\n{}", log(&world));
+    assert!(listener.accept().is_err(), "somebody connected to the holder of the port");
+    drop(listener);
+    restarted(&world, &password, 1);
+    assert!(reason(&world).contains(&holder), "{}", reason(&world));
+    let status = world.status();
+    assert_eq!((&status["state"], &status["supervisor"]["port_taken"]), (&"running".into(), &Value::Null), "{status}");
+}
+
 /// What a process has used of the processor, in clock ticks (hundredths of a second), and its resident pages.
 fn usage(pid: u32) -> (u64, u64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

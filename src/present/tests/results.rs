@@ -82,7 +82,19 @@ fn status_texts() {
         engine: EngineStatus { name: None, version: None, api_version: None, ..a_status().engine },
         ..a_status()
     };
-    all.extend([stopped, failed, nothing, unreachable]);
+    let mut taken = failed.clone();
+    taken.supervisor = SupervisorStatus {
+        running: true,
+        pid: Some(4711),
+        port_taken: Some(PortTaken {
+            address: "127.0.0.1".into(),
+            port: 3000,
+            holder: Some("node (pid 4712)".into()),
+            free_port: Some(3001),
+        }),
+        ..SupervisorStatus::default()
+    };
+    all.extend([stopped, failed, nothing, unreachable, taken]);
     for state in [State::Starting, State::Unhealthy] {
         all.push(StatusReport { state, ..a_status() });
     }

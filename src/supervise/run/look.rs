@@ -67,6 +67,9 @@ impl Supervisor<'_> {
     pub(super) fn remember(&mut self, detail: &Detail) {
         if detail.running {
             self.run = detail.run.unwrap_or(0);
+            if self.state.port_taken.take().is_some() {
+                self.save();
+            }
         }
         self.publish = Some(detail.live.publish).filter(|publish| publish.port > 0);
     }

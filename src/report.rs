@@ -6,6 +6,7 @@ pub mod data;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
+    disk::DiskUse,
     engine::{About, docker::Detail},
     instance::Instance,
 };
@@ -73,10 +74,24 @@ pub struct StatusReport {
     pub volumes: Vec<VolumeStatus>,
     /// Who restarts it.
     pub supervisor: SupervisorStatus,
+    /// Room on the engine's disk, and the size of the volumes, as the supervisor measured them last.
+    pub disk: DiskStatus,
     /// The scheduled backups; `None` when none are wanted.
     pub backup: Option<BackupStatus>,
     /// The container engine.
     pub engine: EngineStatus,
+}
+
+/// The disk in `docklet status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DiskStatus {
+    /// What was measured.
+    #[serde(flatten)]
+    pub used: DiskUse,
+    /// What of it the user should see to.
+    pub warning: Option<String>,
+    /// The command that helps.
+    pub fix: Option<String>,
 }
 
 /// The scheduled backups in `docklet status`. Times are RFC 3339 in UTC.

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use super::policy::Past;
 use crate::{
     clock,
+    disk::DiskUse,
     error::{Error, Result},
     lock::Lock,
     paths::{self, InstancePaths},
@@ -41,6 +42,8 @@ pub struct State {
     pub port_taken: Option<PortTaken>,
     /// Why it gave up, if it did.
     pub gave_up: Option<GaveUp>,
+    /// Room on the engine's disk, and the size of the volumes.
+    pub disk: DiskUse,
     /// The last decisions, oldest first.
     pub decisions: Vec<Decision>,
 }

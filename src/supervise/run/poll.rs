@@ -51,6 +51,7 @@ impl Supervisor<'_> {
                 Ok(Some(settings)) => {
                     self.mode = settings.restart.policy;
                     self.plan_backups();
+                    self.disk.hurry();
                     self.feed(Input::Mode(settings.restart.policy)).await;
                 }
                 Ok(None) => return Some(End::NotSetUp),

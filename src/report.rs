@@ -211,8 +211,14 @@ pub struct PortTaken {
 
 impl std::fmt::Display for PortTaken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let holder = self.holder.as_deref().unwrap_or("another program");
-        write!(f, "port {} on {} is taken by {holder}", self.port, self.address)
+        write!(f, "port {} on {} is taken by {}", self.port, self.address, self.who())
+    }
+}
+
+impl PortTaken {
+    /// Who has it, in words.
+    pub fn who(&self) -> &str {
+        self.holder.as_deref().unwrap_or("another program")
     }
 }
 

@@ -453,14 +453,18 @@ fn a_port_that_somebody_took_meanwhile_is_waited_for_and_gets_no_password() {
     let text = String::from_utf8(world.fails(&["status"], 3).stdout).unwrap();
     assert!(text.contains(&holder) && text.contains("setup --port"), "{text}");
     // More attempts than would be needed to give up.
-    let attempts = || proxy.calls().iter().filter(|call| call.route().ends_with("/start") && call.writes).count();
-    wait_until(HANG, "six attempts", || attempts() >= 6);
+    wait_until(HANG, "six attempts", || {
+        let calls = proxy.calls();
+        let sixth = calls.iter().filter(|call| call.route().ends_with("/start")).nth(5).map(|call| call.seq);
+        // The look that follows the attempt: the supervisor is through with it.
+        sixth.is_some_and(|sixth| calls.iter().any(|call| call.seq > sixth && call.route().ends_with("/json")))
+    });
     assert_eq!(world.status()["supervisor"]["gave_up"], false);
     assert_eq!(log(&world).matches("is taken by").count(), 1, "said once\n{}", log(&world));
     assert!(listener.accept().is_err(), "somebody connected to the holder of the port");
     drop(listener);
     restarted(&world, &password, 1);
-    assert!(reason(&world).contains(&holder), "{}", reason(&world));
+    assert!(reason(&world).contains(&holder), "{}\n{}", reason(&world), log(&world));
     let status = world.status();
     assert_eq!((&status["state"], &status["supervisor"]["port_taken"]), (&"running".into(), &Value::Null), "{status}");
 }
@@ -490,7 +494,7 @@ fn the_disk_is_watched_and_status_warns_above_the_limit() {
     let asked = proxy.calls().into_iter().filter(|call| call.path.contains("/df") || call.path.contains("/exec"));
     assert_eq!(asked.count(), 0, "status reads what the supervisor measured\n{}", proxy.report());
     let doctor = json(&world.run(&["doctor", "--json"]));
-    let findings = doctor["findings"].as_array().unwrap();
+    let findings = doctor["checks"].as_array().unwrap();
     let space = findings.iter().find(|finding| finding["id"] == "engine_space").unwrap();
     // A disk that really is nearly full comes first.
     assert!(space["level"] != "ok" && space["message"].as_str().unwrap().contains("than"), "{space}");

@@ -74,7 +74,7 @@ impl Supervisor<'_> {
         }
         // After a start that failed, the engine's own report is about that.
         let reason = match &self.state.port_taken {
-            Some(taken) => format!("{}; then {taken}", why.text(None)),
+            Some(taken) => format!("{}; its port was taken by {}", why.text(None), taken.who()),
             None => why.text(Some(&exit_report(&detail))),
         };
         let began = Instant::now();

@@ -16,6 +16,7 @@
 //! - [`apply`]: runs a plan; [`probe`]: does the page answer
 //! - [`data`]: backup and restore, and what update and rollback need; their states are in `plan::trial`
 //! - [`supervise`]: restarts it when that is needed: a pure policy, and the loop that feeds it
+//! - [`disk`]: room on the engine's disk, size of the volumes, and when to warn
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
 //! - [`doctor`]: the check-up: facts → findings, and the support archive
 //! - [`follow`]: one container over restarts and losses of the engine, as messages
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod clock;
 pub mod data;
 pub mod desired;
+pub mod disk;
 pub mod doctor;
 pub mod engine;
 pub mod error;

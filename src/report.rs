@@ -6,6 +6,7 @@ pub mod data;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
+    disk::DiskUse,
     engine::{About, docker::Detail},
     instance::Instance,
     sandbox::network_rules::Destination,
@@ -74,6 +75,8 @@ pub struct StatusReport {
     pub volumes: Vec<VolumeStatus>,
     /// Who restarts it.
     pub supervisor: SupervisorStatus,
+    /// Room on the engine's disk, and the size of the volumes, as the supervisor measured them last.
+    pub disk: DiskStatus,
     /// The scheduled backups; `None` when none are wanted.
     pub backup: Option<BackupStatus>,
     /// Where the agent may connect to; `None` when not set up.
@@ -97,6 +100,18 @@ pub struct EgressStatus {
     pub unresolved: Vec<String>,
     /// When that was read, RFC 3339 in UTC.
     pub at: Option<String>,
+}
+
+/// The disk in `docklet status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DiskStatus {
+    /// What was measured.
+    #[serde(flatten)]
+    pub used: DiskUse,
+    /// What of it the user should see to.
+    pub warning: Option<String>,
+    /// The command that helps.
+    pub fix: Option<String>,
 }
 
 /// The scheduled backups in `docklet status`. Times are RFC 3339 in UTC.
@@ -180,6 +195,8 @@ pub struct SupervisorStatus {
     pub last_restart: Option<LastRestart>,
     /// Whether it starts by itself after a reboot.
     pub survives_reboot: bool,
+    /// Who has the port, while that keeps it from restarting the container.
+    pub port_taken: Option<PortTaken>,
     /// Whether it gave up.
     pub gave_up: bool,
     /// Why it gave up.
@@ -197,6 +214,32 @@ pub struct Decision {
     pub decision: String,
     /// The same for people, with the reason.
     pub text: String,
+}
+
+/// A port that somebody else took while the container did not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTaken {
+    /// Address on the host.
+    pub address: String,
+    /// The port.
+    pub port: u16,
+    /// Who has it, where that can be seen: `node (pid 4711)`.
+    pub holder: Option<String>,
+    /// A port that is free.
+    pub free_port: Option<u16>,
+}
+
+impl std::fmt::Display for PortTaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "port {} on {} is taken by {}", self.port, self.address, self.who())
+    }
+}
+
+impl PortTaken {
+    /// Who has it, in words.
+    pub fn who(&self) -> &str {
+        self.holder.as_deref().unwrap_or("another program")
+    }
 }
 
 /// The last restart by the supervisor.

@@ -20,7 +20,7 @@ use toml_edit::{DocumentMut, Item, Table, TableLike};
 
 pub use self::egress::{Allow, Egress};
 pub use self::values::{
-    Age, Bind, Cpus, Every, FormatVersion, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy,
+    Age, Bind, Cpus, DiskLimit, Every, FormatVersion, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy,
 };
 use crate::{
     error::{Error, Result},
@@ -51,6 +51,7 @@ extra_packages = []              # Debian packages for the agent
 memory = "4GiB"                  # or three quarters of the engine's memory, if less
 cpus = 0.0                       # 0 = all
 pids = 4096
+disk = ""                        # "50GiB": status warns above it; empty = only when the engine's disk is nearly full
 
 [restart]
 policy = "always"                # always | on-failure | never
@@ -184,11 +185,13 @@ pub struct Resources {
     pub cpus: Cpus,
     /// Most processes and threads.
     pub pids: i64,
+    /// What the volumes may take before `status` warns; empty: it warns only when the engine's disk is nearly full.
+    pub disk: DiskLimit,
 }
 
 impl Default for Resources {
     fn default() -> Self {
-        Resources { memory: Memory(Bytes(4 << 30)), cpus: Cpus(0.0), pids: 4096 }
+        Resources { memory: Memory(Bytes(4 << 30)), cpus: Cpus(0.0), pids: 4096, disk: DiskLimit::default() }
     }
 }
 
@@ -444,6 +447,8 @@ mod tests {
             "[resources]\nmemory = \"1MiB\"",
             "[resources]\ncpus = -1",
             "[resources]\npids = 1",
+            "[resources]\ndisk = \"50\"",
+            "[resources]\ndisk = \"much\"",
             "[restart]\npolicy = \"engine\"",
             "[image]\nsource = \"pull\"",
             "[image]\nextra_packages = [\"$(reboot)\"]",

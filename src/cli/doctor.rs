@@ -57,6 +57,7 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
     Some(SupervisorFacts {
         pid: process::running(&context.files),
         gave_up: gave_up.map(|gave_up| gave_up.cause),
+        disk: state::State::load(&context.files.supervisor_state()).disk,
         autostart_entry: autostart::services(context).is_enabled(&context.instance),
     })
 }

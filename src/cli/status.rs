@@ -6,6 +6,7 @@ use super::{autostart, context::Context, stop::ownership};
 use crate::{
     data::schedule::Last,
     desired::page_url,
+    disk,
     engine::{Engine, connect, docker::Detail, image::Image},
     error::{Error, Result},
     event::Event,
@@ -13,8 +14,8 @@ use crate::{
     present::status,
     probe::Seen,
     report::{
-        BackupStatus, ContainerStatus, EgressStatus, EngineStatus, ImageStatus, Schema, State, StatusReport,
-        SupervisorStatus, VolumeStatus, Wanted,
+        BackupStatus, ContainerStatus, DiskStatus, EgressStatus, EngineStatus, ImageStatus, Schema, State,
+        StatusReport, SupervisorStatus, VolumeStatus, Wanted,
     },
     sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
@@ -111,6 +112,7 @@ fn empty(context: &Context, settings: Option<&Settings>) -> Result<StatusReport>
             survives_reboot: settings.is_some_and(|settings| autostart::is_entered(context, settings)),
             ..state::look(&context.files, &said).0
         },
+        disk: disk(context, settings),
         backup: settings.filter(|s| s.backup.every.duration().is_some()).map(|settings| {
             let last = Last::load(&context.files.backup_state());
             BackupStatus {
@@ -137,6 +139,14 @@ fn egress(context: &Context, settings: &Settings) -> EgressStatus {
         unresolved: refusals.unresolved,
         at: known.then_some(refusals.at),
     }
+}
+
+/// What the supervisor measured last. Asks nobody.
+fn disk(context: &Context, settings: Option<&Settings>) -> DiskStatus {
+    let used = state::State::load(&context.files.supervisor_state()).disk;
+    let warning = disk::warning(&used, settings.and_then(|settings| settings.resources.disk.bytes()));
+    let fix = warning.map(|warning| warning.fix(&context.instance.flag()));
+    DiskStatus { used, warning: warning.map(|warning| warning.to_string()), fix }
 }
 
 /// Looks at the engine and at the page.
@@ -226,7 +236,7 @@ fn state(context: &Context, report: &StatusReport, answers: bool) -> State {
     let (desired, supervisor) = (report.desired, &report.supervisor);
     let Some(container) = &report.container else { return report.state };
     if !container.running {
-        if desired == Wanted::Running && supervisor.gave_up {
+        if desired == Wanted::Running && (supervisor.gave_up || supervisor.port_taken.is_some()) {
             return State::Failed;
         }
         if desired == Wanted::Running && supervisor.running && restart_policy(context) == RestartPolicy::Always {

@@ -50,7 +50,7 @@ fn engine_checks(facts: &Facts) -> Vec<Finding> {
         engine::answer_time(engine),
         engine::snap(engine),
         engine::storage(engine),
-        engine::engine_space(engine),
+        engine::engine_space(facts, engine),
         engine::memory(facts, engine),
         engine::architecture(facts, engine),
         engine::clock(engine),

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::{
+    disk::DiskUse,
     engine::{About, checkup::Machine, docker::Detail, image::Image},
     error::Error,
     host::{
@@ -230,6 +231,8 @@ pub struct SupervisorFacts {
     pub pid: Option<u32>,
     /// Why it gave up.
     pub gave_up: Option<String>,
+    /// What it measured of the disk.
+    pub disk: DiskUse,
     /// Whether the entry that starts it after a reboot is there.
     pub autostart_entry: bool,
 }

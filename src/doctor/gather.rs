@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::{
     appliance::{Appliance, Ids},
     desired::{Desired, labels},
+    disk,
     doctor::{
         egress,
         evaluate::needs_registry,
@@ -31,12 +32,7 @@ use crate::{
     },
     error::{Error, Result, io_reason},
     event::Silent,
-    host::{
-        checkup::{self, Space},
-        ports,
-        reach::Way,
-        system,
-    },
+    host::{checkup, ports, reach::Way, system},
     instance::Instance,
     mounts::{self, Users},
     observe,
@@ -254,7 +250,7 @@ impl Inquiry<'_> {
             answer_time,
             slowest,
             clock_ahead,
-            space: space(&engine, machine.as_ref().ok()),
+            space: disk::room(&engine, machine.as_ref().map_or("", |m| m.data_folder.as_str())),
             port: observed.as_ref().ok().map(|(_, observed)| observed.port.clone()),
             drift: match &observed {
                 Ok((desired, observed)) => self.drift(desired, observed, detail),
@@ -414,23 +410,6 @@ async fn machine(engine: &Engine) -> Result<(Machine, Duration, Option<i64>), Un
         theirs => (theirs - asked - took).whole_seconds().max(0),
     });
     Ok((machine, took, ahead))
-}
-
-/// Room in the engine's data folder, where that is a folder of this machine.
-fn space(engine: &Engine, machine: Option<&Machine>) -> Result<Space, Unseen> {
-    let in_a_machine = cfg!(target_os = "macos")
-        || !matches!(engine.about.name.as_str(), "Docker" | "rootless Docker" | "Podman")
-        || !engine.is_local();
-    let Some(machine) = machine.filter(|m| !m.data_folder.is_empty()) else {
-        return Err("the engine does not say where its data is".to_owned());
-    };
-    if in_a_machine {
-        return Err("the engine's disk is not one of this machine's".to_owned());
-    }
-    let folder = Path::new(&machine.data_folder);
-    // Through a socket that is passed on, an engine of another machine looks like one of ours.
-    if folder.exists() { checkup::space(folder) } else { None }
-        .ok_or_else(|| format!("the engine's data folder {} is not to be seen from here", folder.display()))
 }
 
 /// Each wanted volume, and whose the one of that name is.

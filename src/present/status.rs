@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use super::style::{Style, columns};
 use crate::{
     clock,
-    report::{ContainerStatus, EgressStatus, ListReport, State, StatusReport, Wanted},
+    report::{ContainerStatus, DiskStatus, EgressStatus, ListReport, State, StatusReport, Wanted},
     units::{Bytes, Elapsed},
 };
 
@@ -28,6 +28,13 @@ pub fn short(report: &StatusReport, style: Style) -> String {
             (format!("{name} {}{at}", style.error("runs but does not answer")), format!("docklet{flag} logs"))
         }
         State::Stopped => (format!("{name} is {}", style.strong("stopped")), format!("docklet{flag} start")),
+        State::Failed if let Some(taken) = &report.supervisor.port_taken => {
+            let port = taken.free_port.map_or("PORT".to_owned(), |port| port.to_string());
+            (
+                format!("{name} {}: {taken}; docklet tries again until it is free", style.error("does not run")),
+                format!("docklet{flag} setup --port {port}"),
+            )
+        }
         State::Failed => {
             let (why, next) =
                 if report.supervisor.gave_up { (": the restarts did not help", "logs") } else { ("", "start") };
@@ -97,6 +104,9 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
             let flag = instance_flag(&report.instance);
             rows.push(("reboot", format!("not started again by itself; docklet{flag} autostart enable changes that, where there is a service manager")));
         }
+    }
+    if let Some(text) = disk_text(&report.disk, style, now) {
+        rows.push(("disk", text));
     }
     if let Some(backup) = &report.backup {
         let last = backup.last.as_ref().map_or("none yet".to_owned(), |at| format!("the last at {at}"));
@@ -183,6 +193,23 @@ pub(super) fn container_text(container: &ContainerStatus, seen: State, now: Offs
         }
     }
     format!("{} ({})", container.name, details.join(", "))
+}
+
+/// The disk in a line; `None` when nothing is known of it.
+fn disk_text(disk: &DiskStatus, style: Style, now: OffsetDateTime) -> Option<String> {
+    let used = &disk.used;
+    let room = used.free.zip(used.total).map(|(free, total)| {
+        let age = used.at.as_deref().and_then(clock::parse).and_then(|at| std::time::Duration::try_from(now - at).ok());
+        let ago = age.map(|age| format!(", {} ago", Elapsed(age))).unwrap_or_default();
+        format!("{} of {} free{ago}", Bytes(free), Bytes(total))
+    });
+    let volumes = used.volumes.map(|size| format!("{} in the volumes", Bytes(size)));
+    let warning = disk.warning.as_ref().map(|warning| {
+        let fix = disk.fix.as_ref().map(|fix| format!("; look: {fix}")).unwrap_or_default();
+        format!("{}{fix}", style.warning(warning))
+    });
+    let parts: Vec<String> = [room, volumes, warning].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// The supervisor in a line.

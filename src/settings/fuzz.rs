@@ -7,7 +7,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::{Age, Bind, Cpus, Every, Memory, Mount, PackageName, Port, Settings, TEMPLATE, keys};
+use super::{Age, Bind, Cpus, DiskLimit, Every, Memory, Mount, PackageName, Port, Settings, TEMPLATE, keys};
 use crate::{
     engine::reference::Reference,
     error::{Code, Error},
@@ -261,6 +261,7 @@ proptest! {
         reads_back::<Port>(&text)?;
         reads_back::<Bind>(&text)?;
         reads_back::<Memory>(&text)?;
+        reads_back::<DiskLimit>(&text)?;
         reads_back::<Cpus>(&text)?;
         reads_back::<Every>(&text)?;
         reads_back::<Age>(&text)?;

@@ -10,7 +10,7 @@ use super::{Mount, Settings};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 21] = [
     ("version", "1"),
     ("network.bind", "an IP address; anything but 127.0.0.1 lets other machines in"),
     ("network.port", "1 to 65535"),
@@ -24,6 +24,7 @@ const KEYS: [(&str, &str); 20] = [
     ("resources.memory", "a size from 64MiB on, such as 4GiB"),
     ("resources.cpus", "a number of processors such as 2 or 1.5; 0: all"),
     ("resources.pids", "a whole number from 64 on"),
+    ("resources.disk", "a size from 1MiB on, such as 50GiB; empty: warn only when the engine's disk is nearly full"),
     ("restart.policy", "always, on-failure or never"),
     ("restart.autostart", "true or false"),
     ("trust.ca_file", "the path of a PEM file; empty: none"),

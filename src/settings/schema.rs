@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Age, Allow, Bind, Cpus, Every, FormatVersion, Memory, PackageName, Port, Settings, keys};
+use super::{Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, Memory, PackageName, Port, Settings, keys};
 
 macro_rules! schema {
     ($type:ident, $($json:tt)+) => {
@@ -29,6 +29,7 @@ schema!(Port, { "type": "integer", "minimum": 1, "maximum": 65535 });
 schema!(Bind, { "type": "string", "examples": ["127.0.0.1"] });
 schema!(PackageName, { "type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$" });
 schema!(Memory, { "type": "string", "examples": ["4GiB"] });
+schema!(DiskLimit, { "type": "string", "examples": ["50GiB", ""] });
 schema!(Cpus, { "type": "number", "minimum": 0, "maximum": 4096 });
 schema!(Allow, { "type": "string", "examples": ["host:11434", "192.168.1.20", "10.8.0.0/16", "git.example.org:22"] });
 schema!(Age, { "type": "string", "examples": ["24h", "3d", "0"] });

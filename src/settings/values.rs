@@ -187,6 +187,41 @@ impl fmt::Display for Memory {
 }
 as_text!(Memory);
 
+/// What the volumes may take before that is worth a warning; empty for no such limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskLimit(Option<Bytes>);
+
+/// Less is a mistake: a forgotten unit.
+const LEAST_DISK: Bytes = Bytes(1 << 20);
+
+impl DiskLimit {
+    /// The limit in bytes.
+    pub fn bytes(self) -> Option<u64> {
+        self.0.map(|bytes| bytes.0)
+    }
+}
+
+impl FromStr for DiskLimit {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Ok(DiskLimit(None));
+        }
+        let bytes: Bytes = text.parse().map_err(|_| format!("`{text}` isn't a valid size; write it like 50GiB"))?;
+        if bytes < LEAST_DISK {
+            return Err(format!("{bytes} is too little for the volumes. Did you mean {}GiB?", bytes.0.max(1)));
+        }
+        Ok(DiskLimit(Some(bytes)))
+    }
+}
+
+impl fmt::Display for DiskLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.map(Bytes::exact).unwrap_or_default())
+    }
+}
+as_text!(DiskLimit);
+
 /// A number of processors; 0 means all.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(transparent)]
@@ -334,6 +369,16 @@ impl fmt::Display for Mount {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_disk_limit_has_a_unit_or_is_empty() {
+        let limit = |text: &str| text.parse::<DiskLimit>();
+        assert_eq!(limit("50GiB").unwrap().bytes(), Some(50 << 30));
+        assert_eq!(limit("50g").unwrap().to_string(), "50GiB");
+        assert_eq!((limit("").unwrap().bytes(), limit(" ").unwrap().to_string().as_str()), (None, ""));
+        assert_eq!(limit("50").unwrap_err(), "50 B is too little for the volumes. Did you mean 50GiB?");
+        assert_eq!(limit("much").unwrap_err(), "`much` isn't a valid size; write it like 50GiB");
+    }
 
     #[test]
     fn every_spelling_of_loopback_is_an_address() {

@@ -84,6 +84,13 @@ pub struct Policy {
     /// A restart is under way.
     acting: Option<Why>,
     attempts: u32,
+    /// So many attempts in a row found the port taken; who had it last.
+    port_attempts: u32,
+    port_holder: Option<String>,
+    /// We asked it to end, because its page hung, and it has not run again since.
+    stopped_by_us: bool,
+    /// It is being looked at: until the answer is there, nobody knows whether it still runs.
+    looking: bool,
     not_before: Duration,
     recent: VecDeque<Duration>,
     gave_up: bool,
@@ -109,6 +116,10 @@ impl Policy {
         Policy {
             not_before: last + limits.backoff(attempts),
             attempts,
+            port_attempts: 0,
+            port_holder: None,
+            stopped_by_us: false,
+            looking: false,
             recent,
             gave_up: past.gave_up,
             limits,
@@ -152,7 +163,9 @@ impl Policy {
     pub fn handle(&mut self, now: Duration, input: Input) -> Vec<Action> {
         let mut actions = vec![];
         self.take(now, input, &mut actions);
+        self.looking |= actions.contains(&Action::Inspect);
         self.decide(now, &mut actions);
+        self.looking |= actions.contains(&Action::Inspect);
         let mut inspects = 0;
         actions.retain(|action| {
             inspects += usize::from(*action == Action::Inspect);

@@ -2,10 +2,12 @@
 //! the user's wish, the settings and the lock go in; restarts, inspections and lines in the log
 //! come out. Decides nothing itself but whether it may act at this very moment.
 //!
+//! - `disk`: watches the engine's disk beside that
 //! - in: `watcher` and `hear`, what the engine and the page tell; `poll`, what nobody tells of
 //! - out: `look`, `deeds`, `network` and `journal`
 
 mod deeds;
+mod disk;
 mod hear;
 mod journal;
 mod look;
@@ -139,6 +141,7 @@ enum Message {
     Happened(ContainerEvent),
     Probed(Seen),
     Ran(errands::Done),
+    Measured(Box<disk::Measured>),
 }
 
 struct Supervisor<'a> {
@@ -146,6 +149,7 @@ struct Supervisor<'a> {
     lock: Lock,
     policy: Policy,
     errands: Errands,
+    disk: disk::DiskWatch,
     state: State,
     log: Log,
     began: Instant,
@@ -198,6 +202,7 @@ impl<'a> Supervisor<'a> {
             lock,
             policy,
             errands: Errands::new(tools.launch.clone()),
+            disk: disk::DiskWatch::new(Instant::now()),
             state,
             log: Log::new(files.supervisor_log()),
             began: Instant::now(),
@@ -249,6 +254,7 @@ impl<'a> Supervisor<'a> {
             if free && self.errands.backup_is_due() {
                 self.run_errand(Errand::Backup);
             }
+            self.watch_disk();
             if let Some(held) = self.has_nothing_to_do() {
                 return (End::NothingToDo, Some(held));
             }

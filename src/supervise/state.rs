@@ -9,10 +9,11 @@ use time::OffsetDateTime;
 use super::policy::Past;
 use crate::{
     clock,
+    disk::DiskUse,
     error::{Error, Result},
     lock::Lock,
     paths::{self, InstancePaths},
-    report::{Decision, LastRestart, SupervisorStatus},
+    report::{Decision, LastRestart, PortTaken, SupervisorStatus},
     wish::Said,
 };
 
@@ -37,8 +38,12 @@ pub struct State {
     pub recent: Vec<String>,
     /// The last time that it restarted the container.
     pub last_restart: Option<LastRestart>,
+    /// Who has the port, while that keeps it from restarting the container.
+    pub port_taken: Option<PortTaken>,
     /// Why it gave up, if it did.
     pub gave_up: Option<GaveUp>,
+    /// Room on the engine's disk, and the size of the volumes.
+    pub disk: DiskUse,
     /// The last decisions, oldest first.
     pub decisions: Vec<Decision>,
 }
@@ -93,6 +98,7 @@ impl State {
         self.restarts = 0;
         self.recent.clear();
         self.gave_up = None;
+        self.port_taken = None;
     }
 
     /// Remembers a decision.
@@ -123,6 +129,8 @@ pub fn look(files: &InstancePaths, said: &Said) -> (SupervisorStatus, Option<Gav
         last_restart: state.last_restart,
         // The service manager's to tell; the command asks it.
         survives_reboot: false,
+        // Without a supervisor nobody tries again.
+        port_taken: state.port_taken.filter(|_| holder.is_some()),
         gave_up: state.gave_up.is_some(),
         cause: state.gave_up.as_ref().map(|gave_up| gave_up.cause.clone()),
         decisions: state.decisions,

@@ -424,6 +424,84 @@ fn it_outlives_the_terminal_and_ends_with_the_instance() {
     assert!(other.processes().is_empty(), "restart = never");
 }
 
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_port_that_somebody_took_meanwhile_is_waited_for_and_gets_no_password() {
+    let world = World::supervised();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    world.setup();
+    let password = world.password();
+    wait_for_log(&world, "the page answers");
+    // Without its engine the supervisor cannot know that the container has died, nor restart it.
+    proxy.gone();
+    wait_for_log(&world, "the engine cannot be reached");
+    docker(&["kill", &world.container()]);
+    let listener = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, world.port)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    // So that a probe is due when the engine comes back.
+    std::thread::sleep(Duration::from_secs(11));
+    proxy.reset();
+    proxy.back();
+    wait_for_log(&world, "is taken by");
+    let holder = format!("(pid {})", std::process::id());
+    let status = world.status();
+    assert_eq!(status["state"], "failed", "{status}");
+    let taken = &status["supervisor"]["port_taken"];
+    assert_eq!(taken["port"], world.port, "{status}");
+    assert!(taken["holder"].as_str().unwrap().ends_with(&holder), "{status}");
+    let text = String::from_utf8(world.fails(&["status"], 3).stdout).unwrap();
+    assert!(text.contains(&holder) && text.contains("setup --port"), "{text}");
+    // More attempts than would be needed to give up.
+    wait_until(HANG, "six attempts", || {
+        let calls = proxy.calls();
+        let sixth = calls.iter().filter(|call| call.route().ends_with("/start")).nth(5).map(|call| call.seq);
+        // The look that follows the attempt: the supervisor is through with it.
+        sixth.is_some_and(|sixth| calls.iter().any(|call| call.seq > sixth && call.route().ends_with("/json")))
+    });
+    assert_eq!(world.status()["supervisor"]["gave_up"], false);
+    assert_eq!(log(&world).matches("is taken by").count(), 1, "said once\n{}", log(&world));
+    assert!(listener.accept().is_err(), "somebody connected to the holder of the port");
+    drop(listener);
+    restarted(&world, &password, 1);
+    assert!(reason(&world).contains(&holder), "{}\n{}", reason(&world), log(&world));
+    let status = world.status();
+    assert_eq!((&status["state"], &status["supervisor"]["port_taken"]), (&"running".into(), &Value::Null), "{status}");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn the_disk_is_watched_and_status_warns_above_the_limit() {
+    let world = World::supervised();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    world.setup();
+    wait_for_log(&world, "the page answers");
+    let disk = world.status()["disk"].clone();
+    assert!(disk["volumes"].is_null() && disk["warning"].is_null(), "nothing is measured yet: {disk}");
+    let fill = "head -c 3M /dev/urandom > /workspace/large; mkdir /workspace/none; chmod 0 /workspace/none";
+    docker(&["exec", &world.container(), "sh", "-c", fill]);
+    world.ok(&["config", "set", "resources.disk", "2MiB"]);
+    wait_until(SOON, "the volumes are measured", || world.status()["disk"]["volumes"].is_number());
+    let disk = world.status()["disk"].clone();
+    let volumes = disk["volumes"].as_u64().unwrap();
+    assert!((3 << 20..5 << 20).contains(&volumes), "{disk}");
+    assert!(disk["warning"].as_str().unwrap().contains("the 2 MiB of resources.disk"), "{disk}");
+    assert!(log(&world).contains("the volumes take"), "{}", log(&world));
+    proxy.reset();
+    let text = world.ok(&["status"]);
+    assert!(text.contains("in the volumes") && text.contains("the 2 MiB of resources.disk"), "{text}");
+    let asked = proxy.calls().into_iter().filter(|call| call.path.contains("/df") || call.path.contains("/exec"));
+    assert_eq!(asked.count(), 0, "status reads what the supervisor measured\n{}", proxy.report());
+    let doctor = json(&world.run(&["doctor", "--json"]));
+    let findings = doctor["checks"].as_array().unwrap();
+    let space = findings.iter().find(|finding| finding["id"] == "engine_space").unwrap();
+    // A disk that really is nearly full comes first.
+    assert!(space["level"] != "ok" && space["message"].as_str().unwrap().contains("than"), "{space}");
+    world.ok(&["config", "unset", "resources.disk"]);
+    wait_until(SOON, "nothing is measured any more", || world.status()["disk"]["volumes"].is_null());
+}
+
 /// What a process has used of the processor, in clock ticks (hundredths of a second), and its resident pages.
 fn usage(pid: u32) -> (u64, u64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

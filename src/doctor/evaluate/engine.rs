@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{ENGINE_NETWORK, OF_CONTAINER, docklet, ok, problem, room, skipped, warning};
 use crate::{
+    disk::{self, DiskUse},
     doctor::{
         Check, Finding, Level,
         facts::{EngineFacts, Facts, RegistryFault},
@@ -125,7 +126,22 @@ pub(super) fn storage(engine: &EngineFacts) -> Finding {
     }
 }
 
-pub(super) fn engine_space(engine: &EngineFacts) -> Finding {
+pub(super) fn engine_space(facts: &Facts, engine: &EngineFacts) -> Finding {
+    let room = room_on_disk(engine);
+    // What the supervisor measured of the volumes, and what is free now.
+    let measured = facts.supervisor.as_ref().map(|supervisor| supervisor.disk.clone()).unwrap_or_default();
+    let space = engine.space.as_ref().ok();
+    let used = DiskUse { free: space.map(|s| s.free), total: space.map(|s| s.total), ..measured };
+    let limit = facts.settings.valid().and_then(|settings| settings.resources.disk.bytes());
+    match disk::warning(&used, limit) {
+        Some(found) if room.level < Level::Problem => {
+            warning(Check::EngineSpace, found.to_string(), found.fix(&facts.about.flag))
+        }
+        _ => room,
+    }
+}
+
+fn room_on_disk(engine: &EngineFacts) -> Finding {
     match &engine.space {
         Err(reason) => skipped(Check::EngineSpace, reason),
         Ok(space) => room(

@@ -153,7 +153,7 @@ fn healthy() -> Facts {
         host_network: Ok(()),
         trust: TrustFacts::default(),
         password_missing: false,
-        supervisor: Some(SupervisorFacts { pid: Some(4711), gave_up: None, autostart_entry: true }),
+        supervisor: Some(SupervisorFacts { pid: Some(4711), autostart_entry: true, ..SupervisorFacts::default() }),
         services: Services { manager: true, linger: Some(true) },
     }
 }
@@ -329,6 +329,11 @@ fn the_engine() {
         machine(|m| m.storage_driver = "vfs".into()),
         machine(|m| m.memory = GIB / 2),
         machine(|m| m.limits_memory = Some(false)),
+        of_engine(|e| e.space = Ok(Space { free: 4 * GIB, total: 100 * GIB })),
+        spoils(|facts| {
+            of_settings(|s| s.resources.disk = "50GiB".parse().unwrap())(facts);
+            facts.supervisor.as_mut().unwrap().disk.volumes = Some(51 * GIB);
+        }),
         of_engine(|e| e.space = Ok(Space { free: 2 * GIB, total: 9 * GIB })),
         of_engine(|e| e.space = Ok(Space { free: GIB / 4, total: 9 * GIB })),
         of_engine(|e| e.space = Err("the engine's disk is not one of this machine's".into())),

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::{present::watch::tests::a_report, report::*, sandbox::network_rules::Destination};
+use crate::{disk::DiskUse, present::watch::tests::a_report, report::*, sandbox::network_rules::Destination};
 
 /// A report of something that runs, other than the watch's in what the texts show.
 fn a_status() -> StatusReport {
@@ -95,13 +95,37 @@ fn status_texts() {
         engine: EngineStatus { name: None, version: None, api_version: None, ..a_status().engine },
         ..a_status()
     };
-    all.extend([stopped, failed, nothing, unreachable]);
+    let mut taken = failed.clone();
+    taken.supervisor = SupervisorStatus {
+        running: true,
+        pid: Some(4711),
+        port_taken: Some(PortTaken {
+            address: "127.0.0.1".into(),
+            port: 3000,
+            holder: Some("node (pid 4712)".into()),
+            free_port: Some(3001),
+        }),
+        ..SupervisorStatus::default()
+    };
+    let mut full = a_status();
+    full.disk = DiskStatus {
+        used: DiskUse {
+            volumes: Some(12 << 30),
+            volumes_at: Some("2026-11-21T02:30:00Z".into()),
+            free: Some(4 << 30),
+            total: Some(100 << 30),
+            at: Some("2026-11-21T03:01:00Z".into()),
+        },
+        warning: Some("the engine's disk is nearly full".into()),
+        fix: Some("docker system df".into()),
+    };
+    all.extend([stopped, failed, nothing, unreachable, taken, full]);
     for state in [State::Starting, State::Unhealthy] {
         all.push(StatusReport { state, ..a_status() });
     }
     let shown: Vec<String> = all.iter().map(|report| status::long(report, Style::PLAIN, now)).collect();
     assert_snapshot!(shown.join("\n----\n"));
-    insta::assert_json_snapshot!("status_json", [&all[0], &all[3]]);
+    insta::assert_json_snapshot!("status_json", [&all[0], &all[3], &all[6]]);
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub fn a_report() -> StatusReport {
     let decided = |at: &str, text: &str| Decision { at: at.into(), decision: "x".into(), text: text.into() };
     StatusReport {
         backup: None,
+        disk: crate::report::DiskStatus::default(),
         schema: Schema,
         instance: "default".into(),
         appliance: "opencode-cloud".into(),

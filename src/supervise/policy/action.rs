@@ -87,6 +87,8 @@ pub enum Note {
     LeftEnded(Ending, RestartPolicy),
     /// The restart failed.
     RestartFailed(String),
+    /// Somebody has the port, so the restart has to wait; who.
+    PortTaken(String),
     /// The engine cannot be reached.
     EngineLost,
     /// It can again, after so long.

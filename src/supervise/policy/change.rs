@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{
     Body, Link, Policy, Run,
     action::{Action, Note, Why},
-    input::{Ending, Health, Input, Sight},
+    input::{Ending, Health, Input, Outside, Sight},
 };
 use crate::wish::Wish;
 
@@ -57,10 +57,11 @@ impl Policy {
             }
             Input::Died(ending) => self.died(now, ending, actions),
             Input::AskedToEnd => {
-                self.asked_to_end = !self.locked && self.wish == Wish::Running && self.acting.is_none();
+                self.asked_to_end = !self.locked && self.wish == Wish::Running && !self.stopped_by_us;
             }
             Input::EndedOutside(how) => {
-                if !self.locked && self.wish == Wish::Running && self.acting.is_none() {
+                let by_us = self.stopped_by_us && how == Outside::Stopped;
+                if !by_us && !self.locked && self.wish == Wish::Running && self.acting.is_none() {
                     self.outside = Some((now + self.limits.settle, how));
                 }
             }
@@ -78,8 +79,10 @@ impl Policy {
                 actions.push(Action::Tell(Note::Slept(time)));
                 actions.push(Action::Inspect);
             }
+            Input::Stopping => self.stopped_by_us = true,
             Input::Restarted { run } => {
                 self.count(now);
+                self.runs_again();
                 self.need = None;
                 self.asked_to_end = false;
                 self.body = Body::Running(Run::new(run, now));
@@ -91,6 +94,7 @@ impl Policy {
                 actions.push(Action::Tell(Note::RestartFailed(reason)));
                 actions.push(Action::Inspect);
             }
+            Input::PortTaken(holder) => self.port_taken(now, holder, actions),
             Input::RestartCancelled => {
                 self.acting = None;
                 self.not_before = self.not_before.max(now + self.limits.backoff_first);
@@ -106,6 +110,8 @@ impl Policy {
         self.wish = wish;
         self.gave_up = false;
         self.attempts = 0;
+        self.port_attempts = 0;
+        self.port_holder = None;
         self.recent.clear();
         self.not_before = Duration::ZERO;
         self.forget_outside();
@@ -145,6 +151,7 @@ impl Policy {
     }
 
     fn look(&mut self, now: Duration, sight: Sight, actions: &mut Vec<Action>) {
+        self.looking = false;
         self.next_inspect = now + self.limits.inspect_every;
         let away = self.was_away.take();
         let confirming = self.confirming.take();
@@ -167,6 +174,7 @@ impl Policy {
                     self.body = Body::Running(Run::new(run, now));
                     self.next_probe = now;
                     self.need = None;
+                    self.runs_again();
                 }
                 if !matches!(self.need, Some(Why::Hung(..))) {
                     self.need = None;
@@ -179,7 +187,7 @@ impl Policy {
                     (Body::Running(_), Some(away)) if away >= Duration::from_secs(1) && ending.is_quiet() => {
                         Some(Why::EngineAway(away))
                     }
-                    (Body::Running(_), _) => Some(Why::Ended(ending.clone())),
+                    (Body::Running(_), _) => Some(self.why_ended(&ending)),
                     // It ended before, and that was judged then.
                     (Body::Ended, _) => None,
                     _ => Some(Why::NotRunning(ending.clone())),
@@ -214,7 +222,18 @@ impl Policy {
         // Whether that was `docker stop` is known only when the engine says so, right after.
         self.hold_until = if self.asked_to_end { now + self.limits.settle } else { now };
         self.asked_to_end = false;
-        self.needs(Why::Ended(ending.clone()), &ending, actions);
+        self.needs(self.why_ended(&ending), &ending, actions);
+    }
+
+    /// An end that we asked for says nothing about what the setting lets be.
+    fn why_ended(&self, ending: &Ending) -> Why {
+        if self.stopped_by_us { Why::NotRunning(ending.clone()) } else { Why::Ended(ending.clone()) }
+    }
+
+    fn runs_again(&mut self) {
+        self.stopped_by_us = false;
+        self.port_attempts = 0;
+        self.port_holder = None;
     }
 
     fn started(&mut self, now: Duration, actions: &mut Vec<Action>) {
@@ -223,6 +242,7 @@ impl Policy {
         }
         let known = matches!(&self.body, Body::Running(run) if now.saturating_sub(run.since) < self.limits.settle);
         self.forget_outside();
+        self.runs_again();
         self.need = None;
         if !known {
             self.body = Body::Running(Run::new(0, now));
@@ -290,7 +310,27 @@ impl Policy {
             self.recent.push_back(now);
         }
         self.attempts = self.attempts.saturating_add(1);
-        let pause = self.limits.backoff(self.attempts);
+        self.wait(now, self.attempts);
+    }
+
+    /// The port is somebody else's. That says nothing about the appliance: it is tried for as long as it takes, and does
+    /// not count towards giving up.
+    fn port_taken(&mut self, now: Duration, holder: String, actions: &mut Vec<Action>) {
+        self.acting = None;
+        self.port_attempts = self.port_attempts.saturating_add(1);
+        self.wait(now, self.port_attempts);
+        // The note below says it, once for each holder.
+        self.announced = true;
+        if self.port_holder.as_ref() != Some(&holder) {
+            actions.push(Action::Tell(Note::PortTaken(holder.clone())));
+            self.port_holder = Some(holder);
+        }
+        actions.push(Action::Inspect);
+    }
+
+    /// Lets the pause begin that follows so many attempts in a row.
+    fn wait(&mut self, now: Duration, attempts: u32) {
+        let pause = self.limits.backoff(attempts);
         self.dice ^= self.dice << 13;
         self.dice ^= self.dice >> 7;
         self.dice ^= self.dice << 17;

@@ -86,7 +86,9 @@ impl Policy {
             && self.confirming.is_none()
     }
 
+    /// A probe carries the password: none is sent while it is not known whether the container still runs, for
+    /// somebody else may have its port by now.
     fn may_probe(&self) -> bool {
-        matches!(self.body, Body::Running(_)) && self.may_restart() && !self.probing
+        matches!(self.body, Body::Running(_)) && self.may_restart() && !self.probing && !self.looking
     }
 }

@@ -98,8 +98,13 @@ pub enum Input {
         /// The new run.
         run: i128,
     },
+    /// It is asked to end for [`Action::Restart`](super::Action::Restart): what the engine tells of that end is no wish
+    /// of anybody's.
+    Stopping,
     /// It was tried and failed.
     RestartFailed(String),
+    /// It was tried, and somebody else has the port; who.
+    PortTaken(String),
     /// It was not even tried: something came in between.
     RestartCancelled,
 }

@@ -33,6 +33,9 @@ struct World {
     wish: Wish,
     /// A start fails while this holds.
     broken: bool,
+    /// A start fails while somebody has the port; who.
+    port_taken: Option<String>,
+    port_attempts: Vec<Duration>,
     /// It dies so long after each start.
     dies_after: Option<Duration>,
     started_at: Duration,
@@ -65,6 +68,8 @@ impl World {
             locked: false,
             wish: Wish::Running,
             broken: false,
+            port_taken: None,
+            port_attempts: vec![],
             dies_after: None,
             started_at: now,
             restarts: vec![],
@@ -102,6 +107,7 @@ impl World {
             }
             Action::Inspect => {}
             Action::Probe => {
+                assert!(self.engine, "probed without an engine");
                 let good = self.truth == Truth::Running { answers: true };
                 if good {
                     let since = *self.healthy_since.get_or_insert(self.now);
@@ -148,18 +154,38 @@ impl World {
                 self.restarts.iter().filter(|(at, why)| why.counts() && self.now - *at < limits().within).count();
             assert!(recent < 5, "restart {} within ten minutes", recent + 1);
         }
+        self.healthy_since = None;
+        let hung = matches!(self.truth, Truth::Running { .. });
+        if hung {
+            self.feed(Input::Stopping);
+        }
+        if let Some(holder) = self.port_taken.clone() {
+            self.port_attempts.push(self.now);
+            self.truth = Truth::Ended(143);
+            self.feed(Input::PortTaken(holder));
+            return self.tells_of_the_stop(hung);
+        }
         self.restarts.push((self.now, why));
         self.in_a_row += 1;
         self.last_act = Some(self.now);
-        self.healthy_since = None;
         if self.broken {
             self.truth = Truth::Ended(1);
             self.feed(Input::RestartFailed("no such luck".into()));
+            self.tells_of_the_stop(hung);
         } else {
             self.run += 1;
             self.started_at = self.now;
             self.truth = Truth::Running { answers: true };
             self.feed(Input::Restarted { run: self.run });
+        }
+    }
+
+    /// What the engine tells of a stop that was the supervisor's own, once that reads on.
+    fn tells_of_the_stop(&mut self, stopped: bool) {
+        if stopped {
+            self.feed(Input::AskedToEnd);
+            self.feed(Input::Died(Ending { code: Some(0), out_of_memory: false }));
+            self.feed(Input::EndedOutside(Outside::Stopped));
         }
     }
 

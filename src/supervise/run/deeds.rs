@@ -9,11 +9,14 @@ use std::{
 use super::{INSPECT_AGAIN, Supervisor, poll::Stamp};
 use crate::{
     clock,
-    engine::docker::Detail,
+    engine::{Engine, docker::Detail},
     error::{Error, ExitReport},
+    host::ports,
     lock::Lock,
-    mounts, ready,
-    report::LastRestart,
+    mounts,
+    observed::PortState,
+    ready,
+    report::{LastRestart, PortTaken},
     supervise::{
         policy::{Action, Input, Limits, Outside, Why},
         state::GaveUp,
@@ -34,7 +37,7 @@ impl Supervisor<'_> {
             Action::Inspect => self.inspect(inputs).await,
             Action::Probe => self.probe(),
             Action::Restart(why) => {
-                let done = self.restart(why).await;
+                let done = self.restart(why, inputs).await;
                 if done == Input::RestartCancelled && Lock::is_held(&self.tools.files.lock()) {
                     inputs.push_back(Input::Lock(true));
                 }
@@ -58,7 +61,7 @@ impl Supervisor<'_> {
     }
 
     /// Restarts, if that is still right now that the lock is held.
-    async fn restart(&mut self, why: Why) -> Input {
+    async fn restart(&mut self, why: Why, inputs: &mut VecDeque<Input>) -> Input {
         let Some(_lock) = self.instance_lock() else { return Input::RestartCancelled };
         let said = wish::said(&self.tools.files.desired());
         let Some(engine) = self.engine.clone() else { return Input::RestartCancelled };
@@ -70,17 +73,26 @@ impl Supervisor<'_> {
         if !self.is_ours(&detail) || detail.paused || detail.running != hung {
             return Input::RestartCancelled;
         }
-        let reason = why.text(Some(&exit_report(&detail)));
+        // After a start that failed, the engine's own report is about that.
+        let reason = match &self.state.port_taken {
+            Some(taken) => format!("{}; its port was taken by {}", why.text(None), taken.who()),
+            None => why.text(Some(&exit_report(&detail))),
+        };
         let began = Instant::now();
         let done = async {
-            let places = detail.live.binds.iter().map(|bind| bind.container.as_str());
-            mounts::verify_places(places, &self.tools.files.mounts())?;
+            let known = self.tools.files.mounts();
+            let places = || detail.live.binds.iter().map(|bind| bind.container.as_str());
+            mounts::verify_places(places(), &known)?;
             if hung {
+                inputs.push_back(Input::Stopping);
                 engine.stop_container(&self.container, STOP_GRACE).await?;
+                // Until now a program of the agent's could swap what is mounted.
+                mounts::verify_places(places(), &known)?;
             }
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.
             if let Err(error) = self.load_rules(&engine, &detail).await {
+                inputs.push_back(Input::Stopping);
                 let _ = engine.stop_container(&self.container, STOP_GRACE).await;
                 return Err(error);
             }
@@ -92,6 +104,7 @@ impl Supervisor<'_> {
                     self.remember(after);
                 }
                 self.out_of_memory = false;
+                self.state.port_taken = None;
                 self.state.restarts += 1;
                 self.state.last_restart = Some(LastRestart { at: clock::now_rfc3339(), reason: reason.clone() });
                 if why.counts() {
@@ -108,6 +121,13 @@ impl Supervisor<'_> {
             Err(Error::EngineGone { .. } | Error::EngineTimeout { .. } | Error::NoSuchObject { .. }) => {
                 Input::RestartCancelled
             }
+            Err(Error::PortInUse { address, port, .. }) => {
+                let taken = self.who_has(&engine, address, port);
+                let text = taken.to_string();
+                self.state.port_taken = Some(taken);
+                self.save();
+                Input::PortTaken(text)
+            }
             Err(error) => {
                 if why.counts() {
                     self.state.recent.push(clock::now_rfc3339());
@@ -117,6 +137,17 @@ impl Supervisor<'_> {
                 )
             }
         }
+    }
+
+    /// Who has a port that the engine could not publish; an engine in another machine has its ports there.
+    fn who_has(&self, engine: &Engine, address: String, port: u16) -> PortTaken {
+        let port = self.publish.map_or(port, |publish| publish.port);
+        let ip = address.parse().unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+        let (holder, free_port) = match ports::state(ip, port) {
+            PortState::Taken { holder, free_port } if engine.is_local() => (holder, free_port),
+            _ => (None, ports::next_free(ip, port)),
+        };
+        PortTaken { address, port, holder, free_port }
     }
 
     async fn give_up(&mut self, why: &Why) {

@@ -18,6 +18,7 @@ impl Supervisor<'_> {
             Message::Connected(engine) => {
                 let endpoint = Some(engine.about.endpoint.clone());
                 self.engine = Some(*engine);
+                self.disk.forget_engine();
                 if self.state.endpoint != endpoint {
                     self.state.endpoint = endpoint;
                     self.save();
@@ -45,6 +46,7 @@ impl Supervisor<'_> {
                 self.plan_backups();
                 self.feed(Input::Touched).await;
             }
+            Message::Measured(measured) => self.measured(*measured),
             Message::Probed(seen) => {
                 let health = match seen {
                     Seen::Works => Health::Good,

@@ -37,6 +37,9 @@ impl Supervisor<'_> {
                 ("left", format!("{}; restart = \"{mode}\" leaves it so", Why::Ended(ending).text(None)))
             }
             Note::RestartFailed(reason) => ("restart_failed", format!("the restart failed: {reason}")),
+            Note::PortTaken(holder) => {
+                ("port_taken", format!("the container cannot be restarted: {holder}; tried again until the port is free"))
+            }
             Note::EngineLost => ("engine_lost", format!("the engine cannot be reached: {}", self.lost_because)),
             Note::EngineBack(away) => ("engine_back", format!("the engine is back after {}", Elapsed(away))),
             Note::Missing => ("missing", format!("there is no container {}; docklet start makes one", self.container)),

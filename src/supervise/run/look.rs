@@ -71,6 +71,9 @@ impl Supervisor<'_> {
             // Whoever started it may not have loaded its rules.
             self.rules_at = Some(Instant::now()).filter(|_| detail.live.egress.has_rules() && self.is_ours(detail));
         }
+        if detail.running && self.state.port_taken.take().is_some() {
+            self.save();
+        }
         self.publish = Some(detail.live.publish).filter(|publish| publish.port > 0);
     }
 

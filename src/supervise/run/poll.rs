@@ -55,6 +55,7 @@ impl Supervisor<'_> {
                     // `network.allow` may be another.
                     self.rules_at = self.rules_at.map(|_| Instant::now());
                     self.plan_backups();
+                    self.disk.hurry();
                     self.feed(Input::Mode(settings.restart.policy)).await;
                 }
                 Ok(None) => return Some(End::NotSetUp),

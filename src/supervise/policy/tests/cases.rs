@@ -327,3 +327,90 @@ fn idle_days_cost_next_to_nothing() {
     assert!(inspects <= 24 * 60, "{inspects} engine calls in a day");
     assert!(wakes <= 24 * 60 * 6 + inspects + 10, "{wakes} wakes in a day");
 }
+
+#[test]
+fn a_taken_port_is_waited_for_as_long_as_it_takes() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.port_taken = Some("port 3000 on 127.0.0.1 is taken by node (pid 4711)".into());
+    world.dies(137);
+    world.pass(7 * 24 * 60 * MIN);
+    assert!(!world.gave_up && world.restarts.is_empty(), "for a week");
+    let attempts = world.port_attempts.clone();
+    let gaps: Vec<Duration> = attempts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (n, gap) in gaps.iter().enumerate() {
+        let least = limits().backoff(n as u32 + 1);
+        assert!((least..=least * 5 / 4 + S).contains(gap) && *gap <= 61 * S, "pause {n}: {gap:?}");
+    }
+    assert!(gaps.len() > 7 * 24 * 60 - 60, "{} attempts", gaps.len());
+    let told = |world: &World| world.told.iter().filter(|note| matches!(note, Note::PortTaken(_))).count();
+    assert_eq!(told(&world), 1, "said once");
+    assert!(!world.told.iter().any(|note| matches!(note, Note::Waiting(..))), "{:?}", world.told);
+    world.port_taken = Some("port 3000 on 127.0.0.1 is taken by ruby (pid 4712)".into());
+    world.pass(3 * MIN);
+    assert_eq!(told(&world), 2, "and when another one has it");
+    world.port_taken = None;
+    world.pass(61 * S);
+    assert_eq!(world.restarts.len(), 1, "back within the pause");
+    world.pass(MIN);
+    // What counts towards giving up is as if the port had never been taken.
+    world.dies_after = Some(S / 2);
+    world.dies(1);
+    world.pass(5 * MIN);
+    assert!(world.gave_up);
+    assert_eq!(world.restarts.len(), 5);
+}
+
+#[test]
+fn a_page_that_hung_comes_back_though_its_start_failed_at_first() {
+    for mode in [RestartPolicy::Always, RestartPolicy::OnFailure] {
+        for port in [true, false] {
+            let mut world = World::new(mode);
+            world.pass(MIN);
+            (world.broken, world.port_taken) = (!port, port.then(|| "taken".to_owned()));
+            world.hangs();
+            while world.port_attempts.is_empty() && world.restarts.is_empty() {
+                world.pass(S / 4);
+            }
+            (world.broken, world.port_taken) = (false, None);
+            world.pass(5 * S);
+            assert_eq!(world.adopted, [], "our own stop is nobody's wish");
+            assert_eq!(world.truth, Truth::Running { answers: true }, "{mode:?}");
+            // A stop by somebody else still is one.
+            world.pass(MIN);
+            world.docker_stop();
+            world.pass(MIN);
+            assert_eq!(world.adopted, [Outside::Stopped]);
+        }
+    }
+}
+
+#[test]
+fn no_probe_is_sent_before_it_is_known_that_the_container_runs() {
+    let mut policy = World::new(RestartPolicy::Always).policy;
+    let now = 5000 * S;
+    let ended = Sight::Ended(Ending { code: Some(137), out_of_memory: false });
+    for (before, after) in [
+        (Input::EngineLost, Input::EngineBack),
+        (Input::Lock(true), Input::Lock(false)),
+        (Input::Tick, Input::Slept(9 * S)),
+        (Input::Tick, Input::Touched),
+    ] {
+        let shown = format!("{after:?}");
+        policy.handle(now, Input::Asked(Wish::Running));
+        policy.handle(now, Input::Look(Sight::Running { run: 1 }));
+        policy.handle(now, Input::Probed(Health::Good));
+        policy.handle(now + S, before);
+        let actions = policy.handle(now + MIN, after);
+        assert!(actions.contains(&Action::Inspect) && !actions.contains(&Action::Probe), "{shown}: {actions:?}");
+        // An engine that is busy is asked again later.
+        let actions = policy.handle(now + MIN + S, Input::Tick);
+        assert!(!actions.contains(&Action::Probe), "{shown}: {actions:?}");
+        let mut dead = policy.clone();
+        let actions = dead.handle(now + MIN + S, Input::Look(ended.clone()));
+        assert!(!actions.contains(&Action::Probe), "{shown}: {actions:?}");
+        let actions = policy.handle(now + MIN + S, Input::Look(Sight::Running { run: 1 }));
+        assert!(actions.contains(&Action::Probe), "{shown}: {actions:?}");
+        policy.handle(now + MIN + S, Input::Probed(Health::Good));
+    }
+}

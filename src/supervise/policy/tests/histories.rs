@@ -17,6 +17,7 @@ enum Op {
     DockerStart,
     Sleep(u64),
     Broken(bool),
+    PortTaken(bool),
     DiesAfter(Option<u64>),
     Cancelled,
 }
@@ -35,6 +36,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::DockerStart),
         1 => (1u64..100_000).prop_map(Op::Sleep),
         1 => any::<bool>().prop_map(Op::Broken),
+        1 => any::<bool>().prop_map(Op::PortTaken),
         1 => proptest::option::of(1u64..400_000).prop_map(Op::DiesAfter),
         1 => Just(Op::Cancelled),
     ]
@@ -64,6 +66,7 @@ fn perform(world: &mut World, op: &Op) {
         Op::DockerStop | Op::DockerStart => {}
         Op::Sleep(time) => world.feed(Input::Slept(ms(*time))),
         Op::Broken(broken) => world.broken = *broken,
+        Op::PortTaken(taken) => world.port_taken = taken.then(|| "port 3000 is taken".to_owned()),
         Op::DiesAfter(after) => world.dies_after = after.map(ms),
         Op::Cancelled => world.feed(Input::RestartCancelled),
     }
@@ -88,7 +91,7 @@ proptest! {
         for op in &ops {
             perform(&mut world, op);
         }
-        (world.broken, world.dies_after) = (false, None);
+        (world.broken, world.dies_after, world.port_taken) = (false, None, None);
         world.engine(true);
         world.lock(false);
         if world.truth == Truth::Gone {

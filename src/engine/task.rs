@@ -57,6 +57,7 @@ pub struct Task {
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     complaints: Vec<u8>,
+    listed: u64,
 }
 
 /// How a task ended.
@@ -66,6 +67,8 @@ pub struct Ended {
     pub code: i64,
     /// What it said on standard error, the beginning of it.
     pub complaints: String,
+    /// How many NUL bytes were in all of that: each ends a name of a list.
+    pub listed: u64,
 }
 
 impl Engine {
@@ -111,6 +114,7 @@ impl Engine {
             output: attached.output,
             input: spec.input.then_some(attached.input),
             complaints: vec![],
+            listed: 0,
         })
     }
 
@@ -140,6 +144,7 @@ impl Task {
             match self.output.next().await {
                 None => return Ok(None),
                 Some(Ok(LogOutput::StdErr { message })) => {
+                    self.listed += message.iter().filter(|byte| **byte == 0).count() as u64;
                     let room = COMPLAINTS.saturating_sub(self.complaints.len());
                     self.complaints.extend_from_slice(&message[..message.len().min(room)]);
                 }
@@ -183,7 +188,8 @@ impl Task {
             Some(Err(e)) => return Err(translate(&call, e)),
             None => return Err(Error::EngineGone { call, reason: "it said nothing".to_owned() }),
         };
-        Ok(Ended { code, complaints: String::from_utf8_lossy(&self.complaints).trim().to_owned() })
+        let complaints = String::from_utf8_lossy(&self.complaints).trim().to_owned();
+        Ok(Ended { code, complaints, listed: self.listed })
     }
 }
 

@@ -98,8 +98,8 @@ impl Probe {
         Seen::Works
     }
 
-    /// The JSON that a path answers with; `None` when it does not answer with HTTP 200 and JSON.
-    pub async fn json(&self, path: &str) -> Option<serde_json::Value> {
+    /// The JSON that a path answers with; `None` when it does not answer with HTTP 200 and such JSON.
+    pub async fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Option<T> {
         let answer = tokio::time::timeout(TIMEOUT, self.ask(path, LARGEST_LIST)).await.ok()?.ok()?;
         if answer.status == 200 { serde_json::from_slice(&answer.body).ok() } else { None }
     }

@@ -14,11 +14,12 @@ use super::{
 };
 use crate::{
     appliance::Appliance,
-    clock,
+    clean, clock,
     data::{
-        archive::{FORMAT, Header, ImageUsed, VolumeIn},
-        backup::{self, Made, Request},
-        records, restore,
+        archive::{FORMAT, Header, ImageUsed, Manifest, VolumeIn},
+        backup::{self, Made, Recorded, Request},
+        records::Records,
+        restore,
         schedule::Last,
         sealed,
         shelf::{self, Reason},
@@ -78,12 +79,14 @@ async fn make(context: &Context, args: &args::Backup) -> Result<()> {
         file: made.made.file.display().to_string(),
         created: made.created,
         size: made.made.size,
-        files: made.made.written.manifest.files,
-        bytes: made.made.written.manifest.bytes,
-        volumes: made.made.written.manifest.volumes.clone(),
+        files: made.made.manifest.files,
+        bytes: made.made.manifest.bytes,
+        volumes: made.made.manifest.volumes.clone(),
         paused_seconds: made.made.paused.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
         secrets: passphrase.is_some(),
-        left_out: made.made.written.left_out.clone(),
+        verified: true,
+        left_out: made.made.manifest.left_out.clone(),
+        left_out_count: made.made.manifest.left_out_count,
     };
     context.output.result(&report, |style| text::backup(&report, style));
     Ok(())
@@ -109,7 +112,7 @@ pub async fn take(
     reason: Reason,
     file: Option<&Path>,
     passphrase: Option<&Secret>,
-    listed: Option<records::Records>,
+    listed: Option<Records>,
 ) -> Result<Taken> {
     let volumes = existing(context, look)?;
     if volumes.is_empty() {
@@ -124,10 +127,17 @@ pub async fn take(
     let main = own_container(context, look);
     let settings = Settings::load(&context.files.settings())?;
     let task = task_of(context, engine, look, settings.as_ref()).await?;
-    let mut header = header(context, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
-    if let Some(listed) = listed {
-        header.records = listed;
-    }
+    let header = header(context, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
+    let running = main.filter(|c| c.state == "running");
+    let probe = settings
+        .as_ref()
+        // Settings that do not hold yet may name a port that is somebody else's.
+        .filter(|settings| running.is_some() && main.is_some_and(|c| c.publishes(settings.network.port.0)))
+        .and_then(|settings| context.probe(settings).ok());
+    let records = match (listed, probe) {
+        (None, Some(probe)) => Recorded::Asked(Box::new(probe), context.appliance.records.paths.clone()),
+        (listed, _) => Recorded::Known(listed.unwrap_or_default()),
+    };
     let sealed = match passphrase {
         Some(passphrase) => Some(sealed::seal(&all_secrets(context)?, passphrase)?),
         None => None,
@@ -142,26 +152,33 @@ pub async fn take(
         );
         context.reporter.report(&Event::Warning { text });
     }
-    let step = format!("back up {} into {}", context.instance, file.display());
-    let began = std::time::Instant::now();
-    context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
     let request = Request {
         header,
         volumes,
         task,
-        pause: main.filter(|c| c.state == "running").map(|c| c.name.clone()),
+        pause: running.map(|c| c.name.clone()),
         settings: std::fs::read(context.files.settings()).ok(),
         secrets: sealed,
         file: &file,
         expected,
+        records,
     };
     let made = backup::make(engine, request, context.reporter.as_ref(), &context.interrupt).await?;
-    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-    for path in &made.written.left_out {
-        let text = format!("{path} is not in the backup: it is a device");
+    if let Some(text) = text::left_out(&made.manifest) {
         context.reporter.report(&Event::Warning { text });
     }
     Ok(Taken { made, created })
+}
+
+/// Before data goes of which the last backup, just made, could not take all: asks.
+///
+/// # Errors
+/// When the answer is no, or nobody is there to give one.
+pub fn confirm_left_out(context: &Context, last: &Manifest) -> Result<()> {
+    match text::left_out(last) {
+        Some(text) => context.confirm(&format!("{text}; go on?")),
+        None => Ok(()),
+    }
 }
 
 async fn header(
@@ -181,23 +198,13 @@ async fn header(
     let builds = settings.is_none_or(|s| s.image.source == crate::settings::ImageSource::Build);
     // From the file: what a killed command had committed was written down only just now.
     let release = release::read(&context.files)?.unwrap_or(Appliance::embedded()?.built_release());
-    let version = match &image {
-        Some(image) => image.appliance_version.clone(),
+    let version = match image {
+        // From a label, which may hold anything: a header with control characters in it is refused.
+        Some(image) => image.appliance_version.map(|version| clean::line(&version, false).replace('\t', " ")),
         // Without a container, the release that was chosen is the one that wrote the data.
         None => builds.then(|| release.version.clone()),
     };
     let release = Some(release).filter(|r| builds && version.as_ref() == Some(&r.version));
-    let running = main.is_some_and(|c| c.state == "running");
-    let listed = match settings {
-        // Settings that do not hold yet may name a port that is somebody else's.
-        Some(settings) if running && main.is_some_and(|c| c.publishes(settings.network.port.0)) => {
-            match context.probe(settings) {
-                Ok(probe) => records::list(&probe, &context.appliance.records.paths).await,
-                Err(_) => records::Records::new(),
-            }
-        }
-        _ => records::Records::new(),
-    };
     let mount = |role: &str| {
         let definition = context.appliance.volumes.iter().find(|v| v.role == role);
         definition.map(|v| v.mount.clone()).unwrap_or_default()
@@ -213,7 +220,7 @@ async fn header(
         image: main.map(|c| ImageUsed { reference: c.image.clone(), id: c.image_id.clone() }),
         instance: context.instance.to_string(),
         volumes: volumes.iter().map(|v| VolumeIn { role: v.role.clone(), mount: mount(&v.role) }).collect(),
-        records: listed,
+        records: Records::new(),
     })
 }
 
@@ -319,15 +326,17 @@ pub fn not_empty(passphrase: Secret) -> Result<Secret> {
 
 fn list(context: &Context) -> Result<()> {
     let folder = context.files.backups();
+    let shown = |text: &String| clean::line(text, false);
     let entry = |b: shelf::Shelved| {
         let header = b.header.as_ref().ok();
         BackupEntry {
             file: b.file.display().to_string(),
             size: b.size,
             created: header.map(|h| h.created.clone()),
-            reason: header.map(|h| h.reason.clone()),
-            instance: header.map(|h| h.instance.clone()),
-            appliance_version: header.and_then(|h| h.appliance_version.clone()),
+            reason: header.map(|h| shown(&h.reason)),
+            instance: header.map(|h| shown(&h.instance)),
+            appliance_version: header.and_then(|h| h.appliance_version.as_ref().map(shown)),
+            missing_volumes: header.map(|h| missing_volumes(context, h)).unwrap_or_default(),
             error: b.header.as_ref().err().cloned(),
         }
     };
@@ -378,15 +387,23 @@ async fn verify(context: &Context, file: &Path) -> Result<()> {
         schema: Schema,
         file: file.display().to_string(),
         valid: true,
+        missing_volumes: missing_volumes(context, &contents.header),
         created: contents.header.created,
-        instance: contents.header.instance,
-        appliance_version: contents.header.appliance_version,
+        instance: clean::line(&contents.header.instance, false),
+        appliance_version: contents.header.appliance_version.map(|version| clean::line(&version, false)),
+        left_out_count: contents.manifest.left_out_count,
         files: contents.manifest.files,
         bytes: contents.manifest.bytes,
         secrets: contents.secrets.is_some(),
     };
     context.output.result(&report, |style| text::verified(&report, style));
     Ok(())
+}
+
+/// The roles of the volumes that a backup does not hold: it was made when they were not there.
+pub fn missing_volumes(context: &Context, header: &Header) -> Vec<String> {
+    let roles = context.appliance.volumes.iter().map(|v| v.role.clone());
+    roles.filter(|role| header.volumes.iter().all(|v| v.role != *role)).collect()
 }
 
 fn prune(context: &Context, keep: usize, dry_run: bool) -> Result<()> {

@@ -1,6 +1,8 @@
 //! `docklet restore`: checks everything, fills new volumes beside the running appliance, lets the
 //! data prove itself, and only then lets it count.
 
+mod brought;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -12,13 +14,14 @@ use super::{
     context::Context,
     mount,
     setup::read_secret,
-    trial::{self, Trial},
+    trial::{self, Missing, Trial},
 };
 use crate::{
     appliance::Appliance,
+    clean,
     data::{
         archive::{Header, read::Contents},
-        records::Records,
+        records::{self, Records},
         restore, sealed,
         shelf::Reason,
         volumes::Named,
@@ -26,18 +29,21 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     event::Event,
-    host::ports,
-    mounts,
     observe::{self, Look},
-    observed::PortState,
-    plan::trial::{Fill, prepare},
+    plan::{
+        Action, Plan,
+        trial::{Fill, prepare},
+    },
     present::data as text,
     report::{Schema, data::RestoreReport},
     secrets::{self, Secret},
-    settings::{ImageSource, Port, Settings},
+    settings::{ImageSource, Settings},
     units::Version,
     wizard,
 };
+
+/// Grace for the old container, where it has to stop before its volumes are copied.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Restores a backup.
 pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
@@ -65,10 +71,10 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     }
     let settings = match &before {
         Some(before) if !args.settings => before.clone(),
-        _ => settings_from(context, &look, &file, &contents, before.as_ref())?,
+        _ => brought::settings(context, &look, &file, &contents, before.as_ref())?,
     };
     if before.is_none() || args.settings {
-        confirm_settings(context, &settings)?;
+        brought::confirm(context, &settings, before.as_ref())?;
     }
     mount::admit(context, &settings.mounts)?;
     let appliance = appliance_for(context, &settings, &contents.header);
@@ -116,6 +122,8 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
         bytes: contents.manifest.bytes,
         settings: fresh || args.settings,
         secrets: !given.is_empty(),
+        missing_volumes: backup::missing_volumes(context, &contents.header),
+        left_out_count: contents.manifest.left_out_count,
         before: saved_before.map(|path| path.display().to_string()),
         appliance_version: Some(job.appliance.version.clone()).filter(|_| settings.image.source == ImageSource::Build),
         running,
@@ -129,12 +137,14 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
 fn belongs_here(context: &Context, file: &Path, header: &Header) -> Result<()> {
     let invalid = |reason: String| Error::BackupInvalid { path: file.display().to_string(), reason };
     let appliance = &context.appliance;
+    let shown = |text: &str| clean::line(text, false);
     if header.appliance != appliance.name {
-        return Err(invalid(format!("it is a backup of {}, and this is {}", header.appliance, appliance.name)));
+        return Err(invalid(format!("it is a backup of {}, and this is {}", shown(&header.appliance), appliance.name)));
     }
     for volume in &header.volumes {
         if !appliance.volumes.iter().any(|v| v.role == volume.role) {
-            return Err(invalid(format!("it holds a volume {}, which {} does not have", volume.role, appliance.name)));
+            let (role, name) = (shown(&volume.role), &appliance.name);
+            return Err(invalid(format!("it holds a volume {role}, which {name} does not have")));
         }
     }
     Ok(())
@@ -187,47 +197,6 @@ fn opened(
     Ok(all)
 }
 
-/// The settings in the backup, without what belongs to the machine that it was made on.
-fn settings_from(
-    context: &Context,
-    look: &Look,
-    file: &Path,
-    contents: &Contents,
-    before: Option<&Settings>,
-) -> Result<Settings> {
-    let warn = |text: String| context.reporter.report(&Event::Warning { text });
-    let mut settings = match &contents.settings {
-        Some(text) => Settings::parse(&String::from_utf8_lossy(text), &file.join("settings.toml"))?,
-        None => before.cloned().unwrap_or_default(),
-    };
-    settings.engine = before.map(|b| b.engine.clone()).unwrap_or_default();
-    let around = mount::surroundings(context);
-    settings.mounts.retain(|mount| {
-        let refusal = mounts::refusal(std::slice::from_ref(mount), 0, &around);
-        if let Some(reason) = &refusal {
-            warn(format!("{} is left out: {reason}", mount.host.display()));
-        }
-        refusal.is_none()
-    });
-    if !settings.trust.ca_file.is_empty() && !Path::new(&settings.trust.ca_file).is_file() {
-        warn(format!("the CA file {} is not here; it is left out", settings.trust.ca_file));
-        settings.trust.ca_file.clear();
-    }
-    let own = backup::own_container(context, look);
-    let holds = own.is_some_and(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
-    let taken_here = look.containers.iter().any(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
-    let state = ports::state(settings.network.bind.0, settings.network.port.0);
-    if !holds && (taken_here || state != PortState::Available) {
-        let free = ports::next_free(settings.network.bind.0, settings.network.port.0);
-        if let Some(free) = free {
-            let text = format!("port {} is taken here; {free} is used", settings.network.port.0);
-            context.reporter.report(&Event::Note { text });
-            settings.network.port = Port(free);
-        }
-    }
-    Ok(settings)
-}
-
 /// What is installed then: data of a later release needs that release.
 fn appliance_for(context: &Context, settings: &Settings, header: &Header) -> Appliance {
     let mut appliance = context.appliance.clone();
@@ -241,21 +210,10 @@ fn appliance_for(context: &Context, settings: &Settings, header: &Header) -> App
 }
 
 /// The records in a backup that this appliance lists.
-fn known_records(context: &Context, header: &Header) -> Records {
-    let known = |path: &String| context.appliance.records.paths.contains(path);
-    header.records.iter().filter(|(path, _)| known(path)).map(|(path, ids)| (path.clone(), ids.clone())).collect()
-}
-
-/// Settings from a backup can open this machine: whoever made it is not whoever restores it.
-fn confirm_settings(context: &Context, settings: &Settings) -> Result<()> {
-    let mut opens: Vec<String> = settings.mounts.iter().map(|m| format!("folder {m}")).collect();
-    if !settings.network.bind.is_loopback() {
-        opens.push(format!("the page for other machines at {}", settings.network.bind));
-    }
-    if opens.is_empty() {
-        return Ok(());
-    }
-    context.confirm(&format!("the settings in the backup open {}; take them over?", opens.join(", ")))
+fn known_records(context: &Context, contents: &Contents) -> Records {
+    let mut records = contents.manifest.records.clone();
+    records.retain(|path, _| context.appliance.records.paths.contains(path));
+    records::sane(records)
 }
 
 /// Writes the secrets; a password is made where there is none.
@@ -296,7 +254,9 @@ impl Job<'_> {
         let before = if there.is_empty() || args.no_backup {
             None
         } else {
-            Some(backup::take(context, engine, look, Reason::Restore, None, None, None).await?.made.file)
+            let made = backup::take(context, engine, look, Reason::Restore, None, None, None).await?.made;
+            backup::confirm_left_out(context, &made.manifest)?;
+            Some(made.file)
         };
         let trial = Trial {
             appliance: &self.appliance,
@@ -304,9 +264,11 @@ impl Job<'_> {
             fill: Fill::Done,
             image: wanted.image.reference().to_owned(),
             release: self.appliance.release.clone(),
-            records: known_records(context, &self.contents.header),
+            records: known_records(context, self.contents),
+            missing: if args.force { Missing::IsTold } else { Missing::FailsUnlessForced },
             timeout,
         };
+        self.keep(look, there, &wanted).await?;
         // Staged volumes are there now.
         let look = backup::look(context, engine).await?;
         trial::prove(context, engine, &look, &trial).await?;
@@ -345,6 +307,25 @@ impl Job<'_> {
         restore::fill(engine, self.file, contents, &task, &filled, reporter, interrupt).await?;
         context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
         Ok(())
+    }
+
+    /// Copies the volumes that the backup does not hold: they are not emptied. What runs on them is stopped first.
+    async fn keep(&self, look: &Look, there: &[Named], wanted: &crate::desired::Desired) -> Result<()> {
+        let Job { context, engine, settings, .. } = *self;
+        let missing = backup::missing_volumes(context, &self.contents.header);
+        let kept = |name: &String| there.iter().any(|v| v.volume == *name && missing.contains(&v.role));
+        let pairs = wanted.volumes.iter().zip(wanted.staged_volumes()).map(|(own, to)| (own.name.clone(), to));
+        let pairs: Vec<_> = pairs.filter(|(own, _)| kept(own)).collect();
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        let mut plan = Plan::default();
+        if let Some(running) = backup::own_container(context, look).filter(|c| c.is_running()) {
+            plan.add(Action::StopContainer { name: running.name.clone() });
+        }
+        let image = wanted.image.reference().to_owned();
+        plan.add(Action::CopyVolumes { pairs, image, task: wanted.task_name.clone() });
+        trial::run(context, engine, settings, &self.appliance, &plan, STOP_GRACE, None).await
     }
 
     /// Puts everything back after a failure; the error to end with. `alone`: there was no container.

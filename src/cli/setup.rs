@@ -192,9 +192,8 @@ fn take_image_file(context: &Context, file: &Path, settings: &mut Settings) -> R
     let image = load::reference_in(&file)?;
     settings.image.source = ImageSource::Load;
     settings.image.reference = match image {
-        Some(load::ArchiveImage { reference: Some(reference), .. }) => reference,
-        Some(load::ArchiveImage { digest, .. }) => format!("{}:loaded-{:.12}", context.appliance.name, digest),
-        None => format!("{}:loaded", context.appliance.name),
+        load::ArchiveImage { reference: Some(reference), .. } => reference,
+        load::ArchiveImage { digest, .. } => format!("{}:loaded-{:.12}", context.appliance.name, digest),
     };
     Ok(file)
 }

@@ -100,8 +100,21 @@ pub struct Trial<'a> {
     pub release: Option<Release>,
     /// What must still be there.
     pub records: Records,
+    /// What it means when some of that is missing.
+    pub missing: Missing,
     /// How long the page may take to answer.
     pub timeout: Duration,
+}
+
+/// What missing records mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// The change fails.
+    Fails,
+    /// The change fails, and the user may override that with `--force`.
+    FailsUnlessForced,
+    /// The user said `--force`: they are told.
+    IsTold,
 }
 
 /// Lets it prove itself. Nothing counts yet when this returns: [`commit`] follows, or [`undo`].
@@ -116,11 +129,16 @@ pub async fn prove(context: &Context, engine: &Engine, look: &Look, trial: &Tria
     converge::prepare_ca_bundle(context, trial.settings)?;
     run(context, engine, trial.settings, trial.appliance, &plan, trial.timeout, None).await?;
     let probe = probe(context, trial.settings);
-    records::still_there(&probe, &trial.records).await.map_err(|reason| Error::Unhealthy {
-        name: context.container_name(),
-        reason,
-        log: vec![],
-    })
+    let Err(mut reason) = records::still_there(&probe, &trial.records).await else { return Ok(()) };
+    match trial.missing {
+        Missing::IsTold => {
+            context.reporter.report(&Event::Warning { text: reason });
+            return Ok(());
+        }
+        Missing::FailsUnlessForced => reason.push_str("; restore --force takes the data all the same"),
+        Missing::Fails => {}
+    }
+    Err(Error::Unhealthy { name: context.container_name(), reason, log: vec![] })
 }
 
 /// Makes what has proved itself count, and gives its data the volumes' own names. `settings` are the

@@ -92,7 +92,10 @@ async fn last_backup(context: &Context, engine: &Engine) -> Result<String> {
     let look = backup::look(context, engine).await?;
     let without = format!("docklet{} uninstall --volumes --no-backup removes them without", context.instance.flag());
     match backup::take(context, engine, &look, Reason::Uninstall, None, None, None).await {
-        Ok(taken) => Ok(taken.made.file.display().to_string()),
+        Ok(taken) => {
+            backup::confirm_left_out(context, &taken.made.manifest)?;
+            Ok(taken.made.file.display().to_string())
+        }
         Err(Error::Missing { what, reason, hint }) => {
             Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
         }

@@ -1,5 +1,6 @@
 //! Volumes → file. The container is paused only while its volumes are read; what is read is packed
-//! meanwhile on a thread of its own. The file has its name only when it is whole and on disk.
+//! meanwhile on a thread of its own. The file has its name only when it is whole, on disk, and has been read back
+//! with the checks that `verify` and `restore` make.
 
 use std::{
     collections::BTreeMap,
@@ -13,18 +14,21 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{
     archive::{
-        Header,
+        Header, Manifest,
         tar::Damage,
-        write::{self, Around, Written},
+        write::{self, Around},
     },
     pipe,
-    volumes::{Named, TaskOf, complaint},
+    records::{self, Records},
+    restore::Pass,
+    volumes::{self, Named, TaskOf, complaint},
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, task::Ended},
     error::{Error, Result},
     event::{Event, Reporter, Transfer},
     interrupt::Interrupt,
+    probe::Probe,
 };
 
 /// Least time between two reports of progress.
@@ -54,6 +58,32 @@ pub struct Request<'a> {
     pub file: &'a Path,
     /// Bytes in the volumes, for the progress; 0 where that is not known.
     pub expected: u64,
+    /// What the program holds.
+    pub records: Recorded,
+}
+
+/// Where the records in a backup come from.
+pub enum Recorded {
+    /// The program, asked before and after its volumes are read: only what is there both times is surely in them.
+    Asked(Box<Probe>, Vec<String>),
+    /// It was asked before it was stopped, or it does not run.
+    Known(Records),
+}
+
+impl Recorded {
+    async fn before(&self) -> Records {
+        match self {
+            Recorded::Asked(probe, paths) => records::list(probe, paths).await,
+            Recorded::Known(records) => records.clone(),
+        }
+    }
+
+    async fn after(&self, before: Records) -> Records {
+        match self {
+            Recorded::Asked(probe, _) => records::there(probe, &before).await,
+            Recorded::Known(_) => before,
+        }
+    }
 }
 
 /// A backup that was made.
@@ -64,16 +94,16 @@ pub struct Made {
     /// Its size in bytes.
     pub size: u64,
     /// What is in it.
-    pub written: Written,
+    pub manifest: Manifest,
     /// How long the container was paused; `None` when none ran.
     pub paused: Option<Duration>,
 }
 
-/// Makes a backup.
+/// Makes a backup, and reads it back.
 ///
 /// # Errors
-/// [`Error::FileExists`], [`Error::NoSpace`], [`Error::Interrupted`], and what the engine says. The
-/// container goes on in any case, and no part of a file is left.
+/// [`Error::FileExists`], [`Error::NoSpace`], [`Error::Interrupted`], [`Error::BackupInvalid`] when it cannot be
+/// read back, and what the engine says. The container goes on in any case, and no part of a file is left.
 pub async fn make(
     engine: &Engine,
     request: Request<'_>,
@@ -83,25 +113,42 @@ pub async fn make(
     if std::fs::symlink_metadata(request.file).is_ok() {
         return Err(Error::FileExists { path: request.file.display().to_string() });
     }
+    let step = step(reporter, 1, format!("back up {} into {}", request.header.instance, request.file.display()));
     let (folder, unfinished) = begin(request.file)?;
     let spec = request.task.pack(&request.volumes);
     engine.create_task(&spec).await?;
+    let records = request.records.before().await;
     let mut pause = Pause { engine, container: request.pause.as_deref(), since: None, lasted: None };
     // Outside of what an interruption leaves in the middle: a pause that comes true behind its end would stay.
     let paused = pause.begin().await;
     let done = tokio::select! {
         biased;
         () = interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed, and no backup was made".to_owned() }),
-        done = async { paused?; read(engine, &request, &spec, unfinished, &mut pause, reporter).await } => done,
+        done = async { paused?; read(engine, &request, &spec, unfinished, &mut pause, records, reporter).await } => done,
     };
     let resumed = pause.end().await;
     let removed = engine.remove_container(&spec.name).await;
-    let (written, unfinished) = done?;
+    let (manifest, unfinished) = done?;
     resumed?;
     removed?;
+    step();
     let size = unfinished.as_file().metadata().map(|found| found.len()).unwrap_or(0);
+    unfinished.as_file().sync_all().map_err(|e| Error::file("write", request.file, &e))?;
+    let step = self::step(reporter, 2, format!("read {} back", request.file.display()));
+    let contents = Pass::over(unfinished.as_file(), request.file)?.run(io::sink(), reporter, interrupt).await?;
+    if contents.manifest != manifest || contents.header != request.header {
+        return Err(super::restore::invalid(request.file, "what was written is not what is read back"));
+    }
+    step();
     finish(unfinished, request.file, &folder)?;
-    Ok(Made { file: request.file.to_owned(), size, written, paused: pause.lasted })
+    Ok(Made { file: request.file.to_owned(), size, manifest, paused: pause.lasted })
+}
+
+/// Reports that one of the two steps begins; what is returned reports that it is done.
+fn step(reporter: &dyn Reporter, number: usize, step: String) -> impl FnOnce() {
+    let began = Instant::now();
+    reporter.report(&Event::StepStarted { number, total: 2, step: step.clone() });
+    move || reporter.report(&Event::StepDone { number, total: 2, step, elapsed: began.elapsed() })
 }
 
 /// The pause of the container, which must end however the backup ends.
@@ -211,11 +258,13 @@ async fn read(
     spec: &crate::engine::task::TaskSpec,
     unfinished: Unfinished,
     pause: &mut Pause<'_>,
+    records: Records,
     reporter: &dyn Reporter,
-) -> Result<(Written, Unfinished)> {
+) -> Packed {
     let (sender, source) = pipe::source();
     let counted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-    let packing = pack(request, source, unfinished, std::sync::Arc::clone(&counted))?;
+    let (told, ended) = tokio::sync::oneshot::channel();
+    let packing = pack(request, source, unfinished, std::sync::Arc::clone(&counted), ended)?;
     let mut task = engine.start_task(spec).await?;
     let mut reported = Instant::now();
     let mut interval = REPORT_EVERY / 4;
@@ -235,18 +284,20 @@ async fn read(
     let stopped = sender.is_closed();
     drop(sender);
     if stopped {
+        drop(told);
         return Err(joined(packing.await)?.err().unwrap_or_else(|| Error::bug("packing stopped too early")));
     }
     let ended = task.end().await?;
     pause.end().await?;
-    let packed = joined(packing.await)?;
     if ended.code != 0 {
         return Err(complaint("reading the volumes", &ended));
     }
-    packed
+    // Only now is known what was left out, and what is there afterwards: the thread waits for it.
+    let _ = told.send((ended, request.records.after(records).await));
+    joined(packing.await)?
 }
 
-type Packed = Result<(Written, Unfinished)>;
+type Packed = Result<(Manifest, Unfinished)>;
 
 fn joined(packed: Result<Packed, tokio::task::JoinError>) -> Result<Packed> {
     packed.map_err(|e| Error::bug(format!("packing: {e}")))
@@ -258,6 +309,7 @@ fn pack(
     source: pipe::Source,
     unfinished: Unfinished,
     counted: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    ended: tokio::sync::oneshot::Receiver<(Ended, Records)>,
 ) -> Result<tokio::task::JoinHandle<Packed>> {
     let header = request.header.clone();
     let (settings, secrets) = (request.settings.clone(), request.secrets.clone());
@@ -271,8 +323,14 @@ fn pack(
             counted.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
         };
         let threads = u32::try_from(threads).unwrap_or(1);
-        match write::write(out, &around, source, spool, threads, &mut count) {
-            Ok(written) => Ok((written, unfinished)),
+        let complete = |manifest: &mut Manifest| {
+            if let Ok((ended, records)) = ended.blocking_recv() {
+                volumes::left_out(&ended, manifest);
+                manifest.records = records;
+            }
+        };
+        match write::write(out, &around, source, spool, threads, &mut count, complete) {
+            Ok(manifest) => Ok((manifest, unfinished)),
             Err(Damage::Io(e)) => Err(Error::file("write", &path, &e)),
             Err(Damage::Malformed(reason)) => {
                 Err(Error::VolumesFailed { what: "reading the volumes".to_owned(), reason })
@@ -311,9 +369,8 @@ fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
     Ok((folder, Unfinished::Named(unfinished)))
 }
 
-/// Flushes the file to disk and gives it its name, which nobody may have taken meanwhile.
+/// Gives the file, which is on disk, its name, which nobody may have taken meanwhile.
 fn finish(unfinished: Unfinished, path: &Path, folder: &Path) -> Result<()> {
-    unfinished.as_file().sync_all().map_err(|e| Error::file("write", path, &e))?;
     unfinished.name(path).map_err(|e| match e.kind() {
         io::ErrorKind::AlreadyExists => Error::FileExists { path: path.display().to_string() },
         _ => Error::file("write", path, &e),

@@ -1,42 +1,105 @@
 //! What the program itself says that it holds, such as its sessions: asked before data is moved, and
 //! again afterwards. A page that answers over an empty database proves nothing.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use serde::Deserialize;
 
 use crate::probe::Probe;
 
 /// Ids of records, by the path that lists them.
 pub type Records = BTreeMap<String, Vec<String>>;
 
-/// Asks. A path that does not answer with a list of things that have an id is left out.
+/// Most records of a path that are looked for: each takes a call.
+const MOST: usize = 200;
+
+/// Longest id that is looked for, in bytes.
+const LONGEST_ID: usize = 128;
+
+/// Time that asking for single records may take in all. What has not answered then does not count as there.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a list and a single record have in common.
+#[derive(Deserialize)]
+struct Record {
+    id: String,
+}
+
+/// Asks for the lists. A path that does not answer with a list of things that have an id is left out.
 pub async fn list(probe: &Probe, paths: &[String]) -> Records {
     let mut records = Records::new();
     for path in paths {
-        if let Some(ids) = probe.json(path).await.as_ref().and_then(ids) {
-            records.insert(path.clone(), ids);
+        if let Some(list) = probe.json::<Vec<Record>>(path).await {
+            records.insert(path.clone(), list.into_iter().map(|record| record.id).collect());
         }
+    }
+    sane(records)
+}
+
+/// Those ids that can be asked for. What runs inside may answer with anything.
+pub fn sane(mut records: Records) -> Records {
+    let plain = |id: &String| {
+        (1..=LONGEST_ID).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    for ids in records.values_mut() {
+        ids.retain(plain);
+        ids.truncate(MOST);
     }
     records
 }
 
-/// Asks again; `Err` says in words what is not there any more.
+/// Which of them are there now. A list may have only the newest, so what is not in it is asked for by its id.
+pub async fn there(probe: &Probe, before: &Records) -> Records {
+    let paths: Vec<String> = before.keys().cloned().collect();
+    let (listed, began) = (list(probe, &paths).await, Instant::now());
+    let mut there = Records::new();
+    for (path, ids) in before {
+        let found = there.entry(path.clone()).or_default();
+        for id in ids {
+            let mut is_there = listed.get(path).is_some_and(|now| now.contains(id));
+            if !is_there && began.elapsed() < PATIENCE {
+                let record = probe.json::<Record>(&format!("{path}/{id}")).await;
+                is_there = record.is_some_and(|record| record.id == *id);
+            }
+            if is_there {
+                found.push(id.clone());
+            }
+        }
+    }
+    there
+}
+
+/// Looks for all of them; `Err` says in words what is not there any more.
 ///
 /// # Errors
-/// The first path that does not answer or lacks records.
+/// The first path that lacks records.
 pub async fn still_there(probe: &Probe, before: &Records) -> Result<(), String> {
-    for (path, ids_before) in before {
-        let answer = probe.json(path).await;
-        let Some(now) = answer.as_ref().and_then(ids) else {
-            return Err(format!("{path} does not answer any more with what is there"));
-        };
-        let missing = ids_before.iter().filter(|id| !now.contains(id)).count();
-        if missing > 0 {
-            return Err(format!("{missing} of {} records of {path} are not there any more", ids_before.len()));
+    let there = there(probe, before).await;
+    for (path, ids) in before {
+        let missing: Vec<&str> = ids.iter().filter(|id| !there[path].contains(id)).map(String::as_str).collect();
+        if !missing.is_empty() {
+            let named = missing.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+            let (number, all) = (missing.len(), ids.len());
+            return Err(format!("{number} of {all} records of {path} are not there any more: {named}"));
         }
     }
     Ok(())
 }
 
-fn ids(answer: &serde_json::Value) -> Option<Vec<String>> {
-    answer.as_array()?.iter().map(|record| record.get("id")?.as_str().map(str::to_owned)).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_asked_for_is_looked_for() {
+        let ids = ["ses_1", "ses\u{1b}]0;x\u{7}", "a/../b", "", "ses 2", &"x".repeat(129)].map(str::to_owned);
+        let kept = sane(Records::from([("/session".to_owned(), ids.to_vec())]));
+        assert_eq!(kept["/session"], ["ses_1"]);
+        let many = (0..500).map(|n| format!("ses_{n}")).collect();
+        assert_eq!(sane(Records::from([("/session".to_owned(), many)]))["/session"].len(), MOST);
+    }
 }

@@ -135,8 +135,8 @@ pub async fn room_for(engine: &Engine, needed: u64, task: &TaskOf, volume: &Name
     }
 }
 
-/// One reading of an archive on a thread of its own.
-struct Pass {
+/// One reading of an archive on a thread of its own: the one way in which `verify`, `restore` and `backup` check.
+pub(super) struct Pass {
     path: PathBuf,
     file: File,
     size: u64,
@@ -147,9 +147,20 @@ struct Pass {
 
 impl Pass {
     fn begin(path: &Path) -> Result<Self> {
-        let file = open(path)?;
+        Self::of(open(path)?, path, || {
+            tempfile::tempfile().map_err(|e| Error::file("create", &std::env::temp_dir(), &e))
+        })
+    }
+
+    /// Over a file from its beginning, that will get the name `path`; what it needs on disk is beside it.
+    pub(super) fn over(file: &File, path: &Path) -> Result<Self> {
+        let mut file = file.try_clone().map_err(|e| Error::file("read", path, &e))?;
+        io::Seek::rewind(&mut file).map_err(|e| Error::file("read", path, &e))?;
+        Self::of(file, path, || super::backup::spool(path))
+    }
+
+    fn of(file: File, path: &Path, spool: impl Fn() -> Result<File>) -> Result<Self> {
         let size = file.metadata().map_err(|e| Error::file("read", path, &e))?.len();
-        let spool = || tempfile::tempfile().map_err(|e| Error::file("create", &std::env::temp_dir(), &e));
         Ok(Pass {
             path: path.to_owned(),
             file,
@@ -160,7 +171,7 @@ impl Pass {
         })
     }
 
-    async fn run(
+    pub(super) async fn run(
         self,
         mut volumes: impl io::Write + Send + 'static,
         reporter: &dyn Reporter,
@@ -235,7 +246,7 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(error)
 }
 
-fn invalid(path: &Path, reason: &str) -> Error {
+pub(super) fn invalid(path: &Path, reason: &str) -> Error {
     Error::BackupInvalid { path: path.display().to_string(), reason: reason.to_owned() }
 }
 

@@ -5,6 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use super::archive::{
+    Manifest,
+    rules::{LONGEST_PATH, TOO_LONG},
+};
 use crate::{
     desired::{VolumeSpec, label},
     engine::{
@@ -58,14 +62,21 @@ impl TaskOf {
         }
     }
 
-    /// Packs volumes into one tar on standard output, `volumes/ROLE/…`.
+    /// Packs volumes into one tar on standard output, `volumes/ROLE/…`, and lists on standard error what cannot be
+    /// restored: see [`left_out`].
     pub fn pack(&self, volumes: &[Named]) -> TaskSpec {
+        // Tar never sees what is left out: it would store the content under a first name that is too long, and
+        // only a link under the second. What find cannot read must not be missing without a word.
         // POSIX format: names of any length, times to the nanosecond, files of any size.
-        let mut command =
-            vec!["/usr/bin/tar", "--create", "--file=-", "--format=posix", "--directory=/", "--numeric-owner"];
         // SELinux gives labels of its own to a new place.
-        command.extend(["--sparse", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux"]);
+        let script = "export LC_ALL=C; too_long=$1; shift; { /usr/bin/find \"$@\" \
+             \\( -type s -o -type b -o -type c -o -path \"$too_long\" \\) -prune -fprintf /dev/stderr '%y %p\\0' \
+             -o -print0 || printf 'a part of the list is missing\\0'; } | \
+             /usr/bin/tar --create --file=- --format=posix --null --no-recursion --files-from=- --numeric-owner \
+             --sparse --xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux";
+        let too_long = format!("{}*", "?".repeat(LONGEST_PATH + 1));
         let folders: Vec<String> = volumes.iter().map(|v| format!("volumes/{}", v.role)).collect();
+        let mut command = vec!["/bin/sh", "-c", script, "pack", &too_long];
         command.extend(folders.iter().map(String::as_str));
         let mut spec = self.spec("backup", &command, READS);
         spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), true)).collect();
@@ -121,13 +132,30 @@ pub async fn image(engine: &Engine, wanted: &[&str]) -> Result<String> {
     })
 }
 
+/// Takes note of what [`TaskOf::pack`] left out, as it listed it.
+pub fn left_out(ended: &Ended, manifest: &mut Manifest) {
+    // One that is cut off is counted, and not named.
+    let (whole, _) = ended.complaints.rsplit_once('\0').unwrap_or_default();
+    for (kind, path) in whole.split('\0').filter_map(|line| line.split_once(" volumes/")) {
+        let reason = match kind.chars().next_back() {
+            Some('s') => "it is a socket",
+            Some('b' | 'c') => "it is a device",
+            _ => TOO_LONG,
+        };
+        manifest.leave_out(format!("volumes/{path}").as_bytes(), reason);
+    }
+    manifest.left_out_count = manifest.left_out_count.max(ended.listed);
+}
+
 /// The error for a task that ended badly; `what` it was to do.
 pub fn complaint(what: &str, ended: &Ended) -> Error {
     // GNU tar says only how much it could write when a part of a block still fitted.
     if crate::engine::no_space(&ended.complaints) || ended.complaints.contains(": Wrote only ") {
         return Error::NoSpace { place: "the engine's disk".to_owned(), needed: None, available: None };
     }
-    let lines: Vec<&str> = ended.complaints.lines().take(5).collect();
+    // Without the list of what was left out.
+    let all = ended.complaints.split(['\0', '\n']);
+    let lines: Vec<&str> = all.filter(|line| !matches!(line.as_bytes(), [] | [_, b' ', ..])).take(5).collect();
     let reason = if lines.is_empty() { format!("it ended with code {}", ended.code) } else { lines.join("; ") };
     Error::VolumesFailed { what: what.to_owned(), reason }
 }

@@ -75,6 +75,7 @@ pub struct Task {
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
     complaints: Vec<u8>,
+    listed: u64,
 }
 
 /// How a task ended.
@@ -84,6 +85,8 @@ pub struct Ended {
     pub code: i64,
     /// What it said on standard error, the beginning of it.
     pub complaints: String,
+    /// How many NUL bytes were in all of that: each ends a name of a list.
+    pub listed: u64,
 }
 
 impl Ended {
@@ -137,6 +140,7 @@ impl Engine {
             output: attached.output,
             input: spec.input.then_some(attached.input),
             complaints: vec![],
+            listed: 0,
         })
     }
 
@@ -177,7 +181,7 @@ impl Engine {
             let code = self.wait_for_task(&spec.name).await?;
             let complaints =
                 if code == 0 { String::new() } else { self.log_tail(&spec.name, COMPLAINT_LINES).await.join("\n") };
-            Ok(Ended { code, complaints })
+            Ok(Ended { code, complaints, listed: 0 })
         };
         let done = work.await;
         let removed = self.remove_container(&spec.name).await;
@@ -239,6 +243,7 @@ impl Task {
             match self.output.next().await {
                 None => return Ok(None),
                 Some(Ok(LogOutput::StdErr { message })) => {
+                    self.listed += message.iter().filter(|byte| **byte == 0).count() as u64;
                     let room = COMPLAINTS.saturating_sub(self.complaints.len());
                     self.complaints.extend_from_slice(&message[..message.len().min(room)]);
                 }
@@ -273,7 +278,8 @@ impl Task {
         self.close_input().await;
         while self.next().await?.is_some() {}
         let code = self.engine.wait_for_task(&self.name).await?;
-        Ok(Ended { code, complaints: String::from_utf8_lossy(&self.complaints).trim().to_owned() })
+        let complaints = String::from_utf8_lossy(&self.complaints).trim().to_owned();
+        Ok(Ended { code, complaints, listed: self.listed })
     }
 }
 

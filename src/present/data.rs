@@ -1,7 +1,8 @@
 //! The texts of what backup, restore, update and rollback came to. Pure, ASCII only.
 
-use super::{status::instance_flag, style::Style};
+use super::{clean, status::instance_flag, style::Style};
 use crate::{
+    data::archive::{LeftOut, Manifest},
     report::data::{
         BackupListReport, BackupReport, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport, VerifyReport,
     },
@@ -14,6 +15,10 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
     let mut text = format!("backed up into\n\n    {}\n\n", style.strong(&report.file));
     text.push_str(&format!("  size       {}\n", Bytes(report.size)));
     text.push_str(&format!("  holds      {} in {}", Bytes(report.bytes), files(report.files)));
+    if report.left_out_count > 0 {
+        text.push_str(&format!(", without {}", paths(report.left_out_count)));
+    }
+    text.push_str("\n  checked    read back whole, every file");
     if let Some(seconds) = report.paused_seconds {
         text.push_str(&format!("\n  paused     {seconds:.1} s, while the volumes were read"));
     }
@@ -46,6 +51,10 @@ pub fn backup_list(report: &BackupListReport, style: Style) -> String {
             ),
         };
         text.push_str(&format!("{line}\n    {}\n", backup.file));
+        if !backup.missing_volumes.is_empty() {
+            let missing = without_volumes(&backup.missing_volumes);
+            text.push_str(&format!("    {} {missing}\n", style.warning("incomplete:")));
+        }
     }
     text.trim_end().to_owned()
 }
@@ -53,7 +62,7 @@ pub fn backup_list(report: &BackupListReport, style: Style) -> String {
 /// `docklet backup verify`
 pub fn verified(report: &VerifyReport, style: Style) -> String {
     let version = report.appliance_version.as_deref().map(|v| format!(", version {v}")).unwrap_or_default();
-    format!(
+    let mut text = format!(
         "{} is {}: {} in {}{}\n  made at {} of instance {}{version}",
         report.file,
         style.ok("whole"),
@@ -62,7 +71,40 @@ pub fn verified(report: &VerifyReport, style: Style) -> String {
         if report.secrets { ", and secrets" } else { "" },
         report.created,
         report.instance,
-    )
+    );
+    lacks(&mut text, &report.missing_volumes, report.left_out_count);
+    text
+}
+
+/// What a backup lacks, in lines of their own.
+fn lacks(text: &mut String, missing_volumes: &[String], left_out: u64) {
+    if !missing_volumes.is_empty() {
+        text.push_str(&format!("\n  {}", without_volumes(missing_volumes)));
+    }
+    if left_out > 0 {
+        text.push_str(&format!("\n  without {}, which could not be backed up", paths(left_out)));
+    }
+}
+
+fn without_volumes(missing: &[String]) -> String {
+    format!("the backup has no {} volume", missing.join(" and no "))
+}
+
+/// What a backup that was just made could not take: how much, and some of it.
+pub fn left_out(made: &Manifest) -> Option<String> {
+    const NAMED: usize = 3;
+    const LONGEST: usize = 120;
+    let shown = |one: &LeftOut| {
+        let path = clean::line(&one.path, false);
+        let short: String = path.chars().take(LONGEST).collect();
+        format!("{short}{} ({})", if short == path { "" } else { "..." }, one.reason)
+    };
+    let named: Vec<String> = made.left_out.iter().take(NAMED).map(shown).collect();
+    let more = made.left_out_count.saturating_sub(named.len() as u64);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    let are = if made.left_out_count == 1 { "is" } else { "are" };
+    (made.left_out_count > 0)
+        .then(|| format!("{} {are} not in the backup: {}{more}", paths(made.left_out_count), named.join(", ")))
 }
 
 /// `docklet backup prune`
@@ -89,6 +131,7 @@ pub fn restored(report: &RestoreReport, style: Style) -> String {
     if let Some(before) = &report.before {
         text.push_str(&format!("\nwhat was there before: docklet{flag} restore {}", quoted(before)));
     }
+    lacks(&mut text, &report.missing_volumes, report.left_out_count);
     text
 }
 
@@ -133,6 +176,10 @@ pub fn quoted(path: &str) -> String {
 
 fn files(number: u64) -> String {
     count(usize::try_from(number).unwrap_or(usize::MAX), "file")
+}
+
+fn paths(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "path")
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Schema;
-use crate::data::archive::VolumeTotals;
+use crate::data::archive::{LeftOut, VolumeTotals};
 
 /// `docklet backup`
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,8 +28,12 @@ pub struct BackupReport {
     pub paused_seconds: Option<f64>,
     /// Whether the secrets are in it.
     pub secrets: bool,
-    /// What was left out because a backup cannot hold it, such as devices.
-    pub left_out: Vec<String>,
+    /// Always true: it was read back whole, with the checks that `verify` and `restore` make.
+    pub verified: bool,
+    /// What was left out because nothing could restore it, such as devices: the first of it.
+    pub left_out: Vec<LeftOut>,
+    /// How much that is in all.
+    pub left_out_count: u64,
 }
 
 /// One backup in `docklet backup list`
@@ -47,6 +51,8 @@ pub struct BackupEntry {
     pub instance: Option<String>,
     /// Version of the program.
     pub appliance_version: Option<String>,
+    /// Roles of the volumes that are not in it.
+    pub missing_volumes: Vec<String>,
     /// Why it cannot be read.
     pub error: Option<String>,
 }
@@ -85,6 +91,10 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Whether secrets are in it.
     pub secrets: bool,
+    /// Roles of the volumes that are not in it.
+    pub missing_volumes: Vec<String>,
+    /// How many paths were left out of it when it was made.
+    pub left_out_count: u64,
 }
 
 /// `docklet backup prune`
@@ -123,6 +133,10 @@ pub struct RestoreReport {
     pub settings: bool,
     /// Whether the secrets were taken from it.
     pub secrets: bool,
+    /// Roles of the volumes that are not in it: they are as they were.
+    pub missing_volumes: Vec<String>,
+    /// How many paths were left out of it when it was made.
+    pub left_out_count: u64,
     /// The backup of what was there before; `None` when nothing was.
     pub before: Option<String>,
     /// Version of the program that is there now.

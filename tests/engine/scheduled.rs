@@ -97,7 +97,7 @@ fn volumes_go_only_behind_a_last_backup() {
     let file = report["backup"].as_str().unwrap().to_owned();
     assert!(report["kept"].as_array().unwrap().iter().any(|k| k["kind"] == "backups"), "{report}");
     // Everything is gone, the image too, and comes back.
-    world.ok(&["restore", &file]);
+    world.ok(&["restore", &file, "--yes"]);
     let (_, sessions) = world.http_get("/session", Some(&world.password()));
     assert!(sessions.contains("to be kept"), "{sessions}");
 

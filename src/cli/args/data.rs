@@ -66,6 +66,9 @@ pub struct Restore {
     /// Take no backup of what is there now
     #[arg(long)]
     pub no_backup: bool,
+    /// Take the data even if sessions that the backup had are missing
+    #[arg(long)]
+    pub force: bool,
     /// Longest time to wait for the page
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,

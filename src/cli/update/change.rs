@@ -10,7 +10,7 @@ use crate::{
         backup,
         context::Context,
         mount,
-        trial::{self, Trial},
+        trial::{self, Missing, Trial},
     },
     data::{
         backup::total,
@@ -87,11 +87,7 @@ impl Change<'_> {
         }
         backup::shelf_can_be_written(context)?;
         self.room(look).await?;
-        let records = match data {
-            Some(shelved) => shelved.header.as_ref().map(|h| h.records.clone()).unwrap_or_default(),
-            None if ran => self.records().await?,
-            None => Records::new(),
-        };
+        let records = if ran { self.records().await? } else { Records::new() };
         let saved = match self.prove(look, &target, reason, data, records).await {
             Ok(saved) => saved,
             Err(error) => return Err(self.taken_back(&target, error).await),
@@ -181,12 +177,9 @@ impl Change<'_> {
         // Stopped, so that nothing is written behind the backup.
         let stopped = backup::look(context, engine).await?;
         let taken = backup::take(context, engine, &stopped, reason, None, None, Some(records.clone())).await?;
-        let fill = match data {
-            Some(shelved) => {
-                self.fill(look, target, shelved).await?;
-                Fill::Done
-            }
-            None => Fill::Copy,
+        let (fill, records) = match data {
+            Some(shelved) => (Fill::Done, records::sane(self.fill(look, target, shelved).await?)),
+            None => (Fill::Copy, records),
         };
         let trial = Trial {
             appliance: &target.appliance,
@@ -195,6 +188,7 @@ impl Change<'_> {
             image: target.image.clone(),
             release: target.release.clone(),
             records,
+            missing: Missing::Fails,
             timeout: self.timeout,
         };
         let stopped = backup::look(context, engine).await?;
@@ -204,8 +198,8 @@ impl Change<'_> {
         Ok(taken.made.file.display().to_string())
     }
 
-    /// Fills staged volumes from a backup.
-    async fn fill(&self, look: &Look, target: &Target, shelved: &Shelved) -> Result<()> {
+    /// Fills staged volumes from a backup; the records in it.
+    async fn fill(&self, look: &Look, target: &Target, shelved: &Shelved) -> Result<Records> {
         let Change { context, engine, .. } = *self;
         let (reporter, interrupt) = (context.reporter.as_ref(), &context.interrupt);
         let contents = restore::verify(&shelved.file, reporter, interrupt).await?;
@@ -222,7 +216,8 @@ impl Change<'_> {
             .map(|(role, volume)| Named { role, volume: volume.name })
             .collect();
         let task = backup::task_of(context, engine, look, Some(self.settings)).await?;
-        restore::fill(engine, &shelved.file, &contents, &task, &named, reporter, interrupt).await
+        restore::fill(engine, &shelved.file, &contents, &task, &named, reporter, interrupt).await?;
+        Ok(contents.manifest.records)
     }
 
     /// Goes back with the data of before when the new release answered once and not again; the error

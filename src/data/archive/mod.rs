@@ -63,9 +63,8 @@ pub struct Header {
     pub instance: String,
     /// The volumes.
     pub volumes: Vec<VolumeIn>,
-    /// Ids of the records that the program listed, by the path that lists them. What was there is
-    /// looked for after a restore.
-    #[serde(default)]
+    /// Where docklet 0.1.0 put [`Manifest::records`]: before the volumes were read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub records: BTreeMap<String, Vec<String>>,
 }
 
@@ -103,7 +102,29 @@ pub struct Manifest {
     pub headers_sha256: String,
     /// SHA-256 of `SHA256SUMS`, as hex digits.
     pub sums_sha256: String,
+    /// What was in the volumes and is not in the backup, because nothing could restore it: the first of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// How much that is in all.
+    #[serde(default)]
+    pub left_out_count: u64,
+    /// Ids of the records that the program had before and after its volumes were read, by the path that lists
+    /// them. They are looked for after a restore.
+    #[serde(default)]
+    pub records: BTreeMap<String, Vec<String>>,
 }
+
+/// A path that a backup cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Where it was, below `volumes/`; of a folder, all that is in it.
+    pub path: String,
+    /// Why it cannot be restored.
+    pub reason: String,
+}
+
+/// Most paths that are named of what was left out.
+const MOST_NAMED: usize = 100;
 
 /// How much is in a volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +144,14 @@ impl Manifest {
     fn empty(header: &Header) -> Self {
         let volumes = header.volumes.iter().map(|v| VolumeTotals { role: v.role.clone(), ..VolumeTotals::default() });
         Manifest { format: FORMAT, volumes: volumes.collect(), ..Manifest::default() }
+    }
+
+    /// Takes note of what a backup cannot hold.
+    pub fn leave_out(&mut self, path: &[u8], reason: &str) {
+        self.left_out_count += 1;
+        if self.left_out.len() < MOST_NAMED {
+            self.left_out.push(LeftOut { path: printable(path), reason: reason.to_owned() });
+        }
     }
 
     fn count(&mut self, volume: usize, kind: tar::Kind, size: u64) {

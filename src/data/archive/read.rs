@@ -107,7 +107,10 @@ pub fn read(
             let recorded: Manifest = pass.json(&entry, MANIFEST)?;
             pass.end()?;
             volumes.write_all(&[0; 2 * BLOCK]).map_err(Refused::Receiver)?;
-            let manifest = check.manifest_with(recorded)?;
+            let mut manifest = check.manifest_with(recorded)?;
+            if manifest.records.is_empty() {
+                manifest.records.clone_from(&header.records);
+            }
             return Ok(Contents { header, manifest, settings, secrets });
         }
         check.headers.update(&entry.raw);
@@ -172,6 +175,9 @@ impl Check {
     fn manifest_with(mut self, recorded: Manifest) -> Result<Manifest, Refused> {
         self.manifest.headers_sha256 = hex(&self.headers.finalize());
         self.manifest.format = recorded.format;
+        self.manifest.left_out.clone_from(&recorded.left_out);
+        self.manifest.left_out_count = recorded.left_out_count;
+        self.manifest.records.clone_from(&recorded.records);
         if self.manifest == recorded {
             return Ok(recorded);
         }
@@ -270,7 +276,7 @@ impl<R: Read> Pass<R> {
         if !entry.path.starts_with(VOLUMES) {
             return Err(Refused::Invalid(format!("{} does not belong into a backup", shown(entry))));
         }
-        let volume = check.rules.check(entry).map_err(Refused::Invalid)?;
+        let volume = check.rules.check(entry).map_err(|why| Refused::Invalid(format!("{}: {why}", shown(entry))))?;
         volumes.write_all(&entry.raw).map_err(Refused::Receiver)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; PIECE.min(usize::try_from(entry.size).unwrap_or(PIECE))];

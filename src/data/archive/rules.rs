@@ -6,26 +6,36 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use super::{
-    printable,
-    tar::{Entry, Kind},
-};
+use super::tar::{Entry, Kind};
 
 /// The folder above the volumes in an archive; each is below it under its role.
 pub const VOLUMES: &[u8] = b"volumes/";
+
+/// Longest path in bytes, the slash behind a folder's not counted: Linux takes 4095 (PATH_MAX without the NUL).
+pub const LONGEST_PATH: usize = 4094;
+
+/// Why a path is refused that is longer.
+pub const TOO_LONG: &str = "its path is too long for Linux to open it";
 
 /// Watches over the entries of one archive.
 pub struct Rules {
     roles: Vec<String>,
     /// Hashes of the paths of symbolic links: eight bytes each, however long the paths are.
     symlinks: HashSet<u64>,
+    /// The same of what was refused.
+    refused: HashSet<u64>,
     hasher: RandomState,
 }
 
 impl Rules {
     /// For an archive with these volumes.
     pub fn new(roles: impl IntoIterator<Item = String>) -> Self {
-        Rules { roles: roles.into_iter().collect(), symlinks: HashSet::new(), hasher: RandomState::new() }
+        Rules {
+            roles: roles.into_iter().collect(),
+            symlinks: HashSet::new(),
+            refused: HashSet::new(),
+            hasher: RandomState::new(),
+        }
     }
 
     /// The position of the volume that an entry belongs to.
@@ -34,28 +44,54 @@ impl Rules {
     /// But nothing may be written through it.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// What is wrong with it, in words. What is a hard link to it is then refused, too.
     pub fn check(&mut self, entry: &Entry) -> Result<usize, String> {
-        let shown = printable(&entry.path);
-        let role = self.volume_of(&entry.path).map_err(|why| format!("{shown}: {why}"))?;
+        let checked = self.judge(entry);
+        if checked.is_err() {
+            self.refused.insert(self.hash(&entry.path));
+        }
+        checked
+    }
+
+    fn judge(&mut self, entry: &Entry) -> Result<usize, String> {
+        let role = self.volume_of(&entry.path)?;
+        if trimmed(&entry.path).len() > LONGEST_PATH {
+            return Err(TOO_LONG.to_owned());
+        }
+        if entry.oversized {
+            return Err("its extended attributes are too large".to_owned());
+        }
         match entry.kind {
             Kind::File | Kind::Folder | Kind::Fifo => {}
             Kind::Symlink => {
                 if trimmed(&entry.path).len() == VOLUMES.len() + self.roles[role].len() {
-                    return Err(format!("{shown}: a volume cannot be a symbolic link"));
+                    return Err("a volume cannot be a symbolic link".to_owned());
                 }
-                let hash = self.hasher.hash_one(trimmed(&entry.path));
-                self.symlinks.insert(hash);
+                self.symlinks.insert(self.hash(&entry.path));
             }
-            Kind::HardLink => match self.volume_of(&entry.link) {
-                Ok(target) if target == role => {}
-                Ok(_) => return Err(format!("{shown}: a hard link leads into another volume")),
-                Err(why) => return Err(format!("{shown}: a hard link leads outside: {why}")),
-            },
-            Kind::Device => return Err(format!("{shown}: it is a device")),
-            Kind::Other(kind) => return Err(format!("{shown}: entries of type {kind:#04x} are not known")),
+            Kind::HardLink => {
+                match self.volume_of(&entry.link) {
+                    Ok(target) if target == role => {}
+                    Ok(_) => return Err("a hard link leads into another volume".to_owned()),
+                    Err(why) => return Err(format!("a hard link leads outside: {why}")),
+                }
+                let target = self.hash(&entry.link);
+                if self.refused.contains(&target) {
+                    return Err("it is a hard link to what cannot be restored".to_owned());
+                }
+                // Another name of a symbolic link is one.
+                if self.symlinks.contains(&target) {
+                    self.symlinks.insert(self.hash(&entry.path));
+                }
+            }
+            Kind::Device => return Err("it is a device".to_owned()),
+            Kind::Other(kind) => return Err(format!("entries of type {kind:#04x} are not known")),
         }
         Ok(role)
+    }
+
+    fn hash(&self, path: &[u8]) -> u64 {
+        self.hasher.hash_one(trimmed(path))
     }
 
     fn volume_of(&self, path: &[u8]) -> Result<usize, String> {
@@ -74,7 +110,7 @@ impl Rules {
         let position = self.roles.iter().position(|r| r.as_bytes() == role).ok_or("there is no such volume")?;
         let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
         for above in slashes {
-            if self.symlinks.contains(&self.hasher.hash_one(&path[..above])) {
+            if self.symlinks.contains(&self.hash(&path[..above])) {
                 return Err("it would be written through a symbolic link".to_owned());
             }
         }
@@ -89,10 +125,11 @@ fn trimmed(path: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn entry(kind: Kind, path: &str, link: &str) -> Entry {
-        Entry { raw: vec![], kind, path: path.into(), link: link.into(), size: 0 }
+        Entry { raw: vec![], kind, path: path.into(), link: link.into(), size: 0, oversized: false }
     }
 
     fn refused(entries: &[Entry]) -> Option<String> {
@@ -116,10 +153,22 @@ mod tests {
             entry(Kind::HardLink, "volumes/session/a", "volumes/projects/a"),
             entry(Kind::HardLink, "volumes/session/a", "volumes/session/../../x"),
             entry(Kind::Symlink, "volumes/session", "/etc"),
+            entry(Kind::File, &format!("volumes/session/{}", "x".repeat(4079)), ""),
+            Entry { oversized: true, ..entry(Kind::File, "volumes/session/a", "") },
         ];
         for entry in bad {
             assert!(refused(std::slice::from_ref(&entry)).is_some(), "{entry:?}");
         }
+    }
+
+    #[test]
+    fn the_longest_path_and_what_hangs_on_what_was_refused() {
+        let longest = entry(Kind::Folder, &format!("volumes/session/{}/", "x".repeat(4078)), "");
+        assert_eq!(refused(&[longest]), None);
+        let mut rules = Rules::new(["session".to_owned()]);
+        assert!(rules.check(&entry(Kind::Device, "volumes/session/d", "")).is_err());
+        let twin = entry(Kind::HardLink, "volumes/session/e", "volumes/session/d");
+        assert!(rules.check(&twin).unwrap_err().contains("hard link to what cannot be restored"));
     }
 
     #[test]
@@ -131,6 +180,9 @@ mod tests {
         let through = entry(Kind::File, "volumes/projects/venv/bin/python3/x", "");
         assert!(refused(&[link.clone(), through]).is_some());
         let through = entry(Kind::HardLink, "volumes/projects/y", "volumes/projects/venv/bin/python3/x");
-        assert!(refused(&[link, through]).is_some());
+        assert!(refused(&[link.clone(), through]).is_some());
+        let twin = entry(Kind::HardLink, "volumes/projects/twin", "volumes/projects/venv/bin/python3");
+        assert_eq!(refused(&[link.clone(), twin.clone()]), None);
+        assert!(refused(&[link, twin, entry(Kind::File, "volumes/projects/twin/x", "")]).is_some());
     }
 }

@@ -29,6 +29,21 @@ pub enum Kind {
     Other(u8),
 }
 
+impl Kind {
+    fn of(type_byte: u8, path: &[u8]) -> Self {
+        match type_byte {
+            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Folder,
+            b'0' | 0 | b'7' => Kind::File,
+            b'1' => Kind::HardLink,
+            b'2' => Kind::Symlink,
+            b'3' | b'4' => Kind::Device,
+            b'5' => Kind::Folder,
+            b'6' => Kind::Fifo,
+            other => Kind::Other(other),
+        }
+    }
+}
+
 /// One entry's headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -42,6 +57,8 @@ pub struct Entry {
     pub link: Vec<u8>,
     /// Bytes of content that follow. Of a sparse file: its map and what is between the holes.
     pub size: u64,
+    /// Whether its headers were larger than the limit; `raw` then lacks their end.
+    pub oversized: bool,
 }
 
 /// Why a tar stream cannot be read on.
@@ -85,9 +102,6 @@ impl<R: Read> Reader<R> {
         let mut extended = Extended::default();
         loop {
             let start = raw.len();
-            if start > LARGEST_HEADERS {
-                return Err(self.malformed("its headers are too large"));
-            }
             raw.resize(start + BLOCK, 0);
             self.fill(&mut raw[start..])?;
             let block: [u8; BLOCK] = raw[start..].try_into().map_err(|_| self.malformed("a header is cut off"))?;
@@ -105,15 +119,22 @@ impl<R: Read> Reader<R> {
             let size = number(&block[124..136]).ok_or_else(|| self.malformed("a size is no number"))?;
             match block[156] {
                 kind @ (b'x' | b'L' | b'K') => {
-                    let length = usize::try_from(size).unwrap_or(usize::MAX);
-                    if length > LARGEST_HEADERS {
-                        return Err(self.malformed("its headers are too large"));
+                    if !extended.may_follow(kind) {
+                        // Two readers may take one name or the other, and what was checked is not what is written.
+                        return Err(self.malformed("it has two kinds of extended headers"));
                     }
+                    let length = usize::try_from(size).unwrap_or(usize::MAX);
+                    let kept = length.min(LARGEST_HEADERS);
                     let from = raw.len();
-                    raw.resize(from + length.next_multiple_of(BLOCK), 0);
+                    raw.resize(from + kept.next_multiple_of(BLOCK), 0);
                     self.fill(&mut raw[from..])?;
-                    let read = extended.read(kind, &raw[from..from + length]);
-                    read.ok_or_else(|| self.malformed("an extended header cannot be read"))?;
+                    let read = extended.read(kind, &raw[from..from + kept]);
+                    if length > kept {
+                        extended.oversized = true;
+                        self.skip((size - kept as u64).div_ceil(BLOCK as u64).saturating_mul(BLOCK as u64))?;
+                    } else {
+                        read.ok_or_else(|| self.malformed("an extended header cannot be read"))?;
+                    }
                 }
                 kind => return self.entry(&block, kind, size, raw, extended).map(Some),
             }
@@ -130,22 +151,16 @@ impl<R: Read> Reader<R> {
     ) -> Result<Entry, Damage> {
         let path = extended.path.unwrap_or_else(|| path_of(block));
         let link = extended.link.unwrap_or_else(|| text(&block[157..257]).to_vec());
-        let kind = match kind {
-            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Folder,
-            b'0' | 0 | b'7' => Kind::File,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'3' | b'4' => Kind::Device,
-            b'5' => Kind::Folder,
-            b'6' => Kind::Fifo,
-            other => Kind::Other(other),
-        };
-        // Only files have content; the size of a folder or a link means nothing (POSIX).
-        let size = if kind == Kind::File { extended.size.unwrap_or(size) } else { 0 };
+        let kind = Kind::of(kind, &path);
+        let size = extended.size.unwrap_or(size);
         self.path.clone_from(&path);
+        if size > 0 && !matches!(kind, Kind::File | Kind::Other(_)) {
+            // Readers differ in whether they skip it, and what one skips is an entry for another.
+            return Err(self.malformed("something that is not a file has content"));
+        }
         self.remaining = size;
         self.padding = (BLOCK - usize::try_from(size % BLOCK as u64).unwrap_or(0)) % BLOCK;
-        Ok(Entry { raw, kind, path, link, size })
+        Ok(Entry { raw, kind, path, link, size, oversized: extended.oversized })
     }
 
     /// Reads on in the content of the current entry; 0 at its end.
@@ -202,6 +217,13 @@ impl<R: Read> Reader<R> {
         }
     }
 
+    fn skip(&mut self, length: u64) -> Result<(), Damage> {
+        match io::copy(&mut self.source.by_ref().take(length), &mut io::sink())? {
+            skipped if skipped == length => Ok(()),
+            _ => Err(self.malformed("it ends too early")),
+        }
+    }
+
     fn malformed(&self, what: &str) -> Damage {
         let after = super::printable(&self.path);
         Damage::Malformed(if after.is_empty() { what.to_owned() } else { format!("{what}, at or after {after}") })
@@ -215,9 +237,18 @@ struct Extended {
     link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse_path: bool,
+    oversized: bool,
+    kinds: Vec<u8>,
 }
 
 impl Extended {
+    /// Whether one of this kind may come now: one of POSIX alone, or one of each of GNU's two.
+    fn may_follow(&mut self, kind: u8) -> bool {
+        let fits = self.kinds.iter().all(|before| *before != kind && *before != b'x' && kind != b'x');
+        self.kinds.push(kind);
+        fits
+    }
+
     fn read(&mut self, kind: u8, content: &[u8]) -> Option<()> {
         match kind {
             b'L' => self.path = Some(text(content).to_vec()),

@@ -51,9 +51,8 @@ fn archive(volumes: &[u8]) -> (Vec<u8>, Manifest) {
     let around = write::Around { header: &header, settings: Some(b"version = 1\n"), secrets: Some(b"age") };
     let mut out = vec![];
     let spool = tempfile::tempfile().unwrap();
-    let written = write::write(&mut out, &around, volumes, spool, 2, &mut |_| {}).unwrap();
-    assert!(written.left_out.is_empty());
-    (out, written.manifest)
+    let manifest = write::write(&mut out, &around, volumes, spool, 2, &mut |_| {}, |_| {}).unwrap();
+    (out, manifest)
 }
 
 fn read_back(archive: &[u8]) -> Result<(Contents, Vec<u8>), Refused> {
@@ -168,6 +167,88 @@ fn an_altered_owner_is_noticed() {
     header.set_cksum();
     block.copy_from_slice(header.as_bytes());
     assert!(why(&packed(&tar)).contains("owners"));
+}
+
+/// A tar with these entries: type byte, path, content.
+fn tar_of(entries: &[(u8, &str, &[u8])]) -> Vec<u8> {
+    let mut tar = vec![];
+    for (kind, path, content) in entries {
+        let mut header = ::tar::Header::new_ustar();
+        header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_entry_type(::tar::EntryType::new(*kind));
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        tar.extend_from_slice(header.as_bytes());
+        tar.extend_from_slice(content);
+        tar.resize(tar.len().next_multiple_of(BLOCK), 0);
+    }
+    tar.resize(tar.len() + 2 * BLOCK, 0);
+    tar
+}
+
+fn pax(key: &str, value: &[u8]) -> Vec<u8> {
+    let rest = [b" ", key.as_bytes(), b"=", value, b"\n"].concat();
+    let length = (1..12).map(|digits| rest.len() + digits).find(|n| n.to_string().len() + rest.len() == *n).unwrap();
+    [length.to_string().as_bytes(), &rest].concat()
+}
+
+/// Entries that two readers may take differently, put where volumes are.
+#[test]
+fn headers_that_contradict_each_other_are_refused() {
+    let (good, _) = archive(&volumes());
+    let tar = unpacked(&good);
+    let at = tar.windows(11).position(|w| w == b"SHA256SUMS\0").unwrap();
+    let with = |entries: &[(u8, &str, &[u8])]| {
+        let more = tar_of(entries);
+        why(&packed(&[&tar[..at], &more[..more.len() - 2 * BLOCK], &tar[at..]].concat()))
+    };
+    let named = pax("path", b"volumes/session/a");
+    let file: (u8, &str, &[u8]) = (b'0', "volumes/session/x", b"");
+    assert!(with(&[(b'x', "h", &named), (b'L', "l", b"../../etc/passwd\0"), file]).contains("two kinds"));
+    assert!(with(&[(b'L', "l", b"../../etc/passwd\0"), (b'x', "h", &named), file]).contains("two kinds"));
+    assert!(with(&[(b'x', "h", &named), (b'x', "h", &named), file]).contains("two kinds"));
+    assert!(
+        with(&[(b'L', "l", b"volumes/session/x\0"), (b'K', "k", b"volumes/session/a\0"), file]).contains("what it was")
+    );
+    assert!(with(&[(b'5', "volumes/session/d/", &[7; 512])]).contains("has content"));
+    assert!(with(&[(b'2', "volumes/session/l", &[7; 512])]).contains("has content"));
+}
+
+/// What no restore takes is not in a backup either, and is told; the rest is there.
+#[test]
+fn what_cannot_be_restored_is_left_out_and_told() {
+    let deep = pax("path", format!("volumes/session/{}y", "x/".repeat(3000)).as_bytes());
+    let huge = [pax("path", b"volumes/session/huge"), pax("SCHILY.xattr.user.x", &vec![b'x'; 5 << 20])].concat();
+    let tar = tar_of(&[
+        (b'5', "volumes/session/", b""),
+        (b'3', "volumes/session/\x1b]0;x\x07", b""),
+        (b'1', "volumes/session/twin", b""),
+        (b'x', "h", &deep),
+        (b'0', "deep", b"deep"),
+        (b'x', "h", &huge),
+        (b'0', "huge", b"huge"),
+        (b'S', "volumes/session/old", b"sparse"),
+        (b'0', "volumes/session/kept", b"kept"),
+    ]);
+    // A hard link to the device before it.
+    let mut tar = tar;
+    let at = tar.windows(20).position(|w| w == b"volumes/session/twin").unwrap();
+    let mut header = ::tar::Header::from_byte_slice(&tar[at..at + BLOCK]).clone();
+    header.set_link_name_literal("volumes/session/\x1b]0;x\x07").unwrap();
+    header.set_cksum();
+    tar[at..at + BLOCK].copy_from_slice(header.as_bytes());
+    let (archive, manifest) = archive(&tar);
+    let reasons: Vec<_> = manifest.left_out.iter().map(|one| (one.path.as_str(), one.reason.as_str())).collect();
+    assert_eq!(manifest.left_out_count, 5, "{reasons:?}");
+    assert_eq!(reasons[0], ("volumes/session/?]0;x?", "it is a device"));
+    assert_eq!(reasons[1], ("volumes/session/twin", "it is a hard link to what cannot be restored"));
+    assert_eq!(reasons[2].1, rules::TOO_LONG);
+    assert_eq!(reasons[3], ("volumes/session/huge", "its extended attributes are too large"));
+    assert_eq!(reasons[4].0, "volumes/session/old");
+    let (contents, back) = read_back(&archive).unwrap();
+    assert_eq!(contents.manifest, manifest);
+    assert!(back.windows(4).any(|w| w == b"kept") && !back.windows(4).any(|w| w == b"huge"));
 }
 
 proptest! {

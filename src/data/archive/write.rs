@@ -37,18 +37,9 @@ pub struct Around<'a> {
     pub secrets: Option<&'a [u8]>,
 }
 
-/// What came of writing.
-#[derive(Debug, Clone)]
-pub struct Written {
-    /// What the archive says of itself at its end.
-    pub manifest: Manifest,
-    /// Paths that were left out because a backup cannot hold them, such as devices.
-    pub left_out: Vec<String>,
-}
-
-/// Writes a whole archive to `out` from the `volumes`' tar; `progress` hears of the bytes of
-/// content that were read in all. `spool` is an empty file that goes away by itself, `threads` how
-/// many compress.
+/// Writes a whole archive to `out` from the `volumes`' tar; what it says of itself at its end, where `complete` may
+/// add to it. `progress` hears of the bytes of content that were read in all. `spool` is an empty file that goes
+/// away by itself, `threads` how many compress. What [`read`](super::read) would refuse is left out.
 ///
 /// # Errors
 /// [`Damage::Malformed`] when the volumes' tar ends too early or is none, else what the source,
@@ -60,7 +51,8 @@ pub fn write(
     spool: File,
     threads: u32,
     progress: &mut dyn FnMut(u64),
-) -> Result<Written, Damage> {
+    complete: impl FnOnce(&mut Manifest),
+) -> Result<Manifest, Damage> {
     let mut encoder = Encoder::new(out, LEVEL)?;
     encoder.include_checksum(true)?;
     if threads > 1 {
@@ -77,7 +69,8 @@ pub fn write(
         }
     }
     let mut manifest = Manifest::empty(around.header);
-    let left_out = archive.volumes(volumes, &mut manifest, progress)?;
+    archive.volumes(volumes, &mut manifest, progress)?;
+    complete(&mut manifest);
     let Archive { mut out, sums, mut headers } = archive;
     let (sums_sha256, length, mut lines) = sums.finish()?;
     let block = header(SUMS, time, length)?;
@@ -92,7 +85,7 @@ pub fn write(
     out.write_all(&content)?;
     out.write_all(&vec![0; padding(content.len() as u64) + 2 * BLOCK])?;
     out.finish()?.flush()?;
-    Ok(Written { manifest, left_out })
+    Ok(manifest)
 }
 
 struct Archive<W: Write> {
@@ -112,23 +105,24 @@ impl<W: Write> Archive<W> {
         self.out.write_all(&vec![0; padding(length)])
     }
 
-    /// Passes the volumes' tar on; what was left out of it.
+    /// Passes the volumes' tar on.
     fn volumes(
         &mut self,
         source: impl Read,
         manifest: &mut Manifest,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Vec<String>, Damage> {
+    ) -> Result<(), Damage> {
         let mut rules = Rules::new(manifest.volumes.iter().map(|v| v.role.clone()));
-        let mut left_out = vec![];
         let mut buffer = vec![0; PIECE];
         let mut reader = Reader::new(source);
         while let Some(entry) = reader.next_entry()? {
-            if matches!(entry.kind, Kind::Device | Kind::Other(_)) {
-                left_out.push(String::from_utf8_lossy(&entry.path).into_owned());
-                continue;
-            }
-            let volume = rules.check(&entry).map_err(Damage::Malformed)?;
+            let volume = match rules.check(&entry) {
+                Ok(volume) => volume,
+                Err(why) => {
+                    manifest.leave_out(&entry.path, &why);
+                    continue;
+                }
+            };
             self.headers.update(&entry.raw);
             self.out.write_all(&entry.raw)?;
             let mut digest = Sha256::new();
@@ -151,7 +145,7 @@ impl<W: Write> Archive<W> {
         }
         // What is behind the end only fills the last record; a source that is not read out blocks its writer.
         io::copy(&mut reader.into_source(), &mut io::sink())?;
-        Ok(left_out)
+        Ok(())
     }
 }
 

@@ -17,9 +17,9 @@ fn archive(tag: Option<&str>) -> (tempfile::TempDir, std::path::PathBuf, String)
 fn the_name_is_read_without_the_layers() {
     let (_folder, file, digest) = archive(Some("team/app:1"));
     let found = reference_in(&file).unwrap();
-    assert_eq!(found, Some(ArchiveImage { reference: Some("team/app:1".to_owned()), digest: digest.clone() }));
+    assert_eq!(found, ArchiveImage { reference: Some("team/app:1".to_owned()), digest: digest.clone() });
     let (_folder, file, digest) = archive(None);
-    assert_eq!(reference_in(&file).unwrap(), Some(ArchiveImage { reference: None, digest }));
+    assert_eq!(reference_in(&file).unwrap(), ArchiveImage { reference: None, digest });
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn an_oci_layout_is_read_too() {
     append(&mut archive, "index.json", top.as_bytes());
     archive.finish().unwrap();
     let found = reference_in(&file).unwrap();
-    assert_eq!(found, Some(ArchiveImage { reference: Some("docker.io/team/app:1".to_owned()), digest: config }));
+    assert_eq!(found, ArchiveImage { reference: Some("docker.io/team/app:1".to_owned()), digest: config });
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn what_is_no_archive_is_told_from_what_is_not_there() {
     let refused = |reason: &str| Err((Code::LoadFailed, reason.to_owned()));
     assert_eq!(code("text", b"hello"), refused("it is neither a tar archive nor a compressed one"));
     assert_eq!(code("empty", b""), refused("it is neither a tar archive nor a compressed one"));
-    assert_eq!(code("gz", &[0x1f, 0x8b, 8, 0]), Ok(None));
+    assert_eq!(code("gz", &[0x1f, 0x8b, 8, 0]), refused("it holds no image"));
     let (_folder, file, _) = archive(Some("a:1"));
     let whole = std::fs::read(&file).unwrap();
     assert_eq!(code("short", &whole[..200_000]), refused("it is damaged or cut short"));
@@ -71,6 +71,47 @@ fn what_is_no_archive_is_told_from_what_is_not_there() {
     append(&mut wrong, "manifest.json", b"[{]");
     assert_eq!(code("wrong", &wrong.into_inner().unwrap()), refused("its description is damaged"));
     assert!(matches!(reference_in(folder.path()), Err(Error::Image { fault: ImageFault::BadArchive, .. })));
+}
+
+/// What `docker load` would take over other people's names, and what could be the wrong one.
+#[test]
+fn more_than_one_image_or_name_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = ("aa".repeat(32), "bb".repeat(32));
+    let saved = |name: &str, entries: &[(&str, String)]| {
+        let file = folder.path().join(name);
+        let mut archive = tar::Builder::new(std::fs::File::create(&file).unwrap());
+        entries.iter().for_each(|(path, text)| append(&mut archive, path, text.as_bytes()));
+        archive.into_inner().unwrap();
+        file
+    };
+    let image = |config: &str, tags: &str| format!(r#"{{"Config":"{config}.json","RepoTags":[{tags}],"Layers":[]}}"#);
+    let manifest = |images: &[String]| ("manifest.json", format!("[{}]", images.join(",")));
+    let index = |name: &str| {
+        let names = format!(r#"{{"io.containerd.image.name":"{name}"}}"#);
+        ("index.json", format!(r#"{{"manifests":[{{"digest":"sha256:{one}","annotations":{names}}}]}}"#))
+    };
+    let good = manifest(&[image(&one, r#""app:1""#)]);
+    let twice = saved("same.tar", &[good.clone(), index("docker.io/library/app:1")]);
+    assert_eq!(reference_in(&twice).unwrap().reference.as_deref(), Some("app:1"));
+    let names = saved("names.tar", &[manifest(&[image(&one, r#""app:1","debian:trixie-slim""#)])]);
+    assert!(std::process::Command::new("gzip").arg("--keep").arg(&names).status().unwrap().success());
+    for (file, named) in [
+        (names.clone(), "app:1, debian:trixie-slim"),
+        (names.with_extension("tar.gz"), "app:1, debian:trixie-slim"),
+        (saved("images.tar", &[manifest(&[image(&one, r#""app:1""#), image(&two, r#""b:2""#)])]), "app:1, b:2"),
+        (saved("bare.tar", &[manifest(&[image(&one, r#""app:1""#), image(&two, "")])]), "app:1"),
+        (saved("both.tar", &[good.clone(), index("debian:trixie-slim")]), "app:1, debian:trixie-slim"),
+        (saved("over.tar", &[good, manifest(&[image(&one, r#""app:1","x:2""#)])]), "app:1, x:2"),
+    ] {
+        match reference_in(&file) {
+            Err(Error::Usage { message, hint }) => {
+                assert!(message.contains(named), "{message}");
+                assert_eq!(hint.as_deref(), Some("docker save --output image.tar app:1"));
+            }
+            other => panic!("{}: {other:?}", file.display()),
+        }
+    }
 }
 
 async fn load(answer: Reply, images: Vec<Reply>) -> (Result<()>, Fake, Recorder) {

@@ -127,7 +127,7 @@ fn data_that_it_cannot_run_with_is_taken_back() {
     assert_session(&world, &id, "kept", "after a restore that failed");
 
     let fresh = world.sibling();
-    error(&fresh, &["restore", bad, "--timeout", "30"], 11, "RESTORE_FAILED");
+    error(&fresh, &["restore", bad, "--yes", "--timeout", "30"], 11, "RESTORE_FAILED");
     assert_eq!(fresh.left(), Vec::<String>::new(), "of an instance that was not there nothing stays");
     assert_eq!(fresh.status()["state"], "not_set_up");
 

@@ -44,7 +44,7 @@ fn everything_comes_back_as_it_was() {
     assert_whole(&world, "after a restore");
 
     let copy = world.sibling();
-    let restored = json(&copy.run(&["restore", text(&file), "--json"]));
+    let restored = json(&copy.run(&["restore", text(&file), "--yes", "--json"]));
     assert_eq!((&restored["from_instance"], &restored["before"]), (&world.name.as_str().into(), &Value::Null));
     assert_same(&before, &listing(&copy), "restored into another instance");
     let status = copy.status();

@@ -1,0 +1,96 @@
+//! The settings that a backup brings: whoever made it is not whoever restores it.
+
+use std::path::Path;
+
+use crate::{
+    clean,
+    cli::{backup, change, context::Context, mount},
+    data::archive::read::Contents,
+    error::{Error, Result},
+    event::Event,
+    host::ports,
+    mounts,
+    observe::Look,
+    observed::PortState,
+    settings::{Port, Settings, keys},
+};
+
+/// The settings in the backup, without what belongs to the machine that it was made on.
+///
+/// # Errors
+/// When they do not parse.
+pub fn settings(
+    context: &Context,
+    look: &Look,
+    file: &Path,
+    contents: &Contents,
+    before: Option<&Settings>,
+) -> Result<Settings> {
+    let warn = |text: String| context.reporter.report(&Event::Warning { text: clean::line(&text, false) });
+    let mut settings = match &contents.settings {
+        Some(text) => Settings::parse(&String::from_utf8_lossy(text), &file.join("settings.toml")).map_err(cleaned)?,
+        None => before.cloned().unwrap_or_default(),
+    };
+    settings.engine = before.map(|b| b.engine.clone()).unwrap_or_default();
+    let around = mount::surroundings(context);
+    settings.mounts.retain(|mount| {
+        let refusal = mounts::refusal(std::slice::from_ref(mount), 0, &around);
+        if let Some(reason) = &refusal {
+            warn(format!("{} is left out: {reason}", mount.host.display()));
+        }
+        refusal.is_none()
+    });
+    if !settings.trust.ca_file.is_empty() && !Path::new(&settings.trust.ca_file).is_file() {
+        warn(format!("the CA file {} is not here; it is left out", settings.trust.ca_file));
+        settings.trust.ca_file.clear();
+    }
+    let own = backup::own_container(context, look);
+    let holds = own.is_some_and(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
+    let taken_here = look.containers.iter().any(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
+    let state = ports::state(settings.network.bind.0, settings.network.port.0);
+    if !holds && (taken_here || state != PortState::Available) {
+        let free = ports::next_free(settings.network.bind.0, settings.network.port.0);
+        if let Some(free) = free {
+            let text = format!("port {} is taken here; {free} is used", settings.network.port.0);
+            context.reporter.report(&Event::Note { text });
+            settings.network.port = Port(free);
+        }
+    }
+    Ok(settings)
+}
+
+/// Settings from a backup can open this machine, or run a stranger's image: whoever made it is not whoever restores
+/// it. Asks before anything is taken over that is not so already; the port is nobody's danger.
+///
+/// # Errors
+/// When the answer is no, or nobody is there to give one.
+pub fn confirm(context: &Context, settings: &Settings, before: Option<&Settings>) -> Result<()> {
+    let now = keys::values(before.unwrap_or(&Settings::default()))?;
+    let mut other = keys::values(settings)?;
+    other.retain(|setting| setting.0 != "network.port" && !now.contains(setting));
+    if other.is_empty() {
+        return Ok(());
+    }
+    let shown = |(key, value): &(&str, toml::Value)| clean::line(&format!("{key} = {value}"), false);
+    let list: Vec<String> = other.iter().map(shown).collect();
+    let mut text = format!("the backup brings these settings: {}", list.join(", "));
+    if let Some(exposure) = change::exposure(settings) {
+        text.push_str(&format!(" ({exposure})"));
+    }
+    if context.global.yes {
+        context.reporter.report(&Event::Note { text });
+        return Ok(());
+    }
+    context.confirm(&format!("{text}; take them over?"))
+}
+
+/// An error in settings from a backup quotes them.
+fn cleaned(error: Error) -> Error {
+    let shown = |text: String| clean::line(&text, false);
+    match error {
+        Error::SettingsInvalid { path, line, column, reason, suggestion } => {
+            Error::SettingsInvalid { path, line, column, reason: shown(reason), suggestion: suggestion.map(shown) }
+        }
+        other => other,
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -77,18 +78,19 @@ fn is_ours(id: &str, instances: &[String]) -> bool {
 }
 
 /// `None`: gone, or the engine's own program on its way to become the process. Else what is wrong with it, if anything.
-/// The program is looked at first: it may become another after that, but nothing becomes the engine's again.
+/// The order counts: the engine's program (a file with its name, or one of no folder) becomes another only once, and that
+/// one has arguments only when it has given up what the engine's had.
 fn judged(pid: u32) -> Option<Option<String>> {
     let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-    if program.to_string_lossy().contains("runc") {
+    if program == Path::new("/") || ["runc", "crun"].iter().any(|name| program.to_string_lossy().contains(name)) {
         return None;
     }
+    let line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|line| !line.is_empty())?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let value = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
     let root = value("Uid:").split_whitespace().chain(value("Gid:").split_whitespace()).any(|id| id == "0");
     let able = ["CapEff:", "CapBnd:", "CapPrm:", "CapAmb:"].iter().any(|key| value(key).bytes().any(|b| b != b'0'));
     let told = || {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line: String = String::from_utf8_lossy(&line).chars().take(80).flat_map(char::escape_default).collect();
         let capabilities = (value("CapEff:"), value("CapBnd:"));
         format!("process {line:?}: users {:?}, capabilities {capabilities:?}", value("Uid:"))

@@ -3,6 +3,7 @@
 //!
 //! What is wrong is collected and told at the end: one hole must not hide the next.
 
+mod evidence;
 mod output;
 mod processes;
 
@@ -16,10 +17,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::evidence::{fault, without_pid};
 use self::output::{last, on_a_terminal, unclean};
 use self::processes::Processes;
 use crate::data::{publish, setup_pulled};
-use crate::support::{World, docker_command, http, shown, stand_in, stand_in_2, wait_until};
+use crate::support::{World, docker_command, http_within, shown, stand_in, stand_in_2, wait_until};
 
 const AGENT: &str = include_str!("../fixtures/hostile-agent/hostile-agent");
 
@@ -75,7 +77,8 @@ impl<'a> Run<'a> {
 
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
         let body = body.map(Value::to_string);
-        http(self.port, method, path, Some(&self.world.password()), body.as_deref())
+        let (password, patience) = (self.world.password(), Duration::from_secs(60));
+        http_within(patience, self.port, method, path, Some(&password), body.as_deref()).unwrap_or_default()
     }
 
     /// A command in the container, as the agent's user. No program of the agent's is on its PATH.
@@ -177,7 +180,7 @@ impl<'a> Run<'a> {
         self.check(text.contains(" must "), &format!("{when}: the agent reports nothing\n{text}"));
         for line in text.lines() {
             if let Some(what) = fault(line, &self.world.container()) {
-                self.wrong.push(format!("{when}: {what}: {line}"));
+                self.wrong.push(format!("{when}: {what}: {}", without_pid(line)));
             }
         }
     }
@@ -201,39 +204,12 @@ impl<'a> Run<'a> {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
             for line in text.lines() {
                 if let Some(what) = fault(line, &self.world.container()) {
-                    self.wrong.push(format!("in the mounted folder: {what}: {line}"));
+                    self.wrong.push(format!("in the mounted folder: {what}: {}", without_pid(line)));
                 }
             }
         }
         let victim: Vec<_> = fs::read_dir(&self.victim).unwrap().flatten().map(|entry| entry.file_name()).collect();
         self.check(victim == ["secret"], &format!("something was written outside: {victim:?}"));
-    }
-}
-
-/// The programs that make the container what it is. In the agent's place they would also outlive every update.
-const OF_THE_IMAGE: [&str; 4] = ["opencode", "tini", "entrypoint", "healthcheck"];
-
-/// What a line of the agent's report means, if it means a hole. The agent's own programs may run as the agent.
-fn fault(line: &str, host: &str) -> Option<&'static str> {
-    let word = |key: &str| line.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or_default();
-    let mut words = line.split(' ');
-    match words.next()? {
-        "file" if word("owner=") == "0" => Some("root wrote a file where the agent said"),
-        "file" => Some("a program of docklet's read the agent's settings"),
-        "trap" | "plugin" if [word("uid="), word("euid=")].contains(&"0") => Some("root ran the agent's program"),
-        "trap" if [word("eff="), word("bnd=")].iter().any(|set| set.bytes().any(|b| b != b'0')) => {
-            Some("a process with capabilities ran the agent's program")
-        }
-        "trap" if word("container=") != "1" || word("host=") != host => Some("the agent's program ran elsewhere"),
-        "trap" if word("parents=") == "0" => Some("docklet ran the agent's program by its name"),
-        "trap" if word("parents=").contains("healthcheck") || word("parents=").contains("entrypoint") => {
-            Some("a script of the image ran the agent's program by its name")
-        }
-        "trap" if ["0", "1"].contains(&word("parents=")) && OF_THE_IMAGE.contains(&words.next()?) => {
-            Some("the agent's program runs in place of the image's")
-        }
-        _ if words.next() == Some("must") && words.next() == Some("worked") => Some("what must be refused worked"),
-        _ => None,
     }
 }
 
@@ -355,43 +331,4 @@ fn real_hostile_agent() {
         run.docklet(&["update", "--check"], 0);
         run.docklet(&["update", "--to", "1.18.34"], 0);
     });
-}
-
-#[test]
-fn what_the_agent_reports_is_judged() {
-    let trap = |uid: &str, set: &str, parents: &str, host: &str, name: &str| {
-        let line = format!(
-            "trap {name} uid={uid} euid={uid} eff={set} bnd={set} pid=7 parents={parents} host={host} container=1"
-        );
-        fault(&line, "here")
-    };
-    let none = "0000000000000000";
-    assert_eq!(trap("1000", none, "opencode<1", "here", "git"), None, "the agent's tools are the agent's");
-    for (uid, set, parents, host, name) in [
-        ("0", none, "opencode<1", "here", "git"),
-        ("1000", "00000000000001c3", "opencode<1", "here", "git"),
-        ("1000", none, "healthcheck<0", "here", "curl"),
-        ("1000", none, "entrypoint<1", "here", "mkdir"),
-        ("1000", none, "0", "here", "curl"),
-        ("1000", none, "1", "here", "opencode"),
-        ("1000", none, "bash<1", "elsewhere", "git"),
-    ] {
-        assert!(trap(uid, set, parents, host, name).is_some(), "{name} {uid} {set} {parents} {host}");
-    }
-    for line in [
-        "file curl owner=0 folder=/x",
-        "file curlrc.trace-ascii owner=1000 folder=/x",
-        "vsock must worked ",
-        "plugin uid=0 euid=0",
-    ] {
-        assert!(fault(line, "here").is_some(), "{line}");
-    }
-    for line in [
-        "vsock must refused Operation not permitted",
-        "trace-init may worked ",
-        "memory: killed by signal 9",
-        "plugin uid=1000 euid=1000",
-    ] {
-        assert_eq!(fault(line, "here"), None, "{line}");
-    }
 }

@@ -11,6 +11,7 @@ mod daily;
 mod data;
 mod doctor;
 mod harness;
+mod hostile;
 mod images;
 mod in_the_way;
 mod lifecycle;

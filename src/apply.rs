@@ -25,7 +25,7 @@ use crate::{
     sandbox::{
         network_rules::{self, Loaded, Rules},
         ownership::{self, Place},
-        secret_files::{self, SecretFiles},
+        secret_files::SecretFiles,
     },
     settings::Mount,
 };
@@ -180,8 +180,11 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         Action::CreateNetwork { name, labels } => engine.create_network(name, labels).await,
         Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),
         Action::FillSecrets { volume, image } => {
-            secret_files::keep_key(&tools.sandbox.files)?;
-            engine.create_volume(volume).await?;
+            tools.sandbox.secrets.keep_key(&tools.sandbox.files)?;
+            if engine.about.is_podman() {
+                // Its compatible API gives no labels to a volume that comes into being with a container.
+                engine.create_volume(volume).await?;
+            }
             let helper = tools.sandbox.helper(image, "secrets", None);
             tools.sandbox.secrets.fill(engine, helper, &volume.name, tools.sandbox.ids).await
         }

@@ -31,11 +31,11 @@ use crate::{
 /// Time that a program may take to end once it has said all.
 const LAST_WORDS: Duration = Duration::from_secs(30);
 
+/// Time in which an engine removes a task that has ended.
+const REMOVAL: Duration = Duration::from_secs(10);
+
 /// Most of what a task says on standard error that is kept, in bytes.
 const COMPLAINTS: usize = 16 * 1024;
-
-/// Most lines of it that are read from the engine's log.
-const COMPLAINT_LINES: usize = 10;
 
 /// The environment of every task: nothing of the image's, whose PATH begins with folders that the agent writes to.
 const ENVIRONMENT: [&str; 4] = ["/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"];
@@ -64,8 +64,8 @@ pub struct TaskSpec {
     pub capabilities: Vec<String>,
     /// Whether it reads from standard input.
     pub input: bool,
-    /// Whether the engine keeps what it prints.
-    pub logs: bool,
+    /// Whether the engine removes it at its end.
+    pub auto_remove: bool,
 }
 
 /// A running task.
@@ -74,8 +74,22 @@ pub struct Task {
     name: String,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
-    complaints: Vec<u8>,
+    said: Complaints,
+}
+
+/// What a task says on standard error.
+#[derive(Default)]
+struct Complaints {
+    beginning: Vec<u8>,
     listed: u64,
+}
+
+impl Complaints {
+    fn take(&mut self, message: &[u8]) {
+        self.listed += message.iter().filter(|byte| **byte == 0).count() as u64;
+        let room = COMPLAINTS.saturating_sub(self.beginning.len());
+        self.beginning.extend_from_slice(&message[..message.len().min(room)]);
+    }
 }
 
 /// How a task ended.
@@ -139,8 +153,7 @@ impl Engine {
             name,
             output: attached.output,
             input: spec.input.then_some(attached.input),
-            complaints: vec![],
-            listed: 0,
+            said: Complaints::default(),
         })
     }
 
@@ -170,37 +183,41 @@ impl Engine {
         removed.map(|_| done)
     }
 
-    /// The same for a task without input whose output matters only when it fails: with fewer calls.
+    /// The same for a task without input that may run twice: with three calls where it ends well, and else once more to
+    /// hear why.
     ///
     /// # Errors
     /// As [`Engine::run_task`].
-    pub async fn run_detached_task(&self, spec: &TaskSpec) -> Result<Ended> {
-        self.create_task_anew(&TaskSpec { logs: true, ..spec.clone() }).await?;
-        let work = async {
-            self.start_container(&spec.name).await?;
-            let code = self.wait_for_task(&spec.name).await?;
-            let complaints =
-                if code == 0 { String::new() } else { self.log_tail(&spec.name, COMPLAINT_LINES).await.join("\n") };
-            Ok(Ended { code, complaints, listed: 0 })
-        };
-        let done = work.await;
-        let removed = self.remove_container(&spec.name).await;
-        let done = done?;
-        removed.map(|_| done)
+    pub async fn run_quick_task(&self, spec: &TaskSpec) -> Result<Ended> {
+        self.create_task_anew(&TaskSpec { auto_remove: true, ..spec.clone() }).await?;
+        if let Err(error) = self.start_container(&spec.name).await {
+            // One that never started stays.
+            self.remove_container(&spec.name).await?;
+            return Err(error);
+        }
+        match self.wait_for_task(&spec.name).await {
+            Ok(0) => Ok(Ended { code: 0, complaints: String::new(), listed: 0 }),
+            // Gone before it was asked about, or ended badly.
+            Ok(_) | Err(Error::EngineRefused { status: 404, .. }) => Ok(self.run_task(spec, None).await?.0),
+            Err(error) => Err(error),
+        }
     }
 
-    /// Creates a task in place of one that a killed command left behind.
+    /// Creates a task in place of one that a killed command left behind, or that the engine is just removing.
     async fn create_task_anew(&self, spec: &TaskSpec) -> Result<()> {
-        match self.create_task(spec).await {
-            Err(Error::AlreadyExists { .. }) => {
-                let left = self.container(&spec.name).await?;
-                if left.is_some_and(|left| left.labels.get(label::TASK).is_none()) {
+        let began = std::time::Instant::now();
+        loop {
+            match self.create_task(spec).await {
+                Err(Error::AlreadyExists { .. }) if began.elapsed() < REMOVAL => {}
+                done => return done,
+            }
+            match self.container(&spec.name).await? {
+                Some(left) if !left.labels.contains_key(label::TASK) => {
                     return Err(Error::Foreign { kind: ObjectKind::Container, name: spec.name.clone() });
                 }
-                self.remove_container(&spec.name).await?;
-                self.create_task(spec).await
+                Some(_) => drop(self.remove_container(&spec.name).await?),
+                None => tokio::time::sleep(Duration::from_millis(20)).await,
             }
-            done => done,
         }
     }
 
@@ -242,22 +259,28 @@ impl Task {
         loop {
             match self.output.next().await {
                 None => return Ok(None),
-                Some(Ok(LogOutput::StdErr { message })) => {
-                    self.listed += message.iter().filter(|byte| **byte == 0).count() as u64;
-                    let room = COMPLAINTS.saturating_sub(self.complaints.len());
-                    self.complaints.extend_from_slice(&message[..message.len().min(room)]);
-                }
+                Some(Ok(LogOutput::StdErr { message })) => self.said.take(&message),
                 Some(Ok(part)) => return Ok(Some(part.into_bytes())),
                 Some(Err(e)) => return Err(translate(&format!("read from container {}", self.name), e)),
             }
         }
     }
 
-    /// Writes to its standard input. `false` when it reads no more.
+    /// Writes to its standard input. `false` when it reads no more. Meanwhile its complaints are read, or one with
+    /// many of them would never read on; what it prints on standard output is thrown away.
     pub async fn write(&mut self, bytes: &[u8]) -> bool {
-        match &mut self.input {
-            Some(input) => input.write_all(bytes).await.is_ok(),
-            None => false,
+        let Some(input) = &mut self.input else { return false };
+        let mut writing = std::pin::pin!(input.write_all(bytes));
+        loop {
+            tokio::select! {
+                biased;
+                written = &mut writing => return written.is_ok(),
+                part = self.output.next() => match part {
+                    Some(Ok(LogOutput::StdErr { message })) => self.said.take(&message),
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return false,
+                },
+            }
         }
     }
 
@@ -278,8 +301,8 @@ impl Task {
         self.close_input().await;
         while self.next().await?.is_some() {}
         let code = self.engine.wait_for_task(&self.name).await?;
-        let complaints = String::from_utf8_lossy(&self.complaints).trim().to_owned();
-        Ok(Ended { code, complaints, listed: self.listed })
+        let complaints = String::from_utf8_lossy(&self.said.beginning).trim().to_owned();
+        Ok(Ended { code, complaints, listed: self.said.listed })
     }
 }
 
@@ -294,7 +317,12 @@ fn body(spec: &TaskSpec) -> ContainerCreateBody {
         target: Some(target.clone()),
         read_only: Some(*read_only),
         // An empty volume must stay empty: what the image has in that place is no data.
-        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        // One that is not there yet comes into being with the task, and with the instance's labels.
+        volume_options: Some(MountVolumeOptions {
+            no_copy: Some(true),
+            labels: Some(spec.labels.clone().into_iter().filter(|(key, _)| key != label::TASK).collect()),
+            ..MountVolumeOptions::default()
+        }),
         ..Mount::default()
     });
     ContainerCreateBody {
@@ -323,15 +351,12 @@ fn body(spec: &TaskSpec) -> ContainerCreateBody {
             mounts: Some(mounts.collect()),
             readonly_rootfs: Some(true),
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
-            auto_remove: Some(false),
+            auto_remove: Some(spec.auto_remove),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(spec.capabilities.clone()),
             security_opt: Some(vec!["no-new-privileges".to_owned()]),
             // What it prints is the data: it must not be written to the engine's disk a second time.
-            log_config: Some(HostConfigLogConfig {
-                typ: Some(if spec.logs { "json-file" } else { "none" }.to_owned()),
-                config: Some(HashMap::new()),
-            }),
+            log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: Some(HashMap::new()) }),
             ..HostConfig::default()
         }),
         ..ContainerCreateBody::default()

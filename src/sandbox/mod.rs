@@ -43,5 +43,5 @@ pub fn given(
 ) -> Result<(Given, SecretFiles)> {
     let secrets = SecretFiles::read(appliance, settings, files, new)?;
     let ids = ids::of(engine, settings, appliance.container.ids());
-    Ok((Given { memory, ids, secrets: secrets.hash(files)? }, secrets))
+    Ok((Given { memory, ids, secrets: secrets.hash() }, secrets))
 }

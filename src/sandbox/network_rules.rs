@@ -114,7 +114,7 @@ async fn run(
     let (ended, output) = if read {
         engine.run_task(&helper, None).await?
     } else {
-        match engine.run_detached_task(&helper).await {
+        match engine.run_quick_task(&helper).await {
             // The engine refuses to make or start such a container: a capability or a namespace that it won't give.
             Err(Error::StartFailed { reason, .. } | Error::EngineRefused { reason, .. }) => {
                 return Err(not_loaded(reason));

@@ -22,13 +22,17 @@ const KEY_LENGTH: usize = 32;
 const FILL: &str = "set -e; /usr/bin/find /secrets -mindepth 1 -delete; \
     /usr/bin/tar --extract --file=- --directory=/secrets --numeric-owner --same-owner --same-permissions";
 
-/// The content of the secrets volume: file name → content.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct SecretFiles(BTreeMap<String, Vec<u8>>);
+/// The content of the secrets volume, and the key of its hash.
+#[derive(Clone, Default)]
+pub struct SecretFiles {
+    /// File name → content.
+    files: BTreeMap<String, Vec<u8>>,
+    key: Vec<u8>,
+}
 
 impl std::fmt::Debug for SecretFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.files.keys()).finish()
     }
 }
 
@@ -55,22 +59,13 @@ impl SecretFiles {
         if let Some(bundle) = certificates(settings, files)? {
             content.insert(appliance.container.ca_bundle.clone(), bundle);
         }
-        Ok(SecretFiles(content))
+        Ok(SecretFiles { files: content, key: key(files)? })
     }
 
     /// A hash of all of it that tells nothing to whoever lacks the key, which stays on this machine.
-    ///
-    /// # Errors
-    /// When the key is there and cannot be read, or none can be made.
-    pub fn hash(&self, files: &InstancePaths) -> Result<String> {
-        let key = match std::fs::read(files.secrets_key()) {
-            Ok(key) if key.len() == KEY_LENGTH => key,
-            Ok(_) => new_key()?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => new_key()?,
-            Err(e) => return Err(Error::file("read", &files.secrets_key(), &e)),
-        };
+    pub fn hash(&self) -> String {
         let mut inner = Sha256::new();
-        for (name, content) in &self.0 {
+        for (name, content) in &self.files {
             for part in [name.as_bytes(), content] {
                 inner.update((part.len() as u64).to_le_bytes());
                 inner.update(part);
@@ -78,9 +73,21 @@ impl SecretFiles {
         }
         // Key, then hash: no more of the content can be appended, and equal secrets differ between machines.
         let mut outer = Sha256::new();
-        outer.update(&key);
+        outer.update(&self.key);
         outer.update(inner.finalize());
-        Ok(hex(&outer.finalize())[..32].to_owned())
+        hex(&outer.finalize())[..32].to_owned()
+    }
+
+    /// Makes sure that the key is on disk before a container carries a hash that was made with it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_key(&self, files: &InstancePaths) -> Result<()> {
+        if std::fs::read(files.secrets_key()).is_ok_and(|key| key == self.key) {
+            return Ok(());
+        }
+        paths::create_folder(&files.state, 0o700)?;
+        paths::write_file(&files.secrets_key(), &self.key, 0o600)
     }
 
     /// Replaces what is in the volume.
@@ -102,7 +109,7 @@ impl SecretFiles {
     fn archive(&self, ids: Ids) -> Result<Vec<u8>> {
         let failed = |e: std::io::Error| Error::bug(format!("cannot pack the secrets: {e}"));
         let mut archive = tar::Builder::new(Vec::new());
-        for (name, content) in &self.0 {
+        for (name, content) in &self.files {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o400);
             header.set_uid(ids.uid.into());
@@ -115,19 +122,15 @@ impl SecretFiles {
     }
 }
 
-/// Makes sure that the key of [`SecretFiles::hash`] is on disk before a container carries a hash with it.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn keep_key(files: &InstancePaths) -> Result<()> {
-    if std::fs::metadata(files.secrets_key()).is_ok_and(|found| found.len() == KEY_LENGTH as u64) {
-        return Ok(());
+/// The key that is on disk; a new one where there is none.
+fn key(files: &InstancePaths) -> Result<Vec<u8>> {
+    match std::fs::read(files.secrets_key()) {
+        Ok(key) if key.len() == KEY_LENGTH => return Ok(key),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::file("read", &files.secrets_key(), &e));
+        }
+        _ => {}
     }
-    paths::create_folder(&files.state, 0o700)?;
-    paths::write_file(&files.secrets_key(), &new_key()?, 0o600)
-}
-
-fn new_key() -> Result<Vec<u8>> {
     let mut key = vec![0; KEY_LENGTH];
     getrandom::fill(&mut key).map_err(|e| Error::bug(format!("no randomness: {e}")))?;
     Ok(key)
@@ -152,27 +155,36 @@ mod tests {
 
     #[test]
     fn the_hash_tells_every_change_and_depends_on_the_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = |name: &str| Paths::find(Some(&folder.path().join(name))).unwrap().instance(&"x".parse().unwrap());
-        let (here, there) = (files("a"), files("b"));
-        keep_key(&here).unwrap();
-        keep_key(&there).unwrap();
-        let of = |pairs: &[(&str, &str)]| {
-            SecretFiles(pairs.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect())
+        let of = |key: u8, pairs: &[(&str, &str)]| SecretFiles {
+            files: pairs.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())).collect(),
+            key: vec![key; KEY_LENGTH],
         };
-        let hash = |pairs: &[(&str, &str)]| of(pairs).hash(&here).unwrap();
+        let hash = |pairs: &[(&str, &str)]| of(1, pairs).hash();
         let first = hash(&[("A", "1"), ("B", "2")]);
         assert_eq!(first, hash(&[("A", "1"), ("B", "2")]));
         for other in [&[("A", "1")][..], &[("A", "1"), ("B", "3")], &[("A", "1B"), ("C", "2")], &[("AB", "12")]] {
             assert_ne!(first, hash(other));
         }
-        assert_ne!(first, of(&[("A", "1"), ("B", "2")]).hash(&there).unwrap());
-        assert!(!format!("{:?}", of(&[("A", "s3cret")])).contains("s3cret"));
+        assert_ne!(first, of(2, &[("A", "1"), ("B", "2")]).hash());
+        assert!(!format!("{:?}", of(1, &[("A", "s3cret")])).contains("s3cret"));
+    }
+
+    #[test]
+    fn the_key_that_was_hashed_with_is_the_one_that_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Paths::find(Some(folder.path())).unwrap().instance(&"x".parse().unwrap());
+        let read = || {
+            let appliance = Appliance::embedded().unwrap();
+            SecretFiles::read(&appliance, &Settings::default(), &files, &BTreeMap::new()).unwrap()
+        };
+        let first = read();
+        first.keep_key(&files).unwrap();
+        assert_eq!(read().hash(), first.hash());
     }
 
     #[test]
     fn files_are_for_the_user_alone() {
-        let files = SecretFiles([("A".to_owned(), b"1".to_vec())].into());
+        let files = SecretFiles { files: [("A".to_owned(), b"1".to_vec())].into(), key: vec![] };
         let packed = files.archive(Ids { uid: 1001, gid: 100 }).unwrap();
         let mut archive = tar::Archive::new(packed.as_slice());
         let entry = archive.entries().unwrap().next().unwrap().unwrap();

@@ -325,7 +325,7 @@ fn setup_puts_changed_secrets_into_effect() {
     fs::write(&file, "another-password-for-it\n").unwrap();
     let args = ["setup", "--yes", "--json", "--password-file", file.to_str().unwrap()];
     let plan = json(&world.run(&[&args[..], &["--dry-run"]].concat()));
-    assert!(plan["plan"].to_string().contains("secrets changed"), "{plan}");
+    assert!(plan["plan"].to_string().contains("settings changed: secrets"), "{plan}");
     let done = world.run(&args);
     assert_eq!(json(&done)["changed"], true, "{}", shown(&done));
     assert_eq!(world.http_get("/global/health", Some("another-password-for-it")).0, 200);

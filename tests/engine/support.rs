@@ -40,7 +40,7 @@ mod http;
 mod images;
 #[path = "../shared/output.rs"]
 mod output;
-pub use self::docker::{docker, docker_command, docker_try, docker_with, is_podman, limits_memory};
+pub use self::docker::{as_root, docker, docker_command, docker_try, docker_with, is_podman, limits_memory};
 pub use self::http::{http, http_within};
 pub use self::images::{stand_in, stand_in_2};
 pub use self::output::{json, shown};
@@ -274,6 +274,7 @@ impl World {
     pub fn assert_whole(&self, when: &str) {
         let left: BTreeSet<String> = self.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
         let mut expected: BTreeSet<String> = self.volumes().iter().map(|v| format!("volume {v}")).collect();
+        expected.insert(format!("volume {}-secrets", self.container()));
         expected.insert(format!("container {}", self.container()));
         expected.insert(format!("network {}", self.container()));
         assert_eq!(left, expected, "{when}");

@@ -150,7 +150,7 @@ fn committed_data_counts_wherever_it_lies() {
     let file = world.folder().join("backup.tar.zst");
     let file = file.to_str().unwrap();
     world.ok(&["backup", file]);
-    docker(&["exec", "--user", "0", &world.container(), "sh", "-c", "rm -rf /workspace/*"]);
+    as_root(&world, "rm -rf /workspace/*");
     let proxy = Proxy::start(&engine_host());
     world.use_engine(&proxy.host());
     let no_space = Action::error(500, "write /x: no space left on device");

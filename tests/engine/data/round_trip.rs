@@ -37,7 +37,7 @@ fn everything_comes_back_as_it_was() {
     assert_whole(&world, "after a backup");
 
     // All of it is destroyed, so that nothing is the same because it was never touched.
-    docker(&["exec", "--user", "0", &world.container(), "sh", "-c", "rm -rf /workspace/* && echo x > /workspace/new"]);
+    as_root(&world, "rm -rf /workspace/* && echo x > /workspace/new");
     world.ok(&["restore", text(&file), "--yes"]);
     assert_same(&before, &listing(&world), "restored into the same instance");
     assert_session(&world, &id, "kept", "restored");

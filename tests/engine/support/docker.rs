@@ -64,3 +64,11 @@ pub fn docker_command() -> Command {
     command.env("DOCKER_HOST", engine_host()).env("DOCKER_BUILDKIT", "0").env_remove("DOCKER_CONTEXT");
     command
 }
+
+/// Runs a script as root on the volumes of a world's container, from another one: in the container itself root has no
+/// capability.
+pub fn as_root(world: &super::World, script: &str) {
+    let container = world.container();
+    let options = ["run", "--rm", "--user", "0", "--volumes-from", &container, "--entrypoint", "sh"];
+    docker(&[&options[..], &[&super::stand_in(), "-c", script]].concat());
+}

@@ -213,6 +213,9 @@ pub struct Provider {
     pub title: String,
     /// Name of the secret that holds its key.
     pub secret: String,
+    /// Host of its API, reached over HTTPS.
+    #[serde(default)]
+    pub host: String,
 }
 
 /// What goes into a build besides the embedded files.

@@ -237,7 +237,11 @@ async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()>
     loaded
 }
 
-async fn load_rules(name: &str, made: &Made, tools: &Tools<'_>) -> Result<()> {
+/// Loads the network rules of a running container.
+///
+/// # Errors
+/// [`Error::RulesNotLoaded`], and what the engine says.
+pub async fn load_rules(name: &str, made: &Made, tools: &Tools<'_>) -> Result<()> {
     let rules = tools.sandbox.rules.for_mode(made.egress);
     if !rules.exist() {
         return Ok(());

@@ -24,6 +24,7 @@ use crate::{
     observed::{self, Observed},
     paths,
     plan::{self, Action, Plan, trial},
+    probe::Seen,
     ready,
     sandbox::{
         self,
@@ -210,6 +211,13 @@ pub async fn apply(
     release::write_down(context, &planned.committed)?;
     wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
     apply::apply(&planned.recovery, &tools).await?;
+    let main = &planned.desired.container;
+    if how.running && planned.recovery.is_empty() && !planned.plan.starts() && main.egress.has_rules() {
+        // Who started it may have been killed before the rules were there, and its entrypoint waits for them.
+        if probe.look().await != Seen::Works {
+            apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;
+        }
+    }
     apply::apply(&planned.plan, &tools).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
     if how.running && !waited && !timeout.is_zero() {

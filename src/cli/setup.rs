@@ -1,6 +1,8 @@
 //! `docklet setup`: the first run, and every later one. Check the engine, ask, show the plan,
 //! confirm, apply, wait until the page really answers, print where it is.
 
+mod private_names;
+
 use std::{
     collections::BTreeMap,
     io::Read as _,
@@ -127,6 +129,9 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         context.reporter.report(&Event::Note { text: "the settings are as before, too".to_owned() });
     }
     applied?;
+    if how.running && !planned.is_empty() {
+        private_names::propose(context, &engine, &mut answers.settings, &planned).await?;
+    }
     autostart::apply(context, &answers.settings).await?;
     drop(lock);
     if !planned.is_empty() {

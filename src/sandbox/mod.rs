@@ -4,6 +4,7 @@
 pub mod ids;
 pub mod network_rules;
 pub mod ownership;
+pub mod private_names;
 pub mod secret_files;
 
 use std::collections::BTreeMap;

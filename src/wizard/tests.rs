@@ -89,8 +89,11 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         choice("Rust", &["rustc", "cargo"]),
         choice("C/C++", &["build-essential", "cmake", "gdb"]),
     ];
-    let provider =
-        |title: &str, secret: &str| crate::appliance::Provider { title: title.into(), secret: secret.into() };
+    let provider = |title: &str, secret: &str| crate::appliance::Provider {
+        title: title.into(),
+        secret: secret.into(),
+        host: String::new(),
+    };
     let providers = [
         provider("Anthropic", "ANTHROPIC_API_KEY"),
         provider("OpenAI", "OPENAI_API_KEY"),

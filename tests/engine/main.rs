@@ -10,6 +10,7 @@ mod convergence;
 mod daily;
 mod data;
 mod doctor;
+mod egress;
 mod harness;
 mod hostile;
 mod images;
@@ -29,6 +30,7 @@ mod seccomp;
 mod supervise;
 #[allow(dead_code)]
 mod support;
+mod taken_over;
 mod terminal;
 mod uninstall;
 mod watch;

@@ -327,7 +327,7 @@ impl Drop for World {
         let name = format!("name=^/?{}$", self.container());
         remove(&["ps", "--all", "--quiet", "--filter", &name], &["rm", "--force", "--volumes"]);
         remove(&["volume", "ls", "--quiet", "--filter", &label], &["volume", "rm", "--force"]);
-        for volume in self.volumes() {
+        for volume in self.volumes().into_iter().chain([format!("{}-secrets", self.container())]) {
             let _ = docker_try(&["volume", "rm", "--force", &volume]);
         }
         let _ = docker_try(&["network", "rm", &self.container()]);

@@ -83,7 +83,9 @@ pub fn nameless() -> BTreeSet<String> {
 /// volumes, and nothing else; no file that is half a backup.
 pub fn assert_whole(world: &World, when: &str) {
     let left: BTreeSet<String> = world.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
-    let mut expected: BTreeSet<String> = world.volumes().iter().map(|v| format!("volume {v}")).collect();
+    let secrets = format!("{}-secrets", world.container());
+    let volumes: BTreeSet<String> = world.volumes().into_iter().chain([secrets]).collect();
+    let mut expected: BTreeSet<String> = volumes.iter().map(|v| format!("volume {v}")).collect();
     expected.insert(format!("container {}", world.container()));
     expected.insert(format!("network {}", world.container()));
     assert_eq!(left, expected, "{when}");
@@ -91,7 +93,7 @@ pub fn assert_whole(world: &World, when: &str) {
     assert_eq!(container["State"]["Status"], "running", "{when}");
     let mounts = container["Mounts"].as_array().unwrap();
     let used: BTreeSet<_> = mounts.iter().filter_map(|m| m["Name"].as_str()).filter(|n| n.len() != 64).collect();
-    assert_eq!(used, world.volumes().iter().map(String::as_str).collect(), "{when}: its volumes");
+    assert_eq!(used, volumes.iter().map(String::as_str).collect(), "{when}: its volumes");
     assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}");
     assert_eq!(unfinished(world), Vec::<PathBuf>::new(), "{when}");
 }

@@ -91,6 +91,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         main,
         previous,
         task: find(&desired.task_name).map(container),
+        helper: find(&desired.helper_name).map(container),
         volumes: among(&desired.volumes),
         secrets: look
             .volumes

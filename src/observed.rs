@@ -14,6 +14,8 @@ pub struct Observed {
     pub previous: Option<Container>,
     /// A short-lived container that a command left behind when it was killed.
     pub task: Option<Container>,
+    /// A helper container that a command left behind when it was killed.
+    pub helper: Option<Container>,
     /// Volumes with the instance's names.
     pub volumes: Vec<Volume>,
     /// The volume of the secrets.

@@ -21,7 +21,7 @@ use crate::{
     event::Event,
     host::pem,
     interrupt, mounts, observe,
-    observed::{self, Observed},
+    observed::{self, Observed, Ownership},
     paths,
     plan::{self, Action, Plan, trial},
     probe::Seen,
@@ -53,6 +53,8 @@ pub struct Planned {
     pub committed: Committed,
     /// What the container is given.
     pub sandbox: Sandbox,
+    /// A helper container that a killed command left behind.
+    pub left_helper: Option<String>,
 }
 
 impl Planned {
@@ -132,6 +134,7 @@ pub async fn plan_with(
     };
     desired.running = how.running;
     let observed = at_rest(context, engine, look, &desired).await?;
+    let left_helper = observed.helper.as_ref().filter(|c| c.ownership == Ownership::Ours).map(|c| c.name.clone());
     let (recovery, observed) = trial::recover(&desired, &observed)?;
     let mut plan = plan::converge(&desired, &observed)?;
     if desired.running
@@ -155,7 +158,7 @@ pub async fn plan_with(
     let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
     let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
     let container_id = observed.main.map(|c| c.id);
-    Ok(Planned { opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox })
+    Ok(Planned { opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox, left_helper })
 }
 
 /// The network rules of these settings; the proxies are those of the appliance, with `new` ones.
@@ -210,6 +213,9 @@ pub async fn apply(
     };
     release::write_down(context, &planned.committed)?;
     wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
+    if let Some(helper) = &planned.left_helper {
+        engine.remove_container(helper).await?;
+    }
     apply::apply(&planned.recovery, &tools).await?;
     let main = &planned.desired.container;
     if how.running && planned.recovery.is_empty() && !planned.plan.starts() && main.egress.has_rules() {

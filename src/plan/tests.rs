@@ -55,6 +55,7 @@ impl Model {
                 .map(|name| Volume { name: name.clone(), ownership: Ownership::Ours })
                 .collect(),
             secrets: None,
+            helper: None,
             network: self.network.then_some(Ownership::Ours),
             image_is_foreign: false,
             image_present: self.images.contains(&desired.image.reference().to_owned()),

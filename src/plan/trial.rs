@@ -19,7 +19,7 @@ use crate::{
     appliance::Release,
     desired::{Desired, ImagePlan, VolumeSpec},
     error::Result,
-    observed::{Container, Observed, Volume},
+    observed::{Container, Observed, Ownership, Volume},
 };
 
 const BROKEN_OFF: &str = "the command that was at work was broken off";
@@ -35,6 +35,12 @@ pub fn recover(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed
     let mut plan = Plan::default();
     let mut then = observed.clone();
     let name = &desired.container.name;
+    let is_staged = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.staged);
+    let left = then.task.is_some() || is_staged(&then.previous) || is_staged(&then.main) || !then.staged.is_empty();
+    // It holds the volumes that are to go; alone it is in nobody's way.
+    if let Some(helper) = then.helper.take().filter(|c| left && c.ownership == Ownership::Ours) {
+        plan.push(Action::RemoveContainer { name: helper.name }, BROKEN_OFF);
+    }
     if let Some(task) = then.task.take() {
         plan.push(Action::RemoveContainer { name: task.name }, BROKEN_OFF);
         // Whoever reads volumes pauses the container for it; nobody else's pause is taken back.
@@ -106,7 +112,7 @@ fn settle(plan: &mut Plan, then: &mut Observed, desired: &Desired, main: &Contai
     );
     plan.push(Action::RemoveContainer { name: name.clone() }, "its data is where it belongs");
     then.main = None;
-    let ours = |v: &VolumeSpec| Volume { name: v.name.clone(), ownership: crate::observed::Ownership::Ours };
+    let ours = |v: &VolumeSpec| Volume { name: v.name.clone(), ownership: Ownership::Ours };
     then.volumes = desired.volumes.iter().map(ours).collect();
 }
 

@@ -88,6 +88,7 @@ impl Model {
             volumes: there(desired.volumes.clone()),
             staged: there(desired.staged_volumes()),
             secrets: None,
+            helper: None,
             network: Some(Ownership::Ours),
             image_is_foreign: false,
             image_present: self.tags.contains_key(desired.image.reference()),

@@ -27,7 +27,19 @@ const TREE: &str = include_str!("../../fixtures/tree/tree");
 pub fn tree(volume: &str, what: &[&str]) -> String {
     let mount = format!("{volume}:/v");
     let (verb, more) = what.split_first().unwrap();
-    let run = ["run", "--rm", "--interactive", "--network", "none", "--volume", &mount, "--entrypoint", "perl"];
+    let run = [
+        "run",
+        "--rm",
+        "--interactive",
+        "--user",
+        "0",
+        "--network",
+        "none",
+        "--volume",
+        &mount,
+        "--entrypoint",
+        "perl",
+    ];
     let image = stand_in();
     let program = [image.as_str(), "-", verb, "/v"];
     docker_with(&[&run, &program[..], more].concat(), TREE.as_bytes())

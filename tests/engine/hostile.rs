@@ -141,6 +141,9 @@ impl<'a> Run<'a> {
 
     /// What the user looks at.
     fn looks(&mut self) {
+        // The agent may keep its own page from answering for a while; that is no hole.
+        let answers = || self.ask("GET", "/global/health", None).0 == 200;
+        wait_until(Duration::from_secs(120), "the page after all that was planted", answers);
         for arguments in
             [&["status"][..], &["doctor"], &["logs"], &["logs", "-n", "2000"], &["list"], &["mount", "list"]]
         {
@@ -214,7 +217,7 @@ impl<'a> Run<'a> {
 }
 
 /// Everything, from planting to the last backup. `update` is what brings another version.
-fn all_of_it(world: &World, update: &dyn Fn(&mut Run<'_>)) {
+fn all_of_it(world: &World, update: &dyn Fn(&mut Run<'_>, i32)) {
     let mut run = Run::begin(world);
     let copy = run.world.sibling();
     let processes = Processes::of(&[run.world, &copy]);
@@ -266,7 +269,12 @@ fn all_of_it(world: &World, update: &dyn Fn(&mut Run<'_>)) {
     let second = run.world.folder().join("second.tar.zst");
     run.docklet(&["backup", text(&second)], 0);
     restored(&mut run, &copy, &second);
-    update(&mut run);
+    // An update copies the volumes, and a path this long can be read and not be written: it is taken back, and all is
+    // there. Without the path it works.
+    update(&mut run, 11);
+    run.kept("an update that was taken back");
+    run.says(&["/bin/rm", "-rf", "/workspace/deep"]);
+    update(&mut run, 0);
     run.kept("updated");
     run.looks();
     run.judge("updated");
@@ -318,17 +326,17 @@ fn hostile_agent() {
     for (key, value) in [("resources.memory", "512MiB"), ("resources.pids", "300")] {
         world.ok(&["config", "set", key, value]);
     }
-    all_of_it(&world, &|run| {
+    all_of_it(&world, &|run, code| {
         publish(run.world, &stand_in_2(), &[]);
-        run.docklet(&["update"], 0);
+        run.docklet(&["update"], code);
     });
 }
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn real_hostile_agent() {
-    all_of_it(&crate::real::real(), &|run| {
+    all_of_it(&crate::real::real(), &|run, code| {
         run.docklet(&["update", "--check"], 0);
-        run.docklet(&["update", "--to", "1.18.34"], 0);
+        run.docklet(&["update", "--to", "1.18.34"], code);
     });
 }

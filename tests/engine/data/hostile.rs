@@ -77,7 +77,7 @@ fn what_an_agent_plants_comes_back_or_is_named() {
     assert_eq!(restored["left_out_count"], 4, "{restored}");
     for world in [&world, &copy] {
         // What was left out, and the folders above it that were not.
-        as_root(&world, "rm -rf /workspace/left");
+        as_root(world, "rm -rf /workspace/left");
     }
     let without_the_root = |world: &World| -> Vec<String> {
         listing(world).into_iter().filter(|line| !line.contains("projects . ")).collect()

@@ -81,7 +81,7 @@ fn killed_at_any_call(world: &World, id: &str, part: Part, args: &[&str], mut pr
         proxy.reset();
         world.ok(&["start"]);
         // A supervisor's helper may just be loading the network rules.
-        let writes = proxy.writing_calls().into_iter().filter(|call| !call.route().contains(".helper")).count();
+        let writes = proxy.writing_calls().into_iter().filter(|call| !call.path.contains(".helper")).count();
         assert_eq!(writes, 0, "{when}: a second start\n{}", proxy.report());
         world.use_engine(&engine_host());
     }

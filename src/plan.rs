@@ -421,7 +421,9 @@ fn before_creation(plan: &mut Plan, desired: &Desired, observed: &Observed, volu
     let volumes: Vec<VolumeSpec> = volumes.to_vec();
     // A new volume takes over the owner that its place has in the image.
     let has_data = !observed.volumes.is_empty();
-    if has_data && old.is_none_or(|old| old.user != wanted.user) {
+    let as_wanted = |c: &Container| c.spec_hash.as_ref() == Some(&wanted.hash());
+    let same_user = observed.main.as_ref().or(observed.previous.as_ref()).is_some_and(as_wanted);
+    if has_data && !same_user && old.is_none_or(|old| old.user != wanted.user) {
         let reason = format!("everything in the container runs as {}", wanted.user);
         plan.push(Action::GiveVolumes { volumes: volumes.clone(), image: image.clone() }, reason);
     }

@@ -338,6 +338,8 @@ impl Job<'_> {
         }
         if alone {
             let _ = engine.remove_network(&context.container_name()).await;
+            let secrets = context.instance.secrets_volume(&context.appliance.name);
+            let _ = engine.remove_volume(&secrets).await;
         }
         if fresh {
             let _ = std::fs::remove_dir_all(context.files.secrets());

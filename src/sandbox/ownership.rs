@@ -8,8 +8,17 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Root with CHOWN, and DAC_READ_SEARCH for folders that only their owner may enter. `-P` and `chown -h` follow no link.
-const GIVE: &str = r#"exec /usr/bin/find -P "$@" \( ! -uid "$DOCKLET_UID" -o ! -gid "$DOCKLET_GID" \) -exec /usr/bin/chown -h "$DOCKLET_UID:$DOCKLET_GID" {} +"#;
+/// Root with CHOWN; DAC_READ_SEARCH for folders that only their owner may enter; FOWNER, without which the kernel refuses
+/// to change the owner of a set-user-id file. A volume whose top folder is the user's is left as it is; the top goes
+/// last, so that one that was broken off is taken up again. `-P` and `chown -h` follow no link.
+const GIVE: &str = r#"
+ids=$1; shift
+for volume in "$@"; do
+    [ "$(/usr/bin/stat -c %u:%g "$volume")" != "$ids" ] || continue
+    /usr/bin/find -P "$volume" -mindepth 1 \( ! -uid "${ids%:*}" -o ! -gid "${ids#*:}" \) -exec /usr/bin/chown -h "$ids" {} + || exit 1
+    /usr/bin/chown -h "$ids" "$volume" || exit 1
+done
+"#;
 
 /// Runs as the user, without any capability. A place that leads through a link, or is of the other kind, is refused.
 const PLACES: &str = r#"
@@ -38,14 +47,13 @@ done
 /// # Errors
 /// What the engine says, and [`Error::HelperFailed`].
 pub async fn give(engine: &Engine, mut helper: TaskSpec, volumes: &[VolumeSpec], ids: Ids) -> Result<()> {
-    let script = GIVE.replace("$DOCKLET_UID", &ids.uid.to_string()).replace("$DOCKLET_GID", &ids.gid.to_string());
-    helper.command = vec!["/bin/sh".to_owned(), "-c".to_owned(), script, "give".to_owned()];
+    helper.command = ["/bin/sh", "-c", GIVE, "give", &ids.to_string()].map(str::to_owned).to_vec();
     for (index, volume) in volumes.iter().enumerate() {
         let at = format!("/volumes/{index}");
         helper.command.push(at.clone());
         helper.volumes.push((volume.name.clone(), at, false));
     }
-    helper.capabilities = ["CHOWN", "DAC_READ_SEARCH"].map(str::to_owned).to_vec();
+    helper.capabilities = ["CHOWN", "DAC_READ_SEARCH", "FOWNER"].map(str::to_owned).to_vec();
     let (ended, _) = engine.run_task(&helper, None).await?;
     match ended.code {
         0 => Ok(()),

@@ -208,8 +208,8 @@ fn doctor_tries_the_registry_from_the_engine_and_from_inside() {
     let world = World::new();
     let proxy = "http://proxy.invalid:3128";
     // What the stand-in lacks: a curl, which here tells what it was given.
-    let curl = r#"RUN printf '#!/bin/sh\necho "curl: (60) certificate problem at $HTTPS_PROXY" >&2\nexit 60\n' > /usr/local/bin/curl && chmod 0755 /usr/local/bin/curl"#;
-    let image = world.build(&stand_in(), &[curl]);
+    let curl = r#"RUN printf '#!/bin/sh\necho "curl: (60) certificate problem at $HTTPS_PROXY" >&2\nexit 60\n' > /usr/bin/curl && chmod 0755 /usr/bin/curl"#;
+    let image = world.build(&stand_in(), &["USER 0", curl, "USER 1000:1000"]);
     let online = |args: &[&str]| world.docklet().env("HTTPS_PROXY", proxy).args(args).output().unwrap();
     let port = world.port.to_string();
     let output = online(&["setup", "--yes", "--image", &image, "--port", &port]);

@@ -29,22 +29,25 @@ fn reaches(world: &World, host: &str, port: u16) -> bool {
 }
 
 /// A network of its own whose addresses are no private ones; this machine is its first address.
-struct Internet(String);
+struct Internet {
+    name: String,
+    host: String,
+}
 
 impl Internet {
-    const SUBNET: &str = "198.51.100.0/24";
-    const HOST: &str = "198.51.100.1";
-
-    fn new() -> Self {
+    /// Tests at the same time take different numbers.
+    fn new(number: u8) -> Self {
         let name = format!("internet-{}", random_hex());
-        docker(&["network", "create", "--subnet", Internet::SUBNET, "--gateway", Internet::HOST, &name]);
-        Internet(name)
+        let host = format!("198.51.100.{}", number * 16 + 1);
+        let subnet = format!("198.51.100.{}/28", number * 16);
+        docker(&["network", "create", "--subnet", &subnet, "--gateway", &host, &name]);
+        Internet { name, host }
     }
 }
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        docker_try(&["network", "rm", &self.0]);
+        docker_try(&["network", "rm", &self.name]);
     }
 }
 
@@ -61,7 +64,7 @@ fn id(world: &World) -> String {
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     let (_listener, port) = listener();
-    let internet = Internet::new();
+    let internet = Internet::new(1);
     let world = World::supervised();
     world.setup();
     let neighbour = World::new();
@@ -77,7 +80,7 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
         assert!(!reaches(&world, &gateway(&world), port), "{when}: the gateway");
         assert!(!reaches(&world, &other, 3000), "{when}: another network");
         assert!(!reaches(&world, "169.254.169.254", 80), "{when}: the metadata address");
-        assert!(reaches(&world, Internet::HOST, port), "{when}: the Internet");
+        assert!(reaches(&world, &internet.host, port), "{when}: the Internet");
         assert!(reaches(&world, "127.0.0.1", 3000), "{when}: itself");
         assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}: the page");
     };
@@ -137,13 +140,13 @@ fn egress_allow_takes_effect_without_a_new_container() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_listed_and_all() {
     let (_listener, port) = listener();
-    let internet = Internet::new();
+    let internet = Internet::new(2);
     let world = World::new();
     let mut args = world.setup_args();
-    args.extend(["--egress", "listed", "--allow", &format!("{}:{port}", Internet::HOST)].map(str::to_owned));
+    args.extend(["--egress", "listed", "--allow", &format!("{}:{port}", internet.host)].map(str::to_owned));
     world.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(reaches(&world, Internet::HOST, port), "listed");
-    assert!(!reaches(&world, Internet::HOST, port - 1) && !reaches(&world, &gateway(&world), port), "not listed");
+    assert!(reaches(&world, &internet.host, port), "listed");
+    assert!(!reaches(&world, &internet.host, port - 1) && !reaches(&world, &gateway(&world), port), "not listed");
     let before = id(&world);
     world.ok(&["config", "set", "network.egress", "all", "--yes"]);
     assert_ne!(id(&world), before, "its entrypoint waits for no rules");

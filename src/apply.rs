@@ -232,6 +232,10 @@ async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()>
     engine.start_container(name).await.map_err(name_holder)?;
     let loaded = load_rules(name, &made, tools).await;
     if loaded.is_err() {
+        // One that ended at once has no network to load rules into; whoever waits for it tells why it ended.
+        if matches!(engine.container(name).await, Ok(Some(found)) if !found.running) {
+            return Ok(());
+        }
         let _ = engine.stop_container(name, Duration::from_secs(1)).await;
     }
     loaded

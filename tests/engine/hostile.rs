@@ -274,7 +274,7 @@ fn all_of_it(world: &World, update: &dyn Fn(&mut Run<'_>, i32)) {
     update(&mut run, 11);
     run.kept("an update that was taken back");
     // A file with holes counts at its full length when room is looked for.
-    run.says(&["/bin/rm", "-rf", "/workspace/deep", "/workspace/disk.img"]);
+    run.says(&["/bin/rm", "-rf", "/workspace/deep", "/workspace/sparse"]);
     update(&mut run, 0);
     run.kept("updated");
     run.looks();

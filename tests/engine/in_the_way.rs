@@ -85,7 +85,9 @@ fn the_engines_own_bind_error_is_a_port_in_use() {
         "driver failed programming external connectivity on endpoint x: Bind for 127.0.0.1:{} failed: port is already allocated",
         world.port
     );
-    proxy.fault(Fault { at: At::first("POST", "/containers/*/start"), action: Action::error(500, &message) });
+    // Not the helper's, which publishes nothing.
+    let start = format!("/containers/{}/start", world.container());
+    proxy.fault(Fault { at: At::first("POST", &start), action: Action::error(500, &message) });
     let mut args = world.setup_args();
     args.push("--json".to_owned());
     let output = world.fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), 8);

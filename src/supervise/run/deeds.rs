@@ -92,6 +92,10 @@ impl Supervisor<'_> {
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.
             if let Err(error) = self.load_rules(&engine, &detail).await {
+                // One that ended at once has no network to load rules into: its end is news of its own.
+                if matches!(engine.container(&self.container).await, Ok(Some(found)) if !found.running) {
+                    return engine.container(&self.container).await;
+                }
                 inputs.push_back(Input::Stopping);
                 let _ = engine.stop_container(&self.container, STOP_GRACE).await;
                 return Err(error);

@@ -15,6 +15,9 @@ use crate::{
     paths,
 };
 
+/// What is said of a holder that has not written down yet who it is.
+pub const JUST_BEGUN: &str = "it has only just begun";
+
 /// Held while a command changes an instance; let go when dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -41,11 +44,7 @@ impl Lock {
             if !try_lock(&file) {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(|e| Error::file("read the lock", path, &e))?;
-                let holder = if holder.trim().is_empty() {
-                    "it has only just begun".to_owned()
-                } else {
-                    holder.trim().to_owned()
-                };
+                let holder = if holder.trim().is_empty() { JUST_BEGUN.to_owned() } else { holder.trim().to_owned() };
                 return Err(Error::Locked { instance: instance.to_string(), holder });
             }
             // Between opening and locking, an `uninstall --purge` may have removed the file: a lock

@@ -25,7 +25,7 @@ use crate::{
     host::browser::Session,
     instance::Instance,
     interrupt::Interrupt,
-    lock::Lock,
+    lock::{JUST_BEGUN, Lock},
     paths::{InstancePaths, Paths},
     present::{ColorChoice, Output, Streams, style},
     probe::Probe,
@@ -275,7 +275,7 @@ impl Context {
             match Lock::take(&self.files.lock(), &self.instance, command) {
                 // The supervisor has it only for what is soon done.
                 Err(Error::Locked { holder, .. })
-                    if holder.starts_with(&format!("docklet {} ", supervise::run::NAME))
+                    if (holder == JUST_BEGUN || holder.starts_with(&format!("docklet {} ", supervise::run::NAME)))
                         && began.elapsed() < SUPERVISOR_WORKS
                         && !self.interrupt.is_raised() =>
                 {

@@ -270,8 +270,15 @@ impl World {
         left
     }
 
+    /// A supervisor's helper may just be loading the network rules; one that a killed command left would stay.
+    pub fn without_helper(&self, when: &str) {
+        let gone = || !self.left().iter().any(|thing| thing.ends_with(".helper"));
+        wait_until(Duration::from_secs(10), &format!("{when}: no helper is left"), gone);
+    }
+
     /// Nothing double, nothing lost, nothing left over, and the page answers.
     pub fn assert_whole(&self, when: &str) {
+        self.without_helper(when);
         let left: BTreeSet<String> = self.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
         let mut expected: BTreeSet<String> = self.volumes().iter().map(|v| format!("volume {v}")).collect();
         expected.insert(format!("volume {}-secrets", self.container()));

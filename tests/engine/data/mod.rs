@@ -94,6 +94,7 @@ pub fn nameless() -> BTreeSet<String> {
 /// What must be true after any of these commands, however it ended: one container that runs and answers, three
 /// volumes, and nothing else; no file that is half a backup.
 pub fn assert_whole(world: &World, when: &str) {
+    world.without_helper(when);
     let left: BTreeSet<String> = world.left().into_iter().filter(|thing| !thing.starts_with("image")).collect();
     let secrets = format!("{}-secrets", world.container());
     let volumes: BTreeSet<String> = world.volumes().into_iter().chain([secrets]).collect();

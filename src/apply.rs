@@ -232,10 +232,6 @@ async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()>
     engine.start_container(name).await.map_err(name_holder)?;
     let loaded = load_rules(name, &made, tools).await;
     if loaded.is_err() {
-        // One that ended at once has no network to load rules into; whoever waits for it tells why it ended.
-        if matches!(engine.container(name).await, Ok(Some(found)) if !found.running) {
-            return Ok(());
-        }
         let _ = engine.stop_container(name, Duration::from_secs(1)).await;
     }
     loaded
@@ -251,7 +247,11 @@ pub async fn load_rules(name: &str, made: &Made, tools: &Tools<'_>) -> Result<()
         return Ok(());
     }
     let helper = tools.sandbox.helper(&made.image, "network-rules", Some(name));
-    network_rules::load(tools.engine, helper, &rules, tools.appliance).await?;
+    if let Err(error) = network_rules::load(tools.engine, helper, &rules, tools.appliance).await {
+        // One that has ended has no network to load rules into; whoever waits for it tells why it ended.
+        let ended = matches!(tools.engine.container(name).await, Ok(Some(found)) if !found.running);
+        return if ended { Ok(()) } else { Err(error) };
+    }
     Loaded::keep(&tools.sandbox.files, &rules, None);
     Ok(())
 }

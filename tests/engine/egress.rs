@@ -35,11 +35,11 @@ struct Internet {
 }
 
 impl Internet {
-    /// Tests at the same time take different numbers.
-    fn new(number: u8) -> Self {
+    /// Tests at the same time take different ranges.
+    fn new(range: &str) -> Self {
         let name = format!("internet-{}", random_hex());
-        let host = format!("198.51.100.{}", number * 16 + 1);
-        let subnet = format!("198.51.100.{}/28", number * 16);
+        let host = format!("{range}.1");
+        let subnet = format!("{range}.0/24");
         docker(&["network", "create", "--subnet", &subnet, "--gateway", &host, &name]);
         Internet { name, host }
     }
@@ -64,7 +64,7 @@ fn id(world: &World) -> String {
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     let (_listener, port) = listener();
-    let internet = Internet::new(1);
+    let internet = Internet::new("198.51.100");
     let world = World::supervised();
     world.setup();
     let neighbour = World::new();
@@ -103,7 +103,7 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     closed("after an attempt to flush");
     // What was refused is told, once the supervisor has looked.
     let told = || world.status()["egress"]["refused"].as_u64().is_some_and(|count| count > 0);
-    world.ok(&["config", "set", "network.allow", "192.0.2.1"]);
+    world.ok(&["config", "set", "network.allow", "198.18.0.1"]);
     wait_until(Duration::from_secs(30), "what was refused", told);
     let status = world.status();
     assert_eq!(status["egress"]["mode"], "internet");
@@ -140,7 +140,7 @@ fn egress_allow_takes_effect_without_a_new_container() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_listed_and_all() {
     let (_listener, port) = listener();
-    let internet = Internet::new(2);
+    let internet = Internet::new("192.0.2");
     let world = World::new();
     let mut args = world.setup_args();
     args.extend(["--egress", "listed", "--allow", &format!("{}:{port}", internet.host)].map(str::to_owned));

@@ -77,12 +77,6 @@ pub enum Place {
 }
 
 impl Place {
-    /// The path inside.
-    pub fn path(&self) -> &str {
-        let (Place::Folder(path) | Place::File(path) | Place::Remove(path)) = self;
-        path
-    }
-
     fn argument(&self) -> String {
         match self {
             Place::Folder(path) => format!("folder {path}"),

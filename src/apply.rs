@@ -229,6 +229,8 @@ async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()>
             Made { image: found.image_id, egress: found.live.egress }
         }
     };
+    // Should this command be killed now, the next one sees that they are missing.
+    Loaded::forget(&tools.sandbox.files);
     engine.start_container(name).await.map_err(name_holder)?;
     let loaded = load_rules(name, &made, tools).await;
     if loaded.is_err() {

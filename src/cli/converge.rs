@@ -21,14 +21,14 @@ use crate::{
     event::Event,
     host::pem,
     interrupt, mounts, observe,
-    observed::{self, Observed, Ownership},
+    observed::{self, Observed},
     paths,
     plan::{self, Action, Plan, trial},
     probe::Seen,
     ready,
     sandbox::{
         self,
-        network_rules::{self, Loaded, Rules},
+        network_rules::{self, Rules},
     },
     secrets::{self, Secret},
     settings::Settings,
@@ -53,8 +53,6 @@ pub struct Planned {
     pub committed: Committed,
     /// What the container is given.
     pub sandbox: Sandbox,
-    /// A helper container that a killed command left behind.
-    pub left_helper: Option<String>,
 }
 
 impl Planned {
@@ -134,14 +132,9 @@ pub async fn plan_with(
     };
     desired.running = how.running;
     let observed = at_rest(context, engine, look, &desired).await?;
-    let left_helper = observed.helper.as_ref().filter(|c| c.ownership == Ownership::Ours).map(|c| c.name.clone());
     let (recovery, observed) = trial::recover(&desired, &observed)?;
     let mut plan = plan::converge(&desired, &observed)?;
-    if desired.running
-        && sandbox.rules.exist()
-        && observed.main.as_ref().is_some_and(|c| c.running)
-        && !Loaded::load(&context.files).are(&sandbox.rules)
-    {
+    if desired.running && observed.main.as_ref().is_some_and(|c| c.running) && !sandbox.rules.are_loaded(&context.files) {
         plan.load_rules(&desired);
     }
     if plan.starts() {
@@ -158,7 +151,7 @@ pub async fn plan_with(
     let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
     let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
     let container_id = observed.main.map(|c| c.id);
-    Ok(Planned { opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox, left_helper })
+    Ok(Planned { opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox })
 }
 
 /// The network rules of these settings; the proxies are those of the appliance, with `new` ones.
@@ -213,16 +206,11 @@ pub async fn apply(
     };
     release::write_down(context, &planned.committed)?;
     wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
-    if let Some(helper) = &planned.left_helper {
-        engine.remove_container(helper).await?;
-    }
     apply::apply(&planned.recovery, &tools).await?;
     let main = &planned.desired.container;
-    if how.running && planned.recovery.is_empty() && !planned.plan.starts() && main.egress.has_rules() {
-        // Who started it may have been killed before the rules were there, and its entrypoint waits for them.
-        if probe.look().await != Seen::Works {
-            apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;
-        }
+    if how.running && planned.is_empty() && main.egress.has_rules() && probe.look().await != Seen::Works {
+        // Somebody may have started it past docklet with nobody there to load its rules, for which its entrypoint waits.
+        apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;
     }
     apply::apply(&planned.plan, &tools).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));

@@ -44,14 +44,21 @@ pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Set
     let wanted = desired(context, engine, &context.appliance, settings.unwrap_or(&default), &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (plan, then) = trial::recover(&wanted, &observed)?;
-    if plan.is_empty() {
+    let wants_it = settings.is_some() && wish::read(&context.files.desired())? == Wish::Running;
+    // A start that was killed before the rules were there: the entrypoint waits for them.
+    let without_rules = match settings {
+        Some(settings) if wants_it && observed.main.as_ref().is_some_and(|c| c.running) => {
+            !converge::rules(context, settings, &Default::default())?.are_loaded(&context.files)
+        }
+        _ => false,
+    };
+    if plan.is_empty() && !without_rules {
         return Ok(look);
     }
     context
         .reporter
         .report(&Event::Note { text: "a command was broken off; first its work is finished or undone".to_owned() });
     let lost_its_container = observed.main.is_some() && then.main.is_none();
-    let wants_it = settings.is_some() && wish::read(&context.files.desired())? == Wish::Running;
     match settings {
         // Its container is made anew.
         Some(settings) if wants_it || lost_its_container => {

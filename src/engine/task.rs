@@ -34,6 +34,10 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 /// Time in which an engine removes a task that has ended.
 const REMOVAL: Duration = Duration::from_secs(10);
 
+/// How often, and how long apart, a container is paused again whose programs the kernel could not freeze.
+const FREEZE_TRIES: u32 = 10;
+const FREEZE_PAUSE: Duration = Duration::from_millis(200);
+
 /// Most of what a task says on standard error that is kept, in bytes.
 const COMPLAINTS: usize = 16 * 1024;
 
@@ -66,6 +70,9 @@ pub struct TaskSpec {
     pub input: bool,
     /// Whether the engine removes it at its end.
     pub auto_remove: bool,
+    /// Whether a volume that does not exist yet gets the owner that its place has in the image, as it would with the
+    /// appliance's own container.
+    pub as_in_image: bool,
 }
 
 /// A running task.
@@ -240,12 +247,20 @@ impl Engine {
     /// [`Error::NoSuchObject`], and what the engine says otherwise.
     pub async fn pause_container(&self, name: &str) -> Result<()> {
         let call = format!("pause container {name}");
-        match deadline(&call, DEADLINE, self.docker.pause_container(name)).await? {
-            Ok(()) => Ok(()),
-            Err(e) => Err(match status_of(&e) {
-                Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() },
-                _ => translate(&call, e),
-            }),
+        let mut tries = 0;
+        loop {
+            match deadline(&call, DEADLINE, self.docker.pause_container(name)).await? {
+                Ok(()) => return Ok(()),
+                // A kernel with cgroup v1 cannot freeze a program that is just being started, such as a health check.
+                Err(e) if message_of(&e).contains("unable to freeze") && tries < FREEZE_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(FREEZE_PAUSE).await;
+                }
+                Err(e) if status_of(&e) == Some(404) => {
+                    return Err(Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() });
+                }
+                Err(e) => return Err(translate(&call, e)),
+            }
         }
     }
 }
@@ -316,10 +331,10 @@ fn body(spec: &TaskSpec) -> ContainerCreateBody {
         source: Some(name.clone()),
         target: Some(target.clone()),
         read_only: Some(*read_only),
-        // An empty volume must stay empty: what the image has in that place is no data.
+        // Else an empty volume must stay empty: what the image has in that place is no data.
         // One that is not there yet comes into being with the task, and with the instance's labels.
         volume_options: Some(MountVolumeOptions {
-            no_copy: Some(true),
+            no_copy: Some(!spec.as_in_image),
             labels: Some(spec.labels.clone().into_iter().filter(|(key, _)| key != label::TASK).collect()),
             ..MountVolumeOptions::default()
         }),

@@ -35,10 +35,7 @@ pub fn recover(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed
     let mut plan = Plan::default();
     let mut then = observed.clone();
     let name = &desired.container.name;
-    let is_staged = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.staged);
-    let left = then.task.is_some() || is_staged(&then.previous) || is_staged(&then.main) || !then.staged.is_empty();
-    // It holds the volumes that are to go; alone it is in nobody's way.
-    if let Some(helper) = then.helper.take().filter(|c| left && c.ownership == Ownership::Ours) {
+    if let Some(helper) = then.helper.take().filter(|c| c.ownership == Ownership::Ours) {
         plan.push(Action::RemoveContainer { name: helper.name }, BROKEN_OFF);
     }
     if let Some(task) = then.task.take() {

@@ -1,7 +1,7 @@
 //! Loads the network rules of `network.egress` into the container's network namespace, by a helper container of the
 //! same image, and reads what they refused. The container's entrypoint waits for the rules before it starts anything.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,11 +49,9 @@ impl Rules {
         self.mode.has_rules()
     }
 
-    /// Whether any of the addresses behind them can change.
-    pub fn have_names(&self) -> bool {
-        let is_name =
-            |entry: &String| entry.split(['/', ' ']).next().is_some_and(|host| host.parse::<IpAddr>().is_err());
-        self.entries.iter().any(is_name)
+    /// Whether there are none to load, or these were loaded since the container was started.
+    pub fn are_loaded(&self, files: &InstancePaths) -> bool {
+        !self.exist() || Loaded::load(files).rules == said(self)
     }
 
     fn command(&self, appliance: &Appliance) -> Vec<String> {
@@ -223,9 +221,9 @@ impl Loaded {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
-    /// Whether these rules were loaded last. Every start loads those of that moment.
-    pub fn are(&self, rules: &Rules) -> bool {
-        self.rules == said(rules)
+    /// The container is about to be started, or was started by somebody else: it has no rules yet.
+    pub fn forget(files: &InstancePaths) {
+        let _ = std::fs::remove_file(files.network_rules());
     }
 
     /// Remembers what was loaded. A file that cannot be written costs a second loading, and nothing else.
@@ -292,8 +290,6 @@ mod tests {
         let entries =
             ["10.1.1.1 1080", "10.8.0.0/16 -", "git.example.org 22", "host.docker.internal 11434", "proxy.lan 3128"];
         assert_eq!(command[1..], [&["internet"], &entries[..]].concat());
-        assert!(wanted.have_names());
-        assert!(!rules(&["10.8.0.0/16", "fd00::/8", "192.168.1.1:22"], &[]).have_names());
     }
 
     #[test]

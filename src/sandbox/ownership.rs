@@ -98,6 +98,7 @@ pub async fn prepare(
     ids: Ids,
 ) -> Result<()> {
     helper.user = ids.to_string();
+    helper.as_in_image = true;
     helper.volumes = volumes.iter().map(|v| (v.name.clone(), v.mount.clone(), false)).collect();
     helper.command = ["/bin/sh", "-c", PLACES, "places"].map(str::to_owned).to_vec();
     helper.command.extend(places.iter().map(Place::argument));

@@ -142,6 +142,7 @@ enum Message {
     Probed(Seen),
     Ran(errands::Done),
     Measured(Box<disk::Measured>),
+    RulesLoaded(Result<bool>),
 }
 
 struct Supervisor<'a> {
@@ -163,6 +164,8 @@ struct Supervisor<'a> {
     inspect_at: Option<Instant>,
     /// When the network rules are to be loaded again.
     rules_at: Option<Instant>,
+    /// Whether they are being loaded: the instance's lock is held for it.
+    loading_rules: bool,
     said: Said,
     wish_stamp: Stamp,
     settings_stamp: Stamp,
@@ -214,6 +217,7 @@ impl<'a> Supervisor<'a> {
             out_of_memory: false,
             inspect_at: None,
             rules_at: None,
+            loading_rules: false,
             said,
             wish_stamp,
             settings_stamp,
@@ -246,7 +250,7 @@ impl<'a> Supervisor<'a> {
                 Some(message) => self.receive(message).await,
                 None => self.feed(Input::Tick).await,
             }
-            self.refresh_rules().await;
+            self.refresh_rules();
             if self.inspect_at.is_some_and(|at| Instant::now() >= at) {
                 self.feed(Input::Touched).await;
             }
@@ -290,6 +294,11 @@ impl<'a> Supervisor<'a> {
     /// The instance's lock, if nobody else has it.
     fn instance_lock(&self) -> Option<Lock> {
         Lock::take(&self.tools.files.lock(), self.tools.instance, NAME).ok()
+    }
+
+    /// Whether another command holds the instance's lock.
+    fn command_at_work(&self) -> bool {
+        !self.loading_rules && Lock::is_held(&self.tools.files.lock())
     }
 
     /// Feeds the policy, does what it says, and feeds it what comes of that, until it is content.

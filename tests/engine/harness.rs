@@ -15,8 +15,8 @@ fn start(world: &World, image: &str, password: &str, more: &[&str]) {
     let secrets = world.folder().join("secrets");
     std::fs::create_dir_all(&secrets).unwrap();
     std::fs::write(secrets.join("OPENCODE_SERVER_PASSWORD"), format!("{password}\n")).unwrap();
-    for path in [(&secrets, "0700"), (&secrets.join("OPENCODE_SERVER_PASSWORD"), "0600")] {
-        assert!(Command::new("chmod").arg(path.1).arg(path.0).status().unwrap().success());
+    for path in [&secrets, &secrets.join("OPENCODE_SERVER_PASSWORD")] {
+        std::os::unix::fs::chown(path, Some(1000), Some(1000)).unwrap();
     }
     let label = format!("docklet.instance={}", world.name);
     let mut args: Vec<String> =
@@ -30,7 +30,6 @@ fn start(world: &World, image: &str, password: &str, more: &[&str]) {
     args.extend(["--mount".into(), format!("type=bind,source={},target=/run/secrets,readonly", secrets.display())]);
     args.extend(["--publish".into(), format!("127.0.0.1:{}:3000", world.port)]);
     args.extend(["--cap-drop=ALL", "--security-opt=no-new-privileges"].map(str::to_owned));
-    args.extend(["CHOWN", "DAC_OVERRIDE", "SETUID", "SETGID", "SETPCAP"].map(|cap| format!("--cap-add={cap}")));
     args.extend(more.iter().map(|&arg| arg.to_owned()));
     args.push(image.to_owned());
     docker(&args.iter().map(String::as_str).collect::<Vec<_>>());

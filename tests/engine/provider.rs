@@ -36,6 +36,9 @@ fn real_keys_reach_their_providers_and_the_answers_come_back() {
 
     let world = real();
     let provider = start_provider(&world);
+    // It has a private address.
+    world.ok(&["config", "set", "network.allow", "provider:8080"]);
+    world.ok(&["start"]);
     let urls: serde_json::Map<String, Value> = PROVIDERS
         .iter()
         .map(|(_, id)| ((*id).to_owned(), json!({"options": {"baseURL": format!("http://provider:8080/{id}/v1")}})))

@@ -94,7 +94,7 @@ fn a_key_of_the_environment_is_offered_and_taken_up_by_a_restart() {
     person.sees("OPENAI_API_KEY, which your environment has").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
     person.sees("Use the OPENAI_API_KEY of your environment?").types("\r");
     person.sees("Another model provider").types("\r");
-    person.sees("secrets changed").sees("Go ahead?").types("\r");
+    person.sees("settings changed: secrets").sees("Go ahead?").types("\r");
     let (code, seen) = person.ends();
     assert_eq!(code, 0, "{seen}");
     assert!(!seen.contains("sk-of-the-shell"), "{seen}");

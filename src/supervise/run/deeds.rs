@@ -12,11 +12,11 @@ use crate::{
     engine::{Engine, docker::Detail},
     error::{Error, ExitReport},
     host::ports,
-    lock::Lock,
     mounts,
     observed::PortState,
     ready,
     report::{LastRestart, PortTaken},
+    sandbox::network_rules::Loaded,
     supervise::{
         policy::{Action, Input, Limits, Outside, Why},
         state::GaveUp,
@@ -38,7 +38,7 @@ impl Supervisor<'_> {
             Action::Probe => self.probe(),
             Action::Restart(why) => {
                 let done = self.restart(why, inputs).await;
-                if done == Input::RestartCancelled && Lock::is_held(&self.tools.files.lock()) {
+                if done == Input::RestartCancelled && self.command_at_work() {
                     inputs.push_back(Input::Lock(true));
                 }
                 inputs.push_back(done);
@@ -89,6 +89,7 @@ impl Supervisor<'_> {
                 // Until now a program of the agent's could swap what is mounted.
                 mounts::verify_places(places(), &known)?;
             }
+            Loaded::forget(self.tools.files);
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.
             if let Err(error) = self.load_rules(&engine, &detail).await {
@@ -190,11 +191,12 @@ impl Supervisor<'_> {
 
     fn adopt(&mut self, wish: Wish, text: String, inputs: &mut VecDeque<Input>) {
         let path = self.tools.files.desired();
-        let Some(_lock) = self.instance_lock() else {
+        let lock = self.instance_lock();
+        if lock.is_none() && !self.loading_rules {
             // Whatever that command is about, it knows better.
             inputs.push_back(Input::Lock(true));
             return;
-        };
+        }
         if !wish::said(&path).is_ok_and(|said| said == self.said) {
             return;
         }

@@ -47,6 +47,7 @@ impl Supervisor<'_> {
                 self.feed(Input::Touched).await;
             }
             Message::Measured(measured) => self.measured(*measured),
+            Message::RulesLoaded(done) => self.rules_loaded(done).await,
             Message::Probed(seen) => {
                 let health = match seen {
                     Seen::Works => Health::Good,

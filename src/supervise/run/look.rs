@@ -7,7 +7,6 @@ use super::{INSPECT_AGAIN, Message, Supervisor};
 use crate::{
     desired::{label, labels},
     engine::{Engine, connect, docker::Detail},
-    lock::Lock,
     observed::Ownership,
     probe::{Probe, Seen},
     secrets,
@@ -47,7 +46,7 @@ impl Supervisor<'_> {
         if as_usual
             || !self.errands.may_recover()
             || self.policy.wish() != Wish::Running
-            || Lock::is_held(&files.lock())
+            || self.command_at_work()
         {
             return false;
         }

@@ -3,13 +3,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::Supervisor;
+use super::{Message, Supervisor};
 use crate::{
+    appliance::Appliance,
     desired::{label, labels},
     engine::{Engine, docker::Detail, task::TaskSpec},
     error::{Error, Result},
+    instance::Instance,
+    observed::Ownership,
+    paths::InstancePaths,
     sandbox::network_rules::{self, Loaded, Rules},
     settings::Settings,
+    supervise::policy::Input,
 };
 
 /// Time between two loadings.
@@ -24,59 +29,91 @@ const FAILED_AGAIN: Duration = Duration::from_secs(60);
 impl Supervisor<'_> {
     /// Loads the rules of a container that was just started.
     pub(super) async fn load_rules(&mut self, engine: &Engine, detail: &Detail) -> Result<()> {
-        let Some((rules, helper)) = self.rules_for(detail)? else { return Ok(()) };
-        network_rules::load(engine, helper, &rules, self.tools.appliance).await?;
-        Loaded::keep(self.tools.files, &rules, None);
+        let tools = self.tools;
+        let Some((rules, helper)) = rules_for(detail, tools.appliance, tools.instance, tools.files)? else {
+            return Ok(());
+        };
+        network_rules::load(engine, helper, &rules, tools.appliance).await?;
+        Loaded::keep(tools.files, &rules, None);
         Ok(())
     }
 
-    /// Loads them again, if it is time.
-    pub(super) async fn refresh_rules(&mut self) {
+    /// Begins to load them again, if it is time. The loop goes on meanwhile: the user's next stop or start is not missed.
+    pub(super) fn refresh_rules(&mut self) {
         if self.rules_at.is_none_or(|at| Instant::now() < at) {
             return;
         }
-        let (Some(_lock), Some(engine)) = (self.instance_lock(), self.engine.clone()) else {
+        let (Some(lock), Some(engine)) = (self.instance_lock(), self.engine.clone()) else {
             self.rules_at = Some(Instant::now() + TRY_AGAIN);
             return;
         };
-        let pause = match self.refresh(&engine).await {
-            Ok(true) => Some(REFRESH_EVERY),
-            Ok(false) => None,
-            Err(Error::EngineGone { .. } | Error::EngineTimeout { .. }) => Some(TRY_AGAIN),
+        (self.rules_at, self.loading_rules) = (None, true);
+        let (files, instance) = (self.tools.files.clone(), self.tools.instance.clone());
+        let (appliance, sender) = (self.tools.appliance.clone(), self.sender.clone());
+        tokio::spawn(async move {
+            let done = refresh(&engine, &appliance, &instance, &files).await;
+            drop(lock);
+            let _ = sender.send(Message::RulesLoaded(done));
+        });
+    }
+
+    /// They were loaded, or not.
+    pub(super) async fn rules_loaded(&mut self, done: Result<bool>) {
+        self.loading_rules = false;
+        self.plan_refresh(done);
+        // A restart may have had to wait.
+        self.feed(Input::Touched).await;
+    }
+
+    fn plan_refresh(&mut self, done: Result<bool>) {
+        let pause = match done {
+            Ok(true) => REFRESH_EVERY,
+            // Nothing runs. The next start asks for it.
+            Ok(false) => return,
+            Err(Error::EngineGone { .. } | Error::EngineTimeout { .. }) => TRY_AGAIN,
             Err(error) => {
                 let causes = error.causes().join("; ");
                 self.decided("rules_not_loaded", format!("{error}: {causes}"));
-                Some(FAILED_AGAIN)
+                FAILED_AGAIN
             }
         };
-        self.rules_at = pause.map(|pause| Instant::now() + pause);
+        // One that was started meanwhile is not made to wait.
+        self.rules_at.get_or_insert(Instant::now() + pause);
     }
+}
 
-    /// Whether there is a container with rules.
-    async fn refresh(&mut self, engine: &Engine) -> Result<bool> {
-        let Some(detail) = engine.container(&self.container).await? else { return Ok(false) };
-        if !self.is_ours(&detail) || !detail.running {
-            return Ok(false);
-        }
-        let Some((rules, helper)) = self.rules_for(&detail)? else { return Ok(false) };
-        let refusals = network_rules::refresh(engine, helper, &rules, self.tools.appliance).await?;
-        Loaded::keep(self.tools.files, &rules, Some(refusals));
-        Ok(true)
+/// Loads the rules of the container that runs; whether there is one with rules.
+async fn refresh(engine: &Engine, appliance: &Appliance, instance: &Instance, files: &InstancePaths) -> Result<bool> {
+    let Some(detail) = engine.container(&instance.container(&appliance.name)).await? else { return Ok(false) };
+    if Ownership::of(&detail.labels, &labels(appliance, instance)) != Ownership::Ours || !detail.running {
+        return Ok(false);
     }
+    let Some((rules, helper)) = rules_for(&detail, appliance, instance, files)? else { return Ok(false) };
+    match network_rules::refresh(engine, helper, &rules, appliance).await {
+        Ok(refusals) => Loaded::keep(files, &rules, Some(refusals)),
+        // One that has ended meanwhile has no network to load rules into; its end is news of its own.
+        Err(_) if matches!(engine.container(&detail.id).await, Ok(Some(found)) if !found.running) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    Ok(true)
+}
 
-    fn rules_for(&self, detail: &Detail) -> Result<Option<(Rules, TaskSpec)>> {
-        let tools = self.tools;
-        // The mode is the container's: its entrypoint waits for rules, or doesn't.
-        let mode = detail.live.egress;
-        let Some(settings) = Settings::load(&tools.files.settings())?.filter(|_| mode.has_rules()) else {
-            return Ok(None);
-        };
-        let proxies = network_rules::proxies(tools.files)?;
-        let rules = Rules::new(&settings, proxies.iter().map(String::as_str)).for_mode(mode);
-        let name = tools.instance.helper_container(&tools.appliance.name);
-        let mut labels = labels(tools.appliance, tools.instance);
-        labels.extend(detail.labels.get(label::FOLDER).map(|folder| (label::FOLDER.to_owned(), folder.clone())));
-        let helper = network_rules::helper(&name, &detail.image_id, &labels, "network-rules", Some(&detail.id));
-        Ok(Some((rules, helper)))
-    }
+fn rules_for(
+    detail: &Detail,
+    appliance: &Appliance,
+    instance: &Instance,
+    files: &InstancePaths,
+) -> Result<Option<(Rules, TaskSpec)>> {
+    // The mode is the container's: its entrypoint waits for rules, or doesn't.
+    let mode = detail.live.egress;
+    let Some(settings) = Settings::load(&files.settings())?.filter(|_| mode.has_rules()) else {
+        return Ok(None);
+    };
+    let proxies = network_rules::proxies(files)?;
+    let rules = Rules::new(&settings, proxies.iter().map(String::as_str)).for_mode(mode);
+    let mut labels = labels(appliance, instance);
+    labels.extend(detail.labels.get(label::FOLDER).map(|folder| (label::FOLDER.to_owned(), folder.clone())));
+    let name = instance.helper_container(&appliance.name);
+    let helper = network_rules::helper(&name, &detail.image_id, &labels, "network-rules", Some(&detail.id));
+    Ok(Some((rules, helper)))
 }

@@ -11,7 +11,6 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{End, Supervisor};
 use crate::{
-    lock::Lock,
     settings::Settings,
     supervise::policy::Input,
     wish::{self, Said},
@@ -42,7 +41,7 @@ impl Supervisor<'_> {
         if slept > SLEEP {
             self.feed(Input::Slept(slept)).await;
         }
-        if Lock::is_held(&files.lock()) && !self.policy.locked() {
+        if self.command_at_work() && !self.policy.locked() {
             self.feed(Input::Lock(true)).await;
         }
         self.look_at_wish().await;
@@ -63,7 +62,7 @@ impl Supervisor<'_> {
             }
         }
         // Last: what the command left behind is known when it is gone.
-        if self.policy.locked() && !Lock::is_held(&files.lock()) {
+        if self.policy.locked() && !self.command_at_work() {
             self.look_at_wish().await;
             self.feed(Input::Lock(false)).await;
         }

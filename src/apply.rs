@@ -9,8 +9,12 @@ use std::{
 
 use crate::{
     appliance::{Appliance, Ids},
-    data::copy,
-    desired::BindMount,
+    data::{
+        archive::read::Contents,
+        restore,
+        volumes::{Named, TaskOf},
+    },
+    desired::{BindMount, VolumeSpec},
     engine::{Engine, build::BuildRequest, credentials, reference::Reference, task::TaskSpec},
     error::{Error, ImageFault, ObjectKind, Result},
     event::{Event, Reporter},
@@ -49,6 +53,8 @@ pub struct Tools<'a> {
     pub build: BuildSurroundings,
     /// How long the page may take to answer.
     pub ready_timeout: Duration,
+    /// A backup that was read whole already, with what is in it.
+    pub verified: Option<(&'a Path, &'a Contents)>,
     /// Shows what happens.
     pub reporter: &'a dyn Reporter,
     /// Whether the user wants to stop.
@@ -129,7 +135,7 @@ pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
 
 /// Whether a step may be left in the middle. The others are single calls, which the engine finishes
 /// whether somebody waits for the answer or not: whoever takes them back must not come too early.
-/// Copying looks after itself.
+/// Unpacking looks after itself.
 fn takes_long(action: &Action) -> bool {
     matches!(
         action,
@@ -174,8 +180,7 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         }
         Action::LoadImage { reference, file } => engine.load(file, reference, tools.reporter).await,
         Action::CreateVolume { volume } => engine.create_volume(volume).await,
-        Action::RemoveVolume { name } => engine.remove_volume(name).await.map(drop),
-        Action::CopyVolumes { pairs, image, task } => copy::copy(engine, pairs, image, task, tools.interrupt).await,
+        Action::UnpackBackup { file, volumes, image, task } => unpack(file, volumes, image, task, tools).await,
         Action::TagImage { image, reference } => engine.tag_image(image, reference).await,
         Action::CreateNetwork { name, labels } => engine.create_network(name, labels).await,
         Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),
@@ -209,6 +214,20 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         Action::RenameContainer { from, to } => engine.rename_container(from, to).await,
         Action::RemoveContainer { name } => engine.remove_container(name).await.map(drop),
     }
+}
+
+/// Empties the volumes that a backup holds and fills them from it. Run again after a kill it begins anew.
+async fn unpack(file: &Path, volumes: &[VolumeSpec], image: &str, task: &str, tools: &Tools<'_>) -> Result<()> {
+    let verified = match tools.verified {
+        Some((path, contents)) if path == file => contents,
+        _ => &restore::verify(file, tools.reporter, tools.interrupt).await?,
+    };
+    let holds = |role: &str| verified.header.volumes.iter().any(|v| v.role == role);
+    let roles = tools.appliance.volumes.iter().zip(volumes).filter(|(definition, _)| holds(&definition.role));
+    let named: Vec<Named> =
+        roles.map(|(v, there)| Named { role: v.role.clone(), volume: there.name.clone() }).collect();
+    let task = TaskOf { name: task.to_owned(), image: image.to_owned(), labels: tools.sandbox.labels.clone() };
+    restore::fill(tools.engine, file, verified, &task, &named, tools.reporter, tools.interrupt).await
 }
 
 /// Starts a container. What would run without its network rules is stopped again: its entrypoint waits for them.

@@ -38,13 +38,13 @@ pub mod label {
     pub const EGRESS: &str = "docklet.egress";
     /// The folder of the instance's settings, which tells one home of docklet from another.
     pub const FOLDER: &str = "docklet.folder";
-    /// There on a container that runs on the volumes of a trial.
-    pub const STAGED: &str = "docklet.staged";
-    /// What a short-lived container is for: `backup`, `restore`, `copy`.
+    /// On a container that an update, a rollback or a restore made: the backup that undoes that.
+    pub const UNDO: &str = "docklet.undo";
+    /// What a short-lived container is for: `backup`, `restore`.
     pub const TASK: &str = "docklet.task";
-    /// The release in a container of a trial, as JSON: what the instance has from its commit on.
+    /// The release in such a container, as JSON: what the instance has from the commit on.
     pub const RELEASE: &str = "docklet.release";
-    /// What `image.reference` is in the settings from the commit of a trial on.
+    /// What `image.reference` is in the settings from the commit on.
     pub const REFERENCE: &str = "docklet.reference";
     /// Version of the program in an image (OCI image specification).
     pub const IMAGE_VERSION: &str = "org.opencontainers.image.version";
@@ -367,17 +367,11 @@ impl Desired {
         }
     }
 
-    /// The volumes of a trial: same labels, other names.
-    pub fn staged_volumes(&self) -> Vec<VolumeSpec> {
-        let staged = |v: &VolumeSpec| VolumeSpec { name: Instance::staged_volume(&v.name), ..v.clone() };
-        self.volumes.iter().map(staged).collect()
-    }
-
-    /// The same container on the volumes of a trial. `release` is remembered on it.
-    pub fn staged_container(&self, release: Option<&Release>) -> ContainerSpec {
+    /// The same container, made by a guarded change: it remembers the backup that undoes it, and what holds from its commit
+    /// on.
+    pub fn guarded_container(&self, undo: &Path, release: Option<&Release>) -> ContainerSpec {
         let mut spec = self.container.clone();
-        spec.volumes = self.staged_volumes().into_iter().map(|v| (v.name, v.mount)).collect();
-        spec.labels.insert(label::STAGED.to_owned(), "true".to_owned());
+        spec.labels.insert(label::UNDO.to_owned(), undo.display().to_string());
         if !matches!(self.image, ImagePlan::Build { .. }) {
             spec.labels.insert(label::REFERENCE.to_owned(), self.image.reference().to_owned());
         }

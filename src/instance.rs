@@ -55,11 +55,6 @@ impl Instance {
         format!("{}:previous", self.container(appliance))
     }
 
-    /// The name of a volume whose content has not proved itself yet.
-    pub fn staged_volume(volume: &str) -> String {
-        format!("{volume}.staged")
-    }
-
     /// A volume's name, by its role.
     pub fn volume(&self, appliance: &str, role: &str) -> String {
         format!("{}-{role}", self.container(appliance))

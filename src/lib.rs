@@ -14,7 +14,7 @@
 //! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
 //! - [`sandbox`]: who runs inside, the secrets volume, the network rules, ownership of volumes
 //! - [`apply`]: runs a plan; [`probe`]: does the page answer
-//! - [`data`]: backup and restore, and what update and rollback need; their states are in `plan::trial`
+//! - [`data`]: backup and restore, and what update and rollback need; their states are in `plan::guarded`
 //! - [`supervise`]: restarts it when that is needed: a pure policy, and the loop that feeds it
 //! - [`disk`]: room on the engine's disk, size of the volumes, and when to warn
 //! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host

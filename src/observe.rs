@@ -1,7 +1,7 @@
 //! Looks at the engine and the host and fills [`Observed`]. Decides nothing and changes nothing.
 //! Three calls that go out together; a few more only when something is not as wanted.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use crate::{
     appliance::Appliance,
@@ -48,7 +48,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         spec_hash: listed.labels.get(label::SPEC).cloned(),
         running: listed.is_running(),
         paused: listed.state == "paused",
-        staged: listed.labels.contains_key(label::STAGED),
+        undo: listed.labels.get(label::UNDO).map(PathBuf::from),
         image_id: listed.image_id.clone(),
         live: None,
     };
@@ -98,7 +98,6 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
             .iter()
             .find(|v| v.name == desired.container.secrets.volume)
             .map(|v| Ownership::of(&v.labels, labels)),
-        staged: among(&desired.staged_volumes()),
         network,
         image_present,
         image_is_foreign,

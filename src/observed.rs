@@ -1,7 +1,7 @@
 //! What is there: the plain data that the planner compares with what is wanted. Filled by
 //! `observe` from the engine and the host; holds no connection.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use crate::desired::{ContainerSpec, label};
 
@@ -20,8 +20,6 @@ pub struct Observed {
     pub volumes: Vec<Volume>,
     /// The volume of the secrets.
     pub secrets: Option<Ownership>,
-    /// Volumes of a trial: their content takes the place of the others' when it has proved itself.
-    pub staged: Vec<Volume>,
     /// The network with the container's name; looked up only when a container is to be created.
     pub network: Option<Ownership>,
     /// Whether the wanted image is on the engine. Looked up only where it matters: a container
@@ -80,8 +78,8 @@ pub struct Container {
     pub running: bool,
     /// Whether it is paused.
     pub paused: bool,
-    /// Whether it runs on the volumes of a trial.
-    pub staged: bool,
+    /// The backup that undoes the change which made it; the change is committed when there is no previous container.
+    pub undo: Option<PathBuf>,
     /// Id of its image.
     pub image_id: String,
     /// What it really is, looked up only when its hash is not the wanted one.

@@ -87,6 +87,10 @@ impl InstancePaths {
     pub fn release(&self) -> PathBuf {
         self.config.join("release.json")
     }
+    /// The container whose release and image were written down when its change was committed.
+    pub fn committed(&self) -> PathBuf {
+        self.state.join("committed")
+    }
     /// How the last scheduled backup went.
     pub fn backup_state(&self) -> PathBuf {
         self.state.join("backup.json")

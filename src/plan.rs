@@ -1,7 +1,7 @@
 //! Compares what is wanted with what is there, and says in order what to do. Pure: the same two
 //! inputs give the same plan. A second plan after an applied one is empty.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use serde::Serialize;
 
@@ -58,22 +58,19 @@ pub enum Action {
         /// Its name after loading.
         reference: String,
         /// The archive.
-        file: std::path::PathBuf,
+        file: PathBuf,
     },
     /// Create a volume.
     CreateVolume {
         /// The volume.
         volume: VolumeSpec,
     },
-    /// Remove a volume and what is in it.
-    RemoveVolume {
-        /// Its name.
-        name: String,
-    },
-    /// Empty volumes and fill them with what is in others.
-    CopyVolumes {
-        /// From which to which; those that are not there yet are created.
-        pairs: Vec<(String, VolumeSpec)>,
+    /// Empty the volumes that a backup holds and fill them from it.
+    UnpackBackup {
+        /// The backup.
+        file: PathBuf,
+        /// The instance's volumes.
+        volumes: Vec<VolumeSpec>,
         /// An image that has the programs for it.
         image: String,
         /// Name of the container that does it.
@@ -193,11 +190,7 @@ impl fmt::Display for Action {
             Action::PullImage { reference } => write!(f, "pull image {reference}"),
             Action::LoadImage { reference, file } => write!(f, "load image {reference} from {}", file.display()),
             Action::CreateVolume { volume } => write!(f, "create volume {} for {}", volume.name, volume.mount),
-            Action::RemoveVolume { name } => write!(f, "remove volume {name}"),
-            Action::CopyVolumes { pairs, .. } => {
-                let names: Vec<&str> = pairs.iter().map(|(_, to)| to.name.as_str()).collect();
-                write!(f, "copy the data into {}", names.join(", "))
-            }
+            Action::UnpackBackup { file, .. } => write!(f, "unpack {} into the volumes", file.display()),
             Action::TagImage { image, reference } => {
                 write!(f, "name image {:.12} {reference}", image.trim_start_matches("sha256:"))
             }
@@ -288,7 +281,10 @@ impl Plan {
     pub fn load_rules(&mut self, desired: &Desired) {
         if !self.starts() {
             let (name, made) = (desired.container.name.clone(), Made::of(&desired.container));
-            self.push(Action::LoadRules { name, made }, "network.allow changed");
+            let step = Step { action: Action::LoadRules { name, made }, reason: "they are not in force".to_owned() };
+            // Its entrypoint waits for them.
+            let waits = self.steps.iter().position(|step| matches!(step.action, Action::WaitUntilReady { .. }));
+            self.steps.insert(waits.unwrap_or(self.steps.len()), step);
         }
     }
 
@@ -315,12 +311,8 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     let as_wanted = |c: &Container| c.spec_hash.as_ref() == Some(&hash);
     let main = observed.main.as_ref();
     let previous = observed.previous.as_ref();
-
-    // A replaced container that is as wanted again, and whose successor is not there, simply
-    // becomes the container again.
-    let returns = main.is_none() && previous.is_some_and(as_wanted);
-    let kept = main.is_some_and(as_wanted) || returns;
-    let exists = main.is_some() || previous.is_some();
+    let kept = main.is_some_and(as_wanted);
+    let exists = main.is_some();
 
     if !kept && (desired.running || !exists) && !observed.image_present {
         // The image comes first: it takes longest and fails most often, so nothing else is touched
@@ -349,35 +341,31 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     if !desired.running {
         // A container whose settings changed is left for the next start to replace.
         if !exists {
-            before_creation(&mut plan, desired, observed, &desired.volumes, &desired.container.image);
+            before_creation(&mut plan, desired, observed);
             plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()), new_volumes }, "");
         }
         return Ok(plan);
     }
 
-    let current = if returns { previous } else { main };
-    let starts = !kept || !current.is_some_and(|c| c.running);
+    let starts = !kept || !main.is_some_and(|c| c.running);
     if starts {
         port_is_available(desired, observed)?;
     }
     plan.guarded_from = plan.steps.len();
-    if returns {
-        let action = Action::RenameContainer { from: previous_name.clone(), to: name.clone() };
-        plan.push(action, "its replacement was broken off");
-    } else if !kept {
+    if !kept {
         replace(&mut plan, desired, observed, new_volumes);
     }
-    if kept && current.is_some_and(|c| c.paused) {
+    if kept && main.is_some_and(|c| c.paused) {
         plan.push(Action::UnpauseContainer { name: name.clone() }, "");
     }
     if starts {
-        if kept && !returns && previous.is_some_and(|c| c.running) {
+        if kept && previous.is_some_and(|c| c.running) {
             // Somebody started it by hand; it would hold the port.
             plan.push(Action::StopContainer { name: previous_name.clone() }, "kept until the new one answers");
         }
         plan.push(Action::StartContainer { name: name.clone(), made: Some(Made::of(&desired.container)) }, "");
     }
-    let replaces = !returns && (previous.is_some() || (!kept && main.is_some()));
+    let replaces = previous.is_some() || (!kept && main.is_some());
     if replaces || plan.steps.len() > plan.guarded_from {
         plan.push(Action::WaitUntilReady { name, url: desired.url() }, "");
     }
@@ -393,7 +381,7 @@ fn replace(plan: &mut Plan, desired: &Desired, observed: &Observed, new_volumes:
     let (main, previous) = (observed.main.as_ref(), observed.previous.as_ref());
     let name = desired.container.name.clone();
     let previous_name = desired.previous_name.clone();
-    let reason = replace_reason(desired, main.or(previous));
+    let reason = replace_reason(desired, main);
     let mut holds_port = previous.is_some_and(|c| c.running);
     if let Some(main) = main {
         if previous.is_some() {
@@ -409,41 +397,60 @@ fn replace(plan: &mut Plan, desired: &Desired, observed: &Observed, new_volumes:
     if holds_port {
         plan.push(Action::StopContainer { name: previous_name }, "kept until the new one answers");
     }
-    before_creation(plan, desired, observed, &desired.volumes, &desired.container.image);
+    before_creation(plan, desired, observed);
     plan.push(Action::CreateContainer { spec: Box::new(desired.container.clone()), new_volumes }, reason);
 }
 
 /// What a new container needs in its volumes, while no other one runs on them.
-fn before_creation(plan: &mut Plan, desired: &Desired, observed: &Observed, volumes: &[VolumeSpec], image: &str) {
+fn before_creation(plan: &mut Plan, desired: &Desired, observed: &Observed) {
+    let image = &desired.container.image;
+    give_volumes(plan, desired, observed, image, false);
+    prepare_places(plan, desired, observed, image);
+    write_secrets(plan, desired, image);
+}
+
+/// Data that another user's container wrote, or that was just unpacked, becomes the user's.
+fn give_volumes(plan: &mut Plan, desired: &Desired, observed: &Observed, image: &str, unpacked: bool) {
     let wanted = &desired.container;
-    let image = image.to_owned();
-    let old = observed.main.as_ref().or(observed.previous.as_ref()).and_then(|c| c.live.as_ref());
-    let volumes: Vec<VolumeSpec> = volumes.to_vec();
     // A new volume takes over the owner that its place has in the image.
     let has_data = !observed.volumes.is_empty();
-    let as_wanted = |c: &Container| c.spec_hash.as_ref() == Some(&wanted.hash());
-    let same_user = observed.main.as_ref().or(observed.previous.as_ref()).is_some_and(as_wanted);
-    if has_data && !same_user && old.is_none_or(|old| old.user != wanted.user) {
+    let same_user = |c: &Container| {
+        c.spec_hash.as_ref() == Some(&wanted.hash()) || c.live.as_ref().is_some_and(|live| live.user == wanted.user)
+    };
+    if unpacked || has_data && !old(observed).is_some_and(same_user) {
         let reason = format!("everything in the container runs as {}", wanted.user);
-        plan.push(Action::GiveVolumes { volumes: volumes.clone(), image: image.clone() }, reason);
+        plan.push(Action::GiveVolumes { volumes: desired.volumes.clone(), image: image.to_owned() }, reason);
     }
+}
+
+fn old(observed: &Observed) -> Option<&Container> {
+    observed.main.as_ref().or(observed.previous.as_ref())
+}
+
+fn prepare_places(plan: &mut Plan, desired: &Desired, observed: &Observed, image: &str) {
+    let wanted = &desired.container;
     let in_volume = |bind: &&BindMount| {
         let below = |v: &VolumeSpec| std::path::Path::new(&bind.container).starts_with(&v.mount);
-        volumes.iter().any(below)
+        desired.volumes.iter().any(below)
     };
-    let old_binds = old.map(|old| old.binds.as_slice()).unwrap_or_default();
+    let old_binds = old(observed).and_then(|c| c.live.as_ref()).map(|old| old.binds.as_slice()).unwrap_or_default();
     let still = |old: &&BindMount| wanted.binds.iter().any(|bind| bind.container == old.container);
     let gone: Vec<BindMount> = old_binds.iter().filter(in_volume).filter(|old| !still(old)).cloned().collect();
     let binds: Vec<BindMount> = wanted.binds.iter().filter(in_volume).cloned().collect();
     if !binds.is_empty() || !gone.is_empty() {
-        plan.push(Action::PreparePlaces { volumes, binds, gone, image: image.clone() }, "");
+        let volumes = desired.volumes.clone();
+        plan.push(Action::PreparePlaces { volumes, binds, gone, image: image.to_owned() }, "");
     }
+}
+
+fn write_secrets(plan: &mut Plan, desired: &Desired, image: &str) {
+    let wanted = &desired.container;
     let volume = VolumeSpec {
         name: wanted.secrets.volume.clone(),
         mount: wanted.secrets.mount.clone(),
         labels: wanted.labels.clone(),
     };
-    plan.push(Action::FillSecrets { volume, image }, "");
+    plan.push(Action::FillSecrets { volume, image: image.to_owned() }, "");
 }
 
 fn port_is_available(desired: &Desired, observed: &Observed) -> Result<()> {
@@ -517,7 +524,7 @@ fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
         let name = desired.container.secrets.volume.clone();
         return Err(Error::Foreign { kind: ObjectKind::Volume, name });
     }
-    for volume in observed.volumes.iter().chain(&observed.staged) {
+    for volume in &observed.volumes {
         if volume.ownership == Ownership::Foreign {
             return Err(Error::Foreign { kind: ObjectKind::Volume, name: volume.name.clone() });
         }
@@ -525,7 +532,7 @@ fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
     Ok(())
 }
 
-pub mod trial;
+pub mod guarded;
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,8 @@ use std::{
 use super::{
     args::{self, BackupAction},
     context::Context,
-    release,
+    guarded, release,
     setup::read_secret,
-    trial,
 };
 use crate::{
     appliance::Appliance,
@@ -58,7 +57,7 @@ async fn make(context: &Context, args: &args::Backup) -> Result<()> {
     let _lock = context.lock("backup")?;
     let engine = context.engine().await?;
     let settings = Settings::load(&context.files.settings())?;
-    let look = trial::recovered(context, &engine, settings.as_ref()).await?;
+    let look = guarded::recovered(context, &engine, settings.as_ref()).await?;
     let made = take(context, &engine, &look, reason, args.file.as_deref(), passphrase.as_ref(), None).await;
     if args.scheduled {
         let outcome = made
@@ -258,7 +257,7 @@ pub async fn task_of(context: &Context, engine: &Engine, look: &Look, settings: 
     let used = own_container(context, look).map(|c| c.image_id.clone()).unwrap_or_default();
     let default = Settings::default();
     let settings = settings.unwrap_or(&default);
-    let wanted = trial::desired(context, engine, &context.appliance, settings, look);
+    let wanted = guarded::desired(context, engine, &context.appliance, settings, look);
     // The base has the same programs; it is there where an image was built and removed again.
     let image = volumes::image(engine, &[&used, wanted.image.reference(), &settings.image.base]).await?;
     Ok(TaskOf {

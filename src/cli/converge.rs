@@ -23,7 +23,7 @@ use crate::{
     interrupt, mounts, observe,
     observed::{self, Observed},
     paths,
-    plan::{self, Action, Plan, trial},
+    plan::{self, Action, Plan, guarded},
     probe::Seen,
     ready,
     sandbox::{
@@ -132,9 +132,10 @@ pub async fn plan_with(
     };
     desired.running = how.running;
     let observed = at_rest(context, engine, look, &desired).await?;
-    let (recovery, observed) = trial::recover(&desired, &observed)?;
+    let (recovery, observed) = guarded::recover(&desired, &observed)?;
     let mut plan = plan::converge(&desired, &observed)?;
-    if desired.running && observed.main.as_ref().is_some_and(|c| c.running) && !sandbox.rules.are_loaded(&context.files) {
+    if desired.running && observed.main.as_ref().is_some_and(|c| c.running) && !sandbox.rules.are_loaded(&context.files)
+    {
         plan.load_rules(&desired);
     }
     if plan.starts() {
@@ -201,6 +202,7 @@ pub async fn apply(
         docker_config: &context.environment.docker_config,
         build: build_surroundings(context, settings, how)?,
         ready_timeout: timeout,
+        verified: None,
         reporter: context.reporter.as_ref(),
         interrupt,
     };

@@ -45,26 +45,34 @@ fn write(context: &Context, release: &Release) -> Result<()> {
     paths::write_file(&path, text.as_bytes(), 0o600)
 }
 
-/// What holds from the commit of a trial on.
+/// What holds from the commit of a guarded change on, and is not written down yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
+    /// The container that the change made.
+    pub container: Option<String>,
     /// The release; `None` where docklet does not build the image, or where it stays.
     pub release: Option<Release>,
     /// The image's name in the settings; `None` where docklet builds the image.
     pub reference: Option<String>,
 }
 
-/// What was committed by a command that may have been killed right then: the container says it.
+/// What was committed by a command that was killed before it wrote it down: the container says it.
 pub fn committed(context: &Context, look: &Look) -> Committed {
     let ours = crate::desired::labels(&context.appliance, &context.instance);
     let find = |name: String| look.containers.iter().find(move |c| c.name == name);
     let main = find(context.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
     let previous = find(context.instance.previous_container(&context.appliance.name));
+    let written = paths::read_text(&context.files.committed()).ok().flatten();
     match main {
-        Some(main) if previous.is_none() && main.labels.contains_key(label::STAGED) => Committed {
-            release: main.labels.get(label::RELEASE).and_then(|text| serde_json::from_str(text).ok()),
-            reference: main.labels.get(label::REFERENCE).cloned(),
-        },
+        Some(main)
+            if previous.is_none() && main.labels.contains_key(label::UNDO) && written.as_ref() != Some(&main.id) =>
+        {
+            Committed {
+                container: Some(main.id.clone()),
+                release: main.labels.get(label::RELEASE).and_then(|text| serde_json::from_str(text).ok()),
+                reference: main.labels.get(label::REFERENCE).cloned(),
+            }
+        }
         _ => Committed::default(),
     }
 }
@@ -74,6 +82,7 @@ pub fn committed(context: &Context, look: &Look) -> Committed {
 /// # Errors
 /// When a file cannot be written.
 pub fn write_down(context: &Context, committed: &Committed) -> Result<()> {
+    let Some(container) = &committed.container else { return Ok(()) };
     if let Some(release) = &committed.release {
         write(context, release)?;
     }
@@ -84,5 +93,6 @@ pub fn write_down(context: &Context, committed: &Committed) -> Result<()> {
         settings.image.reference.clone_from(reference);
         settings.save(&path)?;
     }
-    Ok(())
+    paths::create_folder(&context.files.state, 0o700)?;
+    paths::write_file(&context.files.committed(), container.as_bytes(), 0o600)
 }

@@ -1,5 +1,5 @@
-//! `docklet restore`: checks everything, fills new volumes beside the running appliance, lets the
-//! data prove itself, and only then lets it count.
+//! `docklet restore`: checks everything, puts the data of a backup in place of what is there, behind a backup of that, and
+//! lets it prove itself.
 
 mod brought;
 
@@ -12,9 +12,9 @@ use std::{
 use super::{
     args, backup,
     context::Context,
+    guarded::{self, Guarded, Missing},
     mount,
     setup::read_secret,
-    trial::{self, Missing, Trial},
 };
 use crate::{
     appliance::Appliance,
@@ -26,14 +26,12 @@ use crate::{
         shelf::Reason,
         volumes::Named,
     },
-    engine::Engine,
+    desired::Desired,
+    engine::{Engine, docker::Listed},
     error::{Error, Result},
     event::Event,
     observe::{self, Look},
-    plan::{
-        Action, Plan,
-        trial::{Fill, prepare},
-    },
+    plan::{self, guarded::prepare},
     present::data as text,
     report::{Schema, data::RestoreReport},
     secrets::{self, Secret},
@@ -41,9 +39,6 @@ use crate::{
     units::Version,
     wizard,
 };
-
-/// Grace for the old container, where it has to stop before its volumes are copied.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Restores a backup.
 pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
@@ -62,7 +57,7 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     }
     let _lock = context.lock("restore")?;
     let before = Settings::load(&context.files.settings())?;
-    let look = trial::recovered(context, &engine, before.as_ref()).await?;
+    let look = guarded::recovered(context, &engine, before.as_ref()).await?;
     // What a killed command had committed may name another image.
     let before = Settings::load(&context.files.settings())?;
     let there = backup::existing(context, &look)?;
@@ -84,22 +79,20 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
         save_secrets(context, &given)?;
     }
     let job = Job { context, engine: &engine, file: &file, contents: &contents, settings: &settings, appliance };
-    let done = job.run(args, &look, &there).await;
+    let own = backup::own_container(context, &look).cloned();
+    let done = job.run(args, &look, own.as_ref(), &there, before.as_ref()).await;
     let saved_before = match done {
         Ok(saved) => saved,
-        Err(error) => {
-            let alone = backup::own_container(context, &look).is_none();
-            return Err(job.taken_back(before.as_ref(), fresh, alone, error).await);
-        }
+        Err(error) => return Err(job.taken_back(before.as_ref(), own.is_none(), &there, error).await),
     };
     settings.save(&context.files.settings())?;
     save_secrets(context, &given)?;
     // One that was stopped stays stopped; where nothing was, it shall run.
-    let running = match backup::own_container(context, &look) {
-        Some(container) => trial::shall_run(context, container.is_running())?,
+    let running = match &own {
+        Some(container) => guarded::shall_run(context, container.is_running())?,
         None => true,
     };
-    if let Err(error) = trial::settle(context, &engine, &settings, running, Duration::from_secs(args.timeout)).await {
+    if let Err(error) = guarded::settle(context, &engine, &settings, running, Duration::from_secs(args.timeout)).await {
         if let Some(saved) = &saved_before {
             let (flag, saved) = (context.instance.flag(), text::quoted(&saved.display().to_string()));
             let text = format!("the data is restored; what was there before: docklet{flag} restore {saved}");
@@ -242,106 +235,80 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Up to the commit; the backup of what was there.
-    async fn run(&self, args: &args::Restore, look: &Look, there: &[Named]) -> Result<Option<PathBuf>> {
+    /// Up to the commit; the backup of what was there. `own`: the container that is there.
+    async fn run(
+        &self,
+        args: &args::Restore,
+        look: &Look,
+        own: Option<&Listed>,
+        there: &[Named],
+        before: Option<&Settings>,
+    ) -> Result<Option<PathBuf>> {
         let Job { context, engine, settings, .. } = *self;
-        let wanted = trial::desired(context, engine, &self.appliance, settings, look);
+        let mut wanted = guarded::desired(context, engine, &self.appliance, settings, look);
         let observed = observe::observe(engine, look, &wanted).await?;
-        let timeout = Duration::from_secs(args.timeout);
         let plan = prepare(&wanted, &observed)?;
-        trial::run(context, engine, settings, &self.appliance, &plan, timeout, None).await?;
-        self.fill(look, &wanted).await?;
-        let before = if there.is_empty() || args.no_backup {
-            None
-        } else {
-            let made = backup::take(context, engine, look, Reason::Restore, None, None, None).await?.made;
-            backup::confirm_left_out(context, &made.manifest)?;
-            Some(made.file)
+        guarded::run(context, engine, settings, &self.appliance, &plan, None).await?;
+        if own.is_none() {
+            // One that never runs: what a change is undone to.
+            wanted.running = false;
+            let look = backup::look(context, engine).await?;
+            let plan = plan::converge(&wanted, &observe::observe(engine, &look, &wanted).await?)?;
+            guarded::run(context, engine, settings, &self.appliance, &plan, None).await?;
+        }
+        self.room(look, &wanted).await?;
+        let no_backup = there.is_empty() || args.no_backup;
+        let now = match own {
+            Some(main) if !no_backup => guarded::records_now(context, main, before.unwrap_or(settings)).await?,
+            _ => None,
         };
-        let trial = Trial {
+        let change = Guarded {
             appliance: &self.appliance,
             settings,
-            fill: Fill::Done,
-            image: wanted.image.reference().to_owned(),
-            release: self.appliance.release.clone(),
+            image: wanted.image.reference(),
+            release: self.appliance.release.as_ref(),
+            archive: Some((self.file, self.contents)),
+            backup: (!no_backup).then_some(Reason::Restore),
             records: known_records(context, self.contents),
             missing: if args.force { Missing::IsTold } else { Missing::FailsUnlessForced },
-            timeout,
+            timeout: Duration::from_secs(args.timeout),
         };
-        self.keep(look, there, &wanted).await?;
-        // Staged volumes are there now.
-        let look = backup::look(context, engine).await?;
-        trial::prove(context, engine, &look, &trial).await?;
-        let look = backup::look(context, engine).await?;
-        trial::commit(context, engine, &look, &trial).await?;
-        Ok(before)
+        change.make(context, engine, now).await
     }
 
-    /// Fills staged volumes.
-    async fn fill(&self, look: &Look, wanted: &crate::desired::Desired) -> Result<()> {
+    /// Whether the data fits in place of what is there now, before anything is stopped for it.
+    async fn room(&self, look: &Look, wanted: &Desired) -> Result<()> {
         let Job { context, engine, contents, .. } = *self;
-        let roles = || contents.header.volumes.iter().map(|v| v.role.clone());
-        let staged: Vec<Named> = wanted
-            .staged_volumes()
-            .iter()
-            .zip(&context.appliance.volumes)
-            .map(|(volume, definition)| Named { role: definition.role.clone(), volume: volume.name.clone() })
-            .collect();
-        let filled: Vec<Named> = staged.iter().filter(|v| roles().any(|role| role == v.role)).cloned().collect();
+        let Some(volume) = wanted.volumes.first() else { return Ok(()) };
         let mut task = backup::task_of(context, engine, look, Some(self.settings)).await?;
         wanted.image.reference().clone_into(&mut task.image);
-        let step = format!("fill {} from {}", list(&filled), self.file.display());
-        let began = std::time::Instant::now();
-        context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-        for volume in wanted.staged_volumes() {
-            engine.create_volume(&volume).await?;
-        }
-        if let Some(first) = filled.first() {
-            // Twice: once staged, and once more under the volumes' own names, when what is there now is gone.
-            let sizes = engine.volume_sizes().await.unwrap_or_default();
-            let now: u64 = wanted.volumes.iter().filter_map(|v| sizes.get(&v.name)).sum();
-            let bytes = contents.manifest.bytes;
-            restore::room_for(engine, bytes + bytes.saturating_sub(now), &task, first).await?;
-        }
-        let (reporter, interrupt) = (context.reporter.as_ref(), &context.interrupt);
-        restore::fill(engine, self.file, contents, &task, &filled, reporter, interrupt).await?;
-        context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-        Ok(())
+        let sizes = engine.volume_sizes().await.unwrap_or_default();
+        let now: u64 = wanted.volumes.iter().filter_map(|v| sizes.get(&v.name)).sum();
+        let first = Named { role: String::new(), volume: volume.name.clone() };
+        restore::room_for(engine, contents.manifest.bytes.saturating_sub(now), &task, &first).await
     }
 
-    /// Copies the volumes that the backup does not hold: they are not emptied. What runs on them is stopped first.
-    async fn keep(&self, look: &Look, there: &[Named], wanted: &crate::desired::Desired) -> Result<()> {
-        let Job { context, engine, settings, .. } = *self;
-        let missing = backup::missing_volumes(context, &self.contents.header);
-        let kept = |name: &String| there.iter().any(|v| v.volume == *name && missing.contains(&v.role));
-        let pairs = wanted.volumes.iter().zip(wanted.staged_volumes()).map(|(own, to)| (own.name.clone(), to));
-        let pairs: Vec<_> = pairs.filter(|(own, _)| kept(own)).collect();
-        if pairs.is_empty() {
-            return Ok(());
-        }
-        let mut plan = Plan::default();
-        if let Some(running) = backup::own_container(context, look).filter(|c| c.is_running()) {
-            plan.add(Action::StopContainer { name: running.name.clone() });
-        }
-        let image = wanted.image.reference().to_owned();
-        plan.add(Action::CopyVolumes { pairs, image, task: wanted.task_name.clone() });
-        trial::run(context, engine, settings, &self.appliance, &plan, STOP_GRACE, None).await
-    }
-
-    /// Puts everything back after a failure; the error to end with. `alone`: there was no container.
-    async fn taken_back(&self, before: Option<&Settings>, fresh: bool, alone: bool, error: Error) -> Error {
+    /// Puts everything back after a failure; the error to end with. `alone`: there was no container, and of the volumes
+    /// only `there`.
+    async fn taken_back(&self, before: Option<&Settings>, alone: bool, there: &[Named], error: Error) -> Error {
         let Job { context, engine, .. } = *self;
-        if let Err(second) = trial::undo(context, engine, before).await {
+        if let Err(second) = guarded::undo(context, engine, before.filter(|_| !alone)).await {
             let text = format!("putting it back stopped: {second}; docklet{} start goes on", context.instance.flag());
             context.reporter.report(&Event::Warning { text });
             return error;
         }
         if alone {
+            let _ = engine.remove_container(&context.container_name()).await;
             let _ = engine.remove_network(&context.container_name()).await;
-            let secrets = context.instance.secrets_volume(&context.appliance.name);
-            let _ = engine.remove_volume(&secrets).await;
+            let _ = engine.remove_volume(&context.instance.secrets_volume(&context.appliance.name)).await;
+            for volume in &context.appliance.volumes {
+                let name = context.instance.volume(&context.appliance.name, &volume.role);
+                if !there.iter().any(|kept| kept.volume == name) {
+                    let _ = engine.remove_volume(&name).await;
+                }
+            }
         }
-        if fresh {
+        if before.is_none() {
             let _ = std::fs::remove_dir_all(context.files.secrets());
         }
         match error {
@@ -353,8 +320,4 @@ impl Job<'_> {
             other => Error::RestoreFailed { reason: [vec![other.to_string()], other.causes()].concat().join(": ") },
         }
     }
-}
-
-fn list(volumes: &[Named]) -> String {
-    volumes.iter().map(|v| v.volume.as_str()).collect::<Vec<_>>().join(", ")
 }

@@ -179,10 +179,7 @@ pub async fn look_at(
     }
     // A volume that a container has cannot be removed: those that it names are there.
     let mounted = &container.live.volumes;
-    let has = |role: &str| {
-        let name = volume_name(role);
-        mounted.contains_key(&name) || mounted.contains_key(&crate::instance::Instance::staged_volume(&name))
-    };
+    let has = |role: &str| mounted.contains_key(&volume_name(role));
     report.volumes = definitions.iter().map(|v| volume(&v.role, &v.mount, has(&v.role))).collect();
     if container.live.publish.port > 0 {
         report.url = Some(page_url(container.live.publish.address, container.live.publish.port));

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{args, autostart, backup, context::Context, elsewhere, trial};
+use super::{args, autostart, backup, context::Context, elsewhere, guarded};
 use crate::{
     data::shelf::{self, Reason},
     desired::labels,
@@ -60,7 +60,7 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
     }
     let settings = Settings::load(&context.files.settings()).ok().flatten();
     let inventory = if has_files {
-        trial::tidy(context, &engine, settings.as_ref()).await?;
+        guarded::tidy(context, &engine, settings.as_ref()).await?;
         take_inventory(context, &engine, args).await?
     } else {
         inventory

@@ -1,19 +1,18 @@
-//! `docklet update` and `docklet rollback`: another release proves itself on a copy of the data,
-//! behind a backup; should it fail, release and data are as before.
+//! `docklet update` and `docklet rollback`: another release proves itself behind a
+//! backup; should it fail, release and data are as before.
 
 mod change;
 
 use std::time::Duration;
 
 use self::change::{Change, Target};
-use super::{args, backup, context::Context, releases, trial};
+use super::{args, backup, context::Context, guarded, release, releases};
 use crate::{
     appliance::Release,
     data::{
         archive::Header,
         shelf::{self, Reason, Shelved},
     },
-    desired::label,
     engine::{Engine, credentials, docker::Listed, reference::Reference},
     error::{Error, ObjectKind, Result},
     event::Event,
@@ -74,8 +73,8 @@ pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
     let settings = context.settings()?;
     let _lock = context.lock("rollback")?;
     let engine = context.engine().await?;
-    let counted = backup::own_container(context, &backup::look(context, &engine).await?)
-        .is_some_and(|container| container.labels.contains_key(label::STAGED));
+    // A rollback that was killed right after its commit.
+    let counted = release::committed(context, &backup::look(context, &engine).await?).container.is_some();
     let look = with_container(context, &engine, &settings).await?;
     // What a killed command had committed may name another image.
     let settings = context.settings()?;
@@ -113,10 +112,10 @@ async fn nothing_to_do(
     current: Option<String>,
     timeout: Duration,
 ) -> Result<()> {
-    let running = trial::shall_run(context, main.is_running())?;
+    let running = guarded::shall_run(context, main.is_running())?;
     if running && !main.is_running() {
         // A command was killed just before the last start.
-        trial::settle(context, engine, settings, running, timeout).await?;
+        guarded::settle(context, engine, settings, running, timeout).await?;
     }
     let report = UpdateReport {
         schema: Schema,
@@ -136,11 +135,11 @@ async fn nothing_to_do(
 /// Looks, with what a killed command left behind led out of. One that was killed while the container
 /// had another name, or was just being made anew, left none: it comes back first.
 async fn with_container(context: &Context, engine: &Engine, settings: &Settings) -> Result<Look> {
-    let look = trial::recovered(context, engine, Some(settings)).await?;
+    let look = guarded::recovered(context, engine, Some(settings)).await?;
     if backup::own_container(context, &look).is_some() || wish::read(&context.files.desired())? != Wish::Running {
         return Ok(look);
     }
-    trial::settle(context, engine, settings, true, context.appliance.health.ready_timeout()).await?;
+    guarded::settle(context, engine, settings, true, context.appliance.health.ready_timeout()).await?;
     backup::look(context, engine).await
 }
 
@@ -267,7 +266,7 @@ async fn check(context: &Context, settings: &Settings) -> Result<()> {
 fn build(context: &Context, engine: &Engine, settings: &Settings, release: Release, look: &Look) -> Target {
     let mut appliance = context.appliance.clone();
     appliance.adopt(release.clone());
-    let image = trial::desired(context, engine, &appliance, settings, look).image.reference().to_owned();
+    let image = guarded::desired(context, engine, &appliance, settings, look).image.reference().to_owned();
     Target {
         appliance,
         settings: settings.clone(),

@@ -1,8 +1,8 @@
 //! What keeps data safe: backup, restore, and what update and rollback need. What a run that was
-//! killed leaves behind is read from the engine by `plan::trial`, not from here.
+//! killed leaves behind is read from the engine by `plan::guarded`, not from here.
 //!
 //! - `archive`: the file: how it is written, read and checked; knows no engine
-//! - `backup`: volumes → file; `restore`: file → staged volumes; `copy`: volumes → volumes
+//! - `backup`: volumes → file; `restore`: file → volumes
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
 //! - `pipe`: between asynchronous streams and the threads that pack and unpack
 //! - `sealed`: secrets under a passphrase; `records`: what the program itself says that it holds
@@ -11,7 +11,6 @@
 
 pub mod archive;
 pub mod backup;
-pub mod copy;
 mod pipe;
 pub mod records;
 pub mod restore;

@@ -1,4 +1,4 @@
-//! File → staged volumes. Everything is checked before anything is touched, and once more on the
+//! File → volumes. Everything is checked before anything is touched, and once more on the
 //! way, for the file may change in between.
 
 use std::{
@@ -51,7 +51,7 @@ pub async fn verify(path: &Path, reporter: &dyn Reporter, interrupt: &Interrupt)
     pass.run(io::sink(), reporter, interrupt).await
 }
 
-/// Fills staged volumes, which are there and empty, from a backup that was verified.
+/// Empties volumes and fills them from a backup that was verified.
 ///
 /// # Errors
 /// [`Error::BackupInvalid`] when it is not the same any more, [`Error::NoSpace`],

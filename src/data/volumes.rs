@@ -1,6 +1,6 @@
 //! How the short-lived containers that read and write volumes look: the image that they are made
-//! from, their command, their capabilities; and what their complaints mean. GNU tar and cp do the
-//! work, because they keep what the engine's own archive calls lose: extended attributes, times
+//! from, their command, their capabilities; and what their complaints mean. GNU tar does the
+//! work, because it keeps what the engine's own archive calls lose: extended attributes, times
 //! below a second, holes.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use super::archive::{
     rules::{LONGEST_PATH, TOO_LONG},
 };
 use crate::{
-    desired::{VolumeSpec, label},
+    desired::label,
     engine::{
         Engine,
         task::{Ended, TaskSpec},
@@ -41,7 +41,7 @@ pub struct Named {
 pub struct TaskOf {
     /// The container's name.
     pub name: String,
-    /// An image that has GNU tar and cp.
+    /// An image that has GNU tar.
     pub image: String,
     /// The instance's labels.
     pub labels: BTreeMap<String, String>,
@@ -83,11 +83,16 @@ impl TaskOf {
         spec
     }
 
-    /// Unpacks such a tar from standard input.
+    /// Empties volumes, and unpacks such a tar from standard input.
     pub fn unpack(&self, volumes: &[Named]) -> TaskSpec {
-        let command = ["/usr/bin/tar", "--extract", "--file=-", "--directory=/", "--numeric-owner", "--same-owner"];
-        let more = ["--same-permissions", "--xattrs", "--xattrs-include=*", "--xattrs-exclude=security.selinux"];
-        let mut spec = self.spec("restore", &[&command[..], &more].concat(), WRITES);
+        // Flushed to disk before anybody is told that it is done.
+        let script = "set -e; /usr/bin/find \"$@\" -mindepth 1 -delete; \
+             /usr/bin/tar --extract --file=- --directory=/ --numeric-owner --same-owner --same-permissions \
+             --xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux; /usr/bin/sync";
+        let folders: Vec<String> = volumes.iter().map(|v| format!("{VOLUMES}/{}", v.role)).collect();
+        let mut command = vec!["/bin/sh", "-c", script, "unpack"];
+        command.extend(folders.iter().map(String::as_str));
+        let mut spec = self.spec("restore", &command, WRITES);
         spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), false)).collect();
         spec.input = true;
         spec
@@ -97,20 +102,6 @@ impl TaskOf {
     pub fn measure(&self, volume: &Named) -> TaskSpec {
         let mut spec = self.spec("measure", &["/usr/bin/df", "--output=avail", "--block-size=1", "/volume"], &[]);
         spec.volumes = vec![(volume.volume.clone(), "/volume".to_owned(), true)];
-        spec
-    }
-
-    /// Empties volumes and copies others into them.
-    pub fn copy(&self, pairs: &[(String, VolumeSpec)]) -> TaskSpec {
-        // Flushed to disk before anybody may remove what was copied.
-        let script = "set -e; for to in /to/*; do /usr/bin/find \"$to\" -mindepth 1 -delete; \
-             /usr/bin/cp --archive --no-target-directory \"/from/${to##*/}\" \"$to\"; done; /usr/bin/sync";
-        let mut spec = self.spec("copy", &["/bin/sh", "-c", script], WRITES);
-        let place = |side: &str, index: usize| format!("/{side}/{index}");
-        for (index, (from, to)) in pairs.iter().enumerate() {
-            spec.volumes.push((from.clone(), place("from", index), true));
-            spec.volumes.push((to.name.clone(), place("to", index), false));
-        }
         spec
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     observe,
     observed::{Observed, Ownership, PortState},
     paths::InstancePaths,
-    plan::{self, Action, Plan, trial},
+    plan::{self, Action, Plan, guarded},
     probe::{Probe, Seen},
     report::Wanted,
     sandbox,
@@ -283,7 +283,7 @@ impl Inquiry<'_> {
         // Whether the port can be had is a check of its own.
         let observed = Observed { port: PortState::Available, ..observed.clone() };
         let foreign = observed.volumes.iter().any(|v| v.ownership == Ownership::Foreign);
-        match trial::recover(desired, &observed) {
+        match guarded::recover(desired, &observed) {
             Ok((recovery, _)) if !recovery.is_empty() => {
                 return Drift::BrokenOff(recovery.steps.iter().map(|step| step.action.to_string()).collect());
             }
@@ -421,9 +421,9 @@ fn volumes(desired: &Desired, observed: &Observed) -> Vec<(String, Option<Owners
 /// Why a start would do more than start, in the planner's words.
 fn reasons(plan: &Plan) -> Vec<String> {
     use Action::{
-        BuildImage, CopyVolumes, CreateContainer, CreateNetwork, CreateVolume, FillSecrets, GiveVolumes, LoadImage,
-        LoadRules, PreparePlaces, PullImage, RemoveContainer, RemoveVolume, RenameContainer, StartContainer,
-        StopContainer, TagImage, UnpauseContainer, WaitUntilReady,
+        BuildImage, CreateContainer, CreateNetwork, CreateVolume, FillSecrets, GiveVolumes, LoadImage, LoadRules,
+        PreparePlaces, PullImage, RemoveContainer, RenameContainer, StartContainer, StopContainer, TagImage,
+        UnpackBackup, UnpauseContainer, WaitUntilReady,
     };
     let mut found: Vec<String> = vec![];
     for step in &plan.steps {
@@ -435,7 +435,7 @@ fn reasons(plan: &Plan) -> Vec<String> {
             StopContainer { .. } | RemoveContainer { .. } => {}
             FillSecrets { .. } | GiveVolumes { .. } | PreparePlaces { .. } | LoadRules { .. } => {}
             // What a command left that was broken off.
-            CopyVolumes { .. } | RemoveVolume { .. } | TagImage { .. } => {}
+            UnpackBackup { .. } | TagImage { .. } => {}
             CreateContainer { .. } | RenameContainer { .. } => {
                 let reason = step.reason.strip_prefix("settings changed: ").unwrap_or(&step.reason);
                 if !reason.is_empty() && !found.iter().any(|f| f == reason) && found.len() < MOST_REASONS {

@@ -48,7 +48,6 @@ impl Model {
             main: find(&desired.container.name),
             previous: find(&desired.previous_name),
             task: None,
-            staged: vec![],
             volumes: self
                 .volumes
                 .iter()
@@ -61,6 +60,13 @@ impl Model {
             image_present: self.images.contains(&desired.image.reference().to_owned()),
             port: PortState::Available,
         }
+    }
+
+    /// What leads out of what a killed command left, and then to what is wanted.
+    fn whole_plan(&self, desired: &Desired) -> Plan {
+        let (mut plan, then) = guarded::recover(desired, &self.observe(desired)).unwrap();
+        plan.steps.extend(converge(desired, &then).unwrap().steps);
+        plan
     }
 
     /// Does one step; `None` where a real engine would refuse it.
@@ -118,8 +124,9 @@ impl Model {
             // What they do is not in the model.
             Action::FillSecrets { .. } | Action::PreparePlaces { .. } | Action::GiveVolumes { .. } => {}
             Action::LoadRules { .. } => {}
-            // What only a trial does: see there.
-            Action::RemoveVolume { .. } | Action::CopyVolumes { .. } | Action::TagImage { .. } => return None,
+            // What only a guarded change does: see there.
+            Action::UnpackBackup { .. } => return None,
+            Action::TagImage { .. } => {}
         }
         Some(())
     }
@@ -133,7 +140,7 @@ fn container(name: &str, spec_hash: Option<String>, running: bool) -> Container 
         spec_hash,
         running,
         paused: false,
-        staged: false,
+        undo: None,
         image_id: String::new(),
         live: None,
     }
@@ -298,29 +305,29 @@ proptest! {
     #[test]
     fn every_state_converges_and_then_there_is_nothing_to_do(model in any_state()) {
         let (desired, mut model) = (desired(), model);
-        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        let plan = model.whole_plan(&desired);
         for step in &plan.steps {
             prop_assert!(model.run(&step.action).is_some(), "refused: {step}\nof\n{plan}\nin {model:?}");
         }
         prop_assert_eq!(model.containers.len(), 1);
         prop_assert!(model.containers[0].running && !model.containers[0].paused);
         prop_assert!(desired.volumes.iter().all(|v| model.volumes.iter().filter(|there| **there == v.name).count() == 1));
-        let again = converge(&desired, &model.observe(&desired)).unwrap();
+        let again = model.whole_plan(&desired);
         prop_assert!(again.is_empty(), "{}", again);
     }
 
     #[test]
     fn killed_after_any_step_the_next_run_converges(model in any_state(), kill_after in 0usize..8) {
         let (desired, mut model) = (desired(), model);
-        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        let plan = model.whole_plan(&desired);
         for step in plan.steps.iter().take(kill_after) {
             prop_assert!(model.run(&step.action).is_some());
         }
-        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        let plan = model.whole_plan(&desired);
         for step in &plan.steps {
             prop_assert!(model.run(&step.action).is_some(), "refused: {step}\nof\n{plan}\nin {model:?}");
         }
-        prop_assert!(converge(&desired, &model.observe(&desired)).unwrap().is_empty());
+        prop_assert!(model.whole_plan(&desired).is_empty());
     }
 
     /// Whatever guarded step fails, putting back leads to the container that was there before.
@@ -352,7 +359,8 @@ proptest! {
         let mut desired = desired();
         desired.running = false;
         let had = !model.containers.is_empty();
-        let plan = converge(&desired, &model.observe(&desired)).unwrap();
+        let (_, then) = guarded::recover(&desired, &model.observe(&desired)).unwrap();
+        let plan = converge(&desired, &then).unwrap();
         let touches = plan.steps.iter().filter(|s| !matches!(s.action, Action::CreateVolume { .. } | Action::PullImage { .. } | Action::CreateNetwork { .. } | Action::FillSecrets { .. } | Action::GiveVolumes { .. }));
         let touched: Vec<&Step> = touches.collect();
         let only_creates = touched.iter().all(|s| matches!(s.action, Action::CreateContainer { .. }));

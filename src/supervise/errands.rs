@@ -134,7 +134,7 @@ async fn run(launch: &Launch, errand: Errand) -> Result<(), String> {
 }
 
 /// Whether a command that was killed left something behind: asked only when the container is
-/// missing, paused, or on staged volumes.
+/// missing, paused, or made by a guarded change.
 pub async fn left_behind(
     engine: &Engine,
     container: Option<&Detail>,
@@ -142,13 +142,11 @@ pub async fn left_behind(
     appliance: &str,
     labels: &std::collections::BTreeMap<String, String>,
 ) -> bool {
-    if container.is_some_and(|c| c.labels.contains_key(label::STAGED)) {
-        return true;
-    }
     let names = [instance.task_container(appliance), instance.previous_container(appliance)];
     let Ok(all) = engine.containers(true).await else { return false };
     let ours = |name: &str| all.iter().any(|c| c.name == name && Ownership::of(&c.labels, labels) == Ownership::Ours);
-    ours(&names[0]) || (container.is_none() && ours(&names[1]))
+    let unproved = container.is_none_or(|c| c.labels.contains_key(label::UNDO));
+    ours(&names[0]) || (unproved && ours(&names[1]))
 }
 
 /// When, for the log.

@@ -103,7 +103,7 @@ fn an_update_and_a_rollback() {
         let to = if image() == first { tag_of(&second) } else { tag_of(&first) };
         vec!["update".to_owned(), "--to".to_owned(), to]
     };
-    scene.kill_everywhere(&update, 20);
+    scene.kill_everywhere(&update, 12);
     let before = image();
     scene.world.ok(&update().iter().map(String::as_str).collect::<Vec<_>>());
     assert_ne!(image(), before);
@@ -114,7 +114,7 @@ fn an_update_and_a_rollback() {
         scene.next_command(3 * n, &[]);
         scene.whole(&format!("a rollback killed at writing call {n}"));
         if !killed || !scene.sessions().contains("of the new one") {
-            assert!(n > 16, "only {n} writing calls");
+            assert!(n > 8, "only {n} writing calls");
             break;
         }
     }

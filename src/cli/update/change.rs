@@ -1,40 +1,29 @@
-//! One change of the release: another one proves itself on a copy of the data, behind a backup;
-//! should it fail, release and data are as before.
+//! One change of the release: another one proves itself behind a backup; should it fail, release and data are as before.
 
 use std::time::Duration;
 
-use super::{Last, before, last_update, nothing_to_go_back_to, now};
 use crate::{
     appliance::{Appliance, Release},
     cli::{
         backup,
         context::Context,
+        guarded::{self, Guarded, Missing},
         mount,
-        trial::{self, Missing, Trial},
     },
     data::{
-        backup::total,
-        records::{self, Records},
-        restore,
+        records, restore,
         shelf::{Reason, Shelved},
-        volumes::Named,
     },
     desired::labels,
     engine::{Engine, docker::Listed},
-    error::{Code, Error, Result},
+    error::{Error, Result},
     event::Event,
     observe::{self, Look},
     observed::Ownership,
-    plan::{
-        Action, Plan,
-        trial::{Fill, prepare},
-    },
+    plan::guarded::prepare,
     report::{Schema, data::UpdateReport},
     settings::Settings,
 };
-
-/// Grace for the old container.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// What to go to.
 pub struct Target {
@@ -67,7 +56,7 @@ pub struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Makes it. With `data`, the volumes are filled from that backup, else with what is there.
+    /// Makes it. With `data`, the volumes are filled from that backup, else the data stays.
     ///
     /// # Errors
     /// [`Error::UpdateRolledBack`] when release and data are as before; what comes before anything is
@@ -86,10 +75,28 @@ impl Change<'_> {
             self.prepare(look, &target).await?;
         }
         backup::shelf_can_be_written(context)?;
-        self.room(look).await?;
-        let records = if ran { self.records().await? } else { Records::new() };
-        let saved = match self.prove(look, &target, reason, data, records).await {
-            Ok(saved) => saved,
+        let contents = match data {
+            Some(data) => Some(restore::verify(&data.file, context.reporter.as_ref(), &context.interrupt).await?),
+            None => None,
+        };
+        let now = guarded::records_now(context, self.main, self.settings).await?;
+        let records = match &contents {
+            Some(contents) => records::sane(contents.manifest.records.clone()),
+            None => now.clone().unwrap_or_default(),
+        };
+        let change = Guarded {
+            appliance: &target.appliance,
+            settings: &target.settings,
+            image: &target.image,
+            release: target.release.as_ref(),
+            archive: data.map(|data| data.file.as_path()).zip(contents.as_ref()),
+            backup: Some(reason),
+            records,
+            missing: Missing::Fails,
+            timeout: self.timeout,
+        };
+        let saved = match change.make(context, engine, now).await {
+            Ok(saved) => saved.map(|file| file.display().to_string()),
             Err(error) => return Err(self.taken_back(&target, error).await),
         };
         if target.settings != *self.settings {
@@ -107,13 +114,8 @@ impl Change<'_> {
         if target.release.is_some() {
             self.forget_builds(&target.image).await;
         }
-        let running = trial::shall_run(context, ran)?;
-        if let Err(error) = trial::settle(context, engine, &target.settings, running, self.timeout).await {
-            return Err(match reason {
-                Reason::Update => self.gone_back(&target, error).await,
-                _ => error,
-            });
-        }
+        let running = guarded::shall_run(context, ran)?;
+        guarded::settle(context, engine, &target.settings, running, self.timeout).await?;
         Ok(UpdateReport {
             schema: Schema,
             instance: context.instance.to_string(),
@@ -121,143 +123,25 @@ impl Change<'_> {
             from: self.current.clone(),
             to: target.version,
             data: data.is_some(),
-            backup: Some(saved),
+            backup: saved,
             running,
             url: crate::desired::page_url(target.settings.network.bind.0, target.settings.network.port.0),
         })
     }
 
-    /// Whether the data fits beside itself, before anything is stopped for it.
-    async fn room(&self, look: &Look) -> Result<()> {
-        let Change { context, engine, .. } = *self;
-        let volumes = backup::existing(context, look)?;
-        let sizes = engine.volume_sizes().await.unwrap_or_default();
-        let needed = total(&sizes, &volumes);
-        let task = backup::task_of(context, engine, look, Some(self.settings)).await?;
-        match volumes.first() {
-            Some(first) if needed > 0 => restore::room_for(engine, needed, &task, first).await,
-            _ => Ok(()),
-        }
-    }
-
     /// Builds the image while the old one runs.
     async fn prepare(&self, look: &Look, target: &Target) -> Result<()> {
-        let wanted = trial::desired(self.context, self.engine, &target.appliance, &target.settings, look);
+        let wanted = guarded::desired(self.context, self.engine, &target.appliance, &target.settings, look);
         let mut observed = observe::observe(self.engine, look, &wanted).await?;
         observed.image_present = self.engine.image(&target.image).await?.is_some();
         let plan = prepare(&wanted, &observed)?;
-        trial::run(self.context, self.engine, &target.settings, &target.appliance, &plan, self.timeout, None).await
-    }
-
-    async fn records(&self) -> Result<Records> {
-        // Settings that do not hold yet may name a port that is somebody else's.
-        if !self.main.publishes(self.settings.network.port.0) {
-            return Ok(Records::new());
-        }
-        let probe = self.context.probe(self.settings)?;
-        Ok(records::list(&probe, &self.context.appliance.records.paths).await)
-    }
-
-    /// Up to the commit; the backup that was made.
-    async fn prove(
-        &self,
-        look: &Look,
-        target: &Target,
-        reason: Reason,
-        data: Option<&Shelved>,
-        records: Records,
-    ) -> Result<String> {
-        let Change { context, engine, .. } = *self;
-        let mut plan = Plan::default();
-        if self.main.state == "paused" {
-            plan.add(Action::UnpauseContainer { name: self.main.name.clone() });
-        }
-        plan.add(Action::StopContainer { name: self.main.name.clone() });
-        trial::run(context, engine, self.settings, &context.appliance, &plan, STOP_GRACE, None).await?;
-        // Stopped, so that nothing is written behind the backup.
-        let stopped = backup::look(context, engine).await?;
-        let taken = backup::take(context, engine, &stopped, reason, None, None, Some(records.clone())).await?;
-        let (fill, records) = match data {
-            Some(shelved) => (Fill::Done, records::sane(self.fill(look, target, shelved).await?)),
-            None => (Fill::Copy, records),
-        };
-        let trial = Trial {
-            appliance: &target.appliance,
-            settings: &target.settings,
-            fill,
-            image: target.image.clone(),
-            release: target.release.clone(),
-            records,
-            missing: Missing::Fails,
-            timeout: self.timeout,
-        };
-        let stopped = backup::look(context, engine).await?;
-        trial::prove(context, engine, &stopped, &trial).await?;
-        let proved = backup::look(context, engine).await?;
-        trial::commit(context, engine, &proved, &trial).await?;
-        Ok(taken.made.file.display().to_string())
-    }
-
-    /// Fills staged volumes from a backup; the records in it.
-    async fn fill(&self, look: &Look, target: &Target, shelved: &Shelved) -> Result<Records> {
-        let Change { context, engine, .. } = *self;
-        let (reporter, interrupt) = (context.reporter.as_ref(), &context.interrupt);
-        let contents = restore::verify(&shelved.file, reporter, interrupt).await?;
-        let wanted = trial::desired(context, engine, &target.appliance, &target.settings, look);
-        let staged = wanted.staged_volumes();
-        for volume in &staged {
-            engine.create_volume(volume).await?;
-        }
-        let roles = context.appliance.volumes.iter().map(|v| v.role.clone());
-        let in_it = |role: &String| contents.header.volumes.iter().any(|v| v.role == *role);
-        let named: Vec<Named> = roles
-            .zip(staged)
-            .filter(|(role, _)| in_it(role))
-            .map(|(role, volume)| Named { role, volume: volume.name })
-            .collect();
-        let task = backup::task_of(context, engine, look, Some(self.settings)).await?;
-        restore::fill(engine, &shelved.file, &contents, &task, &named, reporter, interrupt).await?;
-        Ok(contents.manifest.records)
-    }
-
-    /// Goes back with the data of before when the new release answered once and not again; the error
-    /// to end with.
-    async fn gone_back(&self, target: &Target, error: Error) -> Error {
-        let context = self.context;
-        if error.code().exit_status() == Code::NetworkError.exit_status() {
-            // Without the engine, nothing can be done; the next command goes on.
-            return error;
-        }
-        let text = format!("it answered, and then it did not: {error}; going back with the data of before");
-        context.reporter.report(&Event::Warning { text });
-        // Boxed: going back is a change, which may itself have to be taken back.
-        match Box::pin(self.go_back()).await {
-            Ok(()) => self.rolled_back(target, &error),
-            Err(second) => {
-                let text = format!("going back failed: {second}; docklet{} rollback --data", context.instance.flag());
-                context.reporter.report(&Event::Warning { text });
-                error
-            }
-        }
-    }
-
-    async fn go_back(&self) -> Result<()> {
-        let Change { context, engine, timeout, .. } = *self;
-        let settings = context.settings()?;
-        let look = trial::recovered(context, engine, Some(&settings)).await?;
-        let (main, current) = now(context, engine, &look).await?;
-        let Last::Update(shelved, header) = last_update(context, current.as_deref(), &main)? else {
-            return Err(nothing_to_go_back_to(context, None));
-        };
-        let target = before(context, engine, &settings, &look, &header).await?;
-        let change = Change { context, engine, settings: &settings, main: &main, current, timeout };
-        change.make(&look, target, Reason::Rollback, Some(&shelved)).await.map(drop)
+        guarded::run(self.context, self.engine, &target.settings, &target.appliance, &plan, None).await
     }
 
     /// Puts everything back after a failure; the error to end with.
     async fn taken_back(&self, target: &Target, error: Error) -> Error {
         let context = self.context;
-        if let Err(second) = trial::undo(context, self.engine, Some(self.settings)).await {
+        if let Err(second) = guarded::undo(context, self.engine, Some(self.settings)).await {
             let text = format!("taking it back stopped: {second}; docklet{} start goes on", context.instance.flag());
             context.reporter.report(&Event::Warning { text });
             return error;

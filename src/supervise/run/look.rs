@@ -41,13 +41,8 @@ impl Supervisor<'_> {
 
     /// Whether a killed command's work is being finished now. Nothing else is decided until it is.
     async fn recovers(&mut self, engine: &Engine, detail: Option<&Detail>) -> bool {
-        let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::STAGED));
-        let files = self.tools.files;
-        if as_usual
-            || !self.errands.may_recover()
-            || self.policy.wish() != Wish::Running
-            || self.command_at_work()
-        {
+        let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::UNDO));
+        if as_usual || !self.errands.may_recover() || self.policy.wish() != Wish::Running || self.command_at_work() {
             return false;
         }
         let (appliance, instance) = (self.tools.appliance, self.tools.instance);

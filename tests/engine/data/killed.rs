@@ -120,7 +120,7 @@ fn restore() {
     let file = world.folder().join("backup.tar.zst");
     let file = file.to_str().unwrap();
     world.ok(&["backup", file]);
-    killed_at_any_call(&world, &id, AFTER, &["restore", file, "--yes", "--no-backup"], || {});
+    killed_at_any_call(&world, &id, AFTER, &["restore", file, "--yes"], || {});
 }
 
 /// Into an instance that is not there yet. What was begun is not lost either: restoring again takes it from there.

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use super::*;
-use crate::proxy::{Action, At, Fault, Proxy};
 
 /// A small file system of its own, until it is dropped.
 struct Small(PathBuf);
@@ -64,65 +62,69 @@ fn a_backup_that_does_not_fit_leaves_no_file_and_no_pause() {
     assert_same(&before, &listing(&world), "after backups that did not fit");
 }
 
-/// Lets new staged volumes come into being on small file systems: the engine takes one that is there already.
-fn small_volumes(world: &World, proxy: &Proxy, sizes: [(&'static str, u32); 3]) {
-    let (container, instance) = (world.container(), world.name.clone());
-    let make = move |call: &crate::proxy::Call| {
-        if call.route() == "/volumes/create" {
-            for (role, megabytes) in sizes {
-                let (name, size) = (format!("{container}-{role}.staged"), format!("o=size={megabytes}m"));
-                if docker_try(&["volume", "inspect", &name]).status.success() {
-                    continue;
-                }
-                let instance = format!("docklet.instance={instance}");
-                let labels = ["docklet.managed=true", "docklet.appliance=opencode-cloud", &instance];
-                let labels = labels.iter().flat_map(|label| ["--label", label]);
-                let options = ["type=tmpfs", "device=tmpfs", &size];
-                let options = options.iter().flat_map(|option| ["--opt", option]);
-                let words: Vec<&str> = ["volume", "create"].into_iter().chain(labels).chain(options).collect();
-                docker(&[&words[..], &[&name]].concat());
-            }
-        }
-        false
-    };
-    proxy.fault(Fault { at: At::Every(Arc::new(make)), action: Action::Hang });
+/// An instance whose volumes are on small file systems of these sizes, in megabytes.
+fn on_small_disks(world: &World, sizes: [u32; 3]) -> Vec<Small> {
+    let instance = format!("docklet.instance={}", world.name);
+    let labels = ["docklet.managed=true", "docklet.appliance=opencode-cloud", &instance];
+    let labels: Vec<&str> = labels.into_iter().flat_map(|label| ["--label", label]).collect();
+    let disks = world.volumes().into_iter().zip(sizes).map(|(volume, megabytes)| {
+        let small = Small::mount(world.folder().join(&volume), megabytes * 1024);
+        let device = format!("device={}", small.0.display());
+        let options = ["--opt", "type=none", "--opt", "o=bind", "--opt", &device];
+        docker(&[&["volume", "create"], &labels[..], &options, &[&volume]].concat());
+        small
+    });
+    disks.collect()
 }
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn data_that_does_not_fit_on_the_engine_leaves_what_is_there() {
+    let large = World::new();
+    large.setup();
+    fill(&large, 24);
+    let file = large.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    large.ok(&["backup", file]);
+    // Too small from the start, which is seen before anything is stopped; and full in the middle.
+    for (when, first, measured) in [("too small", 4, true), ("full in the middle", 200, false)] {
+        let world = World::new();
+        let disks = on_small_disks(&world, [first, 4, 4]);
+        world.setup();
+        let id = session(&world, "kept");
+        docker(&["exec", &world.container(), "sh", "-c", "echo mine > /workspace/notes"]);
+        let before = listing(&world);
+        let started = world.inspect().unwrap()["State"]["StartedAt"].clone();
+        let full = error(&world, &["restore", file, "--yes"], 7, "NO_SPACE");
+        assert!(full["hint"].is_string(), "{when}: {full}");
+        assert_whole(&world, when);
+        assert_session(&world, &id, "kept", when);
+        assert_same(&before, &listing(&world), when);
+        assert_eq!(world.inspect().unwrap()["State"]["StartedAt"] == started, measured, "{when}: it was not stopped");
+        world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
+        drop(disks);
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_update_whose_backup_does_not_fit_changes_nothing() {
     let world = World::new();
     publish(&world, &stand_in(), &[]);
     setup_pulled(&world);
     let id = session(&world, "kept");
-    fill(&world, 24);
-    let file = world.folder().join("backup.tar.zst");
-    let file = file.to_str().unwrap();
-    world.ok(&["backup", file]);
+    fill(&world, 8);
     let image = runs(&world, "before");
     let before = listing(&world);
-    let proxy = Proxy::start(&engine_host());
-    world.use_engine(&proxy.host());
-    let whole = |when: &str| {
-        assert_whole(&world, when);
-        assert_session(&world, &id, "kept", when);
-        assert_same(&before, &listing(&world), when);
-    };
-    // Too small from the start, which is seen before a byte is written; and full in the middle.
-    for (when, first, measured) in [("too small", 4, true), ("full in the middle", 200, false)] {
-        proxy.reset();
-        small_volumes(&world, &proxy, [("session", first), ("projects", 4), ("config", 4)]);
-        let full = error(&world, &["restore", file, "--yes", "--no-backup"], 7, "NO_SPACE");
-        assert!(full["hint"].is_string(), "{when}: {full}");
-        let attached = proxy.calls().iter().filter(|call| call.route().ends_with(".task/attach")).count();
-        assert_eq!(attached, if measured { 1 } else { 2 }, "{when}\n{}", proxy.report());
-        whole(when);
-    }
+    let folder = backups(&world);
+    std::fs::create_dir_all(folder.parent().unwrap()).unwrap();
+    let small = Small::mount(folder, 2048);
     publish(&world, &stand_in_2(), &[]);
-    proxy.reset();
-    small_volumes(&world, &proxy, [("session", 4), ("projects", 4), ("config", 4)]);
     let full = error(&world, &["update"], 11, "UPDATE_ROLLED_BACK");
     assert!(full.to_string().contains("not enough space"), "{full}");
-    assert_eq!(runs(&world, "after an update that did not fit"), image);
-    whole("after an update that did not fit");
+    assert_eq!(runs(&world, "after an update whose backup did not fit"), image);
+    assert_whole(&world, "after an update whose backup did not fit");
+    assert_session(&world, &id, "kept", "after an update whose backup did not fit");
+    assert_same(&before, &listing(&world), "after an update whose backup did not fit");
+    drop(small);
 }

@@ -42,14 +42,6 @@ fn an_update_that_fails_leaves_image_and_data_as_they_were() {
         assert_same(&before, &listing(&world), words);
         assert_session(&world, &id, "kept", words);
     }
-    // It answers on the copy of the data, counts, and never comes up again.
-    publish(&world, &stand_in_2(), &["ENV STAND_IN=once-only:3"]);
-    let output = world.fails(&["update"], 11);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("going back with the data of before") && text.contains("exited with code 3"), "{text}");
-    assert_eq!(runs(&world, "only once"), image);
-    assert_whole(&world, "only once");
-    assert_same(&before, &listing(&world), "only once");
     publish(&world, &stand_in_2(), &["ENV STAND_IN=status:500"]);
     let error = error(&world, &["update", "--timeout", "3"], 11, "UPDATE_ROLLED_BACK");
     assert!(error["hint"].is_string(), "{error}");

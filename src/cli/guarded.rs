@@ -1,20 +1,27 @@
-//! What restore, update and rollback share: lead out of what a killed command left, let new data or
-//! a new release prove itself on staged volumes, then make it count, or take it back.
+//! The one way in which update, rollback and restore change the release or the data: behind a backup, on the same
+//! volumes, and undone when the new container does not prove itself. Also leads out of what a killed one left.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     backup,
     context::Context,
     converge::{self, How},
-    elsewhere,
+    elsewhere, release,
 };
 use crate::{
     appliance::{Appliance, Release},
     apply::{self, Sandbox, Tools},
-    data::records::{self, Records},
+    data::{
+        archive::read::Contents,
+        records::{self, Records},
+        shelf::Reason,
+    },
     desired::{Desired, Publish, labels},
-    engine::{Engine, connect},
+    engine::{Engine, connect, docker::Listed},
     error::{Error, Result},
     event::Event,
     interrupt::{self, Interrupt},
@@ -22,8 +29,8 @@ use crate::{
     observe::{self, Look},
     observed::Observed,
     plan::{
-        Plan,
-        trial::{self, Fill},
+        Action, Plan,
+        guarded::{self, Change},
     },
     probe::Probe,
     sandbox,
@@ -31,6 +38,9 @@ use crate::{
     settings::Settings,
     wish::{self, Wish},
 };
+
+/// Grace for the old container.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Looks, leads out of what a killed command left behind, and looks again. Call it with the lock
 /// held. `settings` are `None` where the instance is not set up.
@@ -40,10 +50,15 @@ use crate::{
 pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Settings>) -> Result<Look> {
     let look = backup::look(context, engine).await?;
     elsewhere::refuse(context, &look.containers)?;
+    let committed = release::committed(context, &look);
+    release::write_down(context, &committed)?;
+    // What was committed may name another image.
+    let written = if committed.reference.is_some() { Settings::load(&context.files.settings())? } else { None };
+    let settings = written.as_ref().or(settings);
     let default = Settings::default();
     let wanted = desired(context, engine, &context.appliance, settings.unwrap_or(&default), &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
-    let (plan, then) = trial::recover(&wanted, &observed)?;
+    let (plan, _) = guarded::recover(&wanted, &observed)?;
     let wants_it = settings.is_some() && wish::read(&context.files.desired())? == Wish::Running;
     // A start that was killed before the rules were there: the entrypoint waits for them.
     let without_rules = match settings {
@@ -58,24 +73,19 @@ pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Set
     context
         .reporter
         .report(&Event::Note { text: "a command was broken off; first its work is finished or undone".to_owned() });
-    let lost_its_container = observed.main.is_some() && then.main.is_none();
     match settings {
-        // Its container is made anew.
-        Some(settings) if wants_it || lost_its_container => {
-            let how = How { running: wants_it, ..How::default() };
+        Some(settings) if wants_it => {
+            let how = How { running: true, ..How::default() };
             let planned = converge::plan_with(context, engine, &look, settings, &how).await?;
             let timeout = context.appliance.health.ready_timeout();
             converge::apply(context, engine, settings, &planned, &how, timeout).await?;
         }
-        _ => {
-            run(context, engine, settings.unwrap_or(&default), &context.appliance, &plan, Duration::ZERO, None).await?
-        }
+        _ => run(context, engine, settings.unwrap_or(&default), &context.appliance, &plan, None).await?,
     }
     backup::look(context, engine).await
 }
 
-/// Only leads out of what a killed command left behind; a container that was needed for that stays
-/// away. For who removes everything anyway.
+/// Only leads out of what a killed command left behind. For who removes everything anyway.
 ///
 /// # Errors
 /// As [`recovered`].
@@ -85,27 +95,29 @@ pub async fn tidy(context: &Context, engine: &Engine, settings: Option<&Settings
     let held = settings.unwrap_or(&default);
     let wanted = desired(context, engine, &context.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
-    let (plan, _) = match trial::recover(&wanted, &observed) {
+    let (plan, _) = match guarded::recover(&wanted, &observed) {
         // What is not ours stays as it is, and is no reason to keep what is.
         Err(Error::Foreign { .. }) => return Ok(()),
         found => found?,
     };
-    run(context, engine, held, &context.appliance, &plan, Duration::ZERO, None).await
+    run(context, engine, held, &context.appliance, &plan, None).await
 }
 
-/// What shall prove itself.
-pub struct Trial<'a> {
+/// A guarded change.
+pub struct Guarded<'a> {
     /// What is installed then.
     pub appliance: &'a Appliance,
     /// The settings that hold then.
     pub settings: &'a Settings,
-    /// Where the data comes from.
-    pub fill: Fill,
     /// The image: its name, or its id.
-    pub image: String,
+    pub image: &'a str,
     /// The release that the instance has then; `None` where docklet does not build the image.
-    pub release: Option<Release>,
-    /// What must still be there.
+    pub release: Option<&'a Release>,
+    /// The backup to take the data from, which was read whole, and what is in it; `None`: the data stays.
+    pub archive: Option<(&'a Path, &'a Contents)>,
+    /// Why the data of now is backed up; `None`: it is not, and what undoes the change is `archive` itself.
+    pub backup: Option<Reason>,
+    /// What must still be there afterwards.
     pub records: Records,
     /// What it means when some of that is missing.
     pub missing: Missing,
@@ -124,46 +136,93 @@ pub enum Missing {
     IsTold,
 }
 
-/// Lets it prove itself. Nothing counts yet when this returns: [`commit`] follows, or [`undo`].
-///
-/// # Errors
-/// The first step's that failed, and [`crate::error::Error::Unhealthy`] when data is missing.
-pub async fn prove(context: &Context, engine: &Engine, look: &Look, trial: &Trial<'_>) -> Result<()> {
-    mounts::verify(&trial.settings.mounts, &context.files.mounts())?;
-    let wanted = desired(context, engine, trial.appliance, trial.settings, look);
-    let observed = observe::observe(engine, look, &wanted).await?;
-    let plan = trial::trial(&wanted, &observed, trial.fill, &trial.image, trial.release.as_ref());
-    converge::prepare_ca_bundle(context, trial.settings)?;
-    run(context, engine, trial.settings, trial.appliance, &plan, trial.timeout, None).await?;
-    let probe = probe(context, trial.settings);
-    let Err(mut reason) = records::still_there(&probe, &trial.records).await else { return Ok(()) };
-    match trial.missing {
-        Missing::IsTold => {
-            context.reporter.report(&Event::Warning { text: reason });
-            return Ok(());
-        }
-        Missing::FailsUnlessForced => reason.push_str("; restore --force takes the data all the same"),
-        Missing::Fails => {}
+impl Guarded<'_> {
+    /// Makes the change, up to its commit. There is a container, and the image is on the engine. `records` are those of
+    /// what runs now, where they were asked for. The backup that was made. After an error, [`undo`] follows.
+    ///
+    /// # Errors
+    /// The first step's that failed, and [`Error::Unhealthy`] when data is missing.
+    pub async fn make(&self, context: &Context, engine: &Engine, records: Option<Records>) -> Result<Option<PathBuf>> {
+        mounts::verify(&self.settings.mounts, &context.files.mounts())?;
+        let look = backup::look(context, engine).await?;
+        let ran = stop(context, engine, &look).await?;
+        // Stopped, so that nothing is written behind the backup.
+        let look = backup::look(context, engine).await?;
+        let saved = match self.backup {
+            Some(reason) => {
+                let made = backup::take(context, engine, &look, reason, None, None, records).await?.made;
+                if self.archive.is_some() {
+                    backup::confirm_left_out(context, &made.manifest)?;
+                }
+                Some(made.file)
+            }
+            None => None,
+        };
+        let archive = self.archive.map(|(file, _)| file.to_owned());
+        let undo = saved.clone().or(archive.clone());
+        let undo = undo.ok_or_else(|| Error::bug("a change that nothing would undo"))?;
+        let change = Change { image: self.image, release: self.release, undo, archive };
+        let wanted = desired(context, engine, self.appliance, self.settings, &look);
+        let observed = observe::observe(engine, &look, &wanted).await?;
+        converge::prepare_ca_bundle(context, self.settings)?;
+        let plan = guarded::change(&wanted, &observed, &change);
+        self.run(context, engine, &plan, None).await?;
+        self.prove(context).await?;
+        // It counts or it does not: a Ctrl-C in between waits.
+        let (_raise, patient) = interrupt::pair();
+        self.run(context, engine, &guarded::commit(&wanted, !shall_run(context, ran)?), Some(&patient)).await?;
+        Ok(saved)
     }
-    Err(Error::Unhealthy { name: context.container_name(), reason, log: vec![] })
+
+    async fn prove(&self, context: &Context) -> Result<()> {
+        let probe = probe(context, self.settings);
+        let Err(mut reason) = records::still_there(&probe, &self.records).await else { return Ok(()) };
+        match self.missing {
+            Missing::IsTold => {
+                context.reporter.report(&Event::Warning { text: reason });
+                return Ok(());
+            }
+            Missing::FailsUnlessForced => reason.push_str("; restore --force takes the data all the same"),
+            Missing::Fails => {}
+        }
+        Err(Error::Unhealthy { name: context.container_name(), reason, log: vec![] })
+    }
+
+    async fn run(&self, context: &Context, engine: &Engine, plan: &Plan, interrupt: Option<&Interrupt>) -> Result<()> {
+        let work = Work { verified: self.archive, timeout: self.timeout, interrupt };
+        run_with(context, engine, self.settings, self.appliance, plan, work).await
+    }
 }
 
-/// Makes what has proved itself count, and gives its data the volumes' own names. `settings` are the
-/// ones that hold from now on.
+/// What the program that runs says that it holds; `None` where it cannot be asked.
 ///
 /// # Errors
-/// What the steps find. From the first step on, every later command goes on with this.
-pub async fn commit(context: &Context, engine: &Engine, look: &Look, trial: &Trial<'_>) -> Result<()> {
-    let wanted = desired(context, engine, trial.appliance, trial.settings, look);
-    let observed = observe::observe(engine, look, &wanted).await?;
-    let plan = trial::commit(&wanted, &observed);
-    // It counts or it does not: a Ctrl-C in between waits.
-    let (_raise, patient) = interrupt::pair();
-    run(context, engine, trial.settings, trial.appliance, &plan, Duration::ZERO, Some(&patient)).await
+/// When the password cannot be read.
+pub async fn records_now(context: &Context, main: &Listed, settings: &Settings) -> Result<Option<Records>> {
+    // Settings that do not hold yet may name a port that is somebody else's.
+    if main.state != "running" || !main.publishes(settings.network.port.0) {
+        return Ok(None);
+    }
+    let probe = context.probe(settings)?;
+    Ok(Some(records::list(&probe, &context.appliance.records.paths).await))
 }
 
-/// Gives committed data the volumes' own names, and starts it there if it shall be `running`. It
-/// counts already, so a Ctrl-C waits.
+/// Stops the container; whether it ran.
+async fn stop(context: &Context, engine: &Engine, look: &Look) -> Result<bool> {
+    let Some(main) = backup::own_container(context, look) else { return Ok(false) };
+    if main.state == "paused" {
+        engine.unpause_container(&main.name).await?;
+    }
+    if main.is_running() {
+        match engine.stop_container(&main.name, STOP_GRACE).await {
+            Err(Error::NoSuchObject { .. }) => {}
+            other => drop(other?),
+        }
+    }
+    Ok(main.is_running())
+}
+
+/// After the commit: writes down what holds, and sees to it that it runs if it shall. It counts already, so a Ctrl-C waits.
 ///
 /// # Errors
 /// What planning and the steps find.
@@ -206,15 +265,14 @@ pub async fn undo(context: &Context, engine: &Engine, settings: Option<&Settings
     let (_raise, patient) = interrupt::pair();
     let default = Settings::default();
     let held = settings.unwrap_or(&default);
-    let timeout = context.appliance.health.ready_timeout();
     let look = backup::look(context, engine).await?;
     let wanted = desired(context, engine, &context.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
-    let (recovery, then) = trial::undo(&wanted, &observed)?;
-    run(context, engine, held, &context.appliance, &recovery, timeout, Some(&patient)).await?;
+    let (recovery, then) = guarded::recover(&wanted, &observed)?;
+    run(context, engine, held, &context.appliance, &recovery, Some(&patient)).await?;
     if settings.is_some() && then.main.is_some() && wish::read(&context.files.desired())? == Wish::Running {
         let plan = again(&wanted, &then);
-        run(context, engine, held, &context.appliance, &plan, timeout, Some(&patient)).await?;
+        run(context, engine, held, &context.appliance, &plan, Some(&patient)).await?;
     }
     Ok(())
 }
@@ -223,8 +281,8 @@ pub async fn undo(context: &Context, engine: &Engine, settings: Option<&Settings
 fn again(wanted: &Desired, then: &Observed) -> Plan {
     let mut plan = Plan::default();
     if then.main.as_ref().is_some_and(|c| !c.running || c.paused) {
-        plan.add(crate::plan::Action::StartContainer { name: wanted.container.name.clone(), made: None });
-        plan.add(crate::plan::Action::WaitUntilReady { name: wanted.container.name.clone(), url: wanted.url() });
+        plan.add(Action::StartContainer { name: wanted.container.name.clone(), made: None });
+        plan.add(Action::WaitUntilReady { name: wanted.container.name.clone(), url: wanted.url() });
     }
     plan
 }
@@ -239,8 +297,29 @@ pub async fn run(
     settings: &Settings,
     appliance: &Appliance,
     plan: &Plan,
-    timeout: Duration,
     interrupt: Option<&Interrupt>,
+) -> Result<()> {
+    let work = Work { verified: None, timeout: context.appliance.health.ready_timeout(), interrupt };
+    run_with(context, engine, settings, appliance, plan, work).await
+}
+
+/// How a plan is run.
+struct Work<'a> {
+    /// A backup that was read whole already, and what is in it.
+    verified: Option<(&'a Path, &'a Contents)>,
+    /// How long the page may take to answer.
+    timeout: Duration,
+    /// What interrupts it; `None`: the user's Ctrl-C.
+    interrupt: Option<&'a Interrupt>,
+}
+
+async fn run_with(
+    context: &Context,
+    engine: &Engine,
+    settings: &Settings,
+    appliance: &Appliance,
+    plan: &Plan,
+    work: Work<'_>,
 ) -> Result<()> {
     if plan.is_empty() {
         return Ok(());
@@ -254,9 +333,10 @@ pub async fn run(
         probe: &probe,
         docker_config: &context.environment.docker_config,
         build: converge::build_surroundings(context, settings, &How::default())?,
-        ready_timeout: timeout,
+        ready_timeout: work.timeout,
+        verified: work.verified,
         reporter: context.reporter.as_ref(),
-        interrupt: interrupt.unwrap_or(&context.interrupt),
+        interrupt: work.interrupt.unwrap_or(&context.interrupt),
     };
     apply::apply(plan, &tools).await
 }

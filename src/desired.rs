@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     appliance::{Appliance, BuildInputs, Ids, Release, SECCOMP_PROFILE, hex},
-    instance::Instance,
+    instance_name::InstanceName,
     paths::InstancePaths,
     sandbox::network_rules,
     settings::{Egress, ImageSource, Settings},
@@ -60,7 +60,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Debug, Clone)]
 pub struct Desired {
     /// Whose.
-    pub instance: Instance,
+    pub instance: InstanceName,
     /// The container.
     pub container: ContainerSpec,
     /// Name that a replaced container has until its successor answers.
@@ -299,7 +299,7 @@ impl Desired {
     pub fn new(
         appliance: &Appliance,
         settings: &Settings,
-        instance: &Instance,
+        instance: &InstanceName,
         paths: &InstancePaths,
         given: &Given,
         image_file: Option<&Path>,
@@ -388,7 +388,7 @@ impl Desired {
 }
 
 /// The labels of everything that belongs to an instance.
-pub fn labels(appliance: &Appliance, instance: &Instance) -> BTreeMap<String, String> {
+pub fn labels(appliance: &Appliance, instance: &InstanceName) -> BTreeMap<String, String> {
     [
         (label::MANAGED, "true"),
         (label::APPLIANCE, appliance.name.as_str()),

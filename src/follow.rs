@@ -20,7 +20,7 @@ use crate::{
         stats::Usage,
     },
     error::{Error, Result},
-    instance::Instance,
+    instance_name::InstanceName,
 };
 
 /// Pauses between two attempts to reach the engine.
@@ -44,7 +44,7 @@ pub struct Subject {
     /// The appliance's name.
     pub appliance: String,
     /// Whose.
-    pub instance: Instance,
+    pub instance: InstanceName,
     /// The container's name.
     pub container: String,
     /// What of the log, if any; goes on as lines come in any case.

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::{
     error::{Error, Result},
-    instance::Instance,
+    instance_name::InstanceName,
     paths,
 };
 
@@ -29,7 +29,7 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Locked`] when another command holds it; a file error when it cannot be created.
-    pub fn take(path: &Path, instance: &Instance, command: &str) -> Result<Self> {
+    pub fn take(path: &Path, instance: &InstanceName, command: &str) -> Result<Self> {
         if let Some(folder) = path.parent() {
             paths::create_folder(folder, 0o700)?;
         }
@@ -116,7 +116,7 @@ mod tests {
     fn a_second_taker_is_told_who_holds_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/lock");
-        let instance: Instance = "default".parse().unwrap();
+        let instance: InstanceName = "default".parse().unwrap();
         let held = Lock::take(&path, &instance, "setup").unwrap();
         assert!(Lock::is_held(&path));
         match Lock::take(&path, &instance, "stop") {
@@ -135,7 +135,7 @@ mod tests {
     fn asking_is_not_holding() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let instance: Instance = "default".parse().unwrap();
+        let instance: InstanceName = "default".parse().unwrap();
         std::fs::write(&path, "").unwrap();
         let asking = std::sync::atomic::AtomicBool::new(true);
         std::thread::scope(|threads| {
@@ -156,7 +156,7 @@ mod tests {
     fn a_removed_lock_file_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let instance: Instance = "default".parse().unwrap();
+        let instance: InstanceName = "default".parse().unwrap();
         let old = Lock::take(&path, &instance, "uninstall").unwrap();
         std::fs::remove_file(&path).unwrap();
         let new = Lock::take(&path, &instance, "setup").unwrap();

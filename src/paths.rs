@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    instance::Instance,
+    instance_name::InstanceName,
 };
 
 /// The three base folders.
@@ -53,7 +53,7 @@ impl Paths {
     }
 
     /// The folders of one instance; they need not exist.
-    pub fn instance(&self, instance: &Instance) -> InstancePaths {
+    pub fn instance(&self, instance: &InstanceName) -> InstancePaths {
         InstancePaths {
             config: self.config.join(instance.as_str()),
             state: self.state.join(instance.as_str()),
@@ -62,7 +62,7 @@ impl Paths {
     }
 
     /// The instances that have a folder for settings, by name. One that cannot be read has none.
-    pub fn instances(&self) -> Vec<Instance> {
+    pub fn instances(&self) -> Vec<InstanceName> {
         let entries = std::fs::read_dir(&self.config).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     disk::DiskUse,
     engine::{About, docker::Detail},
-    instance::Instance,
+    instance_name::InstanceName,
     sandbox::network_rules::Destination,
 };
 
@@ -325,7 +325,7 @@ pub struct ContainerReport {
 
 impl ContainerReport {
     /// Of a container as the engine describes it.
-    pub fn of(instance: &Instance, detail: &Detail, changed: bool) -> Self {
+    pub fn of(instance: &InstanceName, detail: &Detail, changed: bool) -> Self {
         ContainerReport {
             schema: Schema,
             instance: instance.to_string(),

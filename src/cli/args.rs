@@ -23,7 +23,7 @@ pub use setup::Setup;
 pub use support::{Completions, Doctor, Errors, Man, Shell};
 
 use super::complete;
-use crate::instance::Instance;
+use crate::instance_name::InstanceName;
 
 /// Put opencode, an AI coding agent with a web page, into one container on your own machine, and
 /// keep it: set up, run, restart, look at, remove.
@@ -52,7 +52,7 @@ pub struct Global {
         help_heading = "Global options",
         add = ArgValueCompleter::new(complete::instances)
     )]
-    pub instance: Instance,
+    pub instance: InstanceName,
     /// Print the result as one JSON object, and progress as one object a line on standard error
     #[arg(long, global = true, env = "DOCKLET_JSON", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
     pub json: bool,

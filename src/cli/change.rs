@@ -1,17 +1,17 @@
 //! What commands that change settings, secrets or mounts do afterwards: say whether a new container
 //! or a restart is needed, and offer it.
 
-use super::{
-    autostart,
-    context::Context,
-    converge::{self, How},
-    mount,
-    start::{self, Exposure},
-};
+use super::context::Context;
 use crate::{
     desired::{Desired, Given},
     error::Result,
     event::Event,
+    ops::{
+        autostart,
+        converge::{self, How},
+        exposure, mounts,
+        start::{self, Exposure},
+    },
     settings::Settings,
     wish::{self, Wish},
     wizard,
@@ -24,17 +24,6 @@ pub struct Effect {
     pub differences: Vec<String>,
     /// Whether it takes a `docklet start` (or restart) to put the change into effect.
     pub pending: bool,
-}
-
-/// What publishing on another address than loopback means, in a sentence.
-pub fn exposure(settings: &Settings) -> Option<String> {
-    let bind = settings.network.bind;
-    (!bind.is_loopback()).then(|| {
-        format!(
-            "the page will be reachable from other machines at {bind}:{}, protected by nothing but its password over unencrypted HTTP",
-            settings.network.port
-        )
-    })
 }
 
 /// Before settings are saved that let other machines in, where they did not before: says so and
@@ -106,7 +95,7 @@ pub async fn secret(context: &Context) -> Result<Effect> {
     if wanted {
         let settings = context.settings()?;
         let _lock = context.lock("start")?;
-        mount::admit(context, &settings.mounts)?;
+        mounts::admit(context, &settings.mounts)?;
         let engine = context.engine().await?;
         start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
     }
@@ -117,7 +106,7 @@ pub async fn secret(context: &Context) -> Result<Effect> {
 fn differences(context: &Context, before: &Settings, after: &Settings) -> Vec<String> {
     let desired = |settings: &Settings| {
         let given = Given { memory: 0, ids: context.appliance.container.ids(), secrets: String::new() };
-        Desired::new(&context.appliance, settings, &context.instance, &context.files, &given, None)
+        Desired::new(&context.appliance, settings, &context.name, &context.files, &given, None)
     };
     desired(before).container.differences(&desired(after).container)
 }
@@ -136,7 +125,7 @@ async fn is_already_so(context: &Context, settings: &Settings) -> bool {
 fn offer(context: &Context, what: &str, command: &str, question: &str) -> Result<bool> {
     let note = |text: String| context.reporter.report(&Event::Note { text });
     let running = context.files.settings().exists() && wish::read(&context.files.desired())? == Wish::Running;
-    let flag = context.instance.flag();
+    let flag = context.name.flag();
     if !running {
         note(format!("{what}; it is stopped: docklet{flag} start"));
         return Ok(false);

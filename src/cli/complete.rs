@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{args::Shell, context::Context};
 use crate::{
     error::{Error, Result},
-    instance::Instance,
+    instance_name::InstanceName,
     paths::Paths,
     settings::keys,
 };
@@ -81,7 +81,7 @@ pub fn instances(current: &OsStr) -> Vec<CompletionCandidate> {
     let folder = paths().map(|paths| paths.bases()[0].to_owned());
     let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.filter(|name| name.parse::<Instance>().is_ok()).collect();
+    let mut names: Vec<String> = names.filter(|name| name.parse::<InstanceName>().is_ok()).collect();
     names.sort();
     beginning_with(current, names)
 }
@@ -93,8 +93,8 @@ pub fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Secrets of the instance that the environment names, or the default one.
 pub fn secrets(current: &OsStr) -> Vec<CompletionCandidate> {
-    let name = std::env::var("DOCKLET_INSTANCE").unwrap_or_else(|_| crate::instance::DEFAULT.to_owned());
-    let files = paths().zip(name.parse::<Instance>().ok()).map(|(paths, instance)| paths.instance(&instance));
+    let name = std::env::var("DOCKLET_INSTANCE").unwrap_or_else(|_| crate::instance_name::DEFAULT.to_owned());
+    let files = paths().zip(name.parse::<InstanceName>().ok()).map(|(paths, instance)| paths.instance(&instance));
     let names = files.and_then(|files| crate::secrets::names(&files.secrets()).ok()).unwrap_or_default();
     beginning_with(current, names)
 }

@@ -1,110 +1,62 @@
 //! Flags, environment and files turned into one value that every command gets. The only place
 //! that reads the environment.
 
-use std::{
-    collections::BTreeMap,
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf};
 
-use super::{
-    args::{Color, Global},
-    release,
-};
+use super::args::{Color, Global};
 use crate::{
     appliance::Appliance,
-    engine::{
-        Engine,
-        connect::{self, Selection},
-        log::LogRequest,
-    },
+    engine::connect,
     error::{Error, Result},
-    event::{Event, Reporter},
-    follow::Subject,
+    event::Event,
     host::browser::Session,
-    instance::Instance,
+    instance_name::InstanceName,
     interrupt::Interrupt,
-    lock::{JUST_BEGUN, Lock},
-    paths::{InstancePaths, Paths},
-    present::{ColorChoice, Output, Streams, style},
-    probe::Probe,
+    ops::{Instance, Options, Questions, Unattended},
+    present::{ColorChoice, Output, Streams, result, style},
+    report::UninstallReport,
     secrets::{self, Secret},
-    settings::Settings,
-    supervise,
     wizard::{self, prompt::Prompt},
 };
 
-/// How long a command waits for the supervisor to finish a restart, for which it may have to kill a
-/// hung container after its grace, or the work of a command that was killed.
-const SUPERVISOR_WORKS: Duration = Duration::from_secs(30);
-
-/// After this time it is said what is waited for.
-const WORTH_TELLING: Duration = Duration::from_secs(1);
-
-/// Everything that a command needs to begin.
+/// Everything that a command needs to begin: the instance, and what only the command line has.
 pub struct Context {
+    /// The instance.
+    pub instance: Instance,
     /// Options of every command.
     pub global: Global,
-    /// What is installed.
-    pub appliance: Appliance,
-    /// Whose.
-    pub instance: Instance,
-    /// The base folders.
-    pub paths: Paths,
-    /// This instance's files.
-    pub files: InstancePaths,
-    /// What was found in the environment.
+    /// What the terminal and the environment offer.
     pub environment: Environment,
     /// Where results and messages go.
     pub output: Output,
-    /// Shows what happens.
-    pub reporter: Box<dyn Reporter>,
-    /// Whether the user wants to stop.
-    pub interrupt: Interrupt,
 }
 
-/// What was found in the environment.
+impl std::ops::Deref for Context {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+/// What was found in the environment that no operation needs.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// The user's home folder.
-    pub home: PathBuf,
-    /// `DOCKER_HOST`
-    pub docker_host: Option<String>,
-    /// `DOCKER_CONTEXT`
-    pub docker_context: Option<String>,
-    /// `DOCKER_CONFIG`, or `~/.docker`
-    pub docker_config: PathBuf,
-    /// `XDG_RUNTIME_DIR`
-    pub runtime_dir: Option<PathBuf>,
-    /// The host's CA bundle: `SSL_CERT_FILE`, else `NODE_EXTRA_CA_CERTS`
-    pub ca_file: Option<PathBuf>,
-    /// The host's proxy variables, under their upper-case names
-    pub proxies: BTreeMap<String, String>,
     /// The keys of model providers that the user's shell has, by the secret's name
     pub keys: BTreeMap<String, Secret>,
     /// Whether questions may be asked: a terminal on both sides, and no `CI`
     pub interactive: bool,
     /// Whether there is a browser to open a page in
     pub session: Session,
-    /// `DOCKER_TLS_VERIFY`
-    pub tls_verify: bool,
-    /// `DOCKER_CERT_PATH`
-    pub cert_path: Option<PathBuf>,
-    /// `XDG_CONFIG_HOME`
-    pub config_home: Option<PathBuf>,
     /// `VISUAL`, else `EDITOR`
     pub editor: Option<String>,
     /// Whether standard input is a terminal
     pub stdin_is_terminal: bool,
     /// `TERM`
     pub term: Option<String>,
-    /// What a supervisor started by the service manager has to be told to find the same files and
-    /// the same engine
-    pub of_services: BTreeMap<String, String>,
 }
 
-/// The variables of [`Environment::of_services`].
+/// The variables of [`Options::service_environment`].
 const OF_SERVICES: [&str; 9] = [
     "DOCKLET_HOME",
     "DOCKER_HOST",
@@ -117,26 +69,22 @@ const OF_SERVICES: [&str; 9] = [
     "XDG_DATA_HOME",
 ];
 
+fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 impl Environment {
     /// Reads the environment.
     pub fn read(appliance: &Appliance) -> Self {
-        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned()).unwrap_or_default();
-        let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"]
-            .into_iter()
-            .filter_map(|name| Some((name.to_owned(), text(name).or_else(|| text(&name.to_lowercase()))?)));
         let keys = appliance
             .providers
             .iter()
             .filter_map(|p| Some((p.secret.clone(), secrets::check_key(&p.secret, &text(&p.secret)?).ok()?)));
         Environment {
-            docker_host: text("DOCKER_HOST"),
-            docker_context: text("DOCKER_CONTEXT"),
-            docker_config: path("DOCKER_CONFIG").unwrap_or_else(|| home.join(".docker")),
-            runtime_dir: path("XDG_RUNTIME_DIR"),
-            ca_file: path("SSL_CERT_FILE").or_else(|| path("NODE_EXTRA_CA_CERTS")),
-            proxies: proxies.collect(),
             keys: keys.collect(),
             interactive: std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && text("CI").is_none(),
             session: Session {
@@ -145,15 +93,36 @@ impl Environment {
                 wsl: text("WSL_DISTRO_NAME").is_some(),
                 named: text("BROWSER").is_some(),
             },
-            tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
-            cert_path: path("DOCKER_CERT_PATH"),
-            config_home: path("XDG_CONFIG_HOME"),
             editor: text("VISUAL").or_else(|| text("EDITOR")),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             term: text("TERM"),
-            of_services: OF_SERVICES.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?))).collect(),
-            home,
         }
+    }
+}
+
+/// What operations get from flags and environment.
+fn options(global: &Global) -> Options {
+    let default = Options::default();
+    let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), text(name).or_else(|| text(&name.to_lowercase()))?)));
+    Options {
+        folder: path("DOCKLET_HOME"),
+        host: global.host.clone(),
+        context: global.context.clone(),
+        docker_host: text("DOCKER_HOST"),
+        docker_context: text("DOCKER_CONTEXT"),
+        docker_config: path("DOCKER_CONFIG").unwrap_or(default.docker_config),
+        runtime_dir: path("XDG_RUNTIME_DIR"),
+        config_home: path("XDG_CONFIG_HOME"),
+        tls_verify: text("DOCKER_TLS_VERIFY").is_some(),
+        cert_path: path("DOCKER_CERT_PATH"),
+        ca_file: path("SSL_CERT_FILE").or_else(|| path("NODE_EXTRA_CA_CERTS")),
+        proxies: proxies.collect(),
+        service_environment: OF_SERVICES.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?))).collect(),
+        supervise: !global.no_supervisor,
+        verbose: global.verbose > 0,
+        home: default.home,
     }
 }
 
@@ -182,32 +151,29 @@ impl Context {
     /// # Errors
     /// When there is no home folder.
     pub fn new(global: Global, streams: Streams, interrupt: Interrupt) -> Result<Self> {
-        let docklet_home = std::env::var_os("DOCKLET_HOME").filter(|value| !value.is_empty());
-        let paths = Paths::find(docklet_home.as_deref().map(Path::new))?;
-        let instance = global.instance.clone();
         let output = Output::new(streams);
-        let files = paths.instance(&instance);
-        let mut appliance = Appliance::embedded()?;
-        if let Some(chosen) = release::read(&files)? {
-            appliance.adopt(chosen);
-        }
-        let context = Context {
-            files,
-            environment: Environment::read(&appliance),
-            appliance,
-            reporter: output.reporter(),
-            output,
-            instance,
-            paths,
-            interrupt,
-            global,
-        };
+        let instance = Instance::open(global.instance.clone(), options(&global))?
+            .reported_to(output.reporter())
+            .interrupted_by(interrupt);
+        let environment = Environment::read(&instance.appliance);
+        let mut context = Context { instance, environment, output, global };
+        context.ask_at_terminal();
         context.warn_of_unused_docker_context();
         Ok(context)
     }
 
+    /// Operations ask here, if anybody can be asked.
+    pub fn ask_at_terminal(&mut self) {
+        self.instance.questions = Box::new(AtTerminal {
+            yes: self.global.yes,
+            interactive: self.environment.interactive,
+            streams: *self.output.streams(),
+            name: self.instance.name.clone(),
+        });
+    }
+
     /// The contract's order puts `DOCKER_HOST` before `--context`, docker's own command the other
-    /// way round: who says both hears which one counts.
+    /// way round: a warning says which of the two counts.
     fn warn_of_unused_docker_context(&self) {
         let said = self.global.context.as_deref().filter(|name| !name.trim().is_empty());
         let Some(name) = said else { return };
@@ -218,158 +184,70 @@ impl Context {
         }
     }
 
-    /// Which engine the user means.
-    pub fn selection(&self) -> Selection {
-        let env = &self.environment;
-        // Settings that do not parse are somebody else's to complain about.
-        let remembered = Settings::load(&self.files.settings()).ok().flatten().map(|s| s.engine.endpoint);
-        Selection {
-            remembered,
-            host: self.global.host.clone(),
-            docker_host: env.docker_host.clone(),
-            context: self.global.context.clone(),
-            docker_context: env.docker_context.clone(),
-            docker_config: env.docker_config.clone(),
-            home: env.home.clone(),
-            runtime_dir: env.runtime_dir.clone(),
-            config_home: env.config_home.clone(),
-            tls_verify: env.tls_verify,
-            cert_path: env.cert_path.clone(),
-        }
-    }
-
-    /// Finds the engine.
-    ///
-    /// # Errors
-    /// Why there is none that can be used.
-    pub async fn engine(&self) -> Result<Engine> {
-        let engine = connect::connect(&self.selection()).await?;
-        if self.global.verbose > 0 {
-            let about = &engine.about;
-            let text = format!("engine: {} {} at {} ({})", about.name, about.version, about.endpoint, about.origin);
-            self.reporter.report(&Event::Note { text });
-        }
-        Ok(engine)
-    }
-
-    /// This instance's container, to be followed.
-    pub fn subject(&self, log: Option<LogRequest>, usage: bool) -> Subject {
-        Subject {
-            selection: self.selection(),
-            appliance: self.appliance.name.clone(),
-            instance: self.instance.clone(),
-            container: self.container_name(),
-            log,
-            usage,
-        }
-    }
-
-    /// Takes this instance's lock for a writing command.
-    ///
-    /// # Errors
-    /// [`Error::Locked`]
-    pub fn lock(&self, command: &str) -> Result<Lock> {
-        let began = Instant::now();
-        let mut told = false;
-        loop {
-            match Lock::take(&self.files.lock(), &self.instance, command) {
-                // The supervisor has it only for what is soon done.
-                Err(Error::Locked { holder, .. })
-                    if (holder == JUST_BEGUN || holder.starts_with(&format!("docklet {} ", supervise::run::NAME)))
-                        && began.elapsed() < SUPERVISOR_WORKS
-                        && !self.interrupt.is_raised() =>
-                {
-                    if began.elapsed() > WORTH_TELLING && !std::mem::replace(&mut told, true) {
-                        self.reporter.report(&Event::Note { text: format!("waiting for {holder}") });
-                    }
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                taken => return taken,
-            }
-        }
-    }
-
-    /// The settings; an instance without any is not set up.
-    ///
-    /// # Errors
-    /// [`Error::NotSetUp`], and what [`Settings::load`] finds.
-    pub fn settings(&self) -> Result<Settings> {
-        Settings::load(&self.files.settings())?.ok_or_else(|| Error::NotSetUp { instance: self.instance.to_string() })
-    }
-
-    /// The container's name.
-    pub fn container_name(&self) -> String {
-        self.instance.container(&self.appliance.name)
-    }
-
-    /// The password of the page.
-    ///
-    /// # Errors
-    /// [`Error::NotSetUp`] when there is none.
-    pub fn password(&self) -> Result<Secret> {
-        secrets::read(&self.files.secrets(), &self.appliance.login.password_secret)?
-            .filter(|password| !password.reveal().is_empty())
-            .ok_or_else(|| self.without_password())
-    }
-
-    fn without_password(&self) -> Error {
-        let instance = self.instance.to_string();
-        if !self.files.settings().exists() {
-            return Error::NotSetUp { instance };
-        }
-        Error::Missing {
-            what: format!("password of instance {instance}"),
-            reason: Some("its file in the folder of the secrets is gone, or empty".to_owned()),
-            hint: format!("docklet{} password --rotate makes a new one", self.instance.flag()),
-        }
-    }
-
-    /// A probe of the page with these settings.
-    ///
-    /// # Errors
-    /// As [`Context::password`].
-    pub fn probe(&self, settings: &Settings) -> Result<Probe> {
-        let publish = crate::desired::Publish {
-            address: settings.network.bind.0,
-            port: settings.network.port.0,
-            container_port: self.appliance.container.port,
-        };
-        self.probe_of(&publish)
-    }
-
-    /// A probe of the page that a container publishes.
-    ///
-    /// # Errors
-    /// As [`Context::password`].
-    pub fn probe_of(&self, publish: &crate::desired::Publish) -> Result<Probe> {
-        let owner = connect::owner(&self.selection());
-        Ok(Probe::new(&self.appliance, publish, &self.password()?).with_engine_user(owner))
-    }
-
-    /// Asks for a yes, or takes it from `--yes`; without a terminal it has to be given.
-    ///
-    /// # Errors
-    /// [`Error::ConfirmationRequired`] and [`Error::Cancelled`].
-    pub fn confirm(&self, question: &str) -> Result<()> {
-        if self.global.yes {
-            return Ok(());
-        }
-        if !self.environment.interactive {
-            return Err(Error::ConfirmationRequired {
-                question: question.trim_end_matches('?').to_owned(),
-                flag: "--yes".to_owned(),
-            });
-        }
-        if wizard::confirm(&self.prompt("nothing was changed"), question, false)? {
-            Ok(())
-        } else {
-            Err(Error::Cancelled)
-        }
-    }
-
     /// A terminal to ask on; `interrupted` is the hint after Ctrl-C.
     pub fn prompt(&self, interrupted: &str) -> Prompt {
-        // On standard error: standard output is for the result.
-        Prompt::new(console::Term::stderr(), self.output.streams().stderr_style(), interrupted)
+        prompt(self.output.streams(), interrupted)
+    }
+}
+
+/// On standard error: standard output is for the result.
+fn prompt(streams: &Streams, interrupted: &str) -> Prompt {
+    Prompt::new(console::Term::stderr(), streams.stderr_style(), interrupted)
+}
+
+/// Asks at the terminal, or takes `--yes` for an answer.
+struct AtTerminal {
+    yes: bool,
+    interactive: bool,
+    streams: Streams,
+    name: InstanceName,
+}
+
+impl Questions for AtTerminal {
+    fn says_yes(&self) -> bool {
+        self.yes
+    }
+
+    fn confirm(&self, question: &str) -> Result<()> {
+        if self.yes || !self.interactive {
+            return Unattended { yes: self.yes }.confirm(question);
+        }
+        let sure = wizard::confirm(&prompt(&self.streams, "nothing was changed"), question, false)?;
+        if sure { Ok(()) } else { Err(Error::Cancelled) }
+    }
+
+    fn suggest(&self, question: &str, otherwise: &str) -> Result<bool> {
+        if self.yes || !self.interactive {
+            return Ok(self.yes);
+        }
+        wizard::confirm(&prompt(&self.streams, otherwise), question, true)
+    }
+
+    fn passphrase(&self) -> Result<Option<Secret>> {
+        if self.yes || !self.interactive {
+            return Ok(None);
+        }
+        wizard::passphrase(&prompt(&self.streams, "nothing was changed")).map(Some)
+    }
+
+    fn confirm_removal(&self, report: &UninstallReport, data: Option<bool>) -> Result<()> {
+        if self.yes || !self.interactive {
+            return Unattended { yes: self.yes }.confirm_removal(report, data);
+        }
+        let output = Output::new(self.streams);
+        output.message(&result::uninstall_plan(report, output.style()));
+        let prompt = prompt(&self.streams, "nothing was removed");
+        let sure = match data {
+            None => wizard::confirm(&prompt, "Remove it?", false)?,
+            Some(backed_up) => {
+                let question = if backed_up {
+                    "the data in the volumes is backed up once more, and then removed"
+                } else {
+                    "the data in the volumes cannot be brought back"
+                };
+                wizard::typed_confirmation(&prompt, question, self.name.as_str())?
+            }
+        };
+        if sure { Ok(()) } else { Err(Error::Cancelled) }
     }
 }

@@ -38,7 +38,7 @@ pub fn begin(context: &Context, deed: Deed) -> Doing {
     let (raise, interrupt) = interrupt::pair();
     let global = Global { json: false, quiet: true, color: args::Color::Never, ..context.global.clone() };
     let streams = Streams { json: false, quiet: true, color: ColorChoice::Never, ..*context.output.streams() };
-    let instance = context.instance.to_string();
+    let instance = context.name.to_string();
     std::thread::spawn(move || {
         let done = run(deed, global, streams, interrupt, to.clone());
         let done = done.map_err(|e| error::text(&e, Some(&instance), Style::PLAIN));
@@ -61,9 +61,10 @@ fn run(
     let paper = Paper::default();
     let mut context = Context::new(global, streams, interrupt)?;
     context.output = Output::to(streams, Box::new(paper.clone()), Box::new(io::sink()));
-    context.reporter = Box::new(Relay { to, notes: paper.clone() });
+    context.instance.reporter = Box::new(Relay { to, notes: paper.clone() });
     // The terminal is the screen's: nothing is asked here.
     context.environment.interactive = false;
+    context.ask_at_terminal();
     runtime.block_on(async {
         match deed {
             Deed::Restart => stop::restart(&context, &args::Restart { timeout: GRACE }).await,

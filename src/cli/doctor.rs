@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use super::{args, autostart, context::Context, setup::PROXIES, status};
+use super::{args, context::Context};
 use crate::{
     doctor::{
         DoctorReport,
@@ -14,6 +14,7 @@ use crate::{
     },
     engine::Engine,
     error::{Code, Error, Result},
+    ops::{autostart, setup::PROXIES, status},
     paths,
     present::{ErrorReport, doctor},
     secrets,
@@ -29,17 +30,17 @@ pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
     let archive = args.bundle.as_deref().map(|file| may_write(context, file)).transpose()?;
     let (facts, engine) = gather::gather(Surroundings {
         appliance: &context.appliance,
-        instance: &context.instance,
+        instance: &context.name,
         files: &context.files,
         selection: context.selection(),
-        proxies: &context.environment.proxies,
+        proxies: &context.options.proxies,
         proxy_names: &PROXIES,
-        ca_file: context.environment.ca_file.as_deref(),
-        docker_config: &context.environment.docker_config,
+        ca_file: context.options.ca_file.as_deref(),
+        docker_config: &context.options.docker_config,
         supervisor: supervisor(context),
     })
     .await;
-    let mut report = DoctorReport::new(context.instance.as_str(), evaluate(&facts));
+    let mut report = DoctorReport::new(context.name.as_str(), evaluate(&facts));
     if let Some(file) = archive {
         write_bundle(context, &file, &report, facts.engine.as_ref().ok(), engine.as_ref()).await?;
         report.bundle = Some(file.display().to_string());
@@ -58,7 +59,7 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
         pid: process::running(&context.files),
         gave_up: gave_up.map(|gave_up| gave_up.cause),
         disk: state::State::load(&context.files.supervisor_state()).disk,
-        autostart_entry: autostart::services(context).is_enabled(&context.instance),
+        autostart_entry: autostart::services(context).is_enabled(&context.name),
     })
 }
 
@@ -96,7 +97,7 @@ async fn write_bundle(
         }),
         ..Contents::default()
     };
-    let as_json = |error: &Error| json(serde_json::to_value(ErrorReport::new(error, Some(context.instance.as_str()))));
+    let as_json = |error: &Error| json(serde_json::to_value(ErrorReport::new(error, Some(context.name.as_str()))));
     match (engine, settings) {
         (Some(engine), Ok(settings)) => {
             let (status, container, log) = tokio::join!(

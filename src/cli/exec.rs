@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{args, context::Context, stop::ownership};
+use super::{args, context::Context};
 use crate::{
     appliance::hex,
     engine::{
@@ -14,6 +14,7 @@ use crate::{
     error::{Error, ObjectKind, Result},
     host::terminal,
     observed::Ownership,
+    ops::stop::ownership,
 };
 
 /// Most bytes of each stream in the JSON form.
@@ -49,7 +50,7 @@ pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
     let code = exec.exit_code().await?;
     if context.global.json {
         let report = json!({
-            "schema": 1, "instance": context.instance, "exit_code": code,
+            "schema": 1, "instance": context.name, "exit_code": code,
             "stdout": String::from_utf8_lossy(&collected.stdout), "stderr": String::from_utf8_lossy(&collected.stderr),
             "truncated": collected.truncated,
         });

@@ -6,7 +6,7 @@ use futures_util::StreamExt as _;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
-use super::{args, context::Context, stop};
+use super::{args, context::Context};
 use crate::{
     clean,
     engine::{
@@ -17,6 +17,7 @@ use crate::{
     error::{Error, ObjectKind, Result},
     follow::{self, Message},
     lock::Lock,
+    ops,
     report::{LogsReport, Schema},
     units,
 };
@@ -40,7 +41,7 @@ pub async fn run(context: &Context, args: &args::Logs) -> Result<ExitCode> {
         });
     }
     let engine = context.engine().await?;
-    stop::find(context, &engine).await?;
+    ops::stop::find(context, &engine).await?;
     let limit = usize::try_from(args.lines).unwrap_or(usize::MAX);
     let request = LogRequest { tail: Some(limit), since, follow: false };
     if args.follow {
@@ -74,7 +75,7 @@ async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: Lo
         lines.drain(..lines.len().saturating_sub(limit));
         let report = LogsReport {
             schema: Schema,
-            instance: context.instance.to_string(),
+            instance: context.name.to_string(),
             line_count: lines.len(),
             lines,
             tail_limit: limit,

@@ -7,21 +7,16 @@ mod change;
 mod complete;
 mod config;
 pub mod context;
-mod converge;
 mod deed;
 mod doctor;
-mod elsewhere;
 mod errors;
 mod exec;
-mod guarded;
 mod list;
 mod logs;
 mod manual;
 mod mount;
 mod open;
 mod password;
-mod release;
-mod releases;
 mod restore;
 mod secret;
 mod setup;
@@ -158,6 +153,6 @@ pub fn generated() -> Result<Vec<(String, String)>> {
     let mut files = complete::scripts()?;
     files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
     files.push(("errors.md".to_owned(), crate::catalogue::markdown()));
-    files.extend(autostart::examples()?);
+    files.extend(crate::ops::autostart::examples()?);
     Ok(files)
 }

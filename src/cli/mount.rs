@@ -9,13 +9,10 @@ use super::{
     context::Context,
 };
 use crate::{
-    appliance::Ids,
-    engine::{connect, exec::ExecRequest},
+    engine::exec::ExecRequest,
     error::{Error, Result},
     event::Event,
-    instance::Instance,
-    mounts::{self, Users},
-    paths, sandbox,
+    mounts, ops, paths,
     settings::{Mount, Settings, keys},
 };
 
@@ -30,11 +27,11 @@ pub async fn run(context: &Context, action: MountAction) -> Result<()> {
 
 async fn add(context: &Context, mount: &Mount) -> Result<()> {
     let before = context.settings()?;
-    let mount = mounts::absolute(mount, &context.environment.home)?;
+    let mount = mounts::absolute(mount, &context.options.home)?;
     let is_there = before.mounts.contains(&mount);
     let all: Vec<Mount> = before.mounts.iter().filter(|other| **other != mount).chain([&mount]).cloned().collect();
-    mounts::check(&all, &surroundings(context))?;
-    if let Some(question) = mounts::question(&mount, &context.environment.home) {
+    mounts::check(&all, &ops::mounts::surroundings(context))?;
+    if let Some(question) = mounts::question(&mount, &context.options.home) {
         context.confirm(&format!("{question}; mount it?"))?;
     }
     {
@@ -45,8 +42,8 @@ async fn add(context: &Context, mount: &Mount) -> Result<()> {
             write(context, |text| keys::add_mount(text, &mount))?;
         }
     }
-    let (ids, users) = agent(context, &before).await;
-    let told = tell(context, &mount, ids, users);
+    let (ids, users) = ops::mounts::agent(context, &before).await;
+    let told = ops::mounts::tell(context, &mount, ids, users);
     let effect =
         finish(context, &before, &mount, !is_there, if is_there { "is mounted already" } else { "is added" }).await?;
     if !is_there && !told && !effect.pending { check_inside(context, &mount).await } else { Ok(()) }
@@ -56,7 +53,7 @@ async fn remove(context: &Context, place: &str) -> Result<()> {
     let before = context.settings()?;
     let host = mounts::absolute(
         &Mount { host: place.into(), container: String::new(), read_only: false },
-        &context.environment.home,
+        &context.options.home,
     )?;
     let inside = place.trim_end_matches('/');
     let found: Vec<usize> = (0..before.mounts.len())
@@ -68,7 +65,7 @@ async fn remove(context: &Context, place: &str) -> Result<()> {
             return Err(Error::Missing {
                 what: format!("mount at or of {place}"),
                 reason: None,
-                hint: format!("docklet{} mount list", context.instance.flag()),
+                hint: format!("docklet{} mount list", context.name.flag()),
             });
         }
         _ => {
@@ -94,73 +91,10 @@ fn write(context: &Context, edit: impl FnOnce(&str) -> Result<String>) -> Result
     paths::write_file(&path, new.as_bytes(), 0o600)
 }
 
-/// What the rules of mounts depend on.
-pub fn surroundings(context: &Context) -> mounts::Surroundings<'_> {
-    let of = |instance: &Instance| {
-        let settings = Settings::load(&context.paths.instance(instance).settings()).ok().flatten().unwrap_or_default();
-        settings.mounts.into_iter().map(|mount| (instance.to_string(), mount)).collect::<Vec<_>>()
-    };
-    let others = context.paths.instances();
-    mounts::Surroundings {
-        appliance: &context.appliance,
-        own: context.paths.bases(),
-        home: &context.environment.home,
-        sockets: connect::sockets(&context.selection()),
-        others: others.iter().filter(|other| **other != context.instance).flat_map(of).collect(),
-    }
-}
-
-/// Before anything is stopped or started: all mounts must be as the rules say and what they were when they were
-/// accepted. New ones, as in settings that were edited, are asked about where that is needed, and accepted. Call it
-/// with the lock held.
-///
-/// # Errors
-/// The first that cannot be, and why; a missing yes.
-pub fn admit(context: &Context, mounts: &[Mount]) -> Result<()> {
-    mounts::verify(mounts, &context.files.mounts())?;
-    mounts::check(mounts, &surroundings(context))?;
-    ask(context, mounts)?;
-    mounts::remember(mounts, &context.files.mounts())
-}
-
-/// Asks about those new mounts that need a yes.
-///
-/// # Errors
-/// When the answer is no, or nobody is there to give one.
-pub fn ask(context: &Context, mounts: &[Mount]) -> Result<()> {
-    let home = &context.environment.home;
-    let new = mounts::new(mounts, &context.files.mounts())?;
-    new.into_iter()
-        .filter_map(|mount| mounts::question(mount, home))
-        .try_for_each(|question| context.confirm(&format!("{question}; mount it?")))
-}
-
-/// Says what a new mount means, and what keeps the agent from using it; the latter is the result.
-pub fn tell(context: &Context, mount: &Mount, ids: Ids, users: Users) -> bool {
-    if let Some(text) = mounts::meaning(mount) {
-        context.reporter.report(&Event::Note { text });
-    }
-    let advice = mounts::advice(mount, ids, users);
-    for advice in &advice {
-        context.reporter.report(&Event::Warning { text: advice.to_string() });
-    }
-    !advice.is_empty()
-}
-
-/// Who the agent is in its container, and how the engine maps users; as a rootful one, where it cannot be asked.
-async fn agent(context: &Context, settings: &Settings) -> (Ids, Users) {
-    let default = context.appliance.container.ids();
-    let Ok(engine) = context.engine().await else { return (default, Users::Same) };
-    let users = engine.host().await;
-    let users = users.map_or(Users::Same, |host| Users::of(&engine.about, host.rootless, &host.data_folder));
-    (sandbox::ids::of(&engine, settings, default), users)
-}
-
 async fn finish(context: &Context, before: &Settings, mount: &Mount, changed: bool, what: &str) -> Result<Effect> {
     let after = context.settings()?;
     let effect = if changed { change::settings(context, before, &after).await? } else { Effect::default() };
-    let report =
-        json!({"schema": 1, "instance": context.instance, "mount": mount, "changed": changed, "effect": effect});
+    let report = json!({"schema": 1, "instance": context.name, "mount": mount, "changed": changed, "effect": effect});
     context.output.result(&report, |_| format!("{mount} {what}"));
     Ok(effect)
 }
@@ -191,7 +125,7 @@ fn list(context: &Context) -> Result<()> {
         })
     };
     let entries: Vec<_> = settings.mounts.iter().map(entry).collect();
-    let report = json!({"schema": 1, "instance": context.instance, "mounts": entries});
+    let report = json!({"schema": 1, "instance": context.name, "mounts": entries});
     context.output.result(&report, |style| {
         let line = |mount: &Mount| {
             let gone = if mount.host.exists() { String::new() } else { style.warning("  (it is not there)") };

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::{args, context::Context, stop::ownership};
+use super::{args, context::Context};
 use crate::{
     desired::{Publish, page_url},
     error::{Error, ObjectKind, Result},
     event::Event,
     host::browser::{self, Entrance, NoBrowser},
     observed::Ownership,
+    ops::stop::ownership,
     probe::Seen,
 };
 
@@ -25,7 +26,8 @@ pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
     match opened.reason {
         Some(reason) => print(context, &opened.page, Some(reason)),
         None => {
-            let report = json!({ "schema": 1, "instance": context.instance, "url": opened.page, "user": null, "password": null });
+            let report =
+                json!({ "schema": 1, "instance": context.name, "url": opened.page, "user": null, "password": null });
             context.output.result(&report, |_| format!("opened {} in the browser", opened.page));
             Ok(())
         }
@@ -37,7 +39,7 @@ pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
 fn print(context: &Context, page: &str, reason: Option<NoBrowser>) -> Result<()> {
     let (user, password) = (&context.appliance.login.user, context.password()?);
     let report = json!({
-        "schema": 1, "instance": context.instance, "url": page, "user": user, "password": password.reveal(),
+        "schema": 1, "instance": context.name, "url": page, "user": user, "password": password.reveal(),
     });
     if let Some(reason) = reason {
         let text = reason.hint(context.settings()?.network.port.0);
@@ -54,7 +56,7 @@ pub async fn afterwards(context: &Context) -> Result<()> {
         None => format!("opened {} in the browser", opened.page),
         Some(reason) => {
             let hint = reason.hint(context.settings()?.network.port.0);
-            format!("{hint} (docklet{} open --print)", context.instance.flag())
+            format!("{hint} (docklet{} open --print)", context.name.flag())
         }
     };
     context.reporter.report(&Event::Note { text });

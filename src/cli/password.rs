@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use super::{args, context::Context, mount, start, stop};
-use crate::{error::Result, event::Event, secrets};
+use super::{args, context::Context};
+use crate::{
+    error::Result,
+    event::Event,
+    ops::{mounts, start, stop},
+    secrets,
+};
 
 /// Grace for the restart after a change of the password.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -15,7 +20,7 @@ pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
     }
     let password = context.password()?;
     let report = serde_json::json!({
-        "schema": 1, "instance": context.instance, "user": context.appliance.login.user, "password": password.reveal(),
+        "schema": 1, "instance": context.name, "user": context.appliance.login.user, "password": password.reveal(),
     });
     context.output.result(&report, |_| password.reveal().to_owned());
     Ok(())
@@ -28,7 +33,7 @@ async fn rotate(context: &Context) -> Result<()> {
     // The engine first: without it the new password could not be put into effect.
     let engine = context.engine().await?;
     let container = engine.container(&context.container_name()).await?;
-    mount::admit(context, &settings.mounts)?;
+    mounts::admit(context, &settings.mounts)?;
     secrets::write(&context.files.secrets(), &context.appliance.login.password_secret, &secrets::generate_password()?)?;
     match container {
         Some(container)

@@ -34,14 +34,14 @@ async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<
         let _lock = context.lock("secret set")?;
         secrets::write(&context.files.secrets(), name, &value)?
     };
-    if super::setup::PROXIES.contains(&name) {
+    if crate::ops::setup::PROXIES.contains(&name) {
         let text = format!(
             "{name} serves the building of the image, too; the next setup takes it from the environment where it is set there"
         );
         context.reporter.report(&Event::Note { text });
     }
     let effect = if changed { change::secret(context).await? } else { change::Effect::default() };
-    let report = json!({"schema": 1, "instance": context.instance, "name": name, "changed": changed, "effect": effect});
+    let report = json!({"schema": 1, "instance": context.name, "name": name, "changed": changed, "effect": effect});
     context
         .output
         .result(&report, |_| format!("{name} is {}", if changed { "set" } else { "set already, to the same value" }));
@@ -88,7 +88,7 @@ pub fn read_file(file: &Path) -> Result<Secret> {
 fn list(context: &Context) -> Result<()> {
     let names = secrets::names(&context.files.secrets())?;
     let password = &context.appliance.login.password_secret;
-    let report = json!({"schema": 1, "instance": context.instance, "secrets": names});
+    let report = json!({"schema": 1, "instance": context.name, "secrets": names});
     context.output.result(&report, |style| {
         if names.is_empty() {
             return style.dim("no secrets");
@@ -118,11 +118,11 @@ async fn remove(context: &Context, name: &str) -> Result<()> {
         return Err(Error::Missing {
             what: format!("secret {name}"),
             reason: None,
-            hint: format!("docklet{} secret list", context.instance.flag()),
+            hint: format!("docklet{} secret list", context.name.flag()),
         });
     }
     let effect = change::secret(context).await?;
-    let report = json!({"schema": 1, "instance": context.instance, "name": name, "changed": true, "effect": effect});
+    let report = json!({"schema": 1, "instance": context.name, "name": name, "changed": true, "effect": effect});
     context.output.result(&report, |_| format!("{name} is removed"));
     Ok(())
 }
@@ -132,7 +132,7 @@ fn refuse_password(context: &Context, name: &str, hint: &str) -> Result<()> {
     if name != context.appliance.login.password_secret {
         return Ok(());
     }
-    let flag = context.instance.flag();
+    let flag = context.name.flag();
     Err(Error::Usage {
         message: format!("{name} is the password of the page"),
         hint: Some(format!("make a new one: docklet{flag} password --rotate\n{hint}")),

@@ -1,8 +1,6 @@
 //! `docklet setup`: the first run, and every later one. Check the engine, ask, show the plan,
 //! confirm, apply, wait until the page really answers, print where it is.
 
-mod private_names;
-
 use std::{
     collections::BTreeMap,
     io::Read as _,
@@ -11,31 +9,26 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    args, autostart, change,
-    context::Context,
-    converge::{self, How},
-    mount, open,
-};
+use super::{args, context::Context, open};
 use crate::{
-    engine::{Engine, connect, load, reference::Reference},
+    engine::{Engine, connect, reference::Reference},
     error::{Error, Result},
     event::Event,
     host::{browser, engine_install, ports},
     mounts, observe,
     observed::PortState,
+    ops::{
+        self,
+        converge::{self, How},
+        setup::{Job, check, make_password, take_image_file},
+    },
     paths,
     plan::Action,
     present::result,
-    report::{Schema, SetupReport, VolumeStatus},
     secrets::{self, Secret},
     settings::{ImageSource, Port, Settings},
     wizard,
 };
-
-/// Proxy variables of the host that serve the build and the appliance. They can hold a password,
-/// so they are kept and handed over like secrets.
-pub const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
 
 /// All answers: what is remembered, and what is only for this run.
 struct Answers {
@@ -86,7 +79,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     // What runs goes on running, with what is changed now.
     let name = context.container_name();
     let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
-    let password_is_new = make_password(context, &mut answers)?;
+    let password_is_new = make_password(context, &mut answers.secrets)?;
     let how = How {
         running: !args.no_start || runs,
         image_file: answers.image_file.clone(),
@@ -94,7 +87,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         new_secrets: answers.secrets.clone(),
         ..How::default()
     };
-    let mut planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
+    let planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
     let mut new_secrets = new_secrets(context, &answers)?;
     if before.is_none() && password_is_new {
         // Every first setup makes one.
@@ -102,7 +95,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     }
     if args.dry_run {
         let report = serde_json::json!({
-            "schema": 1, "instance": context.instance, "recovery": planned.recovery, "plan": planned.plan,
+            "schema": 1, "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
             "secrets": new_secrets,
         });
         context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
@@ -110,42 +103,21 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     }
     let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
     for new in mounts::new(&answers.settings.mounts, &context.files.mounts())? {
-        mount::tell(context, new, planned.sandbox.ids, users);
+        ops::mounts::tell(context, new, planned.sandbox.ids, users);
     }
-    mount::ask(context, &answers.settings.mounts)?;
+    ops::mounts::ask(context, &answers.settings.mounts)?;
     confirm(context, &planned, &answers, &new_secrets, args)?;
-    mounts::remember(&answers.settings.mounts, &context.files.mounts())?;
-    answers.settings.save(&context.files.settings())?;
-    save_secrets(context, &answers)?;
     let timeout = Duration::from_secs(args.timeout);
-    let applied = converge::apply(context, &engine, &answers.settings, &planned, &how, timeout).await;
-    if let (Err(error), Some(before)) = (&applied, &before)
-        && !planned.plan.put_back.is_empty()
-        && !matches!(error, Error::Interrupted { .. })
-    {
-        // The container from before is back, so its settings are, too: the next start must not
-        // replace what works with what does not.
-        before.save(&context.files.settings())?;
-        context.reporter.report(&Event::Note { text: "the settings are as before, too".to_owned() });
-    }
-    applied?;
-    if how.running && !planned.is_empty() {
-        private_names::propose(context, &engine, &mut answers.settings, &planned).await?;
-    }
-    autostart::apply(context, &answers.settings).await?;
+    let job = Job { before, secrets: answers.secrets, how, timeout };
+    let report = job.carry_out(context, &engine, &mut answers.settings, planned).await?;
     drop(lock);
-    if !planned.is_empty() {
-        planned.container_id = engine.container(&context.container_name()).await?.map(|c| c.id);
-    }
-
-    let report = report(context, &planned, &how)?;
     let first_time = password_is_new || !context.files.password_shown().exists();
     let password = if first_time { Some(context.password()?) } else { None };
     context.output.result(&report, |style| result::setup(&report, password.as_ref().map(Secret::reveal), style));
-    if first_time && !context.global.json && how.running {
+    if first_time && !context.global.json && report.running {
         paths::write_file(&context.files.password_shown(), b"", 0o600)?;
     }
-    if answers.open && how.running {
+    if answers.open && report.running {
         open::afterwards(context).await?;
     }
     Ok(ExitCode::SUCCESS)
@@ -166,7 +138,7 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
         settings.restart.autostart = args.autostart;
     }
     if let Some(mounts) = &args.mounts {
-        let home = &context.environment.home;
+        let home = &context.options.home;
         settings.mounts = mounts.iter().map(|m| mounts::absolute(m, home)).collect::<Result<_>>()?;
     }
     take_ca_file(context, args, settings)?;
@@ -191,23 +163,11 @@ fn set<T: Clone>(setting: &mut T, flag: &Option<T>) {
     }
 }
 
-/// Reads from the archive what its image is called.
-fn take_image_file(context: &Context, file: &Path, settings: &mut Settings) -> Result<PathBuf> {
-    let file = std::path::absolute(file).map_err(|e| Error::file("find", file, &e))?;
-    let image = load::reference_in(&file)?;
-    settings.image.source = ImageSource::Load;
-    settings.image.reference = match image {
-        load::ArchiveImage { reference: Some(reference), .. } => reference,
-        load::ArchiveImage { digest, .. } => format!("{}:loaded-{:.12}", context.appliance.name, digest),
-    };
-    Ok(file)
-}
-
 /// The CA bundle is a lasting choice: taken from the flag, else kept, else from the environment of
 /// the first setup.
 fn take_ca_file(context: &Context, args: &args::Setup, settings: &mut Settings) -> Result<()> {
     let first_time = !context.files.settings().exists();
-    let found = context.environment.ca_file.as_ref().filter(|file| first_time && file.is_file());
+    let found = context.options.ca_file.as_ref().filter(|file| first_time && file.is_file());
     if let Some(file) = args.ca_file.as_ref().or(found) {
         if file.as_os_str().is_empty() {
             settings.trust.ca_file.clear();
@@ -235,7 +195,7 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
         let password = secrets::check_password(&read_secret(file)?).map_err(Error::usage)?;
         given.insert(context.appliance.login.password_secret.clone(), password);
     }
-    for (name, value) in &context.environment.proxies {
+    for (name, value) in &context.options.proxies {
         given.insert(name.clone(), Secret::new(value.clone()));
     }
     Ok(given)
@@ -351,9 +311,9 @@ fn ask(
         providers: &context.appliance.providers,
         keys_at_hand: &context.environment.keys,
         secrets: &known,
-        home: Some(context.environment.home.clone()),
+        home: Some(context.options.home.clone()),
         has_password: known.contains(password_name),
-        refuses_source: &|host| mounts::source(host, &mount::surroundings(context)),
+        refuses_source: &|host| mounts::source(host, &ops::mounts::surroundings(context)),
         can_open: browser::can_open(context.environment.session).is_ok(),
     };
     let settings = &answers.settings;
@@ -392,13 +352,6 @@ fn ask(
     Ok(())
 }
 
-/// Rules that need a look at the host.
-fn check(context: &Context, settings: &Settings) -> Result<()> {
-    converge::read_ca_bundle(settings)?;
-    mounts::check(&settings.mounts, &mount::surroundings(context))?;
-    mounts::verify(&settings.mounts, &context.files.mounts())
-}
-
 /// Shows the plan and asks once.
 fn confirm(
     context: &Context,
@@ -407,7 +360,7 @@ fn confirm(
     new_secrets: &[String],
     args: &args::Setup,
 ) -> Result<()> {
-    if let Some(text) = change::exposure(&answers.settings) {
+    if let Some(text) = ops::exposure(&answers.settings) {
         context.reporter.report(&Event::Warning { text });
     }
     if planned.is_empty() || context.global.yes {
@@ -444,48 +397,4 @@ fn new_secrets(context: &Context, answers: &Answers) -> Result<Vec<String>> {
 /// A plan's text, and by name what of secrets is written.
 fn with_secrets(plan: &str, names: &[String]) -> String {
     if names.is_empty() { plan.to_owned() } else { format!("{plan}\n     secrets to write: {}", names.join(", ")) }
-}
-
-/// Makes up a password where there is none; says whether that happened.
-fn make_password(context: &Context, answers: &mut Answers) -> Result<bool> {
-    let name = &context.appliance.login.password_secret;
-    if answers.secrets.contains_key(name) {
-        return Ok(false);
-    }
-    let missing = secrets::read(&context.files.secrets(), name)?.is_none();
-    if missing {
-        answers.secrets.insert(name.clone(), secrets::generate_password()?);
-    }
-    Ok(missing)
-}
-
-/// Writes the secrets that are new or changed.
-fn save_secrets(context: &Context, answers: &Answers) -> Result<()> {
-    for (name, value) in &answers.secrets {
-        secrets::write(&context.files.secrets(), name, value)?;
-    }
-    Ok(())
-}
-
-fn report(context: &Context, planned: &converge::Planned, how: &How) -> Result<SetupReport> {
-    let mut secrets = secrets::names(&context.files.secrets())?;
-    secrets.retain(|name| *name != context.appliance.login.password_secret);
-    Ok(SetupReport {
-        schema: Schema,
-        instance: context.instance.to_string(),
-        changed: !planned.is_empty(),
-        container_id: planned.container_id.clone(),
-        name: context.container_name(),
-        running: how.running,
-        url: planned.desired.url(),
-        user: context.appliance.login.user.clone(),
-        secrets,
-        settings_file: context.files.settings().display().to_string(),
-        volumes: planned
-            .desired
-            .volumes
-            .iter()
-            .map(|v| VolumeStatus { name: v.name.clone(), mount: v.mount.clone(), exists: true })
-            .collect(),
-    })
 }

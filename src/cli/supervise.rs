@@ -1,18 +1,12 @@
-//! `docklet supervise`, and making sure that a supervisor runs.
+//! `docklet supervise`
 
-use std::ffi::OsString;
-
-use super::{args, autostart, context::Context};
+use super::{args, context::Context};
 use crate::{
-    desired::VERSION,
-    engine::Engine,
-    error::{Error, Result},
-    event::Event,
-    settings::{RestartPolicy, Settings},
+    error::Result,
+    ops::supervisor::launch,
     supervise::{
-        process::{self, Launch},
+        process,
         run::{self, Tools},
-        state::State,
     },
 };
 
@@ -23,7 +17,7 @@ pub async fn run(context: &Context, args: &args::Supervise) -> Result<()> {
     }
     let end = run::run(Tools {
         appliance: &context.appliance,
-        instance: &context.instance,
+        instance: &context.name,
         files: &context.files,
         selection: context.selection(),
         launch: Some(launch(context, &[])?),
@@ -32,89 +26,7 @@ pub async fn run(context: &Context, args: &args::Supervise) -> Result<()> {
         interrupt: &context.interrupt,
     })
     .await?;
-    let report = serde_json::json!({"schema": 1, "instance": context.instance, "ended": end.text()});
+    let report = serde_json::json!({"schema": 1, "instance": context.name, "ended": end.text()});
     context.output.result(&report, |_| String::new());
     Ok(())
-}
-
-/// Who supervises after [`ensure_running`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SupervisorOrigin {
-    /// The user's service manager.
-    Service,
-    /// One that was running already.
-    Running,
-    /// A process of its own, started just now.
-    Detached,
-    /// Nobody: the settings or the user say so.
-    Nobody,
-}
-
-/// Makes sure that a supervisor runs for this instance. Call it with the instance's lock held and
-/// the wish to run written down: only so can a supervisor that is about to end not slip away.
-///
-/// # Errors
-/// When none runs and none can be started.
-pub async fn ensure_running(context: &Context, settings: &Settings, engine: &Engine) -> Result<SupervisorOrigin> {
-    if context.global.no_supervisor || settings.restart.policy == RestartPolicy::Never {
-        return Ok(SupervisorOrigin::Nobody);
-    }
-    if service_has_it(context, settings).await? {
-        return Ok(SupervisorOrigin::Service);
-    }
-    if process::running(&context.files).is_some() {
-        let state = State::load(&context.files.supervisor_state());
-        let other_engine = state.endpoint.as_ref().is_some_and(|endpoint| *endpoint != engine.about.endpoint);
-        if state.version == VERSION && !other_engine {
-            return Ok(SupervisorOrigin::Running);
-        }
-        // An earlier docklet's, or one that looks at another engine.
-        process::end(&context.files).await?;
-    }
-    let pid = process::start_detached(&context.files, &launch(context, &["supervise", "--detached"])?).await?;
-    if context.global.verbose > 0 {
-        let text = format!("supervisor: started (pid {pid}); it does not survive a reboot: docklet autostart enable");
-        context.reporter.report(&Event::Note { text });
-    }
-    Ok(SupervisorOrigin::Detached)
-}
-
-/// Whether the user's service manager runs the supervisor; starts it there when it should and does
-/// not. One that was started before as a process of its own makes room.
-async fn service_has_it(context: &Context, settings: &Settings) -> Result<bool> {
-    let services = autostart::services(context);
-    let instance = &context.instance;
-    if !autostart::is_entered(context, settings) {
-        return Ok(false);
-    }
-    if services.is_active(instance).await {
-        return Ok(true);
-    }
-    process::end(&context.files).await?;
-    Ok(services.start(instance).await.is_ok())
-}
-
-/// This same program, with what this command was told about instance and engine.
-fn launch(context: &Context, command: &[&str]) -> Result<Launch> {
-    let program = std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?;
-    let mut arguments: Vec<OsString> = vec!["--quiet".into(), "--instance".into(), context.instance.as_str().into()];
-    for (flag, value) in [("--host", &context.global.host), ("--context", &context.global.context)] {
-        if let Some(value) = value {
-            arguments.extend([flag.into(), value.into()]);
-        }
-    }
-    arguments.extend(command.iter().map(OsString::from));
-    // It works in another folder: what names a place must not depend on this one.
-    let mut environment = vec![];
-    if let Some(home) = context.paths.shared_home() {
-        environment.push(("DOCKLET_HOME".to_owned(), home.into()));
-    }
-    let config = Some(&context.environment.docker_config);
-    for (name, path) in [("DOCKER_CONFIG", config), ("DOCKER_CERT_PATH", context.environment.cert_path.as_ref())] {
-        if let Some(path) = path {
-            let path = std::path::absolute(path).map_err(|e| Error::file("find", path, &e))?;
-            environment.push((name.to_owned(), path.into_os_string()));
-        }
-    }
-    Ok(Launch { program, arguments, environment })
 }

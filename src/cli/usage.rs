@@ -10,7 +10,7 @@ use clap::{
 use super::command;
 use crate::{
     error::{Code, Error},
-    instance::{DEFAULT, Instance},
+    instance_name::{DEFAULT, InstanceName},
     present::{self, ColorChoice, Output, Streams},
 };
 
@@ -88,7 +88,7 @@ fn instance(arguments: &[OsString]) -> String {
             named = words.next().map(str::to_owned);
         }
     }
-    named.filter(|name| name.parse::<Instance>().is_ok()).unwrap_or_else(|| DEFAULT.to_owned())
+    named.filter(|name| name.parse::<InstanceName>().is_ok()).unwrap_or_else(|| DEFAULT.to_owned())
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ use super::{
     deed::{self, Doing},
     exec::changed,
     logs::interrupted,
-    status,
 };
 use crate::{
     clean,
@@ -28,6 +27,7 @@ use crate::{
     error::{Error, Result},
     follow::{self, Message},
     host::terminal::{self, Raw},
+    ops,
     present::watch::{Changes, Now, paint, screen},
     report::StatusReport,
     settings::Settings,
@@ -58,7 +58,7 @@ const USUAL_SIZE: (u16, u16) = (80, 24);
 
 /// Watches until a key, or a signal, ends it.
 pub async fn run(context: &Context) -> Result<ExitCode> {
-    let flag = context.instance.flag();
+    let flag = context.name.flag();
     if context.global.json || context.global.quiet {
         let option = if context.global.json { "--json" } else { "--quiet" };
         return Err(Error::Usage {
@@ -276,7 +276,7 @@ impl<'a> Watcher<'a> {
                 let reason = [vec![error.to_string()], error.causes()].concat().join(": ");
                 self.feed(Input::EngineGone(one_line(&reason)));
                 self.load_settings();
-                self.report(status::without_engine(self.context, self.settings.as_ref())?);
+                self.report(ops::status::without_engine(self.context, self.settings.as_ref())?);
             }
             Message::Container(container) => self.look(container),
             Message::Run(detail) => {
@@ -312,7 +312,7 @@ impl<'a> Watcher<'a> {
         self.load_settings();
         let (context, look, settings) = (self.context, self.looks, self.settings.clone());
         self.looking.push(Box::pin(async move {
-            let report = status::look_at(context, settings.as_ref(), &engine, container.map(|c| *c)).await;
+            let report = ops::status::look_at(context, settings.as_ref(), &engine, container.map(|c| *c)).await;
             Found::Report(look, report.map(Box::new))
         }));
     }
@@ -378,7 +378,7 @@ impl<'a> Watcher<'a> {
         {
             self.probe_at = None;
             self.looking.push(Box::pin(async move {
-                Found::Answers(status::answers(context, &container).await.unwrap_or(false))
+                Found::Answers(ops::status::answers(context, &container).await.unwrap_or(false))
             }));
         }
         if due(self.measure_at)
@@ -399,7 +399,7 @@ impl<'a> Watcher<'a> {
     /// What the supervisor and the user have said: files, no engine.
     fn look_again(&mut self) -> Result<()> {
         let Some(mut report) = self.report.clone() else { return Ok(()) };
-        status::look_again(self.context, &mut report, self.answers)?;
+        ops::status::look_again(self.context, &mut report, self.answers)?;
         self.report(report);
         Ok(())
     }

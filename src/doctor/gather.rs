@@ -33,7 +33,7 @@ use crate::{
     error::{Error, Result, io_reason},
     event::Silent,
     host::{checkup, ports, reach::Way, system},
-    instance::Instance,
+    instance_name::InstanceName,
     mounts::{self, Users},
     observe,
     observed::{Observed, Ownership, PortState},
@@ -71,7 +71,7 @@ pub struct Surroundings<'a> {
     /// What is installed.
     pub appliance: &'a Appliance,
     /// Whose.
-    pub instance: &'a Instance,
+    pub instance: &'a InstanceName,
     /// The instance's files.
     pub files: &'a InstancePaths,
     /// Which engine the user means.

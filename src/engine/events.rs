@@ -7,7 +7,7 @@ use bollard::{models::EventMessage, query_parameters::EventsOptions};
 use futures_util::{Stream, StreamExt as _};
 
 use super::{Engine, error::translate};
-use crate::{desired::label, error::Result, instance::Instance};
+use crate::{desired::label, error::Result, instance_name::InstanceName};
 
 /// Only these are asked for: an engine also tells of every health check, four times a minute.
 const WANTED: [&str; 10] = ["start", "die", "stop", "kill", "oom", "destroy", "rename", "update", "pause", "unpause"];
@@ -55,7 +55,7 @@ impl Engine {
     pub fn events(
         &self,
         appliance: &str,
-        instance: &Instance,
+        instance: &InstanceName,
         since: Option<i128>,
     ) -> impl Stream<Item = Result<ContainerEvent>> + Send + use<> {
         self.events_of(&WANTED, appliance, instance, since)
@@ -65,7 +65,7 @@ impl Engine {
     pub fn events_and_health(
         &self,
         appliance: &str,
-        instance: &Instance,
+        instance: &InstanceName,
         since: Option<i128>,
     ) -> impl Stream<Item = Result<ContainerEvent>> + Send + use<> {
         self.events_of(&[&WANTED[..], &["health_status"]].concat(), appliance, instance, since)
@@ -75,7 +75,7 @@ impl Engine {
         &self,
         wanted: &[&str],
         appliance: &str,
-        instance: &Instance,
+        instance: &InstanceName,
         since: Option<i128>,
     ) -> impl Stream<Item = Result<ContainerEvent>> + Send + use<> {
         let labels = vec![format!("{}={appliance}", label::APPLIANCE), format!("{}={instance}", label::INSTANCE)];

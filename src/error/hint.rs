@@ -135,7 +135,7 @@ impl Error {
 
 /// ` --instance NAME` where the instance is not the default one.
 fn instance_flag(instance: &str) -> String {
-    if instance == crate::instance::DEFAULT { String::new() } else { format!(" --instance {instance}") }
+    if instance == crate::instance_name::DEFAULT { String::new() } else { format!(" --instance {instance}") }
 }
 
 /// The registry in an image reference as an argument; empty for Docker Hub, which needs none.

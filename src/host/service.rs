@@ -18,7 +18,7 @@ use tokio::process::Command;
 use super::system::{self, Init, System, which};
 use crate::{
     error::{Error, Result, io_reason},
-    instance::Instance,
+    instance_name::InstanceName,
     paths,
 };
 
@@ -29,7 +29,7 @@ const TARGET: &str = "default.target.wants";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
     /// Whose supervisor.
-    pub instance: Instance,
+    pub instance: InstanceName,
     /// What it supervises, for people.
     pub title: String,
     /// This program, as an absolute path.
@@ -98,24 +98,24 @@ impl Services {
     }
 
     /// The file of an instance's service.
-    pub fn file(&self, instance: &Instance) -> PathBuf {
+    pub fn file(&self, instance: &InstanceName) -> PathBuf {
         self.folder.join(file_name(self.kind, instance))
     }
 
     /// systemd's link that makes the service start by itself.
-    fn link(&self, instance: &Instance) -> Option<PathBuf> {
+    fn link(&self, instance: &InstanceName) -> Option<PathBuf> {
         (self.kind == Kind::Systemd).then(|| self.folder.join(TARGET).join(file_name(self.kind, instance)))
     }
 
     /// What is there of an instance's service, whole or not.
-    pub fn traces(&self, instance: &Instance) -> Vec<PathBuf> {
+    pub fn traces(&self, instance: &InstanceName) -> Vec<PathBuf> {
         // A link whose file is gone does not «exist».
         let there = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
         [Some(self.file(instance)), self.link(instance)].into_iter().flatten().filter(there).collect()
     }
 
     /// Whether an instance's service starts by itself.
-    pub fn is_enabled(&self, instance: &Instance) -> bool {
+    pub fn is_enabled(&self, instance: &InstanceName) -> bool {
         self.file(instance).is_file() && self.link(instance).is_none_or(|link| std::fs::symlink_metadata(link).is_ok())
     }
 
@@ -167,7 +167,7 @@ impl Services {
     ///
     /// # Errors
     /// When a file cannot be removed.
-    pub async fn disable(&self, instance: &Instance) -> Result<Vec<PathBuf>> {
+    pub async fn disable(&self, instance: &InstanceName) -> Result<Vec<PathBuf>> {
         let traces = self.traces(instance);
         if traces.is_empty() {
             return Ok(vec![]);
@@ -189,7 +189,7 @@ impl Services {
     ///
     /// # Errors
     /// What the manager says.
-    pub async fn start(&self, instance: &Instance) -> Result<(), String> {
+    pub async fn start(&self, instance: &InstanceName) -> Result<(), String> {
         let name = file_name(self.kind, instance);
         match self.kind {
             Kind::Systemd => self.call(&["--user", "start", &name]).await.map(drop),
@@ -204,7 +204,7 @@ impl Services {
     ///
     /// # Errors
     /// What the manager says.
-    pub async fn stop(&self, instance: &Instance) -> Result<(), String> {
+    pub async fn stop(&self, instance: &InstanceName) -> Result<(), String> {
         match self.kind {
             Kind::Systemd => self.call(&["--user", "stop", &file_name(self.kind, instance)]).await.map(drop),
             Kind::Launchd => {
@@ -214,7 +214,7 @@ impl Services {
     }
 
     /// Whether the manager runs the service now.
-    pub async fn is_active(&self, instance: &Instance) -> bool {
+    pub async fn is_active(&self, instance: &InstanceName) -> bool {
         match self.kind {
             Kind::Systemd => self.call(&["--user", "is-active", &file_name(self.kind, instance)]).await.is_ok(),
             Kind::Launchd => self.call(&["print", &format!("{}/{}", launchd_domain(), label(instance))]).await.is_ok(),
@@ -277,11 +277,11 @@ fn make_folder(path: &Path) -> Result<()> {
     fs_err::create_dir_all(path).map_err(|e| Error::file("create the folder", path, &e))
 }
 
-fn label(instance: &Instance) -> String {
+fn label(instance: &InstanceName) -> String {
     format!("docklet.{instance}")
 }
 
-fn file_name(kind: Kind, instance: &Instance) -> String {
+fn file_name(kind: Kind, instance: &InstanceName) -> String {
     match kind {
         Kind::Systemd => format!("docklet-{instance}.service"),
         Kind::Launchd => format!("{}.plist", label(instance)),

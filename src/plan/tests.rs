@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     appliance::Appliance,
     desired::{BindMount, Given},
-    instance::Instance,
+    instance_name::InstanceName,
     observed::Volume,
     paths::Paths,
     settings::{Port, Settings},
@@ -19,7 +19,7 @@ use crate::{
 
 fn desired_with(change: impl FnOnce(&mut Settings)) -> Desired {
     let appliance = Appliance::embedded().unwrap();
-    let instance: Instance = "default".parse().unwrap();
+    let instance: InstanceName = "default".parse().unwrap();
     let paths = Paths::find(Some(Path::new("/home/me/docklet"))).unwrap().instance(&instance);
     let mut settings = Settings::default();
     settings.image.source = crate::settings::ImageSource::Pull;
@@ -226,7 +226,7 @@ fn a_container_that_ran_as_root_is_replaced_by_one_that_owns_its_volumes() {
 #[test]
 fn a_small_engine_lowers_the_default_memory() {
     let appliance = Appliance::embedded().unwrap();
-    let instance: Instance = "default".parse().unwrap();
+    let instance: InstanceName = "default".parse().unwrap();
     let paths = Paths::find(Some(Path::new("/x"))).unwrap().instance(&instance);
     let memory = |settings: &Settings, engine: u64| {
         Desired::new(&appliance, settings, &instance, &paths, &Given::of(engine), None).container.memory

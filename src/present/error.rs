@@ -51,7 +51,7 @@ impl ErrorReport {
 /// The hint, whose commands name the instance that the failed one was about.
 fn hint(error: &Error, instance: Option<&str>) -> Option<String> {
     let hint = error.hint()?;
-    let Some(instance) = instance.filter(|i| *i != crate::instance::DEFAULT) else { return Some(hint) };
+    let Some(instance) = instance.filter(|i| *i != crate::instance_name::DEFAULT) else { return Some(hint) };
     let with_instance = |line: &str| {
         let names_one = line.contains("--instance");
         let mut words = line.split(' ').peekable();

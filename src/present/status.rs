@@ -51,7 +51,7 @@ pub fn short(report: &StatusReport, style: Style) -> String {
 /// `docklet status`: the short form and what lies behind it.
 pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String {
     let mut rows: Vec<(&str, String)> = vec![];
-    if report.instance != crate::instance::DEFAULT {
+    if report.instance != crate::instance_name::DEFAULT {
         rows.push(("instance", report.instance.clone()));
     }
     let wanted = report.desired;
@@ -260,5 +260,5 @@ fn table<const N: usize>(rows: &[[String; N]], style: Style) -> String {
 
 /// ` --instance NAME` where it is not the default one.
 pub(super) fn instance_flag(instance: &str) -> String {
-    if instance == crate::instance::DEFAULT { String::new() } else { format!(" --instance {instance}") }
+    if instance == crate::instance_name::DEFAULT { String::new() } else { format!(" --instance {instance}") }
 }

@@ -11,7 +11,7 @@ use super::{Age, Bind, Cpus, DiskLimit, Every, Memory, Mount, PackageName, Port,
 use crate::{
     engine::reference::Reference,
     error::{Code, Error},
-    instance::Instance,
+    instance_name::InstanceName,
 };
 
 fn path() -> &'static Path {
@@ -267,9 +267,9 @@ proptest! {
         reads_back::<Age>(&text)?;
         reads_back::<Mount>(&text)?;
         reads_back::<PackageName>(&text)?;
-        reads_back::<Instance>(&text)?;
+        reads_back::<InstanceName>(&text)?;
         reads_back::<Reference>(&text)?;
         let _ = text.parse::<Every>().map(|every| every.duration());
-        let _ = text.parse::<Instance>().map(|instance| instance.flag());
+        let _ = text.parse::<InstanceName>().map(|instance| instance.flag());
     }
 }

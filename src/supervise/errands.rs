@@ -13,7 +13,7 @@ use crate::{
     data::schedule::Last,
     desired::label,
     engine::{Engine, docker::Detail},
-    instance::Instance,
+    instance_name::InstanceName,
     observed::Ownership,
     settings::Every,
 };
@@ -138,7 +138,7 @@ async fn run(launch: &Launch, errand: Errand) -> Result<(), String> {
 pub async fn left_behind(
     engine: &Engine,
     container: Option<&Detail>,
-    instance: &Instance,
+    instance: &InstanceName,
     appliance: &str,
     labels: &std::collections::BTreeMap<String, String>,
 ) -> bool {

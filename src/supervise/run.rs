@@ -37,7 +37,7 @@ use crate::{
     engine::{Engine, connect::Selection, events::ContainerEvent},
     error::{Error, Result},
     event::Reporter,
-    instance::Instance,
+    instance_name::InstanceName,
     interrupt::Interrupt,
     lock::Lock,
     paths::InstancePaths,
@@ -66,7 +66,7 @@ pub struct Tools<'a> {
     /// What is installed.
     pub appliance: &'a Appliance,
     /// Whose.
-    pub instance: &'a Instance,
+    pub instance: &'a InstanceName,
     /// Its files.
     pub files: &'a InstancePaths,
     /// Which engine.

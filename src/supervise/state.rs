@@ -142,7 +142,7 @@ pub fn look(files: &InstancePaths, said: &Said) -> (SupervisorStatus, Option<Gav
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{instance::Instance, paths::Paths, wish::Wish};
+    use crate::{instance_name::InstanceName, paths::Paths, wish::Wish};
 
     fn decision(n: usize) -> Decision {
         Decision { at: "2026-11-21T01:19:58Z".into(), decision: "restart".into(), text: n.to_string() }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn what_was_counted_for_an_earlier_wish_does_not_count() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Paths::find(Some(folder.path())).unwrap().instance(&"default".parse::<Instance>().unwrap());
+        let files = Paths::find(Some(folder.path())).unwrap().instance(&"default".parse::<InstanceName>().unwrap());
         paths::create_folder(&files.state, 0o700).unwrap();
         let gave_up =
             GaveUp { at: String::new(), cause: "exited with code 1".into(), restarts: 5, minutes: 10, log: vec![] };

@@ -20,7 +20,7 @@ use crate::{
         checkup::Services,
         reach::{Stage, Unreached},
     },
-    instance::Instance,
+    instance_name::InstanceName,
     mounts::Advice,
     observed::PortState,
     paths::Paths,
@@ -35,7 +35,7 @@ const GIB: u64 = 1 << 30;
 
 fn spec() -> ContainerSpec {
     let appliance = Appliance::embedded().unwrap();
-    let instance: Instance = "default".parse().unwrap();
+    let instance: InstanceName = "default".parse().unwrap();
     let paths = Paths::find(Some("/home/me/docklet".as_ref())).unwrap().instance(&instance);
     Desired::new(&appliance, &Settings::default(), &instance, &paths, &Given::of(0), None).container
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     appliance::Appliance,
     desired::{ContainerSpec, Given, label},
-    instance::Instance,
+    instance_name::InstanceName,
     observed::{PortState, Volume},
     paths::Paths,
     settings::{ImageSource, Settings},
@@ -20,7 +20,7 @@ use crate::{
 
 fn desired(source: ImageSource, reference: &str) -> Desired {
     let appliance = Appliance::embedded().unwrap();
-    let instance: Instance = "default".parse().unwrap();
+    let instance: InstanceName = "default".parse().unwrap();
     let paths = Paths::find(Some(Path::new("/home/me/docklet"))).unwrap().instance(&instance);
     let mut settings = Settings::default();
     settings.image.source = source;

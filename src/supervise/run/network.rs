@@ -9,7 +9,7 @@ use crate::{
     desired::{label, labels},
     engine::{Engine, docker::Detail, task::TaskSpec},
     error::{Error, Result},
-    instance::Instance,
+    instance_name::InstanceName,
     observed::Ownership,
     paths::InstancePaths,
     sandbox::network_rules::{self, Loaded, Rules},
@@ -83,7 +83,12 @@ impl Supervisor<'_> {
 }
 
 /// Loads the rules of the container that runs; whether there is one with rules.
-async fn refresh(engine: &Engine, appliance: &Appliance, instance: &Instance, files: &InstancePaths) -> Result<bool> {
+async fn refresh(
+    engine: &Engine,
+    appliance: &Appliance,
+    instance: &InstanceName,
+    files: &InstancePaths,
+) -> Result<bool> {
     let Some(detail) = engine.container(&instance.container(&appliance.name)).await? else { return Ok(false) };
     if Ownership::of(&detail.labels, &labels(appliance, instance)) != Ownership::Ours || !detail.running {
         return Ok(false);
@@ -101,7 +106,7 @@ async fn refresh(engine: &Engine, appliance: &Appliance, instance: &Instance, fi
 fn rules_for(
     detail: &Detail,
     appliance: &Appliance,
-    instance: &Instance,
+    instance: &InstanceName,
     files: &InstancePaths,
 ) -> Result<Option<(Rules, TaskSpec)>> {
     // The mode is the container's: its entrypoint waits for rules, or doesn't.

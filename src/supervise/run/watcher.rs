@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::Message;
 use crate::{
     engine::connect::{self, Selection},
-    instance::Instance,
+    instance_name::InstanceName,
 };
 
 /// Pauses between two attempts to reach the engine.
@@ -18,7 +18,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::f
 pub(super) async fn watch(
     mut selection: Selection,
     appliance: String,
-    instance: Instance,
+    instance: InstanceName,
     sender: mpsc::UnboundedSender<Message>,
 ) {
     let mut pause = RECONNECT.0;

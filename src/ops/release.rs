@@ -1,7 +1,7 @@
 //! The release of the program that an update or a rollback chose, remembered beside the settings.
 //! Without one, the release that this docklet carries counts.
 
-use super::context::Context;
+use super::Instance;
 use crate::{
     appliance::{Appliance, Release},
     desired::label,
@@ -32,15 +32,15 @@ pub fn read(files: &InstancePaths) -> Result<Option<Release>> {
 ///
 /// # Errors
 /// When the file cannot be written.
-fn write(context: &Context, release: &Release) -> Result<()> {
-    let path = context.files.release();
+fn write(instance: &Instance, release: &Release) -> Result<()> {
+    let path = instance.files.release();
     if Appliance::embedded()?.built_release() == *release {
         return match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", &path, &e)),
             _ => Ok(()),
         };
     }
-    paths::create_folder(&context.files.config, 0o700)?;
+    paths::create_folder(&instance.files.config, 0o700)?;
     let text = serde_json::to_string_pretty(release).map_err(|e| Error::bug(e.to_string()))?;
     paths::write_file(&path, text.as_bytes(), 0o600)
 }
@@ -57,12 +57,12 @@ pub struct Committed {
 }
 
 /// What was committed by a command that was killed before it wrote it down: the container says it.
-pub fn committed(context: &Context, look: &Look) -> Committed {
-    let ours = crate::desired::labels(&context.appliance, &context.instance);
+pub fn committed(instance: &Instance, look: &Look) -> Committed {
+    let ours = crate::desired::labels(&instance.appliance, &instance.name);
     let find = |name: String| look.containers.iter().find(move |c| c.name == name);
-    let main = find(context.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
-    let previous = find(context.instance.previous_container(&context.appliance.name));
-    let written = paths::read_text(&context.files.committed()).ok().flatten();
+    let main = find(instance.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
+    let previous = find(instance.name.previous_container(&instance.appliance.name));
+    let written = paths::read_text(&instance.files.committed()).ok().flatten();
     match main {
         Some(main)
             if previous.is_none() && main.labels.contains_key(label::UNDO) && written.as_ref() != Some(&main.id) =>
@@ -81,18 +81,18 @@ pub fn committed(context: &Context, look: &Look) -> Committed {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn write_down(context: &Context, committed: &Committed) -> Result<()> {
+pub fn write_down(instance: &Instance, committed: &Committed) -> Result<()> {
     let Some(container) = &committed.container else { return Ok(()) };
     if let Some(release) = &committed.release {
-        write(context, release)?;
+        write(instance, release)?;
     }
-    let path = context.files.settings();
+    let path = instance.files.settings();
     if let (Some(reference), Some(mut settings)) = (&committed.reference, Settings::load(&path)?)
         && settings.image.reference != *reference
     {
         settings.image.reference.clone_from(reference);
         settings.save(&path)?;
     }
-    paths::create_folder(&context.files.state, 0o700)?;
-    paths::write_file(&context.files.committed(), container.as_bytes(), 0o600)
+    paths::create_folder(&instance.files.state, 0o700)?;
+    paths::write_file(&instance.files.committed(), container.as_bytes(), 0o600)
 }

@@ -4,12 +4,6 @@ use std::time::Duration;
 
 use crate::{
     appliance::{Appliance, Release},
-    cli::{
-        backup,
-        context::Context,
-        guarded::{self, Guarded, Missing},
-        mount,
-    },
     data::{
         records, restore,
         shelf::{Reason, Shelved},
@@ -20,6 +14,11 @@ use crate::{
     event::Event,
     observe::{self, Look},
     observed::Ownership,
+    ops::{
+        Instance, backup,
+        guarded::{self, Guarded, Missing},
+        mounts,
+    },
     plan::guarded::prepare,
     report::{Schema, data::UpdateReport},
     settings::Settings,
@@ -42,7 +41,7 @@ pub struct Target {
 /// One change of the release.
 pub struct Change<'a> {
     /// Which instance.
-    pub context: &'a Context,
+    pub instance: &'a Instance,
     /// Where it is.
     pub engine: &'a Engine,
     /// The settings that hold until it counts.
@@ -68,18 +67,18 @@ impl Change<'_> {
         reason: Reason,
         data: Option<&Shelved>,
     ) -> Result<UpdateReport> {
-        let Change { context, engine, .. } = *self;
+        let Change { instance, engine, .. } = *self;
         let ran = self.main.is_running();
-        mount::admit(context, &target.settings.mounts)?;
+        mounts::admit(instance, &target.settings.mounts)?;
         if target.release.is_some() {
             self.prepare(look, &target).await?;
         }
-        backup::shelf_can_be_written(context)?;
+        backup::shelf_can_be_written(instance)?;
         let contents = match data {
-            Some(data) => Some(restore::verify(&data.file, context.reporter.as_ref(), &context.interrupt).await?),
+            Some(data) => Some(restore::verify(&data.file, instance.reporter.as_ref(), &instance.interrupt).await?),
             None => None,
         };
-        let now = guarded::records_now(context, self.main, self.settings).await?;
+        let now = guarded::records_now(instance, self.main, self.settings).await?;
         let records = match &contents {
             Some(contents) => records::sane(contents.manifest.records.clone()),
             None => now.clone().unwrap_or_default(),
@@ -95,16 +94,16 @@ impl Change<'_> {
             missing: Missing::Fails,
             timeout: self.timeout,
         };
-        let saved = match change.make(context, engine, now).await {
+        let saved = match change.make(instance, engine, now).await {
             Ok(saved) => saved.map(|file| file.display().to_string()),
             Err(error) => return Err(self.taken_back(&target, error).await),
         };
         if target.settings != *self.settings {
-            target.settings.save(&context.files.settings())?;
+            target.settings.save(&instance.files.settings())?;
         }
         // For a way back: nothing else names the image any more.
         if target.release.is_none() {
-            let name = context.instance.previous_image(&context.appliance.name);
+            let name = instance.name.previous_image(&instance.appliance.name);
             let older = engine.image(&name).await?.map(|image| image.id);
             engine.tag_image(&self.main.image_id, &name).await?;
             if let Some(older) = older.filter(|id| *id != self.main.image_id && *id != target.image) {
@@ -114,11 +113,11 @@ impl Change<'_> {
         if target.release.is_some() {
             self.forget_builds(&target.image).await;
         }
-        let running = guarded::shall_run(context, ran)?;
-        guarded::settle(context, engine, &target.settings, running, self.timeout).await?;
+        let running = guarded::shall_run(instance, ran)?;
+        guarded::settle(instance, engine, &target.settings, running, self.timeout).await?;
         Ok(UpdateReport {
             schema: Schema,
-            instance: context.instance.to_string(),
+            instance: instance.name.to_string(),
             changed: true,
             from: self.current.clone(),
             to: target.version,
@@ -131,19 +130,19 @@ impl Change<'_> {
 
     /// Builds the image while the old one runs.
     async fn prepare(&self, look: &Look, target: &Target) -> Result<()> {
-        let wanted = guarded::desired(self.context, self.engine, &target.appliance, &target.settings, look);
+        let wanted = guarded::desired(self.instance, self.engine, &target.appliance, &target.settings, look);
         let mut observed = observe::observe(self.engine, look, &wanted).await?;
         observed.image_present = self.engine.image(&target.image).await?.is_some();
         let plan = prepare(&wanted, &observed)?;
-        guarded::run(self.context, self.engine, &target.settings, &target.appliance, &plan, None).await
+        guarded::run(self.instance, self.engine, &target.settings, &target.appliance, &plan, None).await
     }
 
     /// Puts everything back after a failure; the error to end with.
     async fn taken_back(&self, target: &Target, error: Error) -> Error {
-        let context = self.context;
-        if let Err(second) = guarded::undo(context, self.engine, Some(self.settings)).await {
-            let text = format!("taking it back stopped: {second}; docklet{} start goes on", context.instance.flag());
-            context.reporter.report(&Event::Warning { text });
+        let instance = self.instance;
+        if let Err(second) = guarded::undo(instance, self.engine, Some(self.settings)).await {
+            let text = format!("taking it back stopped: {second}; docklet{} start goes on", instance.name.flag());
+            instance.reporter.report(&Event::Warning { text });
             return error;
         }
         if target.release.is_none() && target.image != self.main.image_id {
@@ -164,9 +163,9 @@ impl Change<'_> {
     /// Removes the images that this instance built for releases before the last one: a rollback goes
     /// back one, and anything else is built again. One that a container uses stays.
     async fn forget_builds(&self, now: &str) {
-        let Change { context, engine, main, .. } = *self;
-        let ours = labels(&context.appliance, &context.instance);
-        let built = engine.images_labelled(&context.appliance.name).await.unwrap_or_default();
+        let Change { instance, engine, main, .. } = *self;
+        let ours = labels(&instance.appliance, &instance.name);
+        let built = engine.images_labelled(&instance.appliance.name).await.unwrap_or_default();
         for image in built.iter().filter(|image| Ownership::of(&image.labels, &ours) == Ownership::Ours) {
             let kept = image.id == main.image_id || image.references.iter().any(|name| name == now);
             for name in image.references.iter().filter(|name| !kept && !name.contains('@')) {

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use time::OffsetDateTime;
 
 use super::{
-    context::Context,
+    Instance,
     converge::{self, How},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
 /// # Errors
 /// [`Error::Missing`] when there is no such release, and what the build that asks finds.
 pub async fn chosen(
-    context: &Context,
+    instance: &Instance,
     engine: &Engine,
     settings: &Settings,
     current: Option<&str>,
@@ -42,24 +42,24 @@ pub async fn chosen(
         return Ok(own);
     }
     let wanted = to.map_or_else(|| format!("^{base}"), str::to_owned);
-    let found = releases(context, engine, settings, &wanted).await?;
+    let found = releases(instance, engine, settings, &wanted).await?;
     // Who names a release gets it at any age.
     let min_age = if to.is_some() { Duration::ZERO } else { settings.update.min_age.duration() };
     let Choice { newest, too_young } = choose(found, base, min_age, OffsetDateTime::now_utc());
     if let Some(version) = too_young {
-        let flag = context.instance.flag();
+        let flag = instance.name.flag();
         let text = format!(
             "release {version} is not {} old yet (update.min_age); to take it now: docklet{flag} update --to {version}",
             settings.update.min_age
         );
-        context.reporter.report(&Event::Note { text });
+        instance.reporter.report(&Event::Note { text });
     }
     match (newest, to) {
         (Some(newest), _) => Ok(newest),
         (None, Some(to)) => Err(Error::Missing {
-            what: format!("release {to} of {}", context.appliance.title),
+            what: format!("release {to} of {}", instance.appliance.title),
             reason: None,
-            hint: format!("docklet{} update --check says which is the newest", context.instance.flag()),
+            hint: format!("docklet{} update --check says which is the newest", instance.name.flag()),
         }),
         (None, None) => Ok(own),
     }
@@ -98,11 +98,11 @@ fn choose(found: Vec<Found>, current: &str, min_age: Duration, now: OffsetDateTi
 
 /// Asks which releases there are. The engine does it, with a step of the build: it has the program
 /// for it, and whatever the build needs to reach the network, asking needs, too.
-async fn releases(context: &Context, engine: &Engine, settings: &Settings, wanted: &str) -> Result<Vec<Found>> {
-    let appliance = &context.appliance;
-    let surroundings = converge::build_surroundings(context, settings, &How::default())?;
-    let reference = format!("{}:releases", context.container_name());
-    let log_file = context.files.state.join("releases.log");
+async fn releases(instance: &Instance, engine: &Engine, settings: &Settings, wanted: &str) -> Result<Vec<Found>> {
+    let appliance = &instance.appliance;
+    let surroundings = converge::build_surroundings(instance, settings, &How::default())?;
+    let reference = format!("{}:releases", instance.container_name());
+    let log_file = instance.files.state.join("releases.log");
     let mut arguments = surroundings.proxies.clone();
     arguments.insert("BASE_IMAGE".to_owned(), settings.image.base.clone());
     arguments.insert("WANTED_RELEASE".to_owned(), wanted.to_owned());
@@ -111,23 +111,23 @@ async fn releases(context: &Context, engine: &Engine, settings: &Settings, wante
         reference: reference.clone(),
         context: appliance.build_context(&surroundings.ca_bundle)?,
         arguments,
-        labels: labels(appliance, &context.instance),
+        labels: labels(appliance, &instance.name),
         log_file: log_file.clone(),
         target: Some(appliance.releases.target.clone()),
     };
     let step = format!("ask which releases of {} there are", appliance.title);
     let began = std::time::Instant::now();
-    context.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
     let built = tokio::select! {
         biased;
-        () = context.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
-        built = engine.build(request, context.reporter.as_ref()) => built,
+        () = instance.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
+        built = engine.build(request, instance.reporter.as_ref()) => built,
     };
     // It holds a list and nothing else.
     let removed = engine.remove_image(&reference).await;
     built.map_err(|error| unreachable(appliance, &log_file, error))?;
     removed?;
-    context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
     let log = crate::paths::read_text(&log_file)?.unwrap_or_default();
     let _ = std::fs::remove_file(&log_file);
     let packages = &appliance.releases.packages;

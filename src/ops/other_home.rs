@@ -4,7 +4,7 @@
 
 use std::{io::ErrorKind, path::Path};
 
-use super::context::Context;
+use super::Instance;
 use crate::{
     desired::label,
     engine::docker::Listed,
@@ -17,11 +17,11 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::SetUpElsewhere`].
-pub fn refuse(context: &Context, containers: &[Listed]) -> Result<()> {
-    let appliance = &context.appliance;
-    let labels = crate::desired::labels(appliance, &context.instance);
-    let ours = &context.files.config;
-    let names = [context.container_name(), context.instance.previous_container(&appliance.name)];
+pub fn refuse(instance: &Instance, containers: &[Listed]) -> Result<()> {
+    let appliance = &instance.appliance;
+    let labels = crate::desired::labels(appliance, &instance.name);
+    let ours = &instance.files.config;
+    let names = [instance.container_name(), instance.name.previous_container(&appliance.name)];
     let own = containers.iter().filter(|c| names.contains(&c.name));
     for container in own.filter(|c| Ownership::of(&c.labels, &labels) == Ownership::Ours) {
         // Docklet 0.1 mounted the secrets from there.

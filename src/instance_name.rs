@@ -11,9 +11,9 @@ pub const DEFAULT: &str = "default";
 /// A checked instance name: `^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
-pub struct Instance(String);
+pub struct InstanceName(String);
 
-impl Instance {
+impl InstanceName {
     /// The name as typed.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,13 +66,13 @@ impl Instance {
     }
 }
 
-impl fmt::Display for Instance {
+impl fmt::Display for InstanceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl FromStr for Instance {
+impl FromStr for InstanceName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -83,7 +83,7 @@ impl FromStr for Instance {
             && bytes.first() != Some(&b'-')
             && bytes.last() != Some(&b'-');
         if valid {
-            Ok(Instance(text.to_owned()))
+            Ok(InstanceName(text.to_owned()))
         } else {
             Err("an instance name has 1 to 32 lower-case letters, digits and hyphens, and no hyphen at either end"
                 .to_owned())
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn names_of_the_contract() {
-        let default: Instance = "default".parse().unwrap();
-        let work: Instance = "work".parse().unwrap();
+        let default: InstanceName = "default".parse().unwrap();
+        let work: InstanceName = "work".parse().unwrap();
         assert_eq!(default.container("opencode-cloud"), "opencode-cloud");
         assert_eq!(work.container("opencode-cloud"), "opencode-cloud-work");
         assert_eq!(default.volume("opencode-cloud", "session"), "opencode-cloud-session");
@@ -109,10 +109,10 @@ mod tests {
     #[test]
     fn only_names_of_the_contract_are_read() {
         for good in ["a", "0", "a-b", "default", &"a".repeat(32)] {
-            assert!(good.parse::<Instance>().is_ok(), "{good}");
+            assert!(good.parse::<InstanceName>().is_ok(), "{good}");
         }
         for bad in ["", "-", "a-", "-a", "A", "a_b", "a.b", "ä", &"a".repeat(33), "a b", "../x"] {
-            assert!(bad.parse::<Instance>().is_err(), "{bad}");
+            assert!(bad.parse::<InstanceName>().is_err(), "{bad}");
         }
     }
 }

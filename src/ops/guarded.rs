@@ -7,10 +7,9 @@ use std::{
 };
 
 use super::{
-    backup,
-    context::Context,
+    Instance, backup,
     converge::{self, How},
-    elsewhere, release,
+    other_home, release,
 };
 use crate::{
     appliance::{Appliance, Release},
@@ -47,60 +46,60 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What looking, planning and the steps find.
-pub async fn recovered(context: &Context, engine: &Engine, settings: Option<&Settings>) -> Result<Look> {
-    let look = backup::look(context, engine).await?;
-    elsewhere::refuse(context, &look.containers)?;
-    let committed = release::committed(context, &look);
-    release::write_down(context, &committed)?;
+pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<Look> {
+    let look = backup::look(instance, engine).await?;
+    other_home::refuse(instance, &look.containers)?;
+    let committed = release::committed(instance, &look);
+    release::write_down(instance, &committed)?;
     // What was committed may name another image.
-    let written = if committed.reference.is_some() { Settings::load(&context.files.settings())? } else { None };
+    let written = if committed.reference.is_some() { Settings::load(&instance.files.settings())? } else { None };
     let settings = written.as_ref().or(settings);
     let default = Settings::default();
-    let wanted = desired(context, engine, &context.appliance, settings.unwrap_or(&default), &look);
+    let wanted = desired(instance, engine, &instance.appliance, settings.unwrap_or(&default), &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (plan, _) = guarded::recover(&wanted, &observed)?;
-    let wants_it = settings.is_some() && wish::read(&context.files.desired())? == Wish::Running;
+    let wants_it = settings.is_some() && wish::read(&instance.files.desired())? == Wish::Running;
     // A start that was killed before the rules were there: the entrypoint waits for them.
     let without_rules = match settings {
         Some(settings) if wants_it && observed.main.as_ref().is_some_and(|c| c.running) => {
-            !converge::rules(context, settings, &Default::default())?.are_loaded(&context.files)
+            !converge::rules(instance, settings, &Default::default())?.are_loaded(&instance.files)
         }
         _ => false,
     };
     if plan.is_empty() && !without_rules {
         return Ok(look);
     }
-    context
+    instance
         .reporter
         .report(&Event::Note { text: "a command was broken off; first its work is finished or undone".to_owned() });
     match settings {
         Some(settings) if wants_it => {
             let how = How { running: true, ..How::default() };
-            let planned = converge::plan_with(context, engine, &look, settings, &how).await?;
-            let timeout = context.appliance.health.ready_timeout();
-            converge::apply(context, engine, settings, &planned, &how, timeout).await?;
+            let planned = converge::plan_with(instance, engine, &look, settings, &how).await?;
+            let timeout = instance.appliance.health.ready_timeout();
+            converge::apply(instance, engine, settings, &planned, &how, timeout).await?;
         }
-        _ => run(context, engine, settings.unwrap_or(&default), &context.appliance, &plan, None).await?,
+        _ => run(instance, engine, settings.unwrap_or(&default), &instance.appliance, &plan, None).await?,
     }
-    backup::look(context, engine).await
+    backup::look(instance, engine).await
 }
 
 /// Only leads out of what a killed command left behind. For who removes everything anyway.
 ///
 /// # Errors
 /// As [`recovered`].
-pub async fn tidy(context: &Context, engine: &Engine, settings: Option<&Settings>) -> Result<()> {
-    let look = backup::look(context, engine).await?;
+pub async fn tidy(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<()> {
+    let look = backup::look(instance, engine).await?;
     let default = Settings::default();
     let held = settings.unwrap_or(&default);
-    let wanted = desired(context, engine, &context.appliance, held, &look);
+    let wanted = desired(instance, engine, &instance.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (plan, _) = match guarded::recover(&wanted, &observed) {
         // What is not ours stays as it is, and is no reason to keep what is.
         Err(Error::Foreign { .. }) => return Ok(()),
         found => found?,
     };
-    run(context, engine, held, &context.appliance, &plan, None).await
+    run(instance, engine, held, &instance.appliance, &plan, None).await
 }
 
 /// A guarded change.
@@ -142,17 +141,22 @@ impl Guarded<'_> {
     ///
     /// # Errors
     /// The first step's that failed, and [`Error::Unhealthy`] when data is missing.
-    pub async fn make(&self, context: &Context, engine: &Engine, records: Option<Records>) -> Result<Option<PathBuf>> {
-        mounts::verify(&self.settings.mounts, &context.files.mounts())?;
-        let look = backup::look(context, engine).await?;
-        let ran = stop(context, engine, &look).await?;
+    pub async fn make(
+        &self,
+        instance: &Instance,
+        engine: &Engine,
+        records: Option<Records>,
+    ) -> Result<Option<PathBuf>> {
+        mounts::verify(&self.settings.mounts, &instance.files.mounts())?;
+        let look = backup::look(instance, engine).await?;
+        let ran = stop(instance, engine, &look).await?;
         // Stopped, so that nothing is written behind the backup.
-        let look = backup::look(context, engine).await?;
+        let look = backup::look(instance, engine).await?;
         let saved = match self.backup {
             Some(reason) => {
-                let made = backup::take(context, engine, &look, reason, None, None, records).await?.made;
+                let made = backup::take(instance, engine, &look, reason, None, None, records).await?.made;
                 if self.archive.is_some() {
-                    backup::confirm_left_out(context, &made.manifest)?;
+                    backup::confirm_left_out(instance, &made.manifest)?;
                 }
                 Some(made.file)
             }
@@ -162,35 +166,41 @@ impl Guarded<'_> {
         let undo = saved.clone().or(archive.clone());
         let undo = undo.ok_or_else(|| Error::bug("a change that nothing would undo"))?;
         let change = Change { image: self.image, release: self.release, undo, archive };
-        let wanted = desired(context, engine, self.appliance, self.settings, &look);
+        let wanted = desired(instance, engine, self.appliance, self.settings, &look);
         let observed = observe::observe(engine, &look, &wanted).await?;
-        converge::prepare_ca_bundle(context, self.settings)?;
+        converge::prepare_ca_bundle(instance, self.settings)?;
         let plan = guarded::change(&wanted, &observed, &change);
-        self.run(context, engine, &plan, None).await?;
-        self.prove(context).await?;
+        self.run(instance, engine, &plan, None).await?;
+        self.prove(instance).await?;
         // It counts or it does not: a Ctrl-C in between waits.
         let (_raise, patient) = interrupt::pair();
-        self.run(context, engine, &guarded::commit(&wanted, !shall_run(context, ran)?), Some(&patient)).await?;
+        self.run(instance, engine, &guarded::commit(&wanted, !shall_run(instance, ran)?), Some(&patient)).await?;
         Ok(saved)
     }
 
-    async fn prove(&self, context: &Context) -> Result<()> {
-        let probe = probe(context, self.settings);
+    async fn prove(&self, instance: &Instance) -> Result<()> {
+        let probe = probe(instance, self.settings);
         let Err(mut reason) = records::still_there(&probe, &self.records).await else { return Ok(()) };
         match self.missing {
             Missing::IsTold => {
-                context.reporter.report(&Event::Warning { text: reason });
+                instance.reporter.report(&Event::Warning { text: reason });
                 return Ok(());
             }
             Missing::FailsUnlessForced => reason.push_str("; restore --force takes the data all the same"),
             Missing::Fails => {}
         }
-        Err(Error::Unhealthy { name: context.container_name(), reason, log: vec![] })
+        Err(Error::Unhealthy { name: instance.container_name(), reason, log: vec![] })
     }
 
-    async fn run(&self, context: &Context, engine: &Engine, plan: &Plan, interrupt: Option<&Interrupt>) -> Result<()> {
+    async fn run(
+        &self,
+        instance: &Instance,
+        engine: &Engine,
+        plan: &Plan,
+        interrupt: Option<&Interrupt>,
+    ) -> Result<()> {
         let work = Work { verified: self.archive, timeout: self.timeout, interrupt };
-        run_with(context, engine, self.settings, self.appliance, plan, work).await
+        run_with(instance, engine, self.settings, self.appliance, plan, work).await
     }
 }
 
@@ -198,18 +208,18 @@ impl Guarded<'_> {
 ///
 /// # Errors
 /// When the password cannot be read.
-pub async fn records_now(context: &Context, main: &Listed, settings: &Settings) -> Result<Option<Records>> {
+pub async fn records_now(instance: &Instance, main: &Listed, settings: &Settings) -> Result<Option<Records>> {
     // Settings that do not hold yet may name a port that is somebody else's.
     if main.state != "running" || !main.publishes(settings.network.port.0) {
         return Ok(None);
     }
-    let probe = context.probe(settings)?;
-    Ok(Some(records::list(&probe, &context.appliance.records.paths).await))
+    let probe = instance.probe(settings)?;
+    Ok(Some(records::list(&probe, &instance.appliance.records.paths).await))
 }
 
 /// Stops the container; whether it ran.
-async fn stop(context: &Context, engine: &Engine, look: &Look) -> Result<bool> {
-    let Some(main) = backup::own_container(context, look) else { return Ok(false) };
+async fn stop(instance: &Instance, engine: &Engine, look: &Look) -> Result<bool> {
+    let Some(main) = backup::own_container(instance, look) else { return Ok(false) };
     if main.state == "paused" {
         engine.unpause_container(&main.name).await?;
     }
@@ -227,19 +237,19 @@ async fn stop(context: &Context, engine: &Engine, look: &Look) -> Result<bool> {
 /// # Errors
 /// What planning and the steps find.
 pub async fn settle(
-    context: &Context,
+    instance: &Instance,
     engine: &Engine,
     settings: &Settings,
     running: bool,
     timeout: Duration,
 ) -> Result<()> {
     let how = How { running, uninterrupted: true, ..How::default() };
-    let planned = converge::plan(context, engine, settings, &how).await?;
-    let work = std::pin::pin!(converge::apply(context, engine, settings, &planned, &how, timeout));
+    let planned = converge::plan(instance, engine, settings, &how).await?;
+    let work = std::pin::pin!(converge::apply(instance, engine, settings, &planned, &how, timeout));
     let told = async {
-        context.interrupt.wait().await;
+        instance.interrupt.wait().await;
         let text = "it has proved itself and counts already: this is finished first".to_owned();
-        context.reporter.report(&Event::Note { text });
+        instance.reporter.report(&Event::Note { text });
         std::future::pending().await
     };
     tokio::select! {
@@ -252,27 +262,27 @@ pub async fn settle(
 ///
 /// # Errors
 /// When what the user wants cannot be read.
-pub fn shall_run(context: &Context, ran: bool) -> Result<bool> {
-    Ok(ran || wish::read(&context.files.desired())? == Wish::Running)
+pub fn shall_run(instance: &Instance, ran: bool) -> Result<bool> {
+    Ok(ran || wish::read(&instance.files.desired())? == Wish::Running)
 }
 
 /// Takes everything back that has not been committed; what ran before runs again. A Ctrl-C waits.
 ///
 /// # Errors
 /// What the steps find; then the next command goes on with it.
-pub async fn undo(context: &Context, engine: &Engine, settings: Option<&Settings>) -> Result<()> {
-    context.reporter.report(&Event::Note { text: "taking it back".to_owned() });
+pub async fn undo(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<()> {
+    instance.reporter.report(&Event::Note { text: "taking it back".to_owned() });
     let (_raise, patient) = interrupt::pair();
     let default = Settings::default();
     let held = settings.unwrap_or(&default);
-    let look = backup::look(context, engine).await?;
-    let wanted = desired(context, engine, &context.appliance, held, &look);
+    let look = backup::look(instance, engine).await?;
+    let wanted = desired(instance, engine, &instance.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (recovery, then) = guarded::recover(&wanted, &observed)?;
-    run(context, engine, held, &context.appliance, &recovery, Some(&patient)).await?;
-    if settings.is_some() && then.main.is_some() && wish::read(&context.files.desired())? == Wish::Running {
+    run(instance, engine, held, &instance.appliance, &recovery, Some(&patient)).await?;
+    if settings.is_some() && then.main.is_some() && wish::read(&instance.files.desired())? == Wish::Running {
         let plan = again(&wanted, &then);
-        run(context, engine, held, &context.appliance, &plan, Some(&patient)).await?;
+        run(instance, engine, held, &instance.appliance, &plan, Some(&patient)).await?;
     }
     Ok(())
 }
@@ -292,15 +302,15 @@ fn again(wanted: &Desired, then: &Observed) -> Plan {
 /// # Errors
 /// The first step's that failed.
 pub async fn run(
-    context: &Context,
+    instance: &Instance,
     engine: &Engine,
     settings: &Settings,
     appliance: &Appliance,
     plan: &Plan,
     interrupt: Option<&Interrupt>,
 ) -> Result<()> {
-    let work = Work { verified: None, timeout: context.appliance.health.ready_timeout(), interrupt };
-    run_with(context, engine, settings, appliance, plan, work).await
+    let work = Work { verified: None, timeout: instance.appliance.health.ready_timeout(), interrupt };
+    run_with(instance, engine, settings, appliance, plan, work).await
 }
 
 /// How a plan is run.
@@ -314,7 +324,7 @@ struct Work<'a> {
 }
 
 async fn run_with(
-    context: &Context,
+    instance: &Instance,
     engine: &Engine,
     settings: &Settings,
     appliance: &Appliance,
@@ -324,47 +334,53 @@ async fn run_with(
     if plan.is_empty() {
         return Ok(());
     }
-    let probe = probe(context, settings);
-    let sandbox = sandbox(context, engine, appliance, settings)?;
+    let probe = probe(instance, settings);
+    let sandbox = sandbox(instance, engine, appliance, settings)?;
     let tools = Tools {
         engine,
         appliance,
         sandbox: &sandbox,
         probe: &probe,
-        docker_config: &context.environment.docker_config,
-        build: converge::build_surroundings(context, settings, &How::default())?,
+        docker_config: &instance.options.docker_config,
+        build: converge::build_surroundings(instance, settings, &How::default())?,
         ready_timeout: work.timeout,
         verified: work.verified,
-        reporter: context.reporter.as_ref(),
-        interrupt: work.interrupt.unwrap_or(&context.interrupt),
+        reporter: instance.reporter.as_ref(),
+        interrupt: work.interrupt.unwrap_or(&instance.interrupt),
     };
     apply::apply(plan, &tools).await
 }
 
 /// A probe; of an instance without a password, one that is refused.
-fn probe(context: &Context, settings: &Settings) -> Probe {
-    let password = context.password().unwrap_or_else(|_| Secret::new(""));
-    let container_port = context.appliance.container.port;
+fn probe(instance: &Instance, settings: &Settings) -> Probe {
+    let password = instance.password().unwrap_or_else(|_| Secret::new(""));
+    let container_port = instance.appliance.container.port;
     let publish = Publish { address: settings.network.bind.0, port: settings.network.port.0, container_port };
-    let owner = connect::owner(&context.selection());
-    Probe::new(&context.appliance, &publish, &password).with_engine_user(owner)
+    let owner = connect::owner(&instance.selection());
+    Probe::new(&instance.appliance, &publish, &password).with_engine_user(owner)
 }
 
 /// What is wanted with this appliance and these settings.
-pub fn desired(context: &Context, engine: &Engine, appliance: &Appliance, settings: &Settings, look: &Look) -> Desired {
-    let (given, _) = sandbox::given_at_least(engine, appliance, settings, &context.files, look.host.memory);
-    Desired::new(appliance, settings, &context.instance, &context.files, &given, None)
+pub fn desired(
+    instance: &Instance,
+    engine: &Engine,
+    appliance: &Appliance,
+    settings: &Settings,
+    look: &Look,
+) -> Desired {
+    let (given, _) = sandbox::given_at_least(engine, appliance, settings, &instance.files, look.host.memory);
+    Desired::new(appliance, settings, &instance.name, &instance.files, &given, None)
 }
 
-fn sandbox(context: &Context, engine: &Engine, appliance: &Appliance, settings: &Settings) -> Result<Sandbox> {
-    let (given, secrets) = sandbox::given_at_least(engine, appliance, settings, &context.files, 0);
+fn sandbox(instance: &Instance, engine: &Engine, appliance: &Appliance, settings: &Settings) -> Result<Sandbox> {
+    let (given, secrets) = sandbox::given_at_least(engine, appliance, settings, &instance.files, 0);
     Ok(Sandbox {
-        helper: context.instance.helper_container(&appliance.name),
-        labels: labels(appliance, &context.instance),
+        helper: instance.name.helper_container(&appliance.name),
+        labels: labels(appliance, &instance.name),
         ids: given.ids,
         secrets,
-        rules: converge::rules(context, settings, &Default::default())?,
-        files: context.files.clone(),
+        rules: converge::rules(instance, settings, &Default::default())?,
+        files: instance.files.clone(),
         mounts: settings.mounts.clone(),
     })
 }

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    cli::{
-        context::Context,
-        converge::{self, How, Planned},
-    },
     engine::Engine,
     error::Result,
     event::Event,
+    ops::{
+        Instance,
+        converge::{self, How, Planned},
+    },
     sandbox::{network_rules, private_names},
     secrets,
     settings::{Allow, Egress, ImageSource, Settings},
-    wizard,
 };
 
 /// Looks, asks, and puts what is allowed into effect. With `--yes`, docklet's own names are allowed; those that a
@@ -21,12 +20,12 @@ use crate::{
 ///
 /// # Errors
 /// When the settings cannot be written or the rules not be loaded.
-pub async fn propose(context: &Context, engine: &Engine, settings: &mut Settings, planned: &Planned) -> Result<()> {
+pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settings, planned: &Planned) -> Result<()> {
     if settings.network.egress != Egress::Internet {
         return Ok(());
     }
-    let known = secrets::names(&context.files.secrets())?;
-    let providers = context.appliance.providers.iter().filter(|p| !p.host.is_empty() && known.contains(&p.secret));
+    let known = secrets::names(&instance.files.secrets())?;
+    let providers = instance.appliance.providers.iter().filter(|p| !p.host.is_empty() && known.contains(&p.secret));
     let own: Vec<Allow> = providers.map(|p| Allow { host: p.host.clone(), port: Some(443) }).collect();
     let git = private_names::git_hosts(&settings.mounts);
     let wanted: Vec<Allow> = own.iter().chain(&git).cloned().collect();
@@ -45,28 +44,25 @@ pub async fn propose(context: &Context, engine: &Engine, settings: &mut Settings
         return Ok(());
     }
     let shown = found.iter().map(|(name, address)| format!("{name} ({address})")).collect::<Vec<_>>().join(", ");
-    let note = |text: String| context.reporter.report(&Event::Note { text });
+    let note = |text: String| instance.reporter.report(&Event::Note { text });
     note(format!("these lead to private addresses, which the agent may not connect to: {shown}"));
-    if context.environment.interactive && !context.global.yes {
-        let question = "Allow the agent to connect to them?";
-        if !wizard::confirm(&context.prompt("it is set up"), question, true)? {
-            return Ok(());
-        }
-    } else {
+    if instance.questions.says_yes() {
         let theirs: BTreeMap<_, _> = found.iter().filter(|(name, _)| git.contains(name)).collect();
         for name in theirs.keys() {
-            note(format!("to allow it: docklet{} config set network.allow {name}", context.instance.flag()));
+            note(format!("to allow it: docklet{} config set network.allow {name}", instance.name.flag()));
         }
         found.retain(|name, _| !git.contains(name));
+    } else if !instance.questions.suggest("Allow the agent to connect to them?", "it is set up")? {
+        return Ok(());
     }
     if found.is_empty() {
         return Ok(());
     }
     settings.network.allow.extend(found.into_keys());
-    settings.save(&context.files.settings())?;
+    settings.save(&instance.files.settings())?;
     let how = How { running: true, ..How::default() };
-    let again = converge::plan(context, engine, settings, &how).await?;
-    converge::apply(context, engine, settings, &again, &how, context.appliance.health.ready_timeout()).await?;
+    let again = converge::plan(instance, engine, settings, &how).await?;
+    converge::apply(instance, engine, settings, &again, &how, instance.appliance.health.ready_timeout()).await?;
     note("they are allowed now: network.allow".to_owned());
     Ok(())
 }

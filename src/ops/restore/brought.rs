@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::{
     clean,
-    cli::{backup, change, context::Context, mount},
     data::archive::read::Contents,
     error::{Error, Result},
     event::Event,
@@ -12,6 +11,7 @@ use crate::{
     mounts,
     observe::Look,
     observed::PortState,
+    ops::{self, Instance, backup},
     settings::{Port, Settings, keys},
 };
 
@@ -20,19 +20,19 @@ use crate::{
 /// # Errors
 /// When they do not parse.
 pub fn settings(
-    context: &Context,
+    instance: &Instance,
     look: &Look,
     file: &Path,
     contents: &Contents,
     before: Option<&Settings>,
 ) -> Result<Settings> {
-    let warn = |text: String| context.reporter.report(&Event::Warning { text: clean::line(&text, false) });
+    let warn = |text: String| instance.reporter.report(&Event::Warning { text: clean::line(&text, false) });
     let mut settings = match &contents.settings {
         Some(text) => Settings::parse(&String::from_utf8_lossy(text), &file.join("settings.toml")).map_err(cleaned)?,
         None => before.cloned().unwrap_or_default(),
     };
     settings.engine = before.map(|b| b.engine.clone()).unwrap_or_default();
-    let around = mount::surroundings(context);
+    let around = ops::mounts::surroundings(instance);
     settings.mounts.retain(|mount| {
         let refusal = mounts::refusal(std::slice::from_ref(mount), 0, &around);
         if let Some(reason) = &refusal {
@@ -44,7 +44,7 @@ pub fn settings(
         warn(format!("the CA file {} is not here; it is left out", settings.trust.ca_file));
         settings.trust.ca_file.clear();
     }
-    let own = backup::own_container(context, look);
+    let own = backup::own_container(instance, look);
     let holds = own.is_some_and(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
     let taken_here = look.containers.iter().any(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
     let state = ports::state(settings.network.bind.0, settings.network.port.0);
@@ -52,7 +52,7 @@ pub fn settings(
         let free = ports::next_free(settings.network.bind.0, settings.network.port.0);
         if let Some(free) = free {
             let text = format!("port {} is taken here; {free} is used", settings.network.port.0);
-            context.reporter.report(&Event::Note { text });
+            instance.reporter.report(&Event::Note { text });
             settings.network.port = Port(free);
         }
     }
@@ -64,7 +64,7 @@ pub fn settings(
 ///
 /// # Errors
 /// When the answer is no, or nobody is there to give one.
-pub fn confirm(context: &Context, settings: &Settings, before: Option<&Settings>) -> Result<()> {
+pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Settings>) -> Result<()> {
     let now = keys::values(before.unwrap_or(&Settings::default()))?;
     let mut other = keys::values(settings)?;
     other.retain(|setting| setting.0 != "network.port" && !now.contains(setting));
@@ -74,14 +74,14 @@ pub fn confirm(context: &Context, settings: &Settings, before: Option<&Settings>
     let shown = |(key, value): &(&str, toml::Value)| clean::line(&format!("{key} = {value}"), false);
     let list: Vec<String> = other.iter().map(shown).collect();
     let mut text = format!("the backup brings these settings: {}", list.join(", "));
-    if let Some(exposure) = change::exposure(settings) {
+    if let Some(exposure) = ops::exposure(settings) {
         text.push_str(&format!(" ({exposure})"));
     }
-    if context.global.yes {
-        context.reporter.report(&Event::Note { text });
+    if instance.questions.says_yes() {
+        instance.reporter.report(&Event::Note { text });
         return Ok(());
     }
-    context.confirm(&format!("{text}; take them over?"))
+    instance.confirm(&format!("{text}; take them over?"))
 }
 
 /// An error in settings from a backup quotes them.

@@ -7,10 +7,9 @@ use std::{
 };
 
 use super::{
-    context::Context,
-    elsewhere,
+    Instance, other_home,
     release::{self, Committed},
-    supervise,
+    setup, supervisor,
 };
 use crate::{
     appliance::Appliance,
@@ -90,9 +89,9 @@ pub struct How {
 ///
 /// # Errors
 /// What [`observe::look`] and [`plan::converge`] find.
-pub async fn plan(context: &Context, engine: &Engine, settings: &Settings, how: &How) -> Result<Planned> {
-    let look = observe::look(engine, &context.appliance).await?;
-    plan_with(context, engine, &look, settings, how).await
+pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how: &How) -> Result<Planned> {
+    let look = observe::look(engine, &instance.appliance).await?;
+    plan_with(instance, engine, &look, settings, how).await
 }
 
 /// Plans from a look that was taken already.
@@ -100,16 +99,16 @@ pub async fn plan(context: &Context, engine: &Engine, settings: &Settings, how: 
 /// # Errors
 /// As [`plan`].
 pub async fn plan_with(
-    context: &Context,
+    instance: &Instance,
     engine: &Engine,
     look: &observe::Look,
     settings: &Settings,
     how: &How,
 ) -> Result<Planned> {
-    elsewhere::refuse(context, &look.containers)?;
+    other_home::refuse(instance, &look.containers)?;
     // What was committed counts, whether its release was written down already or not.
-    let committed = release::committed(context, look);
-    let mut appliance = context.appliance.clone();
+    let committed = release::committed(instance, look);
+    let mut appliance = instance.appliance.clone();
     if let Some(release) = &committed.release {
         appliance.adopt(release.clone());
     }
@@ -118,35 +117,37 @@ pub async fn plan_with(
         settings.image.reference.clone_from(reference);
     }
     let (given, secrets) =
-        sandbox::given(engine, &appliance, &settings, &context.files, look.host.memory, &how.new_secrets)?;
+        sandbox::given(engine, &appliance, &settings, &instance.files, look.host.memory, &how.new_secrets)?;
     let mut desired =
-        Desired::new(&appliance, &settings, &context.instance, &context.files, &given, how.image_file.as_deref());
+        Desired::new(&appliance, &settings, &instance.name, &instance.files, &given, how.image_file.as_deref());
     let sandbox = Sandbox {
         helper: desired.helper_name.clone(),
         labels: desired.container.labels.clone(),
         ids: given.ids,
         secrets,
-        rules: rules(context, &settings, &how.new_secrets)?,
-        files: context.files.clone(),
+        rules: rules(instance, &settings, &how.new_secrets)?,
+        files: instance.files.clone(),
         mounts: settings.mounts.clone(),
     };
     desired.running = how.running;
-    let observed = at_rest(context, engine, look, &desired).await?;
+    let observed = at_rest(instance, engine, look, &desired).await?;
     let (recovery, observed) = guarded::recover(&desired, &observed)?;
     let mut plan = plan::converge(&desired, &observed)?;
-    if desired.running && observed.main.as_ref().is_some_and(|c| c.running) && !sandbox.rules.are_loaded(&context.files)
+    if desired.running
+        && observed.main.as_ref().is_some_and(|c| c.running)
+        && !sandbox.rules.are_loaded(&instance.files)
     {
         plan.load_rules(&desired);
     }
     if plan.starts() {
-        mounts::verify(&settings.mounts, &context.files.mounts())?;
+        mounts::verify(&settings.mounts, &instance.files.mounts())?;
     }
     let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
     if plan.creates() && there > 0 && wanted > there as f64 {
         // The engine would refuse it, after the old container was stopped.
         return Err(Error::Usage {
             message: format!("{wanted} processors are wanted, and the engine has {there}"),
-            hint: Some(format!("docklet{} config set resources.cpus 0 takes all", context.instance.flag())),
+            hint: Some(format!("docklet{} config set resources.cpus 0 takes all", instance.name.flag())),
         });
     }
     let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
@@ -156,9 +157,9 @@ pub async fn plan_with(
 }
 
 /// The network rules of these settings; the proxies are those of the appliance, with `new` ones.
-pub(super) fn rules(context: &Context, settings: &Settings, new: &BTreeMap<String, Secret>) -> Result<Rules> {
-    let new = new.iter().filter(|(name, _)| super::setup::PROXIES.contains(&name.as_str()) && *name != "NO_PROXY");
-    let kept = network_rules::proxies(&context.files)?;
+pub(super) fn rules(instance: &Instance, settings: &Settings, new: &BTreeMap<String, Secret>) -> Result<Rules> {
+    let new = new.iter().filter(|(name, _)| setup::PROXIES.contains(&name.as_str()) && *name != "NO_PROXY");
+    let kept = network_rules::proxies(&instance.files)?;
     Ok(Rules::new(settings, kept.iter().map(String::as_str).chain(new.map(|(_, value)| value.reveal()))))
 }
 
@@ -167,12 +168,12 @@ const STARTING: Duration = Duration::from_secs(5);
 
 /// What there is. A start that a killed command asked for may still be under way: the engine holds
 /// the port by then, and lists our container as one that does not run.
-async fn at_rest(context: &Context, engine: &Engine, look: &observe::Look, desired: &Desired) -> Result<Observed> {
+async fn at_rest(instance: &Instance, engine: &Engine, look: &observe::Look, desired: &Desired) -> Result<Observed> {
     let begun = Instant::now();
     let mut observed = observe::observe(engine, look, desired).await?;
     while observed.may_be_starting() && begun.elapsed() < STARTING {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let look = observe::look(engine, &context.appliance).await?;
+        let look = observe::look(engine, &instance.appliance).await?;
         observed = observe::observe(engine, &look, desired).await?;
     }
     Ok(observed)
@@ -183,31 +184,31 @@ async fn at_rest(context: &Context, engine: &Engine, look: &observe::Look, desir
 /// # Errors
 /// The first step's that failed.
 pub async fn apply(
-    context: &Context,
+    instance: &Instance,
     engine: &Engine,
     settings: &Settings,
     planned: &Planned,
     how: &How,
     timeout: Duration,
 ) -> Result<()> {
-    let probe = context.probe(settings)?;
-    prepare_ca_bundle(context, settings)?;
+    let probe = instance.probe(settings)?;
+    prepare_ca_bundle(instance, settings)?;
     let (_raise, never) = interrupt::pair();
-    let interrupt = if how.uninterrupted { &never } else { &context.interrupt };
+    let interrupt = if how.uninterrupted { &never } else { &instance.interrupt };
     let tools = Tools {
         engine,
         appliance: &planned.appliance,
         sandbox: &planned.sandbox,
         probe: &probe,
-        docker_config: &context.environment.docker_config,
-        build: build_surroundings(context, settings, how)?,
+        docker_config: &instance.options.docker_config,
+        build: build_surroundings(instance, settings, how)?,
         ready_timeout: timeout,
         verified: None,
-        reporter: context.reporter.as_ref(),
+        reporter: instance.reporter.as_ref(),
         interrupt,
     };
-    release::write_down(context, &planned.committed)?;
-    wish::write(&context.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
+    release::write_down(instance, &planned.committed)?;
+    wish::write(&instance.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
     apply::apply(&planned.recovery, &tools).await?;
     let main = &planned.desired.container;
     if how.running && planned.is_empty() && main.egress.has_rules() && probe.look().await != Seen::Works {
@@ -228,9 +229,9 @@ pub async fn apply(
     }
     if how.running {
         // What works is kept working; that nobody will restart it is no reason to call it broken.
-        if let Err(error) = supervise::ensure_running(context, settings, engine).await {
+        if let Err(error) = supervisor::ensure_running(instance, settings, engine).await {
             let text = format!("it runs, and nothing will restart it: {error}");
-            context.reporter.report(&Event::Warning { text });
+            instance.reporter.report(&Event::Warning { text });
         }
     }
     Ok(())
@@ -242,15 +243,15 @@ pub fn interrupted() -> Error {
 }
 
 /// Copies the certificates of the host's CA bundle: the original may be gone when they are needed again.
-pub(super) fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Result<()> {
-    let copy = context.files.ca_bundle();
+pub(super) fn prepare_ca_bundle(instance: &Instance, settings: &Settings) -> Result<()> {
+    let copy = instance.files.ca_bundle();
     let bundle = match read_ca_bundle(settings) {
         Ok(Some(bundle)) => bundle,
         Ok(None) => return Ok(()),
         Err(error) if copy.exists() => {
             // What runs is not stopped from running because a file moved.
             let text = format!("{error}; the copy from before is used");
-            context.reporter.report(&Event::Warning { text });
+            instance.reporter.report(&Event::Warning { text });
             return Ok(());
         }
         Err(error) => return Err(error),
@@ -258,7 +259,7 @@ pub(super) fn prepare_ca_bundle(context: &Context, settings: &Settings) -> Resul
     if std::fs::read(&copy).is_ok_and(|old| old == bundle) {
         return Ok(());
     }
-    paths::create_folder(&context.files.state, 0o700)?;
+    paths::create_folder(&instance.files.state, 0o700)?;
     paths::write_file(&copy, &bundle, 0o600)
 }
 
@@ -273,10 +274,10 @@ pub fn read_ca_bundle(settings: &Settings) -> Result<Option<Vec<u8>>> {
     pem::read_certificates(Path::new(&settings.trust.ca_file)).map(Some)
 }
 
-pub(super) fn build_surroundings(context: &Context, settings: &Settings, how: &How) -> Result<BuildSurroundings> {
+pub(super) fn build_surroundings(instance: &Instance, settings: &Settings, how: &How) -> Result<BuildSurroundings> {
     let mut proxies = std::collections::BTreeMap::new();
-    for name in super::setup::PROXIES {
-        if let Some(value) = secrets::read(&context.files.secrets(), name)? {
+    for name in setup::PROXIES {
+        if let Some(value) = secrets::read(&instance.files.secrets(), name)? {
             proxies.insert(name.to_owned(), value.reveal().to_owned());
         }
     }
@@ -284,11 +285,11 @@ pub(super) fn build_surroundings(context: &Context, settings: &Settings, how: &H
         ca_bundle: if settings.trust.ca_file.is_empty() {
             vec![]
         } else {
-            fs_err::read(context.files.ca_bundle()).unwrap_or_default()
+            fs_err::read(instance.files.ca_bundle()).unwrap_or_default()
         },
         proxies,
-        log_file: context.files.build_log(),
-        work_folder: context.files.state.clone(),
+        log_file: instance.files.build_log(),
+        work_folder: instance.files.state.clone(),
         may_install: how.may_install,
     })
 }

@@ -1,0 +1,443 @@
+//! Backups: what `backup` makes, and what other operations make first; which ones there are.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{Instance, guarded, release};
+use crate::{
+    appliance::Appliance,
+    clean, clock,
+    data::{
+        archive::{FORMAT, Header, ImageUsed, Manifest, VolumeIn},
+        backup::{self, Made, Recorded, Request},
+        records::Records,
+        restore,
+        schedule::Last,
+        sealed,
+        shelf::{self, Reason},
+        volumes::{self, Named, TaskOf},
+    },
+    desired::{VERSION, labels},
+    engine::{Engine, docker::Listed},
+    error::{Error, Result},
+    event::Event,
+    observe::{self, Look},
+    observed::Ownership,
+    paths,
+    present::data as text,
+    report::{
+        Schema,
+        data::{BackupEntry, BackupListReport, BackupReport, PruneReport, VerifyReport},
+    },
+    secrets::{self, Secret},
+    settings::Settings,
+};
+
+/// What to back up, and where to.
+#[derive(Debug, Clone, Default)]
+pub struct Backup {
+    /// The file, or the folder for it; `None`: among this instance's own backups.
+    pub file: Option<PathBuf>,
+    /// The passphrase that the secrets are encrypted with; `None`: they are left out.
+    pub passphrase: Option<Secret>,
+    /// Whether the schedule made it: then older scheduled ones are removed, and its result is kept for `status`.
+    pub scheduled: bool,
+}
+
+impl Instance {
+    /// Makes a backup of the volumes, the settings and, with a passphrase, the secrets. The container is paused while its
+    /// volumes are read. The file gets its name when it has been read back.
+    ///
+    /// # Errors
+    /// NOT_FOUND when there are no volumes, NO_SPACE, and what the engine says.
+    pub async fn backup(&self, options: &Backup) -> Result<BackupReport> {
+        let passphrase = options.passphrase.clone().map(not_empty).transpose()?;
+        let reason = if options.scheduled { Reason::Scheduled } else { Reason::Manual };
+        let _lock = self.lock("backup")?;
+        let engine = self.engine().await?;
+        let settings = Settings::load(&self.files.settings())?;
+        let look = guarded::recovered(self, &engine, settings.as_ref()).await?;
+        let made = take(self, &engine, &look, reason, options.file.as_deref(), passphrase.as_ref(), None).await;
+        if options.scheduled {
+            let outcome = made.as_ref().map(|taken| taken.made.file.display().to_string()).map_err(|error| {
+                std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ")
+            });
+            let path = self.files.backup_state();
+            Last::load(&path).after(outcome).save(&path)?;
+        }
+        let Taken { made, created } = made?;
+        if options.scheduled {
+            let keep = settings.map_or(0, |s| s.backup.keep);
+            prune_scheduled(self, usize::try_from(keep).unwrap_or(usize::MAX))?;
+        }
+        Ok(BackupReport {
+            schema: Schema,
+            instance: self.name.to_string(),
+            file: made.file.display().to_string(),
+            created,
+            size: made.size,
+            files: made.manifest.files,
+            bytes: made.manifest.bytes,
+            volumes: made.manifest.volumes.clone(),
+            paused_seconds: made.paused.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
+            secrets: passphrase.is_some(),
+            verified: true,
+            left_out: made.manifest.left_out.clone(),
+            left_out_count: made.manifest.left_out_count,
+        })
+    }
+}
+
+/// A backup that was made, and when it was begun.
+pub struct Taken {
+    /// What came of it.
+    pub made: Made,
+    /// When it was begun.
+    pub created: String,
+}
+
+/// Backs the instance up as it is. Call it with the lock held. `listed` are the program's records,
+/// where they were asked for already.
+///
+/// # Errors
+/// [`Error::Missing`] when there are no volumes, and what [`backup::make`] finds.
+pub async fn take(
+    instance: &Instance,
+    engine: &Engine,
+    look: &Look,
+    reason: Reason,
+    file: Option<&Path>,
+    passphrase: Option<&Secret>,
+    listed: Option<Records>,
+) -> Result<Taken> {
+    let volumes = existing(instance, look)?;
+    if volumes.is_empty() {
+        return Err(Error::Missing {
+            what: format!("data of instance {} to back up", instance.name),
+            reason: Some("it has no volumes".to_owned()),
+            hint: format!("docklet{} setup", instance.name.flag()),
+        });
+    }
+    let created = clock::now_rfc3339();
+    let file = place(instance, file, &created, reason)?;
+    let main = own_container(instance, look);
+    let settings = Settings::load(&instance.files.settings())?;
+    let task = task_of(instance, engine, look, settings.as_ref()).await?;
+    let header = header(instance, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
+    let running = main.filter(|c| c.state == "running");
+    let probe = settings
+        .as_ref()
+        // Settings that do not hold yet may name a port that is somebody else's.
+        .filter(|settings| running.is_some() && main.is_some_and(|c| c.publishes(settings.network.port.0)))
+        .and_then(|settings| instance.probe(settings).ok());
+    let records = match (listed, probe) {
+        (None, Some(probe)) => Recorded::Asked(Box::new(probe), instance.appliance.records.paths.clone()),
+        (listed, _) => Recorded::Known(listed.unwrap_or_default()),
+    };
+    let sealed = match passphrase {
+        Some(passphrase) => Some(sealed::seal(&all_secrets(instance)?, passphrase)?),
+        None => None,
+    };
+    let sizes = engine.volume_sizes().await.unwrap_or_default();
+    let expected = backup::total(&sizes, &volumes);
+    if let Some(free) = backup::free_space(&file).filter(|free| *free < expected) {
+        let text = format!(
+            "the volumes hold {}, and {} are free for the backup; what is packed takes less, as a rule",
+            crate::units::Bytes(expected),
+            crate::units::Bytes(free)
+        );
+        instance.reporter.report(&Event::Warning { text });
+    }
+    let request = Request {
+        header,
+        volumes,
+        task,
+        pause: running.map(|c| c.name.clone()),
+        settings: std::fs::read(instance.files.settings()).ok(),
+        secrets: sealed,
+        file: &file,
+        expected,
+        records,
+    };
+    let made = backup::make(engine, request, instance.reporter.as_ref(), &instance.interrupt).await?;
+    if let Some(text) = text::left_out(&made.manifest) {
+        instance.reporter.report(&Event::Warning { text });
+    }
+    Ok(Taken { made, created })
+}
+
+/// Before data goes of which the last backup, just made, could not take all: asks.
+///
+/// # Errors
+/// When the answer is no, or nobody is there to give one.
+pub fn confirm_left_out(instance: &Instance, last: &Manifest) -> Result<()> {
+    match text::left_out(last) {
+        Some(text) => instance.confirm(&format!("{text}; go on?")),
+        None => Ok(()),
+    }
+}
+
+async fn header(
+    instance: &Instance,
+    engine: &Engine,
+    look: &Look,
+    settings: Option<&Settings>,
+    volumes: &[Named],
+    reason: Reason,
+    created: &str,
+) -> Result<Header> {
+    let main = own_container(instance, look);
+    let image = match main {
+        Some(main) => engine.image(&main.image_id).await?,
+        None => None,
+    };
+    let builds = settings.is_none_or(|s| s.image.source == crate::settings::ImageSource::Build);
+    // From the file: what a killed command had committed was written down only just now.
+    let release = release::read(&instance.files)?.unwrap_or(Appliance::embedded()?.built_release());
+    let version = match image {
+        // From a label, which may hold anything: a header with control characters in it is refused.
+        Some(image) => image.appliance_version.map(|version| clean::line(&version, false).replace('\t', " ")),
+        // Without a container, the release that was chosen is the one that wrote the data.
+        None => builds.then(|| release.version.clone()),
+    };
+    let release = Some(release).filter(|r| builds && version.as_ref() == Some(&r.version));
+    let mount = |role: &str| {
+        let definition = instance.appliance.volumes.iter().find(|v| v.role == role);
+        definition.map(|v| v.mount.clone()).unwrap_or_default()
+    };
+    Ok(Header {
+        format: FORMAT,
+        created: created.to_owned(),
+        reason: reason.word().to_owned(),
+        docklet: VERSION.to_owned(),
+        appliance: instance.appliance.name.clone(),
+        appliance_version: version,
+        release,
+        image: main.map(|c| ImageUsed { reference: c.image.clone(), id: c.image_id.clone() }),
+        instance: instance.name.to_string(),
+        volumes: volumes.iter().map(|v| VolumeIn { role: v.role.clone(), mount: mount(&v.role) }).collect(),
+        records: Records::new(),
+    })
+}
+
+/// This instance's container.
+pub fn own_container<'a>(instance: &Instance, look: &'a Look) -> Option<&'a Listed> {
+    let ours = labels(&instance.appliance, &instance.name);
+    let name = instance.container_name();
+    look.containers.iter().find(|c| c.name == name && Ownership::of(&c.labels, &ours) == Ownership::Ours)
+}
+
+/// The volumes of this instance that are there.
+///
+/// # Errors
+/// [`Error::Foreign`] when one has our name and not our labels.
+pub fn existing(instance: &Instance, look: &Look) -> Result<Vec<Named>> {
+    let ours = labels(&instance.appliance, &instance.name);
+    let mut found = vec![];
+    for volume in &instance.appliance.volumes {
+        let name = instance.name.volume(&instance.appliance.name, &volume.role);
+        if let Some(there) = look.volumes.iter().find(|v| v.name == name) {
+            if Ownership::of(&there.labels, &ours) == Ownership::Foreign {
+                return Err(Error::Foreign { kind: crate::error::ObjectKind::Volume, name });
+            }
+            found.push(Named { role: volume.role.clone(), volume: name });
+        }
+    }
+    Ok(found)
+}
+
+/// Who reads and writes this instance's volumes.
+///
+/// # Errors
+/// [`Error::Missing`] when there is no image for it.
+pub async fn task_of(instance: &Instance, engine: &Engine, look: &Look, settings: Option<&Settings>) -> Result<TaskOf> {
+    let used = own_container(instance, look).map(|c| c.image_id.clone()).unwrap_or_default();
+    let default = Settings::default();
+    let settings = settings.unwrap_or(&default);
+    let wanted = guarded::desired(instance, engine, &instance.appliance, settings, look);
+    // The base has the same programs; it is there where an image was built and removed again.
+    let image = volumes::image(engine, &[&used, wanted.image.reference(), &settings.image.base]).await?;
+    Ok(TaskOf {
+        name: instance.name.task_container(&instance.appliance.name),
+        image,
+        labels: labels(&instance.appliance, &instance.name),
+    })
+}
+
+/// Where a new backup goes: the file that was named, a name in the folder that was named, or one
+/// among this instance's own backups.
+fn place(instance: &Instance, file: Option<&Path>, created: &str, reason: Reason) -> Result<PathBuf> {
+    let container = instance.container_name();
+    let folder = match file {
+        Some(file) if !file.is_dir() => return absolute(file),
+        Some(folder) => absolute(folder)?,
+        None => {
+            paths::create_folder(&instance.files.data, 0o700)?;
+            paths::create_folder(&instance.files.backups(), 0o700)?;
+            instance.files.backups()
+        }
+    };
+    Ok(shelf::free_path(&folder, &container, created, reason))
+}
+
+fn all_secrets(instance: &Instance) -> Result<BTreeMap<String, Secret>> {
+    let folder = instance.files.secrets();
+    let mut all = BTreeMap::new();
+    for name in secrets::names(&folder)? {
+        if let Some(value) = secrets::read(&folder, &name)? {
+            all.insert(name, value);
+        }
+    }
+    Ok(all)
+}
+
+/// A passphrase that somebody gave.
+///
+/// # Errors
+/// When there is nothing in it.
+pub fn not_empty(passphrase: Secret) -> Result<Secret> {
+    if passphrase.reveal().is_empty() {
+        return Err(Error::Usage {
+            message: "the passphrase is empty".to_owned(),
+            hint: Some("put one into the file of --passphrase-file, or leave the secrets out".to_owned()),
+        });
+    }
+    Ok(passphrase)
+}
+
+/// This instance's own backups, newest first.
+///
+/// # Errors
+/// When their folder cannot be read.
+pub fn list(instance: &Instance) -> Result<BackupListReport> {
+    let folder = instance.files.backups();
+    let shown = |text: &String| clean::line(text, false);
+    let entry = |b: shelf::Shelved| {
+        let header = b.header.as_ref().ok();
+        BackupEntry {
+            file: b.file.display().to_string(),
+            size: b.size,
+            created: header.map(|h| h.created.clone()),
+            reason: header.map(|h| shown(&h.reason)),
+            instance: header.map(|h| shown(&h.instance)),
+            appliance_version: header.and_then(|h| h.appliance_version.as_ref().map(shown)),
+            missing_volumes: header.map(|h| missing_volumes(instance, h)).unwrap_or_default(),
+            error: b.header.as_ref().err().cloned(),
+        }
+    };
+    Ok(BackupListReport {
+        schema: Schema,
+        instance: instance.name.to_string(),
+        folder: folder.display().to_string(),
+        backups: shelf::list(&folder)?.into_iter().map(entry).collect(),
+    })
+}
+
+/// Whether backups can be written where they are kept, before anything is stopped for one.
+///
+/// # Errors
+/// When they cannot.
+pub fn shelf_can_be_written(instance: &Instance) -> Result<()> {
+    let folder = instance.files.backups();
+    paths::create_folder(&instance.files.data, 0o700)?;
+    paths::create_folder(&folder, 0o700)?;
+    tempfile::tempfile_in(&folder).map(drop).map_err(|e| Error::file("write into", &folder, &e))
+}
+
+/// The whole path of a backup's file. It is written beside its place and read more than once, so
+/// standard input and output cannot stand in for it.
+///
+/// # Errors
+/// A usage error for `-`.
+pub fn absolute(file: &Path) -> Result<PathBuf> {
+    if file == Path::new("-") {
+        return Err(Error::Usage {
+            message: "a backup is a file, not standard input or output".to_owned(),
+            hint: Some("name a file; one that is called so is ./-".to_owned()),
+        });
+    }
+    std::path::absolute(file).map_err(|e| Error::file("find", file, &e))
+}
+
+/// Reads all of a backup and checks it.
+///
+/// # Errors
+/// BACKUP_INVALID, and when it cannot be read.
+pub async fn verify(instance: &Instance, file: &Path) -> Result<VerifyReport> {
+    let file = &absolute(file)?;
+    let step = format!("check {}", file.display());
+    let began = std::time::Instant::now();
+    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let contents = restore::verify(file, instance.reporter.as_ref(), &instance.interrupt).await?;
+    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    Ok(VerifyReport {
+        schema: Schema,
+        file: file.display().to_string(),
+        valid: true,
+        missing_volumes: missing_volumes(instance, &contents.header),
+        created: contents.header.created,
+        instance: clean::line(&contents.header.instance, false),
+        appliance_version: contents.header.appliance_version.map(|version| clean::line(&version, false)),
+        left_out_count: contents.manifest.left_out_count,
+        files: contents.manifest.files,
+        bytes: contents.manifest.bytes,
+        secrets: contents.secrets.is_some(),
+    })
+}
+
+/// The roles of the volumes that a backup does not hold: it was made when they were not there.
+pub fn missing_volumes(instance: &Instance, header: &Header) -> Vec<String> {
+    let roles = instance.appliance.volumes.iter().map(|v| v.role.clone());
+    roles.filter(|role| header.volumes.iter().all(|v| v.role != *role)).collect()
+}
+
+/// Removes all of this instance's own backups but the newest.
+///
+/// # Errors
+/// When a file cannot be removed, and when removing all of them is not confirmed.
+pub fn prune(instance: &Instance, keep: usize, dry_run: bool) -> Result<PruneReport> {
+    let lock = if dry_run { None } else { Some(instance.lock("backup prune")?) };
+    let backups = shelf::list(&instance.files.backups())?;
+    let removed = shelf::superfluous(&backups, keep);
+    if !dry_run {
+        if keep == 0 && !removed.is_empty() {
+            instance.confirm("remove every backup of this instance?")?;
+        }
+        remove(&removed)?;
+    }
+    let way_back = backups.iter().find(|b| b.is_for(Reason::Update)).filter(|b| removed.contains(&b.file));
+    if way_back.is_some() {
+        let text = "the backup from before the last update is among them: docklet rollback needs it".to_owned();
+        instance.reporter.report(&Event::Warning { text });
+    }
+    drop(lock);
+    let shown = |path: &PathBuf| path.display().to_string();
+    Ok(PruneReport {
+        schema: Schema,
+        instance: instance.name.to_string(),
+        dry_run,
+        kept: backups.iter().map(|b| &b.file).filter(|file| !removed.contains(file)).map(shown).collect(),
+        removed: removed.iter().map(shown).collect(),
+    })
+}
+
+/// Those that somebody asked for are never removed by a schedule.
+fn prune_scheduled(instance: &Instance, keep: usize) -> Result<()> {
+    let backups = shelf::list(&instance.files.backups())?;
+    let scheduled: Vec<_> = backups.into_iter().filter(|b| b.is_for(Reason::Scheduled)).collect();
+    remove(&shelf::superfluous(&scheduled, keep.max(1)))
+}
+
+fn remove(files: &[PathBuf]) -> Result<()> {
+    files.iter().try_for_each(|file| fs_err::remove_file(file).map_err(|e| Error::file("remove", file, &e)))
+}
+
+/// Looks at the engine.
+///
+/// # Errors
+/// As [`observe::look`].
+pub async fn look(instance: &Instance, engine: &Engine) -> Result<Look> {
+    observe::look(engine, &instance.appliance).await
+}

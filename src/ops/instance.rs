@@ -1,0 +1,285 @@
+//! The handle of an instance: its name, its files, how its engine is found, and who hears of what happens.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use super::{
+    questions::{Questions, Unattended},
+    release,
+};
+use crate::{
+    appliance::Appliance,
+    desired::Publish,
+    engine::{
+        Engine,
+        connect::{self, Selection},
+        log::LogRequest,
+    },
+    error::{Error, Result},
+    event::{Event, Reporter, Silent},
+    follow::Subject,
+    instance_name::InstanceName,
+    interrupt::{self, Interrupt},
+    lock::{JUST_BEGUN, Lock},
+    paths::{InstancePaths, Paths},
+    probe::Probe,
+    secrets::{self, Secret},
+    settings::Settings,
+    supervise,
+};
+
+/// How long an operation waits for the supervisor to finish a restart, for which it may have to kill a
+/// hung container after its grace, or the work of a command that was killed.
+const SUPERVISOR_WORKS: Duration = Duration::from_secs(30);
+
+/// After this time a note says what is waited for.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+
+/// What the command line takes from flags and environment. The default finds the files and the engine of the user that
+/// the process runs as, without looking at any variable.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// One folder for settings, state and data; `None`: those of the platform.
+    pub folder: Option<PathBuf>,
+    /// The user's home folder.
+    pub home: PathBuf,
+    /// The engine's address, before all others.
+    pub host: Option<String>,
+    /// The name of a docker context.
+    pub context: Option<String>,
+    /// The engine's address as `DOCKER_HOST` has it.
+    pub docker_host: Option<String>,
+    /// The docker context as `DOCKER_CONTEXT` has it.
+    pub docker_context: Option<String>,
+    /// The docker client's configuration folder.
+    pub docker_config: PathBuf,
+    /// The folder of the user's sockets (`XDG_RUNTIME_DIR`).
+    pub runtime_dir: Option<PathBuf>,
+    /// The folder of the user's configuration, where it is not the platform's (`XDG_CONFIG_HOME`).
+    pub config_home: Option<PathBuf>,
+    /// Whether the engine's certificate is checked (`DOCKER_TLS_VERIFY`).
+    pub tls_verify: bool,
+    /// Where the client's certificates are (`DOCKER_CERT_PATH`).
+    pub cert_path: Option<PathBuf>,
+    /// The host's certificate authorities, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The host's proxy variables, by their upper-case names.
+    pub proxies: BTreeMap<String, String>,
+    /// Variables that a supervisor of the service manager needs to find the same files and the same engine.
+    pub service_environment: BTreeMap<String, String>,
+    /// Whether `start` makes sure that a supervisor runs. It is a process of the `docklet` binary, so a program that
+    /// embeds the library says no.
+    pub supervise: bool,
+    /// Whether notes say more than is needed.
+    pub verbose: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_owned()).unwrap_or_default();
+        Options {
+            folder: None,
+            docker_config: home.join(".docker"),
+            home,
+            host: None,
+            context: None,
+            docker_host: None,
+            docker_context: None,
+            runtime_dir: None,
+            config_home: None,
+            tls_verify: false,
+            cert_path: None,
+            ca_file: None,
+            proxies: BTreeMap::new(),
+            service_environment: BTreeMap::new(),
+            supervise: false,
+            verbose: false,
+        }
+    }
+}
+
+/// One instance of the appliance, whether it exists yet or not.
+pub struct Instance {
+    pub(crate) name: InstanceName,
+    pub(crate) appliance: Appliance,
+    pub(crate) paths: Paths,
+    pub(crate) files: InstancePaths,
+    pub(crate) options: Options,
+    pub(crate) questions: Box<dyn Questions>,
+    pub(crate) reporter: Box<dyn Reporter>,
+    pub(crate) interrupt: Interrupt,
+}
+
+impl Instance {
+    /// The instance of this name. Reads its files; asks no engine. Nobody hears of what happens, nobody answers
+    /// questions, and nothing interrupts it: see [`Instance::reported_to`], [`Instance::asking`] and
+    /// [`Instance::interrupted_by`].
+    ///
+    /// # Errors
+    /// When there is no home folder, or a file cannot be read.
+    pub fn open(name: InstanceName, options: Options) -> Result<Self> {
+        let paths = Paths::find(options.folder.as_deref())?;
+        let files = paths.instance(&name);
+        let mut appliance = Appliance::embedded()?;
+        if let Some(chosen) = release::read(&files)? {
+            appliance.adopt(chosen);
+        }
+        Ok(Instance {
+            name,
+            appliance,
+            paths,
+            files,
+            options,
+            questions: Box::new(Unattended::default()),
+            reporter: Box::new(Silent),
+            interrupt: interrupt::pair().1,
+        })
+    }
+
+    /// With somebody who hears of what happens.
+    #[must_use]
+    pub fn reported_to(mut self, reporter: Box<dyn Reporter>) -> Self {
+        self.reporter = reporter;
+        self
+    }
+
+    /// With somebody who answers questions.
+    #[must_use]
+    pub fn asking(mut self, questions: Box<dyn Questions>) -> Self {
+        self.questions = questions;
+        self
+    }
+
+    /// With something that can interrupt it.
+    #[must_use]
+    pub fn interrupted_by(mut self, interrupt: Interrupt) -> Self {
+        self.interrupt = interrupt;
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    /// The container's name.
+    pub fn container_name(&self) -> String {
+        self.name.container(&self.appliance.name)
+    }
+
+    /// The password of the page.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`] when there is none.
+    pub fn password(&self) -> Result<Secret> {
+        secrets::read(&self.files.secrets(), &self.appliance.login.password_secret)?
+            .filter(|password| !password.reveal().is_empty())
+            .ok_or_else(|| self.without_password())
+    }
+
+    fn without_password(&self) -> Error {
+        let instance = self.name.to_string();
+        if !self.files.settings().exists() {
+            return Error::NotSetUp { instance };
+        }
+        Error::Missing {
+            what: format!("password of instance {instance}"),
+            reason: Some("its file in the folder of the secrets is gone, or empty".to_owned()),
+            hint: format!("docklet{} password --rotate makes a new one", self.name.flag()),
+        }
+    }
+
+    /// The settings; an instance without any is not set up.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        Settings::load(&self.files.settings())?.ok_or_else(|| Error::NotSetUp { instance: self.name.to_string() })
+    }
+
+    /// Which engine is meant.
+    pub(crate) fn selection(&self) -> Selection {
+        let options = &self.options;
+        // Settings that do not parse are somebody else's to complain about.
+        let remembered = Settings::load(&self.files.settings()).ok().flatten().map(|s| s.engine.endpoint);
+        Selection {
+            remembered,
+            host: options.host.clone(),
+            docker_host: options.docker_host.clone(),
+            context: options.context.clone(),
+            docker_context: options.docker_context.clone(),
+            docker_config: options.docker_config.clone(),
+            home: options.home.clone(),
+            runtime_dir: options.runtime_dir.clone(),
+            config_home: options.config_home.clone(),
+            tls_verify: options.tls_verify,
+            cert_path: options.cert_path.clone(),
+        }
+    }
+
+    /// Finds the engine.
+    pub(crate) async fn engine(&self) -> Result<Engine> {
+        let engine = connect::connect(&self.selection()).await?;
+        if self.options.verbose {
+            let about = &engine.about;
+            let text = format!("engine: {} {} at {} ({})", about.name, about.version, about.endpoint, about.origin);
+            self.reporter.report(&Event::Note { text });
+        }
+        Ok(engine)
+    }
+
+    /// This instance's container, to be followed.
+    pub(crate) fn subject(&self, log: Option<LogRequest>, usage: bool) -> Subject {
+        Subject {
+            selection: self.selection(),
+            appliance: self.appliance.name.clone(),
+            instance: self.name.clone(),
+            container: self.container_name(),
+            log,
+            usage,
+        }
+    }
+
+    /// Takes this instance's lock for an operation that writes.
+    pub(crate) fn lock(&self, command: &str) -> Result<Lock> {
+        let began = Instant::now();
+        let mut told = false;
+        loop {
+            match Lock::take(&self.files.lock(), &self.name, command) {
+                // The supervisor has it only for what is soon done.
+                Err(Error::Locked { holder, .. })
+                    if (holder == JUST_BEGUN || holder.starts_with(&format!("docklet {} ", supervise::run::NAME)))
+                        && began.elapsed() < SUPERVISOR_WORKS
+                        && !self.interrupt.is_raised() =>
+                {
+                    if began.elapsed() > WORTH_TELLING && !std::mem::replace(&mut told, true) {
+                        self.reporter.report(&Event::Note { text: format!("waiting for {holder}") });
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// A probe of the page with these settings.
+    pub(crate) fn probe(&self, settings: &Settings) -> Result<Probe> {
+        let publish = Publish {
+            address: settings.network.bind.0,
+            port: settings.network.port.0,
+            container_port: self.appliance.container.port,
+        };
+        self.probe_of(&publish)
+    }
+
+    /// A probe of the page that a container publishes.
+    pub(crate) fn probe_of(&self, publish: &Publish) -> Result<Probe> {
+        let owner = connect::owner(&self.selection());
+        Ok(Probe::new(&self.appliance, publish, &self.password()?).with_engine_user(owner))
+    }
+
+    /// Asks for a yes.
+    pub(crate) fn confirm(&self, question: &str) -> Result<()> {
+        self.questions.confirm(question)
+    }
+}

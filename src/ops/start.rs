@@ -1,0 +1,193 @@
+//! Start: creates what is missing, replaces a container whose settings changed, starts it and waits for the page.
+
+use std::time::Duration;
+
+use super::{
+    Instance,
+    converge::{self, How, Planned},
+    mounts,
+};
+use crate::{
+    engine::Engine,
+    error::{Error, ObjectKind, Result},
+    event::Event,
+    plan::Action,
+    report::{ContainerReport, Schema, StartReport},
+    settings::Settings,
+    supervise,
+    wish::{self, Wish},
+};
+
+/// How to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Start {
+    /// How long the page may take to answer; `None`: as long as the appliance usually may.
+    pub timeout: Option<Duration>,
+    /// Whether to return without waiting for the page.
+    pub no_wait: bool,
+}
+
+impl Instance {
+    /// Starts the container, after it was created or replaced where the settings ask for that, and waits until the page
+    /// answers.
+    ///
+    /// # Errors
+    /// NOT_FOUND when it is not set up, START_FAILED, UNHEALTHY, TIMEOUT, PORT_IN_USE, FOREIGN_OBJECT, and what the
+    /// engine says.
+    pub async fn start(&self, options: &Start) -> Result<StartReport> {
+        let settings = self.settings()?;
+        let _lock = self.lock("start")?;
+        let engine = self.engine().await?;
+        let usual = self.appliance.health.ready_timeout();
+        let timeout = if options.no_wait { Duration::ZERO } else { options.timeout.unwrap_or(usual) };
+        start(self, &engine, &settings, timeout).await
+    }
+}
+
+/// Completes or reverts what a killed command left, for the supervisor. `None`: the user wants it stopped.
+///
+/// # Errors
+/// As [`Instance::start`].
+pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
+    let settings = instance.settings()?;
+    let _lock = instance.lock(supervise::run::RECOVERY)?;
+    if wish::read(&instance.files.desired())? == Wish::Stopped {
+        return Ok(None); // a `docklet stop` was quicker
+    }
+    let engine = instance.engine().await?;
+    start(instance, &engine, &settings, instance.appliance.health.ready_timeout()).await.map(Some)
+}
+
+/// What the user has said to a page that other machines reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exposure {
+    /// Nothing yet.
+    Ask,
+    /// Yes, to these settings.
+    Confirmed,
+}
+
+/// The work of it; a time-out of zero does not wait. Also what `restart` ends with.
+///
+/// # Errors
+/// What looking, planning and applying find.
+pub async fn start(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    timeout: Duration,
+) -> Result<StartReport> {
+    start_with(instance, engine, settings, timeout, Exposure::Ask).await
+}
+
+/// The same, where the user may have been asked already.
+///
+/// A container that is just ending, as after a `stop` that was killed, still runs when it is looked
+/// at; it is started again.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    timeout: Duration,
+    exposure: Exposure,
+) -> Result<StartReport> {
+    match attempt(instance, engine, settings, timeout, exposure).await {
+        Err((Error::Exited { .. }, Begun::Elsewhere)) => {
+            attempt(instance, engine, settings, timeout, exposure).await.map_err(|(error, _)| error)
+        }
+        done => done.map_err(|(error, _)| error),
+    }
+}
+
+/// The page is about to be opened to other machines by settings that were changed past docklet: not
+/// without a yes.
+fn confirm_exposure(instance: &Instance, settings: &Settings, planned: &Planned) -> Result<()> {
+    match super::exposure(settings) {
+        Some(text) if planned.opens_up => instance.confirm(&format!("{text}; go on?")),
+        _ => Ok(()),
+    }
+}
+
+/// Who began the container that was waited for.
+enum Begun {
+    /// This command.
+    Here,
+    /// It ran already.
+    Elsewhere,
+}
+
+async fn attempt(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    timeout: Duration,
+    exposure: Exposure,
+) -> Result<StartReport, (Error, Begun)> {
+    let how = How { running: true, ..How::default() };
+    let planned = converge::plan(instance, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
+    if planned.plan.starts() {
+        mounts::admit(instance, &settings.mounts).map_err(|error| (error, Begun::Here))?;
+    }
+    let begun = if planned.plan.starts() { Begun::Here } else { Begun::Elsewhere };
+    if exposure == Exposure::Ask {
+        confirm_exposure(instance, settings, &planned).map_err(|error| (error, Begun::Here))?;
+    }
+    carry_out(instance, engine, settings, planned, timeout).await.map_err(|error| (error, begun))
+}
+
+async fn carry_out(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    mut planned: Planned,
+    timeout: Duration,
+) -> Result<StartReport> {
+    let how = How { running: true, ..How::default() };
+    if timeout.is_zero() && planned.plan.put_back.is_empty() {
+        // A replacement is waited for all the same: the old container goes only when the new one works.
+        planned.plan.steps.retain(|s| !matches!(s.action, Action::WaitUntilReady { .. }));
+    }
+    // What is waited for all the same gets its usual time: with none it would be put back at once.
+    let timeout = if planned.plan.put_back.is_empty() || !timeout.is_zero() {
+        timeout
+    } else {
+        instance.appliance.health.ready_timeout()
+    };
+    let changed = !planned.is_empty();
+    let applied = converge::apply(instance, engine, settings, &planned, &how, timeout).await;
+    if let (Err(_), Some(changed)) = (&applied, planned.plan.changed_settings())
+        && !instance.interrupt.is_raised()
+    {
+        let flag = instance.name.flag();
+        let text = format!("the settings still ask for what did not work ({changed}): docklet{flag} config edit");
+        instance.reporter.report(&Event::Note { text });
+    }
+    applied?;
+    let name = instance.container_name();
+    let missing = || Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() };
+    let detail = if changed {
+        engine.container(&name).await?.ok_or_else(missing)?
+    } else {
+        return Ok(unchanged(instance, &planned));
+    };
+    Ok(StartReport { container: ContainerReport::of(&instance.name, &detail, changed), url: planned.desired.url() })
+}
+
+/// The report where there was nothing to do; the look that found that out said all that is in it.
+fn unchanged(instance: &Instance, planned: &converge::Planned) -> StartReport {
+    StartReport {
+        container: ContainerReport {
+            schema: Schema,
+            instance: instance.name.to_string(),
+            container_id: planned.container_id.clone().unwrap_or_default(),
+            name: instance.container_name(),
+            state: "running".to_owned(),
+            running: true,
+            changed: false,
+        },
+        url: planned.desired.url(),
+    }
+}

@@ -1,0 +1,138 @@
+//! Stop and restart, and how a container ended.
+
+use std::time::Duration;
+
+use super::{Instance, mounts, start};
+use crate::{
+    engine::{Engine, connect, docker::Detail},
+    error::{Error, ObjectKind, Result},
+    event::Event,
+    observed::Ownership,
+    report::{ContainerReport, StopReport},
+    supervise::state::State,
+    wish::{self, Wish},
+};
+
+/// Time between SIGTERM and SIGKILL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopTimeout(pub Duration);
+
+impl Default for StopTimeout {
+    fn default() -> Self {
+        StopTimeout(Duration::from_secs(10))
+    }
+}
+
+impl Instance {
+    /// Stops the container, and remembers that it shall stay stopped.
+    ///
+    /// # Errors
+    /// NOT_FOUND, STOP_FAILED when it still runs afterwards, and what the engine says.
+    pub async fn stop(&self, timeout: StopTimeout) -> Result<StopReport> {
+        self.settings()?;
+        let _lock = self.lock("stop")?;
+        let engine = match self.engine().await {
+            Ok(engine) => engine,
+            Err(error) if !is_its_engine(self) => return Err(error),
+            Err(error) => {
+                // The supervisor must not start it when the engine is back.
+                wish::write(&self.files.desired(), Wish::Stopped)?;
+                let text = "it will not be started again when the engine is back".to_owned();
+                self.reporter.report(&Event::Note { text });
+                return Err(error);
+            }
+        };
+        let container = find(self, &engine).await?;
+        // Written before it is stopped, so that nothing starts it again in between.
+        wish::write(&self.files.desired(), Wish::Stopped)?;
+        stop(self, &engine, container, timeout.0).await
+    }
+
+    /// Stops the container and starts it again, with the settings as they are now. How it ended, and the page's address.
+    ///
+    /// # Errors
+    /// As [`Instance::stop`] and [`Instance::start`].
+    pub async fn restart(&self, timeout: StopTimeout) -> Result<(StopReport, String)> {
+        let settings = self.settings()?;
+        let _lock = self.lock("restart")?;
+        mounts::admit(self, &settings.mounts)?;
+        let engine = self.engine().await?;
+        let container = find(self, &engine).await?;
+        let report = stop(self, &engine, container, timeout.0).await?;
+        let started = start::start(self, &engine, &settings, self.appliance.health.ready_timeout()).await?;
+        let report = StopReport { container: ContainerReport { changed: true, ..started.container }, ..report };
+        Ok((report, started.url))
+    }
+}
+
+/// Whether the engine that cannot be reached is the one that has the container, as far as that is
+/// known here: a mistyped address is no wish to stop it.
+fn is_its_engine(instance: &Instance) -> bool {
+    let asked = connect::chosen(&instance.selection()).map(|(endpoint, _)| endpoint);
+    match State::load(&instance.files.supervisor_state()).endpoint {
+        Some(watched) => asked.is_none_or(|asked| asked == watched),
+        None => instance.options.host.is_none() && instance.options.context.is_none(),
+    }
+}
+
+/// This instance's container.
+///
+/// # Errors
+/// [`Error::NotSetUp`], [`Error::NoSuchObject`], and [`Error::Foreign`] when it does not carry our labels.
+pub async fn find(instance: &Instance, engine: &Engine) -> Result<Detail> {
+    let name = instance.container_name();
+    let found = engine.container(&name).await?;
+    if found.is_none() {
+        instance.settings()?;
+    }
+    let container = found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() })?;
+    match ownership(instance, &container) {
+        Ownership::Ours => Ok(container),
+        Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name }),
+    }
+}
+
+/// Whether a container carries this instance's labels.
+pub fn ownership(instance: &Instance, container: &Detail) -> Ownership {
+    Ownership::of(&container.labels, &crate::desired::labels(&instance.appliance, &instance.name))
+}
+
+/// Stops a container and says how it ended.
+///
+/// # Errors
+/// [`Error::StopFailed`] when it still runs afterwards.
+pub async fn stop(instance: &Instance, engine: &Engine, before: Detail, grace: Duration) -> Result<StopReport> {
+    let report = |detail: Detail, changed: bool, graceful: bool, killed: bool| StopReport {
+        container: ContainerReport::of(&instance.name, &detail, changed),
+        exit_code: detail.exit_code,
+        graceful_shutdown: graceful,
+        killed,
+        oom_killed: detail.oom_killed,
+    };
+    if !before.running {
+        return Ok(report(before, false, false, false));
+    }
+    let name = before.name.clone();
+    let step = format!("stop container {name}");
+    let began = std::time::Instant::now();
+    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    if before.paused {
+        // A paused process cannot take the signal.
+        engine.unpause_container(&name).await?;
+    }
+    engine.stop_container(&name, grace).await?;
+    let missing = || Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() };
+    let after = engine.container(&name).await?.ok_or_else(missing)?;
+    if after.running {
+        return Err(Error::StopFailed {
+            name,
+            reason: "the engine says that it stopped it, and it still runs".to_owned(),
+        });
+    }
+    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    let code = after.exit_code.unwrap_or(0);
+    // Docker sends SIGKILL itself when the grace is over; 137 that is not the kernel's doing was that.
+    let killed = code == 137 && !after.oom_killed;
+    let graceful = matches!(code, 0 | 143) && !after.oom_killed;
+    Ok(report(after, true, graceful, killed))
+}

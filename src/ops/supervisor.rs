@@ -1,0 +1,100 @@
+//! Makes sure that a supervisor runs.
+
+use std::ffi::OsString;
+
+use super::{Instance, autostart};
+use crate::{
+    desired::VERSION,
+    engine::Engine,
+    error::{Error, Result},
+    event::Event,
+    settings::{RestartPolicy, Settings},
+    supervise::{
+        process::{self, Launch},
+        state::State,
+    },
+};
+
+/// Who supervises after [`ensure_running`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SupervisorOrigin {
+    /// The user's service manager.
+    Service,
+    /// One that was running already.
+    Running,
+    /// A process of its own, started just now.
+    Detached,
+    /// Nobody: the settings or the user say so.
+    Nobody,
+}
+
+/// Makes sure that a supervisor runs for this instance. Call it with the instance's lock held and
+/// the wish to run written down: only so can a supervisor that is about to end not slip away.
+///
+/// # Errors
+/// When none runs and none can be started.
+pub async fn ensure_running(instance: &Instance, settings: &Settings, engine: &Engine) -> Result<SupervisorOrigin> {
+    if !instance.options.supervise || settings.restart.policy == RestartPolicy::Never {
+        return Ok(SupervisorOrigin::Nobody);
+    }
+    if service_has_it(instance, settings).await? {
+        return Ok(SupervisorOrigin::Service);
+    }
+    if process::running(&instance.files).is_some() {
+        let state = State::load(&instance.files.supervisor_state());
+        let other_engine = state.endpoint.as_ref().is_some_and(|endpoint| *endpoint != engine.about.endpoint);
+        if state.version == VERSION && !other_engine {
+            return Ok(SupervisorOrigin::Running);
+        }
+        // An earlier docklet's, or one that looks at another engine.
+        process::end(&instance.files).await?;
+    }
+    let pid = process::start_detached(&instance.files, &launch(instance, &["supervise", "--detached"])?).await?;
+    if instance.options.verbose {
+        let text = format!("supervisor: started (pid {pid}); it does not survive a reboot: docklet autostart enable");
+        instance.reporter.report(&Event::Note { text });
+    }
+    Ok(SupervisorOrigin::Detached)
+}
+
+/// Whether the user's service manager runs the supervisor; starts it there when it should and does
+/// not. One that was started before as a process of its own makes room.
+async fn service_has_it(instance: &Instance, settings: &Settings) -> Result<bool> {
+    let services = autostart::services(instance);
+    if !autostart::is_entered(instance, settings) {
+        return Ok(false);
+    }
+    if services.is_active(&instance.name).await {
+        return Ok(true);
+    }
+    process::end(&instance.files).await?;
+    Ok(services.start(&instance.name).await.is_ok())
+}
+
+/// This same program, with what this command was told about instance and engine.
+///
+/// # Errors
+/// When it cannot be found.
+pub fn launch(instance: &Instance, command: &[&str]) -> Result<Launch> {
+    let program = std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?;
+    let mut arguments: Vec<OsString> = vec!["--quiet".into(), "--instance".into(), instance.name.as_str().into()];
+    for (flag, value) in [("--host", &instance.options.host), ("--context", &instance.options.context)] {
+        if let Some(value) = value {
+            arguments.extend([flag.into(), value.into()]);
+        }
+    }
+    arguments.extend(command.iter().map(OsString::from));
+    // It works in another folder: what names a place must not depend on this one.
+    let mut environment = vec![];
+    if let Some(home) = instance.paths.shared_home() {
+        environment.push(("DOCKLET_HOME".to_owned(), home.into()));
+    }
+    let config = Some(&instance.options.docker_config);
+    for (name, path) in [("DOCKER_CONFIG", config), ("DOCKER_CERT_PATH", instance.options.cert_path.as_ref())] {
+        if let Some(path) = path {
+            let path = std::path::absolute(path).map_err(|e| Error::file("find", path, &e))?;
+            environment.push((name.to_owned(), path.into_os_string()));
+        }
+    }
+    Ok(Launch { program, arguments, environment })
+}

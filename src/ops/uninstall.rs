@@ -1,0 +1,438 @@
+//! Uninstall: lists what goes and what stays, asks, removes, and looks again. What the second look finds is the proof.
+
+use std::path::Path;
+
+use super::{Instance, autostart, backup, guarded, other_home, stop};
+use crate::{
+    data::shelf::{self, Reason},
+    desired::labels,
+    engine::{Engine, docker::Change, image::Removed},
+    error::{Error, Result},
+    event::Event,
+    observed::Ownership,
+    report::{Kept, Schema, Thing, ThingKind, UninstallReport},
+    settings::{ImageSource, Settings},
+    supervise::process,
+    wish::{self, Wish},
+};
+
+/// What there is, and what shall happen to it.
+struct Inventory {
+    containers: Vec<String>,
+    images: Vec<String>,
+    /// Images that stay, and the container of somebody else that has each.
+    images_in_use: Vec<(String, String)>,
+    networks: Vec<String>,
+    volumes: Vec<String>,
+    /// The volume with the container's copy of the secrets; it always goes.
+    secrets: Option<String>,
+    remove_volumes: bool,
+    purge: bool,
+}
+
+/// What to remove besides the container, its network, its image and its secrets volume.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Uninstall {
+    /// The data volumes, too.
+    pub volumes: bool,
+    /// The data volumes, settings, secrets and backups, too.
+    pub purge: bool,
+    /// No last backup before data goes.
+    pub no_backup: bool,
+    /// Only says what would go.
+    pub dry_run: bool,
+}
+
+impl Instance {
+    /// Removes the instance, and looks again: what still carries its labels is in the report.
+    ///
+    /// # Errors
+    /// What the engine says; nothing is removed when the last backup fails or the question is not answered with yes.
+    pub async fn uninstall(&self, options: &Uninstall) -> Result<UninstallReport> {
+        uninstall(self, options).await
+    }
+
+    /// Removes the container and its network; data, settings and image stay.
+    ///
+    /// # Errors
+    /// NOT_FOUND, FOREIGN_OBJECT, and what the engine says.
+    pub async fn remove(&self) -> Result<()> {
+        let _lock = self.lock("remove")?;
+        let engine = self.engine().await?;
+        let settings = Settings::load(&self.files.settings())?;
+        guarded::tidy(self, &engine, settings.as_ref()).await?;
+        let container = stop::find(self, &engine).await?;
+        // Written before it is stopped, so that nothing starts it again in between.
+        wish::write(&self.files.desired(), Wish::Stopped)?;
+        stop_gently(&engine, &container.name).await;
+        engine.remove_container(&container.name).await?;
+        engine.remove_network(&container.name).await.map(drop)
+    }
+}
+
+async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallReport> {
+    let has_files = instance.files.config.exists() || instance.files.state.exists() || instance.files.data.exists();
+    // Without files of ours there is nobody to lock out, and taking the lock would make some.
+    let lock = if args.dry_run || !has_files { None } else { Some(instance.lock("uninstall")?) };
+    let engine = instance.engine().await?;
+    let inventory = take_inventory(instance, &engine, args).await?;
+    let sizes =
+        if inventory.volumes.is_empty() { Default::default() } else { engine.volume_sizes().await.unwrap_or_default() };
+    let mut report = UninstallReport {
+        schema: Schema,
+        instance: instance.name.to_string(),
+        dry_run: args.dry_run,
+        backup: None,
+        removed: will_be_removed(instance, &inventory),
+        kept: will_be_kept(instance, &inventory, &sizes),
+        left: vec![],
+    };
+    if args.dry_run {
+        return Ok(report);
+    }
+    if !report.removed.is_empty() {
+        let data = inventory.remove_volumes && !inventory.volumes.is_empty();
+        instance.questions.confirm_removal(&report, data.then_some(!inventory.purge && !args.no_backup))?;
+    }
+    let settings = Settings::load(&instance.files.settings()).ok().flatten();
+    let inventory = if has_files {
+        guarded::tidy(instance, &engine, settings.as_ref()).await?;
+        take_inventory(instance, &engine, args).await?
+    } else {
+        inventory
+    };
+    if inventory.remove_volumes && !inventory.purge && !args.no_backup && !inventory.volumes.is_empty() {
+        let file = last_backup(instance, &engine).await?;
+        report.kept.retain(|kept| kept.kind != ThingKind::Backups);
+        report
+            .kept
+            .extend(will_be_kept(instance, &inventory, &sizes).into_iter().filter(|k| k.kind == ThingKind::Backups));
+        report.backup = Some(file);
+    }
+    // First who would start it again.
+    let autostart = autostart::remove(instance).await?;
+    report.removed = remove(instance, &engine, &inventory, &mut report.kept).await?;
+    report.removed.extend(autostart);
+    if inventory.purge {
+        remove_files(instance, &mut report.removed)?;
+    }
+    drop(lock);
+    remove_empty_folders(instance);
+    report.left = left(instance, &engine, &inventory).await?;
+    Ok(report)
+}
+
+/// Backs up what is about to go; the file.
+async fn last_backup(instance: &Instance, engine: &Engine) -> Result<String> {
+    let look = backup::look(instance, engine).await?;
+    let without = format!("docklet{} uninstall --volumes --no-backup removes them without", instance.name.flag());
+    match backup::take(instance, engine, &look, Reason::Uninstall, None, None, None).await {
+        Ok(taken) => {
+            backup::confirm_left_out(instance, &taken.made.manifest)?;
+            Ok(taken.made.file.display().to_string())
+        }
+        Err(Error::Missing { what, reason, hint }) => {
+            Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
+        }
+        Err(error) => {
+            let text = format!("without the last backup nothing is removed; {without}");
+            instance.reporter.report(&Event::Warning { text });
+            Err(error)
+        }
+    }
+}
+
+/// The images that this instance ran before updates, as its backups tell, while their names still mean them.
+async fn used_before(instance: &Instance, engine: &Engine) -> Result<Vec<String>> {
+    let headers = shelf::list(&instance.files.backups()).unwrap_or_default().into_iter().filter_map(|b| b.header.ok());
+    let own = headers.filter(|header| header.instance == instance.name.as_str());
+    let mut references = vec![];
+    for image in own.filter_map(|header| header.image).filter(|image| !image.reference.starts_with("sha256:")) {
+        if engine.image(&image.reference).await?.is_some_and(|there| there.id == image.id) {
+            references.push(image.reference);
+        }
+    }
+    Ok(references)
+}
+
+async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninstall) -> Result<Inventory> {
+    let appliance = &instance.appliance.name;
+    let ours = labels(&instance.appliance, &instance.name);
+    let (containers, volumes, images, networks) = tokio::try_join!(
+        engine.containers(false),
+        engine.volumes(appliance),
+        engine.images_labelled(appliance),
+        engine.managed_networks()
+    )?;
+    other_home::refuse(instance, &containers)?;
+    let names = [instance.container_name(), instance.name.previous_container(appliance)];
+    let (own, others): (Vec<_>, Vec<_>) =
+        containers.iter().partition(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
+    let (named, stray): (Vec<_>, Vec<_>) = own.into_iter().partition(|c| names.contains(&c.name));
+    // Built for this instance, also by an earlier version; and whatever its container runs.
+    let built = images.iter().filter(|i| Ownership::of(&i.labels, &ours) == Ownership::Ours);
+    let mut references: Vec<String> = built.flat_map(|i| i.references.clone()).collect();
+    references.extend(named.iter().map(|c| c.image.clone()));
+    references.push(instance.name.previous_image(appliance));
+    references.extend(used_before(instance, engine).await?);
+    if let Ok(Some(settings)) = Settings::load(&instance.files.settings())
+        && settings.image.source != ImageSource::Build
+    {
+        references.push(settings.image.reference);
+    }
+    references.sort();
+    references.dedup();
+    let (mut images, mut images_in_use) = (vec![], vec![]);
+    for reference in references {
+        let Some(image) = engine.image(&reference).await? else { continue };
+        // A container names its image by its id when the name means another one now. Removing that would take
+        // the names with it that somebody else gave it.
+        let by_id = image.id.trim_start_matches("sha256:").starts_with(reference.trim_start_matches("sha256:"));
+        if by_id && !image.references.iter().all(|name| name.contains('@')) {
+            continue;
+        }
+        match others.iter().find(|other| other.image_id == image.id) {
+            Some(user) => images_in_use.push((reference, user.name.clone())),
+            None => images.push(reference),
+        }
+    }
+    let is_ours =
+        |name: &String| volumes.iter().any(|v| v.name == *name && Ownership::of(&v.labels, &ours) == Ownership::Ours);
+    let wanted = instance.appliance.volumes.iter().map(|v| instance.name.volume(appliance, &v.role));
+    let volumes = wanted.filter(is_ours).collect();
+    let secrets = Some(instance.name.secrets_volume(appliance)).filter(is_ours);
+    Ok(Inventory {
+        containers: named.into_iter().chain(stray).map(|c| c.name.clone()).collect(),
+        images,
+        images_in_use,
+        networks: networks
+            .into_iter()
+            .filter(|n| Ownership::of(&n.labels, &ours) == Ownership::Ours)
+            .map(|n| n.name)
+            .collect(),
+        volumes,
+        secrets,
+        remove_volumes: args.volumes || args.purge,
+        purge: args.purge,
+    })
+}
+
+/// The instance's files that are there: what they are, and where.
+fn files(instance: &Instance) -> Vec<(ThingKind, std::path::PathBuf)> {
+    let files = &instance.files;
+    [
+        (ThingKind::Settings, files.settings()),
+        (ThingKind::Release, files.release()),
+        (ThingKind::Secrets, files.secrets()),
+        (ThingKind::Backups, files.backups()),
+        (ThingKind::State, files.state.clone()),
+    ]
+    .into_iter()
+    .filter(|(_, path)| path.exists())
+    .collect()
+}
+
+fn will_be_removed(instance: &Instance, inventory: &Inventory) -> Vec<Thing> {
+    let thing = |kind| move |name: &String| Thing { kind, name: name.clone() };
+    let mut things: Vec<Thing> = process::running(&instance.files).map(supervisor).into_iter().collect();
+    things.extend(inventory.containers.iter().map(thing(ThingKind::Container)));
+    things.extend(inventory.networks.iter().map(thing(ThingKind::Network)));
+    things.extend(inventory.images.iter().map(thing(ThingKind::Image)));
+    things.extend(autostart::things(instance));
+    things.extend(inventory.secrets.iter().map(thing(ThingKind::Volume)));
+    if inventory.remove_volumes {
+        things.extend(inventory.volumes.iter().map(thing(ThingKind::Volume)));
+    }
+    if inventory.purge {
+        things.extend(files(instance).into_iter().map(|(kind, path)| Thing { kind, name: path.display().to_string() }));
+    }
+    things
+}
+
+fn will_be_kept(
+    instance: &Instance,
+    inventory: &Inventory,
+    sizes: &std::collections::BTreeMap<String, u64>,
+) -> Vec<Kept> {
+    let flag = instance.name.flag();
+    let in_use = |(image, container): &(String, String)| Kept {
+        kind: ThingKind::Image,
+        name: image.clone(),
+        size: None,
+        how_to_remove: format!("container {container} has to go first"),
+    };
+    let mut kept: Vec<Kept> = inventory.images_in_use.iter().map(in_use).collect();
+    if !inventory.remove_volumes {
+        kept.extend(inventory.volumes.iter().map(|name| Kept {
+            kind: ThingKind::Volume,
+            name: name.clone(),
+            size: sizes.get(name).copied(),
+            how_to_remove: format!("docklet{flag} uninstall --volumes"),
+        }));
+    }
+    if !inventory.purge {
+        // Of the state, only logs and the lock would be left: nothing that anybody misses or wants.
+        kept.extend(files(instance).into_iter().filter(|(kind, _)| *kind != ThingKind::State).map(|(kind, path)| {
+            Kept {
+                kind,
+                size: Some(folder_size(&path)),
+                name: path.display().to_string(),
+                how_to_remove: format!("docklet{flag} uninstall --purge"),
+            }
+        }));
+    }
+    kept
+}
+
+async fn remove(
+    instance: &Instance,
+    engine: &Engine,
+    inventory: &Inventory,
+    kept: &mut Vec<Kept>,
+) -> Result<Vec<Thing>> {
+    let mut removed = vec![];
+    if let Some(pid) = process::end(&instance.files).await? {
+        removed.push(supervisor(pid));
+    }
+    if !inventory.containers.is_empty() {
+        // First the wish, then the deed: nobody may bring it back in between.
+        wish::write(&instance.files.desired(), Wish::Stopped)?;
+    }
+    let data: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };
+    let volumes: Vec<&String> = inventory.secrets.iter().chain(data).collect();
+    let total = inventory.containers.len() + inventory.networks.len() + inventory.images.len() + volumes.len();
+    let mut number = 0;
+    let mut step = |kind: ThingKind, name: &str| {
+        number += 1;
+        let step = format!("remove {} {name}", kind.word());
+        instance.reporter.report(&Event::StepStarted { number, total, step: step.clone() });
+        (number, step, std::time::Instant::now())
+    };
+    let done = |(number, step, began): (usize, String, std::time::Instant)| {
+        instance.reporter.report(&Event::StepDone { number, total, step, elapsed: began.elapsed() });
+    };
+    for name in &inventory.containers {
+        let running = step(ThingKind::Container, name);
+        stop_gently(engine, name).await;
+        if engine.remove_container(name).await? == Change::Changed {
+            removed.push(Thing { kind: ThingKind::Container, name: name.clone() });
+        }
+        done(running);
+    }
+    for name in &inventory.networks {
+        let running = step(ThingKind::Network, name);
+        if engine.remove_network(name).await? == Change::Changed {
+            removed.push(Thing { kind: ThingKind::Network, name: name.clone() });
+        }
+        done(running);
+    }
+    for name in &inventory.images {
+        let running = step(ThingKind::Image, name);
+        match engine.remove_image(name).await? {
+            Removed::Removed => removed.push(Thing { kind: ThingKind::Image, name: name.clone() }),
+            Removed::WasMissing => {}
+            Removed::InUse { by } => kept.push(Kept {
+                kind: ThingKind::Image,
+                name: name.clone(),
+                size: None,
+                how_to_remove: format!("{by} has to go first"),
+            }),
+        }
+        done(running);
+    }
+    let built_here = |thing: &Thing| {
+        thing.kind == ThingKind::Image
+            && thing.name.strip_prefix(&instance.appliance.name).is_some_and(|r| r.starts_with(':'))
+    };
+    if removed.iter().any(built_here) {
+        let text = "steps of the build stay in the engine's cache, which other builds use, too: docker builder prune"
+            .to_owned();
+        instance.reporter.report(&Event::Note { text });
+    }
+    for name in volumes {
+        let running = step(ThingKind::Volume, name);
+        if engine.remove_volume(name).await? == Change::Changed {
+            removed.push(Thing { kind: ThingKind::Volume, name: name.clone() });
+        }
+        done(running);
+    }
+    Ok(removed)
+}
+
+/// The data stays, so the program gets its time to write it down.
+async fn stop_gently(engine: &Engine, name: &str) {
+    // A container that cannot be stopped is removed by force right after.
+    let _ = engine.stop_container(name, std::time::Duration::from_secs(10)).await;
+}
+
+fn remove_files(instance: &Instance, removed: &mut Vec<Thing>) -> Result<()> {
+    for (kind, path) in files(instance) {
+        let result = if path.is_dir() { fs_err::remove_dir_all(&path) } else { fs_err::remove_file(&path) };
+        result.map_err(|e| Error::file("remove", &path, &e))?;
+        removed.push(Thing { kind, name: path.display().to_string() });
+    }
+    Ok(())
+}
+
+/// Removes our folders that are empty now, and those above them that are only ours.
+fn remove_empty_folders(instance: &Instance) {
+    let files = &instance.files;
+    if !files.settings().exists() && !files.secrets().exists() {
+        // Nothing is set up any more: a lock and logs are no reason to stay.
+        let _ = std::fs::remove_dir_all(&files.state);
+    }
+    for folder in [&files.config, &files.state, &files.data] {
+        let _ = std::fs::remove_dir(folder);
+    }
+    for base in instance.paths.bases() {
+        let _ = std::fs::remove_dir(base);
+    }
+    if let Some(home) = instance.paths.shared_home() {
+        let _ = std::fs::remove_dir(home);
+    }
+}
+
+fn supervisor(pid: u32) -> Thing {
+    Thing { kind: ThingKind::Supervisor, name: format!("pid {pid}") }
+}
+
+/// Looks again: what still carries our labels and was not kept on purpose.
+async fn left(instance: &Instance, engine: &Engine, inventory: &Inventory) -> Result<Vec<Thing>> {
+    let ours = labels(&instance.appliance, &instance.name);
+    let (containers, volumes, images, networks) = tokio::try_join!(
+        engine.containers(true),
+        engine.managed_volumes(),
+        engine.images_labelled(&instance.appliance.name),
+        engine.managed_networks()
+    )?;
+    let belongs = |labels: &_| Ownership::of(labels, &ours) == Ownership::Ours;
+    let mut left: Vec<Thing> = containers
+        .iter()
+        .filter(|c| belongs(&c.labels))
+        .map(|c| Thing { kind: ThingKind::Container, name: c.name.clone() })
+        .collect();
+    let networks = networks.into_iter().filter(|n| belongs(&n.labels));
+    left.extend(networks.map(|n| Thing { kind: ThingKind::Network, name: n.name }));
+    let secrets = instance.name.secrets_volume(&instance.appliance.name);
+    let volumes = volumes.into_iter().filter(|v| belongs(&v.labels) && (inventory.remove_volumes || v.name == secrets));
+    left.extend(volumes.map(|v| Thing { kind: ThingKind::Volume, name: v.name }));
+    // Images are shared: one that another instance's container uses was kept on purpose.
+    let used = |id: &str| containers.iter().any(|c| c.image_id == id);
+    let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id));
+    left.extend(unused.map(|i| Thing { kind: ThingKind::Image, name: i.references.first().unwrap_or(&i.id).clone() }));
+    left.extend(autostart::things(instance));
+    left.extend(process::running(&instance.files).map(supervisor));
+    if inventory.purge {
+        left.extend(files(instance).into_iter().map(|(kind, path)| Thing { kind, name: path.display().to_string() }));
+    }
+    Ok(left)
+}
+
+fn folder_size(path: &Path) -> u64 {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return 0 };
+    if !found.is_dir() {
+        return found.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| folder_size(&entry.path())).sum()
+}

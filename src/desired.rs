@@ -59,8 +59,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Everything wanted of one instance.
 #[derive(Debug, Clone)]
 pub struct Desired {
-    /// Whose.
-    pub instance: InstanceName,
     /// The container.
     pub container: ContainerSpec,
     /// Name that a replaced container has until its successor answers.
@@ -229,7 +227,9 @@ impl ContainerSpec {
     /// to replace a running container, but a new seccomp profile is.
     pub fn hash(&self) -> String {
         // Field order is fixed by the type and maps are sorted, so the text is canonical.
-        let text = serde_json::to_string(&(self, SECCOMP_PROFILE)).unwrap_or_default();
+        static PROFILE: std::sync::LazyLock<String> =
+            std::sync::LazyLock::new(|| hex(&Sha256::digest(SECCOMP_PROFILE.as_bytes())));
+        let text = serde_json::to_string(&(self, PROFILE.as_str())).unwrap_or_default();
         hex(&Sha256::digest(text.as_bytes()))[..16].to_owned()
     }
 
@@ -356,7 +356,6 @@ impl Desired {
             labels,
         };
         Desired {
-            instance: instance.clone(),
             previous_name: instance.previous_container(&appliance.name),
             task_name: instance.task_container(&appliance.name),
             helper_name: instance.helper_container(&appliance.name),

@@ -13,6 +13,12 @@ pub const DEFAULT: &str = "default";
 #[serde(transparent)]
 pub struct InstanceName(String);
 
+impl Default for InstanceName {
+    fn default() -> Self {
+        InstanceName(DEFAULT.to_owned())
+    }
+}
+
 impl InstanceName {
     /// The name as typed.
     pub fn as_str(&self) -> &str {

@@ -1,69 +1,120 @@
-//! docklet: puts one self-hosted appliance into one container on your own machine, and keeps it.
+//! docklet puts one self-hosted appliance (opencode, an AI coding agent with a web page) into one container on your own
+//! machine, and keeps it running, backed up and up to date. This is the library below the `docklet` command: one handle,
+//! [`Instance`], with an operation for each command and a typed report from each.
 //!
-//! The house:
+//! ```no_run
+//! use docklet::{ImageFrom, Instance, InstanceName, Options, Setup, StopTimeout};
 //!
-//! ```text
-//! appliance.toml ─┐
-//! settings.toml  ─┼─► desired ─┐
-//! flags          ─┘            ├─► plan ─► (shown) ─► apply ─► wait until it answers
-//! engine ─► observed ──────────┘                       │
-//!                                                      └─► events ─► terminal | JSON lines | log
+//! # async fn example() -> docklet::Result<()> {
+//! let instance = Instance::open(InstanceName::default(), Options::default())?;
+//! let setup = Setup { port: Some(3000), image: Some(ImageFrom::Build), ..Setup::default() };
+//! let report = instance.setup(&setup).await?;
+//! println!("{} answers at {}", report.name, report.url);
+//! if let Some(status) = instance.status().await? {
+//!     println!("{:?}", status.state);
+//! }
+//! instance.stop(StopTimeout::default()).await?;
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! - [`appliance`]: `docker/` parsed; [`settings`]: `settings.toml`; [`secrets`]; [`mounts`]; [`paths`]; [`lock`]
-//! - [`desired`], [`observed`], [`plan`]: three plain data types; the planner is pure
-//! - [`sandbox`]: who runs inside, the secrets volume, the network rules, ownership of volumes
-//! - [`apply`]: runs a plan; [`probe`]: does the page answer
-//! - [`data`]: backup and restore, and what update and rollback need; their states are in `plan::guarded`
-//! - [`supervise`]: restarts it when that is needed: a pure policy, and the loop that feeds it
-//! - [`disk`]: room on the engine's disk, size of the volumes, and when to warn
-//! - [`engine`]: the only room that knows bollard; [`host`]: the only room that touches the host
-//! - [`doctor`]: the check-up: facts → findings, and the support archive
-//! - [`follow`]: one container over restarts and losses of the engine, as messages
-//! - [`watch`]: what `status --watch` knows: a pure state fed with that
-//! - [`event`]: what happens; [`report`]: what came of it; [`present`]: who shows it; [`error`]: what
-//!   went wrong; [`catalogue`]: what its codes mean; `clean`: what of foreign text may reach a terminal
-//! - [`cli`]: the commands; [`wizard`]: questions → settings
+//! An [`Error`] has a [`Code`] that programs can rely on, causes, and a hint for people.
 //!
-//! Who may call whom: `cli → wizard, present, apply, data, supervise → plan → desired, observed`;
-//! `apply, data, supervise, follow → engine, host, probe, event`; `present → event, plan, error, report, watch`;
-//! nobody → `cli`. Library
-//! code below `cli` does not print, exit, prompt or read the environment.
+//! Layers, from top to bottom; calls go down only:
+//!
+//! ```text
+//! cli (arguments, text), wizard, present, watch (the live view)
+//!   supervise (policy, and the loop that feeds it)
+//!     ops (operations) ─ plan, apply (desired + observed → plan → done) ─ data (backups) ─ doctor
+//!       sandbox, engine, host, probe, follow (the outside world)
+//!         settings, secrets, mounts, paths, lock, report, event, error, units
+//! ```
 
-pub mod appliance;
-pub mod apply;
-pub mod catalogue;
+mod apply;
+mod catalogue;
 mod clean;
-pub mod cli;
-pub mod clock;
-pub mod data;
-pub mod desired;
-pub mod disk;
-pub mod doctor;
-pub mod engine;
-pub mod error;
-pub mod event;
-pub mod follow;
-pub mod host;
+mod clock;
+mod data;
+mod desired;
+mod disk;
+mod doctor;
+mod engine;
+mod error;
+mod event;
+mod follow;
+mod host;
 mod http;
-pub mod instance_name;
-pub mod interrupt;
-pub mod lock;
-pub mod mounts;
-pub mod observe;
-pub mod observed;
-pub mod ops;
-pub mod paths;
-pub mod plan;
-pub mod present;
-pub mod probe;
-pub mod ready;
+mod instance_name;
+mod interrupt;
+mod lock;
+mod mounts;
+mod observe;
+mod observed;
+mod ops;
+mod paths;
+mod plan;
+mod present;
+mod probe;
+mod ready;
+mod sandbox;
+mod secrets;
+mod settings;
+mod supervise;
+mod units;
+mod watch;
+mod wish;
+mod wizard;
+
+// The binary, its tests and the packages need these.
+#[doc(hidden)]
+pub mod appliance;
+#[doc(hidden)]
+pub mod cli;
 pub mod report;
-pub mod sandbox;
-pub mod secrets;
-pub mod settings;
-pub mod supervise;
-pub mod units;
-pub mod watch;
-pub mod wish;
-pub mod wizard;
+
+pub use error::{Code, Error, Result};
+pub use event::{Event, Reporter};
+pub use instance_name::InstanceName;
+pub use interrupt::{Interrupt, Raise};
+pub use ops::{
+    Instance, Options, Questions, Unattended,
+    backup::Backup,
+    restore::Restore,
+    setup::{ImageFrom, Setup},
+    start::Start,
+    stop::StopTimeout,
+    uninstall::Uninstall,
+    update::{Rollback, Update},
+};
+pub use secrets::Secret;
+
+/// The appliance's name: that of the container, the network and the built image, and what the volumes' names begin with.
+pub const APPLIANCE: &str = "opencode-cloud";
+
+/// The port inside the container, and the default on the host.
+pub const PORT: u16 = 3000;
+
+/// Where the session volume is mounted: sessions, accounts, and what the agent installed.
+pub const SESSION_MOUNT: &str = "/home/opencode/.opencode";
+
+/// Where the projects volume is mounted.
+pub const PROJECTS_MOUNT: &str = "/workspace";
+
+/// Where the config volume is mounted.
+pub const CONFIG_MOUNT: &str = "/home/opencode/.config";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    /// The constants are those of the appliance that the binary carries.
+    #[test]
+    fn constants_are_the_appliances() {
+        let appliance = crate::appliance::Appliance::embedded().unwrap();
+        assert_eq!(appliance.name, crate::APPLIANCE);
+        assert_eq!(appliance.container.port, crate::PORT);
+        let mounts: Vec<&str> = appliance.volumes.iter().map(|v| v.mount.as_str()).collect();
+        assert_eq!(mounts, [crate::SESSION_MOUNT, crate::PROJECTS_MOUNT, crate::CONFIG_MOUNT]);
+        assert_eq!(crate::InstanceName::default().as_str(), crate::instance_name::DEFAULT);
+    }
+}

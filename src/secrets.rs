@@ -164,13 +164,6 @@ pub fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// When a secret was last written, added or removed; `None` where there are none.
-pub fn changed_at(folder: &Path) -> Option<std::time::SystemTime> {
-    let files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let times = files.chain([folder.to_owned()]).filter_map(|path| path.metadata().and_then(|m| m.modified()).ok());
-    times.max()
-}
-
 /// Removes a secret; says whether it was there.
 ///
 /// # Errors

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Time that a program may take to end once it has said all.
-const LAST_WORDS: Duration = Duration::from_secs(30);
+const LAST_WORDS: Duration = WORK_DEADLINE;
 
 /// Time in which an engine removes a task that has ended.
 const REMOVAL: Duration = Duration::from_secs(10);

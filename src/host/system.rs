@@ -80,6 +80,7 @@ pub fn runs(program: &str) -> bool {
 }
 
 /// Asks a process to end (SIGTERM); `false` when there is none or it is not ours.
+#[cfg(test)]
 pub fn terminate(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok())

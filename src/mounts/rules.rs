@@ -72,8 +72,6 @@ pub struct Surroundings<'a> {
     pub appliance: &'a Appliance,
     /// docklet's own folders.
     pub own: [&'a Path; 3],
-    /// The user's home folder.
-    pub home: &'a Path,
     /// Where engines may listen.
     pub sockets: Vec<PathBuf>,
     /// The mounts of the other instances, by the instance's name.

@@ -22,7 +22,6 @@ pub fn surroundings(instance: &Instance) -> mounts::Surroundings<'_> {
     mounts::Surroundings {
         appliance: &instance.appliance,
         own: instance.paths.bases(),
-        home: &instance.options.home,
         sockets: connect::sockets(&instance.selection()),
         others: others.iter().filter(|other| **other != instance.name).flat_map(of).collect(),
     }

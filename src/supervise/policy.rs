@@ -150,6 +150,7 @@ impl Policy {
     }
 
     /// Whether it gave up.
+    #[cfg(test)]
     pub fn gave_up(&self) -> bool {
         self.gave_up
     }

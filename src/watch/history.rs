@@ -51,6 +51,7 @@ impl History {
     }
 
     /// How many values are kept, and for how many there is room.
+    #[cfg(test)]
     pub fn size(&self) -> (usize, usize) {
         (self.values.len(), self.values.capacity())
     }

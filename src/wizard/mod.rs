@@ -16,7 +16,7 @@ pub use self::prompt::Prompt;
 use crate::{
     appliance::{PackageChoice, Provider},
     engine::About,
-    error::{Error, Result},
+    error::Result,
     observed::PortState,
     secrets::Secret,
     settings::{Egress, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy, Settings},
@@ -153,12 +153,6 @@ pub struct Choice {
     pub keys: BTreeMap<String, Secret>,
     /// Whether to open the page in the browser once it answers.
     pub open: bool,
-}
-
-/// The error for a question that would have to be asked where nobody can be asked. `question` is
-/// a noun phrase, such as «installing a container engine».
-pub fn missing(question: impl Into<String>, flag: impl Into<String>) -> Error {
-    Error::ConfirmationRequired { question: question.into(), flag: flag.into() }
 }
 
 /// Asks everything that has no answer yet, beginning with the settings as they are.

@@ -484,10 +484,3 @@ fn ascii_where_nothing_else_is_shown() {
     assert!(seen.contains("+ Project folder - none"), "{seen}");
     assert!(seen.is_ascii(), "{seen}");
 }
-
-#[test]
-fn a_question_that_cannot_be_asked_names_its_flag() {
-    let error = missing("installing a container engine", "--install-engine");
-    assert_eq!(error.to_string(), "this needs an answer: installing a container engine");
-    assert_eq!(error.hint().unwrap(), "add --install-engine, or run it in a terminal");
-}

@@ -15,6 +15,7 @@ mod harness;
 mod hostile;
 mod images;
 mod in_the_way;
+mod library;
 mod lifecycle;
 mod logs;
 mod mounts;

@@ -39,7 +39,6 @@ impl World {
         let around = Surroundings {
             appliance: &appliance,
             own: [&own; 3],
-            home: &self.root.join("me"),
             sockets: vec![self.root.join("engine/run/own.name")],
             others: self.others.clone(),
         };

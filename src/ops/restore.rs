@@ -280,6 +280,10 @@ impl Job<'_> {
         }
         self.room(look, &wanted).await?;
         let no_backup = there.is_empty() || options.no_backup;
+        if options.no_backup && !there.is_empty() {
+            let text = "the data of now is not backed up: nothing can bring it back".to_owned();
+            instance.reporter.report(&Event::Warning { text });
+        }
         let now = match own {
             Some(main) if !no_backup => guarded::records_now(instance, main, before.unwrap_or(settings)).await?,
             _ => None,

@@ -12,10 +12,10 @@ use crate::{
     data::{
         archive::read::Contents,
         restore,
-        volumes::{Named, TaskOf},
+        volumes::{HelperOf, Named},
     },
     desired::{BindMount, VolumeSpec},
-    engine::{Engine, build::BuildRequest, credentials, reference::Reference, task::TaskSpec},
+    engine::{Engine, build::BuildRequest, credentials, helper::HelperSpec, reference::Reference},
     error::{Error, ImageFault, ObjectKind, Result},
     event::{Event, Reporter},
     host::{base_image, ports, system},
@@ -81,7 +81,7 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    fn helper(&self, image: &str, what: &str, network: Option<&str>) -> TaskSpec {
+    fn helper(&self, image: &str, what: &str, network: Option<&str>) -> HelperSpec {
         network_rules::helper(&self.helper, image, &self.labels, what, network)
     }
 }
@@ -226,7 +226,7 @@ async fn unpack(file: &Path, volumes: &[VolumeSpec], image: &str, task: &str, to
     let roles = tools.appliance.volumes.iter().zip(volumes).filter(|(definition, _)| holds(&definition.role));
     let named: Vec<Named> =
         roles.map(|(v, there)| Named { role: v.role.clone(), volume: there.name.clone() }).collect();
-    let task = TaskOf { name: task.to_owned(), image: image.to_owned(), labels: tools.sandbox.labels.clone() };
+    let task = HelperOf { name: task.to_owned(), image: image.to_owned(), labels: tools.sandbox.labels.clone() };
     restore::fill(tools.engine, file, verified, &task, &named, tools.reporter, tools.interrupt).await
 }
 

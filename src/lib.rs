@@ -31,15 +31,16 @@
 //! ```
 
 mod apply;
-mod catalogue;
 mod clean;
 mod clock;
 mod data;
 mod desired;
+mod desired_state;
 mod disk;
 mod doctor;
 mod engine;
 mod error;
+mod error_codes;
 mod event;
 mod follow;
 mod host;
@@ -62,7 +63,6 @@ mod settings;
 mod supervise;
 mod units;
 mod watch;
-mod wish;
 mod wizard;
 
 // The binary, its tests and the packages need these.

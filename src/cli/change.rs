@@ -4,6 +4,7 @@
 use super::context::Context;
 use crate::{
     desired::{Desired, Given},
+    desired_state::{self, DesiredState},
     error::Result,
     event::Event,
     ops::{
@@ -13,7 +14,6 @@ use crate::{
         start::{self, Exposure},
     },
     settings::Settings,
-    wish::{self, Wish},
     wizard,
 };
 
@@ -69,7 +69,7 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
 /// Loads the network rules of a running container with another `network.allow`, which needs no new container. Where
 /// that fails, the supervisor tries again.
 async fn allow(context: &Context, settings: &Settings) -> Result<()> {
-    if wish::read(&context.files.desired())? != Wish::Running {
+    if desired_state::read(&context.files.desired())? != DesiredState::Running {
         return Ok(());
     }
     let loaded = async {
@@ -124,7 +124,8 @@ async fn is_already_so(context: &Context, settings: &Settings) -> bool {
 /// Asks, or takes `--yes` for an answer; else says what to run. What shall be stopped stays so.
 fn offer(context: &Context, what: &str, command: &str, question: &str) -> Result<bool> {
     let note = |text: String| context.reporter.report(&Event::Note { text });
-    let running = context.files.settings().exists() && wish::read(&context.files.desired())? == Wish::Running;
+    let running =
+        context.files.settings().exists() && desired_state::read(&context.files.desired())? == DesiredState::Running;
     let flag = context.name.flag();
     if !running {
         note(format!("{what}; it is stopped: docklet{flag} start"));

@@ -4,6 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use super::{args, context::Context};
 use crate::{
+    desired_state,
     doctor::{
         DoctorReport,
         bundle::{self, Contents},
@@ -20,7 +21,6 @@ use crate::{
     secrets,
     settings::Settings,
     supervise::{process, state},
-    wish,
 };
 
 /// Looks at everything; ends with the exit code of «it does not run as it should» when there is a
@@ -54,7 +54,8 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
     if context.global.no_supervisor {
         return None;
     }
-    let gave_up = wish::said(&context.files.desired()).ok().and_then(|said| state::look(&context.files, &said).1);
+    let gave_up =
+        desired_state::recorded(&context.files.desired()).ok().and_then(|said| state::look(&context.files, &said).1);
     Some(SupervisorFacts {
         pid: process::running(&context.files),
         gave_up: gave_up.map(|gave_up| gave_up.cause),

@@ -4,19 +4,19 @@ use serde_json::json;
 
 use super::{args, context::Context};
 use crate::{
-    catalogue::{self, Entry},
     error::Result,
+    error_codes::{self, Entry},
 };
 
 /// Shows all codes, or one.
 pub fn run(context: &Context, args: &args::Errors) -> Result<()> {
     let entries: Vec<Entry> = match args.code {
-        Some(code) => vec![catalogue::entry(code)],
-        None => catalogue::all(),
+        Some(code) => vec![error_codes::entry(code)],
+        None => error_codes::all(),
     };
     context.output.result(&json!({"schema": 1, "errors": entries}), |style| {
         let show = |entry: &Entry| {
-            let name = style.strong(&catalogue::name(entry.code));
+            let name = style.strong(&error_codes::name(entry.code));
             format!(
                 "{name} (exit code {})\n  {}\n  {} {}",
                 entry.exit,

@@ -7,7 +7,6 @@ mod change;
 mod complete;
 mod config;
 pub mod context;
-mod deed;
 mod doctor;
 mod errors;
 mod exec;
@@ -28,6 +27,7 @@ mod uninstall;
 mod update;
 mod usage;
 mod watch;
+mod watch_action;
 
 use std::process::ExitCode;
 
@@ -152,7 +152,7 @@ pub fn command() -> clap::Command {
 pub fn generated() -> Result<Vec<(String, String)>> {
     let mut files = complete::scripts()?;
     files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
-    files.push(("errors.md".to_owned(), crate::catalogue::markdown()));
+    files.push(("errors.md".to_owned(), crate::error_codes::markdown()));
     files.extend(crate::ops::autostart::examples()?);
     Ok(files)
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::context::Context;
 use crate::{
+    desired_state,
     error::{Error, Result},
     event::Event,
     ops::status::{look, without_engine},
@@ -11,7 +12,6 @@ use crate::{
     report::{State, StatusReport},
     settings::Settings,
     supervise::state,
-    wish,
 };
 
 /// Exit code for an instance that is set up and does not run.
@@ -36,7 +36,7 @@ pub async fn run(context: &Context, form: Form) -> Result<ExitCode> {
     let report = look(context, settings.as_ref(), &engine).await?;
     show(context, &report, form);
     if form == Form::Long && report.supervisor.gave_up && !context.global.json && !context.global.quiet {
-        let (_, gave_up) = state::look(&context.files, &wish::said(&context.files.desired())?);
+        let (_, gave_up) = state::look(&context.files, &desired_state::recorded(&context.files.desired())?);
         if let Some(gave_up) = gave_up {
             context.output.error(&gave_up.error(&context.container_name()), Some(context.name.as_str()));
         }

@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{
     context::Context,
-    deed::{self, Doing},
     exec::changed,
     logs::interrupted,
+    watch_action::{self, Doing},
 };
 use crate::{
     clean,
@@ -217,7 +217,7 @@ impl<'a> Watcher<'a> {
             };
             match demand {
                 Some(Demand::Quit) => return Ok(if self.told { interrupted() } else { ExitCode::SUCCESS }),
-                Some(Demand::Begin(deed)) => self.doing = Some(deed::begin(self.context, deed)),
+                Some(Demand::Begin(action)) => self.doing = Some(watch_action::begin(self.context, action)),
                 Some(Demand::BreakOff) => self.break_off(),
                 None => {}
             }

@@ -18,13 +18,13 @@ use super::{
         tar::Damage,
         write::{self, Around},
     },
+    data_check::{self, Records},
     pipe,
-    records::{self, Records},
     restore::Pass,
-    volumes::{self, Named, TaskOf, complaint},
+    volumes::{self, HelperOf, Named, complaint},
 };
 use crate::{
-    engine::{Engine, task::Ended},
+    engine::{Engine, helper::Ended},
     error::{Error, Result},
     event::{Event, Reporter, Transfer},
     interrupt::Interrupt,
@@ -47,7 +47,7 @@ pub struct Request<'a> {
     /// The volumes.
     pub volumes: Vec<Named>,
     /// The task that reads them.
-    pub task: TaskOf,
+    pub task: HelperOf,
     /// The container to pause meanwhile; `None` when none runs.
     pub pause: Option<String>,
     /// `settings.toml`
@@ -73,14 +73,14 @@ pub enum Recorded {
 impl Recorded {
     async fn before(&self) -> Records {
         match self {
-            Recorded::Asked(probe, paths) => records::list(probe, paths).await,
+            Recorded::Asked(probe, paths) => data_check::list(probe, paths).await,
             Recorded::Known(records) => records.clone(),
         }
     }
 
     async fn after(&self, before: Records) -> Records {
         match self {
-            Recorded::Asked(probe, _) => records::there(probe, &before).await,
+            Recorded::Asked(probe, _) => data_check::there(probe, &before).await,
             Recorded::Known(_) => before,
         }
     }
@@ -116,7 +116,7 @@ pub async fn make(
     let step = step(reporter, 1, format!("back up {} into {}", request.header.instance, request.file.display()));
     let (folder, unfinished) = begin(request.file)?;
     let spec = request.task.pack(&request.volumes);
-    engine.create_task(&spec).await?;
+    engine.create_helper(&spec).await?;
     let records = request.records.before().await;
     let mut pause = Pause { engine, container: request.pause.as_deref(), since: None, lasted: None };
     // Outside of what an interruption leaves in the middle: a pause that comes true behind its end would stay.
@@ -255,7 +255,7 @@ mod nameless {
 async fn read(
     engine: &Engine,
     request: &Request<'_>,
-    spec: &crate::engine::task::TaskSpec,
+    spec: &crate::engine::helper::HelperSpec,
     unfinished: Unfinished,
     pause: &mut Pause<'_>,
     records: Records,
@@ -265,7 +265,7 @@ async fn read(
     let counted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let (told, ended) = tokio::sync::oneshot::channel();
     let packing = pack(request, source, unfinished, std::sync::Arc::clone(&counted), ended)?;
-    let mut task = engine.start_task(spec).await?;
+    let mut task = engine.start_helper(spec).await?;
     let mut reported = Instant::now();
     let mut interval = REPORT_EVERY / 4;
     while let Some(piece) = task.next().await? {

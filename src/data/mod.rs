@@ -5,16 +5,16 @@
 //! - `backup`: volumes → file; `restore`: file → volumes
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
 //! - `pipe`: between asynchronous streams and the threads that pack and unpack
-//! - `sealed`: secrets under a passphrase; `records`: what the program itself says that it holds
+//! - `encryption`: secrets under a passphrase; `data_check`: what the program itself says that it holds
 //! - `schedule`: when the next one is due
-//! - `shelf`: the backups that are there: names, list, which ones go
+//! - `store`: the backups that are there: names, list, which ones go
 
 pub mod archive;
 pub mod backup;
+pub mod data_check;
+pub mod encryption;
 mod pipe;
-pub mod records;
 pub mod restore;
 pub mod schedule;
-pub mod sealed;
-pub mod shelf;
+pub mod store;
 pub mod volumes;

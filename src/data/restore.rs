@@ -18,7 +18,7 @@ use super::{
         read::{self, Contents, Refused},
     },
     pipe,
-    volumes::{Named, TaskOf, complaint},
+    volumes::{HelperOf, Named, complaint},
 };
 use crate::{
     engine::Engine,
@@ -60,15 +60,15 @@ pub async fn fill(
     engine: &Engine,
     path: &Path,
     verified: &Contents,
-    task: &TaskOf,
+    task: &HelperOf,
     volumes: &[Named],
     reporter: &dyn Reporter,
     interrupt: &Interrupt,
 ) -> Result<()> {
     let spec = task.unpack(volumes);
-    engine.create_task(&spec).await?;
+    engine.create_helper(&spec).await?;
     let work = async {
-        let mut task = engine.start_task(&spec).await?;
+        let mut task = engine.start_helper(&spec).await?;
         let (sink, mut pieces) = pipe::sink();
         let pass = Pass::begin(path)?;
         let feed = async {
@@ -106,11 +106,11 @@ pub async fn fill(
 ///
 /// # Errors
 /// [`Error::NoSpace`] when there is not, and what the engine says.
-pub async fn room_for(engine: &Engine, needed: u64, task: &TaskOf, volume: &Named) -> Result<()> {
+pub async fn room_for(engine: &Engine, needed: u64, task: &HelperOf, volume: &Named) -> Result<()> {
     let spec = task.measure(volume);
-    engine.create_task(&spec).await?;
+    engine.create_helper(&spec).await?;
     let work = async {
-        let mut task = engine.start_task(&spec).await?;
+        let mut task = engine.start_helper(&spec).await?;
         let mut said = vec![];
         while let Some(piece) = task.next().await? {
             said.extend_from_slice(&piece);

@@ -13,7 +13,7 @@ use crate::{
     desired::label,
     engine::{
         Engine,
-        task::{Ended, TaskSpec},
+        helper::{Ended, HelperSpec},
     },
     error::{Error, Result},
 };
@@ -38,7 +38,7 @@ pub struct Named {
 
 /// What a task has of the instance that it works for.
 #[derive(Debug, Clone)]
-pub struct TaskOf {
+pub struct HelperOf {
     /// The container's name.
     pub name: String,
     /// An image that has GNU tar.
@@ -47,24 +47,24 @@ pub struct TaskOf {
     pub labels: BTreeMap<String, String>,
 }
 
-impl TaskOf {
-    fn spec(&self, what: &str, command: &[&str], capabilities: &[&str]) -> TaskSpec {
+impl HelperOf {
+    fn spec(&self, what: &str, command: &[&str], capabilities: &[&str]) -> HelperSpec {
         let mut labels = self.labels.clone();
         labels.insert(label::TASK.to_owned(), what.to_owned());
-        TaskSpec {
+        HelperSpec {
             name: self.name.clone(),
             image: self.image.clone(),
             labels,
             volumes: vec![],
             command: command.iter().map(|&word| word.to_owned()).collect(),
             capabilities: capabilities.iter().map(|&name| name.to_owned()).collect(),
-            ..TaskSpec::default()
+            ..HelperSpec::default()
         }
     }
 
     /// Packs volumes into one tar on standard output, `volumes/ROLE/…`, and lists on standard error what cannot be
     /// restored: see [`left_out`].
-    pub fn pack(&self, volumes: &[Named]) -> TaskSpec {
+    pub fn pack(&self, volumes: &[Named]) -> HelperSpec {
         // Tar never sees what is left out: it would store the content under a first name that is too long, and
         // only a link under the second. What find cannot read must not be missing without a word.
         // POSIX format: names of any length, times to the nanosecond, files of any size.
@@ -84,7 +84,7 @@ impl TaskOf {
     }
 
     /// Empties volumes, and unpacks such a tar from standard input.
-    pub fn unpack(&self, volumes: &[Named]) -> TaskSpec {
+    pub fn unpack(&self, volumes: &[Named]) -> HelperSpec {
         // Flushed to disk before anybody is told that it is done.
         let script = "set -e; /usr/bin/find \"$@\" -mindepth 1 -delete; \
              /usr/bin/tar --extract --file=- --directory=/ --numeric-owner --same-owner --same-permissions \
@@ -99,7 +99,7 @@ impl TaskOf {
     }
 
     /// Says how many bytes are free where a volume is.
-    pub fn measure(&self, volume: &Named) -> TaskSpec {
+    pub fn measure(&self, volume: &Named) -> HelperSpec {
         let mut spec = self.spec("measure", &["/usr/bin/df", "--output=avail", "--block-size=1", "/volume"], &[]);
         spec.volumes = vec![(volume.volume.clone(), "/volume".to_owned(), true)];
         spec
@@ -123,7 +123,7 @@ pub async fn image(engine: &Engine, wanted: &[&str]) -> Result<String> {
     })
 }
 
-/// Takes note of what [`TaskOf::pack`] left out, as it listed it.
+/// Takes note of what [`HelperOf::pack`] left out, as it listed it.
 pub fn left_out(ended: &Ended, manifest: &mut Manifest) {
     // One that is cut off is counted, and not named.
     let (whole, _) = ended.complaints.rsplit_once('\0').unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     host::{
         checkup::{FileFact, Services, Space},
-        reach::Unreached,
+        connectivity::Unreached,
     },
     mounts::Advice,
     observed::{Ownership, PortState},

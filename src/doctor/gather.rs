@@ -32,7 +32,7 @@ use crate::{
     },
     error::{Error, Result, io_reason},
     event::Silent,
-    host::{checkup, ports, reach::Way, system},
+    host::{checkup, connectivity::Way, ports, system},
     instance_name::InstanceName,
     mounts::{self, Users},
     observe,
@@ -99,8 +99,8 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
     let assumed = settings.valid().cloned().unwrap_or_default();
     let reference = registry_reference(&assumed);
     let about = subject(&around, &reference);
-    let wanted = match (settings.valid(), crate::wish::read(&around.files.desired())) {
-        (Some(_), Ok(crate::wish::Wish::Running)) => Wanted::Running,
+    let wanted = match (settings.valid(), crate::desired_state::read(&around.files.desired())) {
+        (Some(_), Ok(crate::desired_state::DesiredState::Running)) => Wanted::Running,
         _ => Wanted::Stopped,
     };
     let password = secrets::read(&around.files.secrets(), &around.appliance.login.password_secret).ok().flatten();

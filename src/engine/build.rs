@@ -21,8 +21,8 @@ use log::Log;
 
 use super::{
     Engine,
-    fault::{self, Failure},
-    trace::Trace,
+    build_progress::Trace,
+    stream_error::{self, Failure},
     transfer::Pace,
 };
 use crate::{
@@ -193,7 +193,7 @@ fn of_step(mut failure: Failure, trace: &Trace, log: &Log) -> Failure {
         return failure;
     }
     let tail: Vec<String> = log.tail.iter().cloned().collect();
-    failure.fault = fault::of_step(&tail);
+    failure.fault = stream_error::of_step(&tail);
     let name = trace.failed().map(|(name, _)| name).or_else(|| trace.running());
     let Some(name) = name else { return failure };
     failure.reason = match failure.reason.rfind("exit code: ") {

@@ -18,8 +18,8 @@ use super::{
     credentials::Credentials,
     docker::deadline,
     error::{status_of, translate, within},
-    fault::Failure,
     reference::Reference,
+    stream_error::Failure,
 };
 use crate::error::{Error, ImageAction, ImageFault, Result};
 

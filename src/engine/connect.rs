@@ -15,14 +15,14 @@ use std::{
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as Theirs};
 use futures_util::future::join_all;
 
-pub use crate::engine::places::{Selection, chosen, owner, sockets};
+pub use crate::engine::endpoints::{Selection, chosen, owner, sockets};
 use crate::{
     engine::{
         DEADLINE, Engine, Host,
+        endpoints::{self, Endpoint, Place, Places},
         error::{clean, io_error, not_http, status_of, translate, within},
         identify::{self, Unusable, identify},
-        places::{self, Endpoint, Place, Places},
-        remedy::{self, Failure, explain, most_useful},
+        unreachable::{self, Failure, explain, most_useful},
     },
     error::{Result, io_reason},
     host::system::System,
@@ -40,7 +40,7 @@ const CALL: &str = "say its version";
 /// Why there is none, and what to do on this system. A chosen engine has no second choice.
 pub async fn connect(selection: &Selection) -> Result<Engine> {
     let system = System::look();
-    match places::choose(selection)? {
+    match endpoints::choose(selection)? {
         Places::Chosen(place) => ask(&place).await.map_err(|failure| explain(&place, failure, system)),
         Places::FirstOf(places) => first_of(distinct(places), system).await,
     }
@@ -51,7 +51,7 @@ pub async fn connect(selection: &Selection) -> Result<Engine> {
 /// # Errors
 /// When what the user chose cannot be understood. That nobody answers is no error.
 pub async fn answering(selection: &Selection) -> Result<Vec<Engine>> {
-    let places = match places::choose(selection)? {
+    let places = match endpoints::choose(selection)? {
         Places::Chosen(place) => vec![place],
         Places::FirstOf(places) => distinct(places),
     };
@@ -86,7 +86,7 @@ async fn first_of(places: Vec<Place>, system: System) -> Result<Engine> {
             Err(failure) => return Err(explain(&place, failure, system)),
         }
     }
-    Err(most_useful(tried, remedy::is_installed, system))
+    Err(most_useful(tried, unreachable::is_installed, system))
 }
 
 /// Leaves out places that are another one's by a symbolic link.
@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        engine::places::Kind,
+        engine::endpoints::Kind,
         error::{Code, Error},
         host::system::Init,
     };

@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 use super::{
     build::BuildRequest,
     checkup::Machine,
+    endpoints::{Endpoint, Kind, Place},
     events,
     fake::{Fake, Recorder, Reply, image_of},
     identify::identify,
     image,
-    places::{Endpoint, Kind, Place},
     pull::Patience,
     translate, usage,
 };

@@ -6,7 +6,7 @@ use bollard::models::SystemVersion;
 
 use crate::engine::{
     About,
-    places::{Endpoint, Kind, Place},
+    endpoints::{Endpoint, Kind, Place},
 };
 
 /// The oldest API that has what docklet needs: that of Docker 20.10, and of Podman since 4.3.

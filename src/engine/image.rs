@@ -42,7 +42,7 @@ pub struct Image {
 
 /// What became of an image that was to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removed {
+pub enum Removal {
     /// The name is gone, and with its last name the image.
     Removed,
     /// There was none.
@@ -84,13 +84,13 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine does not answer or refuses for another reason.
-    pub async fn remove_image(&self, reference: &str) -> Result<Removed> {
+    pub async fn remove_image(&self, reference: &str) -> Result<Removal> {
         let options = RemoveImageOptionsBuilder::default().force(false).build();
         let call = self.docker.remove_image(reference, Some(options), None);
         match self.short("remove an image", REMOVE_DEADLINE, call).await {
-            Ok(_) => Ok(Removed::Removed),
-            Err(Error::EngineRefused { status: 404, .. }) => Ok(Removed::WasMissing),
-            Err(Error::EngineRefused { status: 409, reason, .. }) => Ok(Removed::InUse { by: user_of(&reason) }),
+            Ok(_) => Ok(Removal::Removed),
+            Err(Error::EngineRefused { status: 404, .. }) => Ok(Removal::WasMissing),
+            Err(Error::EngineRefused { status: 409, reason, .. }) => Ok(Removal::InUse { by: user_of(&reason) }),
             Err(error) => Err(error),
         }
     }
@@ -234,10 +234,10 @@ mod tests {
             ("DELETE /images/gone", vec![missing()]),
             ("DELETE /images/here", vec![Reply::Status(200, r#"[{"Untagged":"here:1"}]"#.to_owned())]),
         ]);
-        assert_eq!(fake.engine.remove_image("here:1").await.unwrap(), Removed::Removed);
-        assert_eq!(fake.engine.remove_image("gone:1").await.unwrap(), Removed::WasMissing);
+        assert_eq!(fake.engine.remove_image("here:1").await.unwrap(), Removal::Removed);
+        assert_eq!(fake.engine.remove_image("gone:1").await.unwrap(), Removal::WasMissing);
         let by = "container 0a1b2c3d".to_owned();
-        assert_eq!(fake.engine.remove_image("used:1").await.unwrap(), Removed::InUse { by });
+        assert_eq!(fake.engine.remove_image("used:1").await.unwrap(), Removal::InUse { by });
         assert!(!fake.asked().iter().any(|r| r.contains("force=true")), "{:?}", fake.asked());
     }
 
@@ -258,9 +258,9 @@ mod tests {
         assert_eq!(image.references.len(), 2, "{image:?}");
         assert!(engine.images_labelled("docklet-test-nothing").await.unwrap().is_empty());
         for tag in ["1", "2"] {
-            assert_eq!(engine.remove_image(&format!("docklet-test/image-test:{tag}")).await.unwrap(), Removed::Removed);
+            assert_eq!(engine.remove_image(&format!("docklet-test/image-test:{tag}")).await.unwrap(), Removal::Removed);
         }
-        assert_eq!(engine.remove_image(name).await.unwrap(), Removed::WasMissing);
+        assert_eq!(engine.remove_image(name).await.unwrap(), Removal::WasMissing);
         assert_eq!(engine.image(&image.id).await.unwrap(), None);
     }
 }

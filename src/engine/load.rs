@@ -22,9 +22,9 @@ use tokio_util::io::ReaderStream;
 
 use super::{
     Engine,
-    fault::Failure,
     pull::REPORT_EVERY,
     reference::Reference,
+    stream_error::Failure,
     transfer::{Layers, Message, Pace},
 };
 use crate::{

@@ -16,35 +16,35 @@
 //! - `error`: bollard's errors → ours
 
 pub mod build;
+mod build_progress;
 pub mod checkup;
 pub mod connect;
 mod context;
 pub mod credentials;
 pub mod docker;
+mod endpoints;
 mod error;
 pub mod events;
 pub mod exec;
 #[cfg(test)]
 mod fake;
-mod fault;
 #[cfg(test)]
 mod fuzz;
+pub mod helper;
 mod identify;
 pub mod image;
 pub mod import;
 pub mod load;
 pub mod log;
-mod places;
 pub mod pull;
 pub mod reference;
-mod remedy;
 mod seccomp;
 pub mod stats;
 pub mod storage;
-pub mod task;
-mod trace;
+mod stream_error;
 mod transfer;
 mod translate;
+mod unreachable;
 mod usage;
 
 use std::time::Duration;

@@ -9,8 +9,8 @@ use futures_util::StreamExt as _;
 use super::{
     Engine,
     credentials::Credentials,
-    fault::Failure,
     reference::Reference,
+    stream_error::Failure,
     transfer::{Layers, Message, Pace},
 };
 use crate::{

@@ -44,7 +44,7 @@ impl Error {
             Error::RulesNotLoaded { mode, reason, .. } => {
                 vec![reason.clone(), format!("network.egress is {mode}, and nothing starts without its rules")]
             }
-            Error::WrongPassphrase { .. } => vec![crate::data::sealed::WRONG_PASSPHRASE.to_owned()],
+            Error::WrongPassphrase { .. } => vec![crate::data::encryption::WRONG_PASSPHRASE.to_owned()],
             Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
             Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),
             Error::Image { reason, log, .. }

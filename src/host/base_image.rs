@@ -89,7 +89,7 @@ pub async fn build_base(
         .variable("TMPDIR", "/var/tmp")
         .variable("LC_ALL", "C")
         .output(file)
-        .as_root()
+        .privileged()
         .run(reporter)
         .await
         .map_err(failed)?;

@@ -66,7 +66,7 @@ impl<'a> Program<'a> {
 
     /// Runs it as root: through sudo when we are not.
     #[must_use]
-    pub fn as_root(mut self) -> Self {
+    pub fn privileged(mut self) -> Self {
         self.as_root = true;
         self
     }

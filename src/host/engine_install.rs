@@ -157,7 +157,7 @@ async fn start(daemon: &Daemon, system: System, reporter: &dyn Reporter) -> Resu
     let mut note = None;
     for (program, arguments, survives_reboot) in service_commands(system) {
         let how = format!("{program} {}", arguments.join(" "));
-        match Program::new(what, program).arguments(arguments).as_root().run(reporter).await {
+        match Program::new(what, program).arguments(arguments).privileged().run(reporter).await {
             Ok(()) if wait(daemon, SERVICE_STARTUP, || true).await => return Ok((how, survives_reboot)),
             Ok(()) => note = Some(format!("{how} brought no engine")),
             Err(failure) => note = Some(format!("{how}: {}", failure.reason)),
@@ -189,12 +189,12 @@ async fn start_detached(daemon: &Daemon, what: &str, reporter: &dyn Reporter) ->
     // The shell ends at once; its child keeps neither our terminal nor our pipes. HUP is ignored
     // because sudo's own terminal may hang up before setsid has run.
     let script = r#"trap '' HUP; log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 & echo "process $!, log in $log""#;
-    let said = Said::default();
+    let said = RecordedState::default();
     let dockerd = which("dockerd").unwrap_or_else(|| "dockerd".into()).display().to_string();
     Program::new(what, "sh")
         .arguments(["-c", script, "sh", &log, &dockerd])
         .arguments(&daemon.arguments)
-        .as_root()
+        .privileged()
         .run(&Both(&said, reporter))
         .await?;
     let pid = said.pid();
@@ -261,7 +261,7 @@ async fn join_group(daemon: &Daemon, system: System, reporter: &dyn Reporter) ->
     let addgroup = Program::new(what, "addgroup").arguments([user.as_str(), GROUP]);
     // Alpine has no usermod.
     let program = if which("usermod").is_some() { usermod } else { addgroup };
-    program.as_root().run(reporter).await?;
+    program.privileged().run(reporter).await?;
     reporter.report(&Event::Warning {
         text: format!("you are in the group {GROUP} now; log out and log in again, so that every terminal knows"),
     });
@@ -274,9 +274,9 @@ fn failed(failure: Failed) -> Error {
 
 /// Remembers what a program said.
 #[derive(Default)]
-struct Said(std::cell::RefCell<String>);
+struct RecordedState(std::cell::RefCell<String>);
 
-impl Said {
+impl RecordedState {
     /// From «process 4711, log in …».
     fn pid(&self) -> Option<u32> {
         self.0.borrow().strip_prefix("process ")?.split(',').next()?.parse().ok()
@@ -284,7 +284,7 @@ impl Said {
 }
 
 /// Remembers, and passes on.
-struct Both<'a>(&'a Said, &'a dyn Reporter);
+struct Both<'a>(&'a RecordedState, &'a dyn Reporter);
 
 impl Reporter for Both<'_> {
     fn report(&self, event: &Event) {

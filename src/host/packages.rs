@@ -94,7 +94,7 @@ impl PackageManager {
                 .arguments(packages)
                 .variable("DEBIAN_FRONTEND", "noninteractive")
                 .variable("LC_ALL", "C")
-                .as_root()
+                .privileged()
                 .run(reporter)
                 .await?;
         }

@@ -2,13 +2,13 @@
 
 use super::Instance;
 use crate::{
+    desired_state::{self, DesiredState},
     error::{Error, Result},
     event::Event,
     host::service::{self, Kind, Service, Services},
     report::{AutostartReport, Schema, Thing, ThingKind},
     settings::Settings,
     supervise::process,
-    wish::{self, Wish},
 };
 
 /// Switches it on; whether that changed anything.
@@ -28,7 +28,9 @@ pub async fn enable(instance: &Instance) -> Result<bool> {
     linger(instance, &services).await?;
     settings.restart.autostart = true;
     settings.save(&instance.files.settings())?;
-    if wish::read(&instance.files.desired())? == Wish::Running && !services.is_active(&instance.name).await {
+    if desired_state::read(&instance.files.desired())? == DesiredState::Running
+        && !services.is_active(&instance.name).await
+    {
         // The one that runs as a process of its own makes room for the service's.
         process::end(&instance.files).await?;
         if let Err(reason) = services.start(&instance.name).await {

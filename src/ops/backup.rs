@@ -12,12 +12,11 @@ use crate::{
     data::{
         archive::{FORMAT, Header, ImageUsed, Manifest, VolumeIn},
         backup::{self, Made, Recorded, Request},
-        records::Records,
-        restore,
+        data_check::Records,
+        encryption, restore,
         schedule::Last,
-        sealed,
-        shelf::{self, Reason},
-        volumes::{self, Named, TaskOf},
+        store::{self, Reason},
+        volumes::{self, HelperOf, Named},
     },
     desired::{VERSION, labels},
     engine::{Engine, docker::Listed},
@@ -124,7 +123,7 @@ pub async fn take(
     let file = place(instance, file, &created, reason)?;
     let main = own_container(instance, look);
     let settings = Settings::load(&instance.files.settings())?;
-    let task = task_of(instance, engine, look, settings.as_ref()).await?;
+    let task = helper_of(instance, engine, look, settings.as_ref()).await?;
     let header = header(instance, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
     let running = main.filter(|c| c.state == "running");
     let probe = settings
@@ -137,7 +136,7 @@ pub async fn take(
         (listed, _) => Recorded::Known(listed.unwrap_or_default()),
     };
     let sealed = match passphrase {
-        Some(passphrase) => Some(sealed::seal(&all_secrets(instance)?, passphrase)?),
+        Some(passphrase) => Some(encryption::seal(&all_secrets(instance)?, passphrase)?),
         None => None,
     };
     let sizes = engine.volume_sizes().await.unwrap_or_default();
@@ -252,14 +251,19 @@ pub fn existing(instance: &Instance, look: &Look) -> Result<Vec<Named>> {
 ///
 /// # Errors
 /// [`Error::Missing`] when there is no image for it.
-pub async fn task_of(instance: &Instance, engine: &Engine, look: &Look, settings: Option<&Settings>) -> Result<TaskOf> {
+pub async fn helper_of(
+    instance: &Instance,
+    engine: &Engine,
+    look: &Look,
+    settings: Option<&Settings>,
+) -> Result<HelperOf> {
     let used = own_container(instance, look).map(|c| c.image_id.clone()).unwrap_or_default();
     let default = Settings::default();
     let settings = settings.unwrap_or(&default);
     let wanted = guarded::desired(instance, engine, &instance.appliance, settings, look);
     // The base has the same programs; it is there where an image was built and removed again.
     let image = volumes::image(engine, &[&used, wanted.image.reference(), &settings.image.base]).await?;
-    Ok(TaskOf {
+    Ok(HelperOf {
         name: instance.name.task_container(&instance.appliance.name),
         image,
         labels: labels(&instance.appliance, &instance.name),
@@ -279,7 +283,7 @@ fn place(instance: &Instance, file: Option<&Path>, created: &str, reason: Reason
             instance.files.backups()
         }
     };
-    Ok(shelf::free_path(&folder, &container, created, reason))
+    Ok(store::free_path(&folder, &container, created, reason))
 }
 
 fn all_secrets(instance: &Instance) -> Result<BTreeMap<String, Secret>> {
@@ -314,7 +318,7 @@ pub fn not_empty(passphrase: Secret) -> Result<Secret> {
 pub fn list(instance: &Instance) -> Result<BackupListReport> {
     let folder = instance.files.backups();
     let shown = |text: &String| clean::line(text, false);
-    let entry = |b: shelf::Shelved| {
+    let entry = |b: store::StoredBackup| {
         let header = b.header.as_ref().ok();
         BackupEntry {
             file: b.file.display().to_string(),
@@ -331,7 +335,7 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
         schema: Schema,
         instance: instance.name.to_string(),
         folder: folder.display().to_string(),
-        backups: shelf::list(&folder)?.into_iter().map(entry).collect(),
+        backups: store::list(&folder)?.into_iter().map(entry).collect(),
     })
 }
 
@@ -339,7 +343,7 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
 ///
 /// # Errors
 /// When they cannot.
-pub fn shelf_can_be_written(instance: &Instance) -> Result<()> {
+pub fn store_can_be_written(instance: &Instance) -> Result<()> {
     let folder = instance.files.backups();
     paths::create_folder(&instance.files.data, 0o700)?;
     paths::create_folder(&folder, 0o700)?;
@@ -399,8 +403,8 @@ pub fn missing_volumes(instance: &Instance, header: &Header) -> Vec<String> {
 /// When a file cannot be removed, and when removing all of them is not confirmed.
 pub fn prune(instance: &Instance, keep: usize, dry_run: bool) -> Result<PruneReport> {
     let lock = if dry_run { None } else { Some(instance.lock("backup prune")?) };
-    let backups = shelf::list(&instance.files.backups())?;
-    let removed = shelf::superfluous(&backups, keep);
+    let backups = store::list(&instance.files.backups())?;
+    let removed = store::superfluous(&backups, keep);
     if !dry_run {
         if keep == 0 && !removed.is_empty() {
             instance.confirm("remove every backup of this instance?")?;
@@ -425,9 +429,9 @@ pub fn prune(instance: &Instance, keep: usize, dry_run: bool) -> Result<PruneRep
 
 /// Those that somebody asked for are never removed by a schedule.
 fn prune_scheduled(instance: &Instance, keep: usize) -> Result<()> {
-    let backups = shelf::list(&instance.files.backups())?;
+    let backups = store::list(&instance.files.backups())?;
     let scheduled: Vec<_> = backups.into_iter().filter(|b| b.is_for(Reason::Scheduled)).collect();
-    remove(&shelf::superfluous(&scheduled, keep.max(1)))
+    remove(&store::superfluous(&scheduled, keep.max(1)))
 }
 
 fn remove(files: &[PathBuf]) -> Result<()> {

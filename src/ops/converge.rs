@@ -15,6 +15,7 @@ use crate::{
     appliance::Appliance,
     apply::{self, BuildSurroundings, Sandbox, Tools},
     desired::Desired,
+    desired_state::{self, DesiredState},
     engine::Engine,
     error::{Error, Result},
     event::Event,
@@ -31,7 +32,6 @@ use crate::{
     },
     secrets::{self, Secret},
     settings::Settings,
-    wish::{self, Wish},
 };
 
 /// A plan, and what it was made from.
@@ -208,7 +208,10 @@ pub async fn apply(
         interrupt,
     };
     release::write_down(instance, &planned.committed)?;
-    wish::write(&instance.files.desired(), if how.running { Wish::Running } else { Wish::Stopped })?;
+    desired_state::write(
+        &instance.files.desired(),
+        if how.running { DesiredState::Running } else { DesiredState::Stopped },
+    )?;
     apply::apply(&planned.recovery, &tools).await?;
     let main = &planned.desired.container;
     if how.running && planned.is_empty() && main.egress.has_rules() && probe.look().await != Seen::Works {

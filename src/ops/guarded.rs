@@ -16,10 +16,11 @@ use crate::{
     apply::{self, Sandbox, Tools},
     data::{
         archive::read::Contents,
-        records::{self, Records},
-        shelf::Reason,
+        data_check::{self, Records},
+        store::Reason,
     },
     desired::{Desired, Publish, labels},
+    desired_state::{self, DesiredState},
     engine::{Engine, connect, docker::Listed},
     error::{Error, Result},
     event::Event,
@@ -35,7 +36,6 @@ use crate::{
     sandbox,
     secrets::Secret,
     settings::Settings,
-    wish::{self, Wish},
 };
 
 /// Grace for the old container.
@@ -58,7 +58,7 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     let wanted = desired(instance, engine, &instance.appliance, settings.unwrap_or(&default), &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (plan, _) = guarded::recover(&wanted, &observed)?;
-    let wants_it = settings.is_some() && wish::read(&instance.files.desired())? == Wish::Running;
+    let wants_it = settings.is_some() && desired_state::read(&instance.files.desired())? == DesiredState::Running;
     // A start that was killed before the rules were there: the entrypoint waits for them.
     let without_rules = match settings {
         Some(settings) if wants_it && observed.main.as_ref().is_some_and(|c| c.running) => {
@@ -136,7 +136,7 @@ pub enum Missing {
 }
 
 impl Guarded<'_> {
-    /// Makes the change, up to its commit. There is a container, and the image is on the engine. `records` are those of
+    /// Makes the change, up to its commit. There is a container, and the image is on the engine. `data_check` are those of
     /// what runs now, where they were asked for. The backup that was made. After an error, [`undo`] follows.
     ///
     /// # Errors
@@ -180,7 +180,7 @@ impl Guarded<'_> {
 
     async fn prove(&self, instance: &Instance) -> Result<()> {
         let probe = probe(instance, self.settings);
-        let Err(mut reason) = records::still_there(&probe, &self.records).await else { return Ok(()) };
+        let Err(mut reason) = data_check::still_there(&probe, &self.records).await else { return Ok(()) };
         match self.missing {
             Missing::IsTold => {
                 instance.reporter.report(&Event::Warning { text: reason });
@@ -214,7 +214,7 @@ pub async fn records_now(instance: &Instance, main: &Listed, settings: &Settings
         return Ok(None);
     }
     let probe = instance.probe(settings)?;
-    Ok(Some(records::list(&probe, &instance.appliance.records.paths).await))
+    Ok(Some(data_check::list(&probe, &instance.appliance.records.paths).await))
 }
 
 /// Stops the container; whether it ran.
@@ -263,7 +263,7 @@ pub async fn settle(
 /// # Errors
 /// When what the user wants cannot be read.
 pub fn shall_run(instance: &Instance, ran: bool) -> Result<bool> {
-    Ok(ran || wish::read(&instance.files.desired())? == Wish::Running)
+    Ok(ran || desired_state::read(&instance.files.desired())? == DesiredState::Running)
 }
 
 /// Takes everything back that has not been committed; what ran before runs again. A Ctrl-C waits.
@@ -280,7 +280,10 @@ pub async fn undo(instance: &Instance, engine: &Engine, settings: Option<&Settin
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (recovery, then) = guarded::recover(&wanted, &observed)?;
     run(instance, engine, held, &instance.appliance, &recovery, Some(&patient)).await?;
-    if settings.is_some() && then.main.is_some() && wish::read(&instance.files.desired())? == Wish::Running {
+    if settings.is_some()
+        && then.main.is_some()
+        && desired_state::read(&instance.files.desired())? == DesiredState::Running
+    {
         let plan = again(&wanted, &then);
         run(instance, engine, held, &instance.appliance, &plan, Some(&patient)).await?;
     }

@@ -19,9 +19,9 @@ use crate::{
     clean,
     data::{
         archive::{Header, read::Contents},
-        records::{self, Records},
-        restore, sealed,
-        shelf::Reason,
+        data_check::{self, Records},
+        encryption, restore,
+        store::Reason,
         volumes::Named,
     },
     desired::Desired,
@@ -201,8 +201,8 @@ fn opened(
         instance.reporter.report(&Event::Warning { text });
         return Ok(BTreeMap::new());
     };
-    let all = sealed::open(sealed, &passphrase).map_err(|reason| match reason.as_str() {
-        sealed::WRONG_PASSPHRASE => Error::WrongPassphrase { path: file.display().to_string() },
+    let all = encryption::open(sealed, &passphrase).map_err(|reason| match reason.as_str() {
+        encryption::WRONG_PASSPHRASE => Error::WrongPassphrase { path: file.display().to_string() },
         _ => Error::BackupInvalid { path: file.display().to_string(), reason },
     })?;
     for (name, value) in &all {
@@ -228,7 +228,7 @@ fn appliance_for(instance: &Instance, settings: &Settings, header: &Header) -> A
 fn known_records(instance: &Instance, contents: &Contents) -> Records {
     let mut records = contents.manifest.records.clone();
     records.retain(|path, _| instance.appliance.records.paths.contains(path));
-    records::sane(records)
+    data_check::sane(records)
 }
 
 /// Writes the secrets; a password is made where there is none.
@@ -306,7 +306,7 @@ impl Job<'_> {
     async fn room(&self, look: &Look, wanted: &Desired) -> Result<()> {
         let Job { instance, engine, contents, .. } = *self;
         let Some(volume) = wanted.volumes.first() else { return Ok(()) };
-        let mut task = backup::task_of(instance, engine, look, Some(self.settings)).await?;
+        let mut task = backup::helper_of(instance, engine, look, Some(self.settings)).await?;
         wanted.image.reference().clone_into(&mut task.image);
         let sizes = engine.volume_sizes().await.unwrap_or_default();
         let now: u64 = wanted.volumes.iter().filter_map(|v| sizes.get(&v.name)).sum();

@@ -8,6 +8,7 @@ use super::{
     mounts,
 };
 use crate::{
+    desired_state::{self, DesiredState},
     engine::Engine,
     error::{Error, ObjectKind, Result},
     event::Event,
@@ -15,7 +16,6 @@ use crate::{
     report::{ContainerReport, Schema, StartReport},
     settings::Settings,
     supervise,
-    wish::{self, Wish},
 };
 
 /// How to start.
@@ -51,7 +51,7 @@ impl Instance {
 pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
     let settings = instance.settings()?;
     let _lock = instance.lock(supervise::run::RECOVERY)?;
-    if wish::read(&instance.files.desired())? == Wish::Stopped {
+    if desired_state::read(&instance.files.desired())? == DesiredState::Stopped {
         return Ok(None); // a `docklet stop` was quicker
     }
     let engine = instance.engine().await?;

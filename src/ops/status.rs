@@ -4,6 +4,7 @@ use super::{Instance, autostart, stop::ownership};
 use crate::{
     data::schedule::Last,
     desired::page_url,
+    desired_state::{self, DesiredState},
     disk,
     engine::{Engine, connect, docker::Detail, image::Image},
     error::{Error, Result},
@@ -16,7 +17,6 @@ use crate::{
     sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
     supervise::state,
-    wish::{self, Wish},
 };
 
 impl Instance {
@@ -33,7 +33,7 @@ impl Instance {
 }
 
 fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusReport> {
-    let said = wish::said(&instance.files.desired())?;
+    let said = desired_state::recorded(&instance.files.desired())?;
     Ok(StatusReport {
         schema: Schema,
         instance: instance.name.to_string(),
@@ -141,7 +141,7 @@ pub fn without_engine(instance: &Instance, settings: Option<&Settings>) -> Resul
 
 /// The same container with what the supervisor and the user have said since.
 pub fn look_again(instance: &Instance, report: &mut StatusReport, answers: bool) -> Result<()> {
-    let said = wish::said(&instance.files.desired())?;
+    let said = desired_state::recorded(&instance.files.desired())?;
     report.desired = wanted(instance.files.settings().exists(), said.desired);
     let survives_reboot = report.supervisor.survives_reboot;
     report.supervisor = SupervisorStatus { survives_reboot, ..state::look(&instance.files, &said).0 };
@@ -160,8 +160,8 @@ pub async fn answers(instance: &Instance, container: &Detail) -> Result<bool> {
     Ok(probe.look().await == Seen::Works)
 }
 
-fn wanted(is_set_up: bool, wish: Wish) -> Wanted {
-    if is_set_up && wish == Wish::Running { Wanted::Running } else { Wanted::Stopped }
+fn wanted(is_set_up: bool, wish: DesiredState) -> Wanted {
+    if is_set_up && wish == DesiredState::Running { Wanted::Running } else { Wanted::Stopped }
 }
 
 /// What the container, the page, the supervisor and the user's wish are together.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::{Instance, mounts, start};
 use crate::{
+    desired_state::{self, DesiredState},
     engine::{Engine, connect, docker::Detail},
     error::{Error, ObjectKind, Result},
     event::Event,
     observed::Ownership,
     report::{ContainerReport, StopReport},
     supervise::state::State,
-    wish::{self, Wish},
 };
 
 /// Time between SIGTERM and SIGKILL.
@@ -36,7 +36,7 @@ impl Instance {
             Err(error) if !is_its_engine(self) => return Err(error),
             Err(error) => {
                 // The supervisor must not start it when the engine is back.
-                wish::write(&self.files.desired(), Wish::Stopped)?;
+                desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
                 let text = "it will not be started again when the engine is back".to_owned();
                 self.reporter.report(&Event::Note { text });
                 return Err(error);
@@ -44,7 +44,7 @@ impl Instance {
         };
         let container = find(self, &engine).await?;
         // Written before it is stopped, so that nothing starts it again in between.
-        wish::write(&self.files.desired(), Wish::Stopped)?;
+        desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
         stop(self, &engine, container, timeout.0).await
     }
 

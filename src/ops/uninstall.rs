@@ -4,16 +4,16 @@ use std::path::Path;
 
 use super::{Instance, autostart, backup, guarded, other_home, stop};
 use crate::{
-    data::shelf::{self, Reason},
+    data::store::{self, Reason},
     desired::labels,
-    engine::{Engine, docker::Change, image::Removed},
+    desired_state::{self, DesiredState},
+    engine::{Engine, docker::Change, image::Removal},
     error::{Error, Result},
     event::Event,
     observed::Ownership,
     report::{Kept, Schema, Thing, ThingKind, UninstallReport},
     settings::{ImageSource, Settings},
     supervise::process,
-    wish::{self, Wish},
 };
 
 /// What there is, and what shall happen to it.
@@ -63,7 +63,7 @@ impl Instance {
         guarded::tidy(self, &engine, settings.as_ref()).await?;
         let container = stop::find(self, &engine).await?;
         // Written before it is stopped, so that nothing starts it again in between.
-        wish::write(&self.files.desired(), Wish::Stopped)?;
+        desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
         stop_gently(&engine, &container.name).await;
         engine.remove_container(&container.name).await?;
         engine.remove_network(&container.name).await.map(drop)
@@ -144,7 +144,7 @@ async fn last_backup(instance: &Instance, engine: &Engine) -> Result<String> {
 
 /// The images that this instance ran before updates, as its backups tell, while their names still mean them.
 async fn used_before(instance: &Instance, engine: &Engine) -> Result<Vec<String>> {
-    let headers = shelf::list(&instance.files.backups()).unwrap_or_default().into_iter().filter_map(|b| b.header.ok());
+    let headers = store::list(&instance.files.backups()).unwrap_or_default().into_iter().filter_map(|b| b.header.ok());
     let own = headers.filter(|header| header.instance == instance.name.as_str());
     let mut references = vec![];
     for image in own.filter_map(|header| header.image).filter(|image| !image.reference.starts_with("sha256:")) {
@@ -296,7 +296,7 @@ async fn remove(
     }
     if !inventory.containers.is_empty() {
         // First the wish, then the deed: nobody may bring it back in between.
-        wish::write(&instance.files.desired(), Wish::Stopped)?;
+        desired_state::write(&instance.files.desired(), DesiredState::Stopped)?;
     }
     let data: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };
     let volumes: Vec<&String> = inventory.secrets.iter().chain(data).collect();
@@ -329,9 +329,9 @@ async fn remove(
     for name in &inventory.images {
         let running = step(ThingKind::Image, name);
         match engine.remove_image(name).await? {
-            Removed::Removed => removed.push(Thing { kind: ThingKind::Image, name: name.clone() }),
-            Removed::WasMissing => {}
-            Removed::InUse { by } => kept.push(Kept {
+            Removal::Removed => removed.push(Thing { kind: ThingKind::Image, name: name.clone() }),
+            Removal::WasMissing => {}
+            Removal::InUse { by } => kept.push(Kept {
                 kind: ThingKind::Image,
                 name: name.clone(),
                 size: None,

@@ -10,8 +10,9 @@ use crate::{
     appliance::Release,
     data::{
         archive::Header,
-        shelf::{self, Reason, Shelved},
+        store::{self, Reason, StoredBackup},
     },
+    desired_state::{self, DesiredState},
     engine::{Engine, credentials, docker::Listed, reference::Reference},
     error::{Error, ObjectKind, Result},
     event::Event,
@@ -22,7 +23,6 @@ use crate::{
         data::{UpdateCheckReport, UpdateReport},
     },
     settings::{ImageSource, Settings},
-    wish::{self, Wish},
 };
 
 /// Time that a registry may take to answer.
@@ -102,9 +102,9 @@ impl Instance {
         let settings = self.settings()?;
         let (main, current) = now(self, &engine, &look).await?;
         let timeout = options.timeout.unwrap_or(self.appliance.health.ready_timeout());
-        let (shelved, header) = match last_update(self, current.as_deref(), &main)? {
-            Last::Update(shelved, header) => (*shelved, *header),
-            // Said again, also after a kill at a moment when the old release counted already.
+        let (stored, header) = match last_update(self, current.as_deref(), &main)? {
+            Last::Update(stored, header) => (*stored, *header),
+            // RecordedState again, also after a kill at a moment when the old release counted already.
             Last::TakenBack(_) if counted || !options.data => {
                 return nothing_to_do(self, &engine, &settings, &main, current, timeout).await;
             }
@@ -119,7 +119,7 @@ impl Instance {
         self.confirm(&question)?;
         let target = before(self, &engine, &settings, &look, &header).await?;
         let change = Change { instance: self, engine: &engine, settings: &settings, main: &main, current, timeout };
-        let from = options.data.then_some(&shelved);
+        let from = options.data.then_some(&stored);
         change.make(&look, target, Reason::Rollback, from).await
     }
 }
@@ -167,7 +167,9 @@ async fn nothing_to_do(
 /// had another name, or was just being made anew, left none: it comes back first.
 async fn with_container(instance: &Instance, engine: &Engine, settings: &Settings) -> Result<Look> {
     let look = guarded::recovered(instance, engine, Some(settings)).await?;
-    if backup::own_container(instance, &look).is_some() || wish::read(&instance.files.desired())? != Wish::Running {
+    if backup::own_container(instance, &look).is_some()
+        || desired_state::read(&instance.files.desired())? != DesiredState::Running
+    {
         return Ok(look);
     }
     guarded::settle(instance, engine, settings, true, instance.appliance.health.ready_timeout()).await?;
@@ -188,9 +190,9 @@ async fn now(instance: &Instance, engine: &Engine, look: &Look) -> Result<(Liste
 /// What became of the last update.
 enum Last {
     /// It counts; the backup from before it.
-    Update(Box<Shelved>, Box<Header>),
+    Update(Box<StoredBackup>, Box<Header>),
     /// It was taken back, or there was none; the backup from before it.
-    TakenBack(Option<Box<(Shelved, Header)>>),
+    TakenBack(Option<Box<(StoredBackup, Header)>>),
 }
 
 /// Looks for the last update. A backup that was made of what runs now belongs to a change that was
@@ -201,7 +203,7 @@ fn last_update(instance: &Instance, current: Option<&str>, main: &Listed) -> Res
         (None, Some(image)) => image.id != main.image_id,
         (None, None) => false,
     };
-    let changes: Vec<_> = shelf::list(&instance.files.backups())?
+    let changes: Vec<_> = store::list(&instance.files.backups())?
         .into_iter()
         .filter(|b| b.is_for(Reason::Update) || b.is_for(Reason::Rollback))
         .filter_map(|b| b.header.clone().ok().map(|header| (b, header)))
@@ -211,7 +213,7 @@ fn last_update(instance: &Instance, current: Option<&str>, main: &Listed) -> Res
             Ok(Last::Update(Box::new(backup.clone()), Box::new(header.clone())))
         }
         Some(_) => {
-            let of_now = |(b, header): &(Shelved, Header)| b.is_for(Reason::Update) && !another(header);
+            let of_now = |(b, header): &(StoredBackup, Header)| b.is_for(Reason::Update) && !another(header);
             Ok(Last::TakenBack(changes.into_iter().find(of_now).map(Box::new)))
         }
         None => Err(nothing_to_go_back_to(instance, None)),
@@ -219,7 +221,7 @@ fn last_update(instance: &Instance, current: Option<&str>, main: &Listed) -> Res
 }
 
 /// `taken_back`: the backup from before the last update, which was taken back.
-fn nothing_to_go_back_to(instance: &Instance, taken_back: Option<Box<(Shelved, Header)>>) -> Error {
+fn nothing_to_go_back_to(instance: &Instance, taken_back: Option<Box<(StoredBackup, Header)>>) -> Error {
     let flag = instance.name.flag();
     let any = format!("docklet{flag} update --to VERSION goes to any release");
     let (reason, hint) = match taken_back {

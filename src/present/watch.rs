@@ -15,7 +15,7 @@ use crate::{
     report::{State, StatusReport},
     units::Bytes,
     watch::{
-        Deed, Dialog, History, View, Watch,
+        Dialog, History, View, Watch, WatchAction,
         history::SECONDS,
         model::{Engine, LOG_LINES},
     },
@@ -277,15 +277,15 @@ fn footer(watch: &Watch, width: usize, style: Style, now: Now) -> String {
     let container = watch.report.as_ref().and_then(|report| report.container.as_ref());
     let name = container.map_or("it", |container| container.name.as_str());
     match &watch.dialog {
-        Dialog::Asking(deed) => {
-            let what = format!("{} {name}?", deed.word());
+        Dialog::Asking(action) => {
+            let what = format!("{} {name}?", action.word());
             format!("{} y/n", style.warning(&what))
         }
-        Dialog::Doing { deed, step, since } => {
-            let doing = match deed {
-                Deed::Restart => "restarting",
-                Deed::Stop => "stopping",
-                Deed::Open => "opening",
+        Dialog::Doing { action, step, since } => {
+            let doing = match action {
+                WatchAction::Restart => "restarting",
+                WatchAction::Stop => "stopping",
+                WatchAction::Open => "opening",
             };
             let wheel = style.spinner(now.since_begin);
             let elapsed = ticking(now.since_begin.saturating_sub(*since));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     appliance::Appliance,
     clock,
-    engine::{Engine, task::TaskSpec},
+    engine::{Engine, helper::HelperSpec},
     error::{Error, Result},
     paths::{self, InstancePaths},
     settings::{Allow, Egress, Settings},
@@ -84,7 +84,7 @@ fn proxy(address: &str) -> Option<Allow> {
 ///
 /// # Errors
 /// [`Error::RulesNotLoaded`] with the helper's words, and what the engine says.
-pub async fn load(engine: &Engine, helper: TaskSpec, rules: &Rules, appliance: &Appliance) -> Result<()> {
+pub async fn load(engine: &Engine, helper: HelperSpec, rules: &Rules, appliance: &Appliance) -> Result<()> {
     run(engine, helper, rules, appliance, false).await.map(drop)
 }
 
@@ -92,14 +92,14 @@ pub async fn load(engine: &Engine, helper: TaskSpec, rules: &Rules, appliance: &
 ///
 /// # Errors
 /// As [`load`].
-pub async fn refresh(engine: &Engine, helper: TaskSpec, rules: &Rules, appliance: &Appliance) -> Result<Refusals> {
+pub async fn refresh(engine: &Engine, helper: HelperSpec, rules: &Rules, appliance: &Appliance) -> Result<Refusals> {
     let output = run(engine, helper, rules, appliance, true).await?;
     Ok(Refusals::parse(&String::from_utf8_lossy(&output)))
 }
 
 async fn run(
     engine: &Engine,
-    mut helper: TaskSpec,
+    mut helper: HelperSpec,
     rules: &Rules,
     appliance: &Appliance,
     read: bool,
@@ -110,9 +110,9 @@ async fn run(
     let not_loaded =
         |reason: String| Error::RulesNotLoaded { name: container.clone(), mode: rules.mode.to_string(), reason };
     let (ended, output) = if read {
-        engine.run_task(&helper, None).await?
+        engine.run_helper(&helper, None).await?
     } else {
-        match engine.run_quick_task(&helper).await {
+        match engine.run_quick_helper(&helper).await {
             // The engine refuses to make or start such a container: a capability or a namespace that it won't give.
             Err(Error::StartFailed { reason, .. } | Error::EngineRefused { reason, .. }) => {
                 return Err(not_loaded(reason));
@@ -257,15 +257,15 @@ pub fn helper(
     labels: &BTreeMap<String, String>,
     what: &str,
     network: Option<&str>,
-) -> TaskSpec {
+) -> HelperSpec {
     let mut labels = labels.clone();
     labels.insert(crate::desired::label::TASK.to_owned(), what.to_owned());
-    TaskSpec {
+    HelperSpec {
         name: name.to_owned(),
         image: image.to_owned(),
         labels,
         network: network.map(str::to_owned),
-        ..TaskSpec::default()
+        ..HelperSpec::default()
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::{
     appliance::Ids,
     desired::VolumeSpec,
-    engine::{Engine, task::TaskSpec},
+    engine::{Engine, helper::HelperSpec},
     error::{Error, Result},
 };
 
@@ -46,7 +46,7 @@ done
 ///
 /// # Errors
 /// What the engine says, and [`Error::HelperFailed`].
-pub async fn give(engine: &Engine, mut helper: TaskSpec, volumes: &[VolumeSpec], ids: Ids) -> Result<()> {
+pub async fn give(engine: &Engine, mut helper: HelperSpec, volumes: &[VolumeSpec], ids: Ids) -> Result<()> {
     helper.command = ["/bin/sh", "-c", GIVE, "give", &ids.to_string()].map(str::to_owned).to_vec();
     for (index, volume) in volumes.iter().enumerate() {
         let at = format!("/volumes/{index}");
@@ -54,7 +54,7 @@ pub async fn give(engine: &Engine, mut helper: TaskSpec, volumes: &[VolumeSpec],
         helper.volumes.push((volume.name.clone(), at, false));
     }
     helper.capabilities = ["CHOWN", "DAC_READ_SEARCH", "FOWNER"].map(str::to_owned).to_vec();
-    let (ended, _) = engine.run_task(&helper, None).await?;
+    let (ended, _) = engine.run_helper(&helper, None).await?;
     match ended.code {
         0 => Ok(()),
         _ => Err(Error::HelperFailed {
@@ -92,7 +92,7 @@ impl Place {
 /// [`Error::MountRefused`] when a place leads through a link or is taken, and what the engine says.
 pub async fn prepare(
     engine: &Engine,
-    mut helper: TaskSpec,
+    mut helper: HelperSpec,
     volumes: &[VolumeSpec],
     places: &[Place],
     ids: Ids,
@@ -102,7 +102,7 @@ pub async fn prepare(
     helper.volumes = volumes.iter().map(|v| (v.name.clone(), v.mount.clone(), false)).collect();
     helper.command = ["/bin/sh", "-c", PLACES, "places"].map(str::to_owned).to_vec();
     helper.command.extend(places.iter().map(Place::argument));
-    let (ended, said) = engine.run_task(&helper, None).await?;
+    let (ended, said) = engine.run_helper(&helper, None).await?;
     match ended.code {
         0 => Ok(()),
         3 => Err(Error::MountRefused { reason: String::from_utf8_lossy(&said).trim().to_owned() + &ended.complaints }),

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use crate::{
-    engine::{Engine, task::TaskSpec},
+    engine::{Engine, helper::HelperSpec},
     error::Result,
     settings::{Allow, Mount},
 };
@@ -25,14 +25,14 @@ wait
 /// What the engine says.
 pub async fn look(
     engine: &Engine,
-    mut helper: TaskSpec,
+    mut helper: HelperSpec,
     user: String,
     names: &[Allow],
 ) -> Result<BTreeMap<Allow, IpAddr>> {
     helper.user = user;
     helper.command = ["/bin/sh", "-c", LOOK, "look"].map(str::to_owned).to_vec();
     helper.command.extend(names.iter().map(ToString::to_string));
-    let (_, output) = engine.run_task(&helper, None).await?;
+    let (_, output) = engine.run_helper(&helper, None).await?;
     Ok(parse(&String::from_utf8_lossy(&output)))
 }
 

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     appliance::{Appliance, Ids, hex},
-    engine::{Engine, task::TaskSpec},
+    engine::{Engine, helper::HelperSpec},
     error::{Error, Result},
     host::pem,
     paths::{self, InstancePaths},
@@ -94,11 +94,11 @@ impl SecretFiles {
     ///
     /// # Errors
     /// What the engine says, and [`Error::HelperFailed`].
-    pub async fn fill(&self, engine: &Engine, mut helper: TaskSpec, volume: &str, ids: Ids) -> Result<()> {
+    pub async fn fill(&self, engine: &Engine, mut helper: HelperSpec, volume: &str, ids: Ids) -> Result<()> {
         helper.volumes = vec![(volume.to_owned(), "/secrets".to_owned(), false)];
         helper.command = ["/bin/sh", "-c", FILL].map(str::to_owned).to_vec();
         helper.capabilities = vec!["CHOWN".to_owned()];
-        let (ended, _) = engine.run_task(&helper, Some(&self.archive(ids)?)).await?;
+        let (ended, _) = engine.run_helper(&helper, Some(&self.archive(ids)?)).await?;
         match ended.code {
             0 => Ok(()),
             _ => Err(Error::HelperFailed { what: format!("filling volume {volume}"), reason: ended.reason() }),

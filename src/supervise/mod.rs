@@ -21,7 +21,7 @@
 //! The supervisor holds the instance's lock while it restarts and only then, so that it and the
 //! commands exclude each other. When it is ended itself, it leaves the container as it is.
 
-pub mod errands;
+pub mod jobs;
 pub mod log;
 pub mod policy;
 pub mod process;

@@ -21,7 +21,7 @@ pub use action::{Action, Note, Why};
 pub use input::{Ending, Health, Input, Outside, Sight};
 pub use limits::Limits;
 
-use crate::{settings::RestartPolicy, wish::Wish};
+use crate::{desired_state::DesiredState, settings::RestartPolicy};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Body {
@@ -73,7 +73,7 @@ pub struct Past {
 pub struct Policy {
     limits: Limits,
     mode: RestartPolicy,
-    wish: Wish,
+    wish: DesiredState,
     locked: bool,
     link: Link,
     was_away: Option<Duration>,
@@ -108,7 +108,7 @@ pub struct Policy {
 impl Policy {
     /// A new one. Feed it [`Input::Asked`] only when the user says something new: `wish` is what
     /// held before.
-    pub fn new(limits: Limits, mode: RestartPolicy, wish: Wish, past: &Past, now: Duration, seed: u64) -> Self {
+    pub fn new(limits: Limits, mode: RestartPolicy, wish: DesiredState, past: &Past, now: Duration, seed: u64) -> Self {
         let recent: VecDeque<Duration> =
             past.restarts.iter().filter(|ago| **ago < limits.within).map(|ago| now.saturating_sub(*ago)).collect();
         let attempts = u32::try_from(recent.len()).unwrap_or(u32::MAX);
@@ -145,7 +145,7 @@ impl Policy {
     }
 
     /// What is wanted, as far as it knows.
-    pub fn wish(&self) -> Wish {
+    pub fn wish(&self) -> DesiredState {
         self.wish
     }
 

@@ -3,14 +3,14 @@
 //! come out. Decides nothing itself but whether it may act at this very moment.
 //!
 //! - `disk`: watches the engine's disk beside that
-//! - in: `watcher` and `hear`, what the engine and the page tell; `poll`, what nobody tells of
-//! - out: `look`, `deeds`, `network` and `journal`
+//! - in: `watcher` and `messages`, what the engine and the page tell; `poll`, what nobody tells of
+//! - out: `look`, `actions`, `network` and `decisions`
 
-mod deeds;
+mod actions;
+mod decisions;
 mod disk;
-mod hear;
-mod journal;
 mod look;
+mod messages;
 mod network;
 mod poll;
 mod watcher;
@@ -24,7 +24,7 @@ use poll::{Stamp, time_asleep};
 use tokio::sync::mpsc;
 
 use super::{
-    errands::{self, Errand, Errands},
+    jobs::{self, Job, Jobs},
     log::Log,
     policy::{Input, Limits, Policy},
     process::Launch,
@@ -34,6 +34,7 @@ use crate::{
     appliance::Appliance,
     data::schedule::Last,
     desired::{Publish, VERSION},
+    desired_state::{self, DesiredState, RecordedState},
     engine::{Engine, connect::Selection, events::ContainerEvent},
     error::{Error, Result},
     event::Reporter,
@@ -43,7 +44,6 @@ use crate::{
     paths::InstancePaths,
     probe::Seen,
     settings::{RestartPolicy, Settings},
-    wish::{self, Said, Wish},
 };
 
 /// What this calls itself in a lock.
@@ -140,7 +140,7 @@ enum Message {
     Lost(String),
     Happened(ContainerEvent),
     Probed(Seen),
-    Ran(errands::Done),
+    Ran(jobs::Done),
     Measured(Box<disk::Measured>),
     RulesLoaded(Result<bool>),
 }
@@ -149,7 +149,7 @@ struct Supervisor<'a> {
     tools: &'a Tools<'a>,
     lock: Lock,
     policy: Policy,
-    errands: Errands,
+    jobs: Jobs,
     disk: disk::DiskWatch,
     state: State,
     log: Log,
@@ -166,8 +166,8 @@ struct Supervisor<'a> {
     rules_at: Option<Instant>,
     /// Whether they are being loaded: the instance's lock is held for it.
     loading_rules: bool,
-    said: Said,
-    wish_stamp: Stamp,
+    said: RecordedState,
+    state_stamp: Stamp,
     settings_stamp: Stamp,
     mode: RestartPolicy,
     /// The wish to stop came from outside: whoever had it may take it back there.
@@ -185,11 +185,11 @@ impl<'a> Supervisor<'a> {
     ) -> Result<Self> {
         let files = tools.files;
         let settings_stamp = Stamp::of(&files.settings());
-        let wish_stamp = Stamp::of(&files.desired());
-        let said = wish::said(&files.desired())?;
+        let state_stamp = Stamp::of(&files.desired());
+        let said = desired_state::recorded(&files.desired())?;
         let mut state = State::load(&files.supervisor_state());
         let left = state.pid;
-        if state.wish_at != said.at {
+        if state.desired_at != said.at {
             state.begin_afresh(&said);
         }
         state.version = VERSION.to_owned();
@@ -204,7 +204,7 @@ impl<'a> Supervisor<'a> {
         let mut supervisor = Supervisor {
             lock,
             policy,
-            errands: Errands::new(tools.launch.clone()),
+            jobs: Jobs::new(tools.launch.clone()),
             disk: disk::DiskWatch::new(Instant::now()),
             state,
             log: Log::new(files.supervisor_log()),
@@ -219,7 +219,7 @@ impl<'a> Supervisor<'a> {
             rules_at: None,
             loading_rules: false,
             said,
-            wish_stamp,
+            state_stamp,
             settings_stamp,
             mode,
             adopted: false,
@@ -254,9 +254,9 @@ impl<'a> Supervisor<'a> {
             if self.inspect_at.is_some_and(|at| Instant::now() >= at) {
                 self.feed(Input::Touched).await;
             }
-            let free = self.engine.is_some() && !self.policy.locked() && self.policy.wish() == Wish::Running;
-            if free && self.errands.backup_is_due() {
-                self.run_errand(Errand::Backup);
+            let free = self.engine.is_some() && !self.policy.locked() && self.policy.wish() == DesiredState::Running;
+            if free && self.jobs.backup_is_due() {
+                self.run_job(Job::Backup);
             }
             self.watch_disk();
             if let Some(held) = self.has_nothing_to_do() {
@@ -280,13 +280,13 @@ impl<'a> Supervisor<'a> {
     /// `start` holds it as well when it looks whether one runs, so none ends while `start` relies
     /// on it.
     fn has_nothing_to_do(&self) -> Option<Lock> {
-        let idle = self.policy.wish() == Wish::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
+        let idle = self.policy.wish() == DesiredState::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
         if !self.tools.detached || !idle || self.policy.locked() {
             return None;
         }
         let held = self.instance_lock()?;
         let files = self.tools.files;
-        let unchanged = wish::said(&files.desired()).is_ok_and(|said| said == self.said)
+        let unchanged = desired_state::recorded(&files.desired()).is_ok_and(|said| said == self.said)
             && Stamp::of(&files.settings()) == self.settings_stamp;
         unchanged.then_some(held)
     }
@@ -311,8 +311,8 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    fn run_errand(&mut self, errand: Errand) {
-        if let Some(work) = self.errands.start(errand) {
+    fn run_job(&mut self, job: Job) {
+        if let Some(work) = self.jobs.start(job) {
             let sender = self.sender.clone();
             tokio::spawn(async move {
                 let _ = sender.send(Message::Ran(work.await));
@@ -323,7 +323,7 @@ impl<'a> Supervisor<'a> {
     /// Reads anew when the next backup is due.
     fn plan_backups(&mut self) {
         if let Ok(Some(settings)) = Settings::load(&self.tools.files.settings()) {
-            self.errands.plan(&settings.backup.every, &Last::load(&self.tools.files.backup_state()));
+            self.jobs.plan(&settings.backup.every, &Last::load(&self.tools.files.backup_state()));
         }
     }
 }

@@ -9,12 +9,12 @@ use time::OffsetDateTime;
 use super::policy::Past;
 use crate::{
     clock,
+    desired_state::RecordedState,
     disk::DiskUse,
     error::{Error, Result},
     lock::Lock,
     paths::{self, InstancePaths},
     report::{Decision, LastRestart, PortTaken, SupervisorStatus},
-    wish::Said,
 };
 
 /// How many decisions are kept for `status`; the log has all of them.
@@ -30,8 +30,8 @@ pub struct State {
     pub pid: Option<u32>,
     /// The engine's address.
     pub endpoint: Option<String>,
-    /// When the wish was said that restarts are counted for ([`Said::at`]).
-    pub wish_at: String,
+    /// When the wish was said that restarts are counted for ([`RecordedState::at`]).
+    pub desired_at: String,
     /// How often it restarted the container since then.
     pub restarts: u32,
     /// When the restarts were that count towards giving up, oldest first.
@@ -93,8 +93,8 @@ impl State {
     }
 
     /// The user said something new: what was counted before is history.
-    pub fn begin_afresh(&mut self, said: &Said) {
-        self.wish_at.clone_from(&said.at);
+    pub fn begin_afresh(&mut self, said: &RecordedState) {
+        self.desired_at.clone_from(&said.at);
         self.restarts = 0;
         self.recent.clear();
         self.gave_up = None;
@@ -116,9 +116,9 @@ impl State {
 }
 
 /// What `status` says of the supervisor, and why it gave up if it did.
-pub fn look(files: &InstancePaths, said: &Said) -> (SupervisorStatus, Option<GaveUp>) {
+pub fn look(files: &InstancePaths, said: &RecordedState) -> (SupervisorStatus, Option<GaveUp>) {
     let mut state = State::load(&files.supervisor_state());
-    if state.wish_at != said.at {
+    if state.desired_at != said.at {
         state.begin_afresh(said);
     }
     let holder = Lock::holder(&files.supervisor_lock());
@@ -142,7 +142,7 @@ pub fn look(files: &InstancePaths, said: &Said) -> (SupervisorStatus, Option<Gav
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{instance_name::InstanceName, paths::Paths, wish::Wish};
+    use crate::{desired_state::DesiredState, instance_name::InstanceName, paths::Paths};
 
     fn decision(n: usize) -> Decision {
         Decision { at: "2026-11-21T01:19:58Z".into(), decision: "restart".into(), text: n.to_string() }
@@ -175,9 +175,9 @@ mod tests {
         paths::create_folder(&files.state, 0o700).unwrap();
         let gave_up =
             GaveUp { at: String::new(), cause: "exited with code 1".into(), restarts: 5, minutes: 10, log: vec![] };
-        let state = State { wish_at: "a".into(), restarts: 5, gave_up: Some(gave_up), ..State::default() };
+        let state = State { desired_at: "a".into(), restarts: 5, gave_up: Some(gave_up), ..State::default() };
         state.save(&files.supervisor_state()).unwrap();
-        let said = |at: &str| Said { desired: Wish::Running, at: at.to_owned() };
+        let said = |at: &str| RecordedState { desired: DesiredState::Running, at: at.to_owned() };
         let (status, gave_up) = look(&files, &said("a"));
         assert_eq!((status.gave_up, status.restarts, status.running), (true, 5, false));
         assert_eq!(status.cause.as_deref(), Some("exited with code 1"));

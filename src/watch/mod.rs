@@ -11,5 +11,5 @@ pub mod model;
 pub use self::{
     history::History,
     keys::Key,
-    model::{Deed, Demand, Dialog, Input, View, Watch},
+    model::{Demand, Dialog, Input, View, Watch, WatchAction},
 };

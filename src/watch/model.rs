@@ -19,7 +19,7 @@ const MESSAGE_LINES: usize = 8;
 
 /// What the keys can do to the appliance; the same as the commands of these names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum WatchAction {
     /// `docklet restart`
     Restart,
     /// `docklet stop`
@@ -28,13 +28,13 @@ pub enum Deed {
     Open,
 }
 
-impl Deed {
+impl WatchAction {
     /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
-            Deed::Restart => "restart",
-            Deed::Stop => "stop",
-            Deed::Open => "open",
+            WatchAction::Restart => "restart",
+            WatchAction::Stop => "stop",
+            WatchAction::Open => "open",
         }
     }
 }
@@ -72,7 +72,7 @@ pub enum Demand {
     /// End the watch.
     Quit,
     /// Begin something.
-    Begin(Deed),
+    Begin(WatchAction),
     /// Break off what was begun.
     BreakOff,
 }
@@ -94,11 +94,11 @@ pub enum Dialog {
     #[default]
     Keys,
     /// A question.
-    Asking(Deed),
+    Asking(WatchAction),
     /// What is being done.
     Doing {
         /// What.
-        deed: Deed,
+        action: WatchAction,
         /// How far it has come.
         step: String,
         /// Since when.
@@ -231,9 +231,9 @@ impl Watch {
             (Dialog::Doing { .. }, Key::Letter('l')) => self.turn(),
             (Dialog::Doing { .. }, _) => {}
             (_, Key::Interrupt) => return Some(Demand::Quit),
-            (Dialog::Asking(deed), Key::Letter('y')) => {
-                let deed = *deed;
-                return self.begin(deed, now);
+            (Dialog::Asking(action), Key::Letter('y')) => {
+                let action = *action;
+                return self.begin(action, now);
             }
             (Dialog::Asking(_), Key::Letter(_) | Key::Escape) => self.dialog = Dialog::Keys,
             (_, Key::Letter('q')) => return Some(Demand::Quit),
@@ -244,9 +244,9 @@ impl Watch {
                 self.dialog = Dialog::Keys;
                 self.turn();
             }
-            (_, Key::Letter('r')) => self.dialog = Dialog::Asking(Deed::Restart),
-            (_, Key::Letter('s')) => self.dialog = Dialog::Asking(Deed::Stop),
-            (_, Key::Letter('o')) => return self.begin(Deed::Open, now),
+            (_, Key::Letter('r')) => self.dialog = Dialog::Asking(WatchAction::Restart),
+            (_, Key::Letter('s')) => self.dialog = Dialog::Asking(WatchAction::Stop),
+            (_, Key::Letter('o')) => return self.begin(WatchAction::Open, now),
             (_, Key::Letter(_)) => self.dialog = Dialog::Keys,
         }
         None
@@ -256,9 +256,9 @@ impl Watch {
         self.view = if self.view == View::Log { View::Status } else { View::Log };
     }
 
-    fn begin(&mut self, deed: Deed, now: Duration) -> Option<Demand> {
-        self.dialog = Dialog::Doing { deed, step: String::new(), since: now };
-        Some(Demand::Begin(deed))
+    fn begin(&mut self, action: WatchAction, now: Duration) -> Option<Demand> {
+        self.dialog = Dialog::Doing { action, step: String::new(), since: now };
+        Some(Demand::Begin(action))
     }
 }
 
@@ -323,15 +323,15 @@ mod tests {
     fn what_cannot_be_undone_is_asked_for() {
         let mut watch = Watch::default();
         assert_eq!(key(&mut watch, 's'), None);
-        assert_eq!(watch.dialog, Dialog::Asking(Deed::Stop));
+        assert_eq!(watch.dialog, Dialog::Asking(WatchAction::Stop));
         assert_eq!(key(&mut watch, 's'), None, "not a yes");
         assert_eq!(watch.dialog, Dialog::Keys);
         key(&mut watch, 'r');
-        assert_eq!(key(&mut watch, 'y'), Some(Demand::Begin(Deed::Restart)));
+        assert_eq!(key(&mut watch, 'y'), Some(Demand::Begin(WatchAction::Restart)));
         assert_eq!((key(&mut watch, 's'), key(&mut watch, 'y')), (None, None), "one thing at a time");
         watch.feed(Input::Done(Ok("it was restarted".into())), Duration::ZERO);
         assert!(matches!(&watch.dialog, Dialog::Told { failed: false, .. }));
-        assert_eq!(key(&mut watch, 'o'), Some(Demand::Begin(Deed::Open)), "nothing is lost by that");
+        assert_eq!(key(&mut watch, 'o'), Some(Demand::Begin(WatchAction::Open)), "nothing is lost by that");
     }
 
     #[test]

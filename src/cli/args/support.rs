@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::{catalogue, error::Code};
+use crate::{error::Code, error_codes};
 
 /// Arguments of `docklet errors`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: docklet errors PORT_IN_USE", after_long_help = catalogue::text())]
+#[command(after_help = "Example: docklet errors PORT_IN_USE", after_long_help = error_codes::text())]
 pub struct Errors {
     /// Only this one
     #[arg(value_name = "CODE", ignore_case = true, hide_possible_values = true)]

@@ -13,11 +13,11 @@
 //! So a change to any byte of content, and to any owner, mode, time or name, is noticed. Of a
 //! sparse file the digest is that of its map and of what is between the holes.
 //!
-//! `tar`: entries; `rules`: which may be in it; `sums`; `write`; `read`. Nothing here knows an engine.
+//! `tar`: entries; `rules`: which may be in it; `checksums`; `write`; `read`. Nothing here knows an engine.
 
+mod checksums;
 pub mod read;
 pub mod rules;
-mod sums;
 pub mod tar;
 pub mod write;
 

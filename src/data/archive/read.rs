@@ -9,9 +9,10 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    FORMAT, HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS, printable,
+    FORMAT, HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
+    checksums::{self, Sums},
+    printable,
     rules::{Rules, VOLUMES},
-    sums::{self, Sums},
     tar::{BLOCK, Damage, Entry, Kind, Reader},
 };
 use crate::appliance::hex;
@@ -316,7 +317,7 @@ impl<R: Read> Pass<R> {
             return Ok(expected);
         }
         io::Seek::rewind(&mut recorded).map_err(Refused::Io)?;
-        let path = sums::first_difference(lines, recorded).map_err(Refused::Io)?.unwrap_or_default();
+        let path = checksums::first_difference(lines, recorded).map_err(Refused::Io)?.unwrap_or_default();
         Err(Refused::Invalid(format!("{path} is not what it was when the backup was made")))
     }
 }

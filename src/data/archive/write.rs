@@ -11,8 +11,8 @@ use zstd::{stream::write::Encoder, zstd_safe::CParameter};
 
 use super::{
     HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
+    checksums::Sums,
     rules::Rules,
-    sums::Sums,
     tar::{BLOCK, Damage, Kind, Reader},
 };
 use crate::appliance::hex;

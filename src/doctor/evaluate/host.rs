@@ -8,7 +8,7 @@ use crate::{
         Check, Finding,
         facts::{Facts, SettingsFact, SupervisorFacts},
     },
-    host::reach::Stage,
+    host::connectivity::Stage,
     observed::PortState,
     report::Wanted,
     settings::RestartPolicy,

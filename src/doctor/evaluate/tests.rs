@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ImageFault},
     host::{
         checkup::Services,
-        reach::{Stage, Unreached},
+        connectivity::{Stage, Unreached},
     },
     instance_name::InstanceName,
     mounts::Advice,

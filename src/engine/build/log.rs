@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::Write as _};
 
 use super::BuildRequest;
 use crate::{
-    engine::fault::mask_urls,
+    engine::stream_error::mask_urls,
     error::{Error, Result},
 };
 

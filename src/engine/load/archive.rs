@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    engine::{fault::Failure, reference::Reference},
+    engine::{reference::Reference, stream_error::Failure},
     error::{Error, ImageAction, ImageFault, Result},
 };
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::{
     appliance::{Appliance, Release},
     data::{
-        records, restore,
-        shelf::{Reason, Shelved},
+        data_check, restore,
+        store::{Reason, StoredBackup},
     },
     desired::labels,
     engine::{Engine, docker::Listed},
@@ -65,7 +65,7 @@ impl Change<'_> {
         look: &Look,
         target: Target,
         reason: Reason,
-        data: Option<&Shelved>,
+        data: Option<&StoredBackup>,
     ) -> Result<UpdateReport> {
         let Change { instance, engine, .. } = *self;
         let ran = self.main.is_running();
@@ -73,14 +73,14 @@ impl Change<'_> {
         if target.release.is_some() {
             self.prepare(look, &target).await?;
         }
-        backup::shelf_can_be_written(instance)?;
+        backup::store_can_be_written(instance)?;
         let contents = match data {
             Some(data) => Some(restore::verify(&data.file, instance.reporter.as_ref(), &instance.interrupt).await?),
             None => None,
         };
         let now = guarded::records_now(instance, self.main, self.settings).await?;
         let records = match &contents {
-            Some(contents) => records::sane(contents.manifest.records.clone()),
+            Some(contents) => data_check::sane(contents.manifest.records.clone()),
             None => now.clone().unwrap_or_default(),
         };
         let change = Guarded {

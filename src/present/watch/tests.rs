@@ -185,7 +185,7 @@ fn every_size_is_kept_to() {
     let mut log = told.clone();
     log.view = View::Log;
     let mut asking = a_watch();
-    asking.dialog = Dialog::Asking(Deed::Stop);
+    asking.dialog = Dialog::Asking(WatchAction::Stop);
     let color = Style { color: true, unicode: true };
     for watch in [Watch::default(), a_watch(), gone, told, log, asking] {
         let widths = (0..20).chain([39, 40, 41, 60, 79, 80, 200]);

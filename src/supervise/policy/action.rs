@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::input::{Ending, Outside};
-use crate::{error::ExitReport, settings::RestartPolicy, units::Elapsed, wish::Wish};
+use crate::{desired_state::DesiredState, error::ExitReport, settings::RestartPolicy, units::Elapsed};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,5 +104,5 @@ pub enum Note {
     /// Another command is at work, or has ended.
     Locked(bool),
     /// The user wants this.
-    Asked(Wish),
+    Asked(DesiredState),
 }

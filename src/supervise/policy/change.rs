@@ -8,7 +8,7 @@ use super::{
     action::{Action, Note, Why},
     input::{Ending, Health, Input, Outside, Sight},
 };
-use crate::wish::Wish;
+use crate::desired_state::DesiredState;
 
 impl Policy {
     pub(super) fn take(&mut self, now: Duration, input: Input, actions: &mut Vec<Action>) {
@@ -57,11 +57,11 @@ impl Policy {
             }
             Input::Died(ending) => self.died(now, ending, actions),
             Input::AskedToEnd => {
-                self.asked_to_end = !self.locked && self.wish == Wish::Running && !self.stopped_by_us;
+                self.asked_to_end = !self.locked && self.wish == DesiredState::Running && !self.stopped_by_us;
             }
             Input::EndedOutside(how) => {
                 let by_us = self.stopped_by_us && how == Outside::Stopped;
-                if !by_us && !self.locked && self.wish == Wish::Running && self.acting.is_none() {
+                if !by_us && !self.locked && self.wish == DesiredState::Running && self.acting.is_none() {
                     self.outside = Some((now + self.limits.settle, how));
                 }
             }
@@ -103,7 +103,7 @@ impl Policy {
         }
     }
 
-    fn asked(&mut self, wish: Wish, actions: &mut Vec<Action>) {
+    fn asked(&mut self, wish: DesiredState, actions: &mut Vec<Action>) {
         if wish != self.wish || self.gave_up {
             actions.push(Action::Tell(Note::Asked(wish)));
         }
@@ -163,7 +163,7 @@ impl Policy {
                     Sight::Foreign => (Body::Foreign, Note::Foreign),
                     _ => (Body::Paused, Note::Paused),
                 };
-                if before != body && confirming.is_none() && !self.locked && self.wish == Wish::Running {
+                if before != body && confirming.is_none() && !self.locked && self.wish == DesiredState::Running {
                     actions.push(Action::Tell(note));
                 }
                 self.body = body;
@@ -199,7 +199,7 @@ impl Policy {
         }
         let is_down = matches!(self.body, Body::Ended | Body::Missing);
         if let (Some(how), true, false) = (confirming, is_down, self.locked)
-            && self.wish == Wish::Running
+            && self.wish == DesiredState::Running
         {
             self.need = None;
             actions.push(Action::AdoptStop(how));
@@ -207,7 +207,7 @@ impl Policy {
     }
 
     fn needs(&mut self, why: Why, ending: &Ending, actions: &mut Vec<Action>) {
-        if self.wish == Wish::Running && !self.locked && !self.gave_up && !self.heals(&why) {
+        if self.wish == DesiredState::Running && !self.locked && !self.gave_up && !self.heals(&why) {
             actions.push(Action::Tell(Note::LeftEnded(ending.clone(), self.mode)));
         }
         self.need = Some(why);
@@ -250,7 +250,7 @@ impl Policy {
             // Its run is not known yet.
             actions.push(Action::Inspect);
         }
-        if !self.locked && (self.wish == Wish::Stopped || self.gave_up) {
+        if !self.locked && (self.wish == DesiredState::Stopped || self.gave_up) {
             actions.push(Action::AdoptStart);
         }
     }

@@ -7,7 +7,7 @@ use super::{
     Body, Link, Policy,
     action::{Action, Note, Why},
 };
-use crate::{settings::RestartPolicy, wish::Wish};
+use crate::{desired_state::DesiredState, settings::RestartPolicy};
 
 impl Policy {
     /// When it wants to be fed [`Input::Tick`](super::Input::Tick) at the latest.
@@ -78,7 +78,7 @@ impl Policy {
 
     fn may_restart(&self) -> bool {
         self.acting.is_none()
-            && self.wish == Wish::Running
+            && self.wish == DesiredState::Running
             && !self.locked
             && !self.gave_up
             && self.link == Link::Here

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::{settings::RestartPolicy, wish::Wish};
+use crate::{desired_state::DesiredState, settings::RestartPolicy};
 
 /// What is seen of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub enum Input {
     /// Nothing but that time went by.
     Tick,
     /// The user said, just now or before the supervisor began, what is wanted. Begins afresh.
-    Asked(Wish),
+    Asked(DesiredState),
     /// The setting.
     Mode(RestartPolicy),
     /// Another docklet command took (`true`) or released the instance's lock.

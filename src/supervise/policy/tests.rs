@@ -30,7 +30,7 @@ struct World {
     run: i128,
     engine: bool,
     locked: bool,
-    wish: Wish,
+    wish: DesiredState,
     /// A start fails while this holds.
     broken: bool,
     /// A start fails while somebody has the port; who.
@@ -58,7 +58,7 @@ impl World {
     /// As the supervisor finds it when it begins.
     fn with(mode: RestartPolicy, truth: Truth) -> Self {
         let now = 1000 * S;
-        let policy = Policy::new(limits(), mode, Wish::Running, &Past::default(), now, 7);
+        let policy = Policy::new(limits(), mode, DesiredState::Running, &Past::default(), now, 7);
         let mut world = World {
             policy,
             now,
@@ -66,7 +66,7 @@ impl World {
             run: 1,
             engine: true,
             locked: false,
-            wish: Wish::Running,
+            wish: DesiredState::Running,
             broken: false,
             port_taken: None,
             port_attempts: vec![],
@@ -128,12 +128,12 @@ impl World {
             Action::SetPolicyBack { from } => self.set_back.push(from),
             Action::AdoptStop(how) => {
                 self.adopted.push(how);
-                self.wish = Wish::Stopped;
-                self.feed(Input::Asked(Wish::Stopped));
+                self.wish = DesiredState::Stopped;
+                self.feed(Input::Asked(DesiredState::Stopped));
             }
             Action::AdoptStart => {
-                self.wish = Wish::Running;
-                self.feed(Input::Asked(Wish::Running));
+                self.wish = DesiredState::Running;
+                self.feed(Input::Asked(DesiredState::Running));
             }
             Action::Tell(note) => self.told.push(note),
         }
@@ -142,7 +142,7 @@ impl World {
     /// The laws.
     fn restart(&mut self, why: Why) {
         assert!(!self.locked, "restarted while another command held the lock");
-        assert_eq!(self.wish, Wish::Running, "restarted against the user's wish");
+        assert_eq!(self.wish, DesiredState::Running, "restarted against the user's wish");
         assert!(!self.gave_up, "restarted after giving up");
         assert!(self.engine, "restarted without an engine");
         if let Some(last) = self.last_act {
@@ -243,7 +243,7 @@ impl World {
         self.feed(Input::Lock(held));
     }
 
-    fn ask(&mut self, wish: Wish) {
+    fn ask(&mut self, wish: DesiredState) {
         self.wish = wish;
         self.feed(Input::Asked(wish));
     }

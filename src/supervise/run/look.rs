@@ -1,20 +1,20 @@
 //! Looks at the container and at its page, when the policy asks for it. Changes neither; the one thing
-//! that it may begin is the errand that finishes what a killed command left behind.
+//! that it may begin is the job that finishes what a killed command left behind.
 
 use std::{collections::VecDeque, time::Instant};
 
 use super::{INSPECT_AGAIN, Message, Supervisor};
 use crate::{
     desired::{label, labels},
+    desired_state::DesiredState,
     engine::{Engine, connect, docker::Detail},
     observed::Ownership,
     probe::{Probe, Seen},
     secrets,
     supervise::{
-        errands::{self, Errand},
+        jobs::{self, Job},
         policy::{Ending, Input, Sight},
     },
-    wish::Wish,
 };
 
 impl Supervisor<'_> {
@@ -42,15 +42,16 @@ impl Supervisor<'_> {
     /// Whether a killed command's work is being finished now. Nothing else is decided until it is.
     async fn recovers(&mut self, engine: &Engine, detail: Option<&Detail>) -> bool {
         let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::UNDO));
-        if as_usual || !self.errands.may_recover() || self.policy.wish() != Wish::Running || self.command_at_work() {
+        if as_usual || !self.jobs.may_recover() || self.policy.wish() != DesiredState::Running || self.command_at_work()
+        {
             return false;
         }
         let (appliance, instance) = (self.tools.appliance, self.tools.instance);
         let labels = labels(appliance, instance);
-        if !errands::left_behind(engine, detail, instance, &appliance.name, &labels).await {
+        if !jobs::left_behind(engine, detail, instance, &appliance.name, &labels).await {
             return false;
         }
-        self.run_errand(Errand::Recover);
+        self.run_job(Job::Recover);
         true
     }
 

@@ -7,7 +7,7 @@ use super::{Message, Supervisor};
 use crate::{
     appliance::Appliance,
     desired::{label, labels},
-    engine::{Engine, docker::Detail, task::TaskSpec},
+    engine::{Engine, docker::Detail, helper::HelperSpec},
     error::{Error, Result},
     instance_name::InstanceName,
     observed::Ownership,
@@ -108,7 +108,7 @@ fn rules_for(
     appliance: &Appliance,
     instance: &InstanceName,
     files: &InstancePaths,
-) -> Result<Option<(Rules, TaskSpec)>> {
+) -> Result<Option<(Rules, HelperSpec)>> {
     // The mode is the container's: its entrypoint waits for rules, or doesn't.
     let mode = detail.live.egress;
     let Some(settings) = Settings::load(&files.settings())?.filter(|_| mode.has_rules()) else {

@@ -11,9 +11,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{End, Supervisor};
 use crate::{
+    desired_state::{self, RecordedState},
     settings::Settings,
     supervise::policy::Input,
-    wish::{self, Said},
 };
 
 /// The clocks say that the machine slept when they differ by more than this.
@@ -44,7 +44,7 @@ impl Supervisor<'_> {
         if self.command_at_work() && !self.policy.locked() {
             self.feed(Input::Lock(true)).await;
         }
-        self.look_at_wish().await;
+        self.look_at_desired_state().await;
         let stamp = Stamp::of(&files.settings());
         if stamp != self.settings_stamp {
             self.settings_stamp = stamp;
@@ -63,27 +63,27 @@ impl Supervisor<'_> {
         }
         // Last: what the command left behind is known when it is gone.
         if self.policy.locked() && !self.command_at_work() {
-            self.look_at_wish().await;
+            self.look_at_desired_state().await;
             self.feed(Input::Lock(false)).await;
         }
         None
     }
 
-    async fn look_at_wish(&mut self) {
+    async fn look_at_desired_state(&mut self) {
         let path = self.tools.files.desired();
         let stamp = Stamp::of(&path);
-        if stamp == self.wish_stamp {
+        if stamp == self.state_stamp {
             return;
         }
-        self.wish_stamp = stamp;
-        let Ok(said) = wish::said(&path) else { return };
+        self.state_stamp = stamp;
+        let Ok(said) = desired_state::recorded(&path) else { return };
         if said != self.said {
             self.adopted = false;
-            self.take_wish(said).await;
+            self.take_desired_state(said).await;
         }
     }
 
-    async fn take_wish(&mut self, said: Said) {
+    async fn take_desired_state(&mut self, said: RecordedState) {
         self.state.begin_afresh(&said);
         let wish = said.desired;
         self.said = said;

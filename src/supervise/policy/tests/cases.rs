@@ -30,7 +30,7 @@ fn a_death_is_answered_at_once_and_each_further_one_later_until_it_gives_up() {
 
     world.dies_after = None;
     world.truth = Truth::Running { answers: true };
-    world.ask(Wish::Running);
+    world.ask(DesiredState::Running);
     assert!(!world.policy.gave_up(), "docklet start begins afresh");
     world.dies(3);
     assert_eq!(world.restarts.len(), 1, "and at once again");
@@ -183,7 +183,7 @@ fn docker_stop_is_a_wish_and_docker_restart_is_none() {
     world.truth = Truth::Running { answers: true };
     world.run += 1;
     world.feed(Input::Started);
-    assert_eq!(world.wish, Wish::Running);
+    assert_eq!(world.wish, DesiredState::Running);
     world.pass(MIN);
     // `docker restart`
     world.docker_stop();
@@ -192,7 +192,7 @@ fn docker_stop_is_a_wish_and_docker_restart_is_none() {
     world.run += 1;
     world.feed(Input::Started);
     world.pass(10 * MIN);
-    assert_eq!((world.wish, world.restarts.len()), (Wish::Running, 0));
+    assert_eq!((world.wish, world.restarts.len()), (DesiredState::Running, 0));
     // Only a signal, as of `docker kill -s TERM`: nobody stopped it.
     world.feed(Input::AskedToEnd);
     world.dies(143);
@@ -238,7 +238,7 @@ fn never_and_on_failure() {
     world.pass(60 * MIN);
     assert!(world.restarts.is_empty());
     assert!(world.told.iter().any(|note| matches!(note, Note::LeftEnded(..))));
-    world.ask(Wish::Running);
+    world.ask(DesiredState::Running);
     world.pass(S);
     world.dies(2);
     world.pass(3 * S);
@@ -298,13 +298,13 @@ fn a_restart_policy_of_somebody_else_is_set_back() {
 fn the_next_supervisor_goes_on_where_the_last_one_ended() {
     let now = 5000 * S;
     let past = Past { restarts: vec![500 * S, 9 * S, 7 * S, 5 * S, 2 * S], gave_up: false };
-    let mut policy = Policy::new(limits(), RestartPolicy::Always, Wish::Running, &past, now, 7);
+    let mut policy = Policy::new(limits(), RestartPolicy::Always, DesiredState::Running, &past, now, 7);
     policy.handle(now, Input::EngineBack);
     let ended = Sight::Ended(Ending { code: Some(1), out_of_memory: false });
     let actions = policy.handle(now, Input::Look(ended.clone()));
     assert!(actions.iter().any(|action| matches!(action, Action::GiveUp(_))), "{actions:?}");
     let past = Past { gave_up: true, ..Past::default() };
-    let mut policy = Policy::new(limits(), RestartPolicy::Always, Wish::Running, &past, now, 7);
+    let mut policy = Policy::new(limits(), RestartPolicy::Always, DesiredState::Running, &past, now, 7);
     policy.handle(now, Input::EngineBack);
     assert_eq!(policy.handle(now, Input::Look(ended)), [], "it has given up, also across a reboot");
 }
@@ -397,7 +397,7 @@ fn no_probe_is_sent_before_it_is_known_that_the_container_runs() {
         (Input::Tick, Input::Touched),
     ] {
         let shown = format!("{after:?}");
-        policy.handle(now, Input::Asked(Wish::Running));
+        policy.handle(now, Input::Asked(DesiredState::Running));
         policy.handle(now, Input::Look(Sight::Running { run: 1 }));
         policy.handle(now, Input::Probed(Health::Good));
         policy.handle(now + S, before);

@@ -55,8 +55,8 @@ fn perform(world: &mut World, op: &Op) {
         }
         Op::Engine(there) => world.engine(*there),
         Op::Lock(held) => world.lock(*held),
-        Op::Ask(true) => world.ask(Wish::Running),
-        Op::Ask(false) => world.ask(Wish::Stopped),
+        Op::Ask(true) => world.ask(DesiredState::Running),
+        Op::Ask(false) => world.ask(DesiredState::Stopped),
         Op::DockerStop if world.engine => world.docker_stop(),
         Op::DockerStart if world.engine && !matches!(world.truth, Truth::Running { .. }) => {
             world.truth = Truth::Running { answers: true };
@@ -97,7 +97,7 @@ proptest! {
         if world.truth == Truth::Gone {
             return Ok(());
         }
-        world.ask(Wish::Running);
+        world.ask(DesiredState::Running);
         world.pass(S * 5);
         world.dies(code);
         world.pass(5 * MIN);

@@ -41,7 +41,7 @@ impl Reason {
 
 /// A backup that is there.
 #[derive(Debug, Clone)]
-pub struct Shelved {
+pub struct StoredBackup {
     /// The file.
     pub file: PathBuf,
     /// Its size in bytes.
@@ -50,7 +50,7 @@ pub struct Shelved {
     pub header: Result<Header, String>,
 }
 
-impl Shelved {
+impl StoredBackup {
     /// Whether it was made for this reason.
     pub fn is_for(&self, reason: Reason) -> bool {
         self.header.as_ref().is_ok_and(|header| header.reason == reason.word())
@@ -81,12 +81,12 @@ pub fn free_path(folder: &Path, container: &str, created: &str, reason: Reason) 
 ///
 /// # Errors
 /// When the folder is there and cannot be read.
-pub fn list(folder: &Path) -> Result<Vec<Shelved>> {
+pub fn list(folder: &Path) -> Result<Vec<StoredBackup>> {
     let entries = match std::fs::read_dir(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(vec![]),
         entries => entries.map_err(|e| Error::file("read", folder, &e))?,
     };
-    let mut found: Vec<Shelved> = entries
+    let mut found: Vec<StoredBackup> = entries
         .flatten()
         .filter(|e| {
             e.file_name().to_string_lossy().ends_with(SUFFIX) && !e.file_name().to_string_lossy().starts_with('.')
@@ -97,19 +97,19 @@ pub fn list(folder: &Path) -> Result<Vec<Shelved>> {
                 Error::BackupInvalid { reason, .. } => reason,
                 other => other.to_string(),
             });
-            Shelved { size: entry.metadata().map(|m| m.len()).unwrap_or(0), file, header }
+            StoredBackup { size: entry.metadata().map(|m| m.len()).unwrap_or(0), file, header }
         })
         .collect();
     // Of two that were begun within the same second, the one that was finished later is the newer one.
-    let finished = |b: &Shelved| std::fs::metadata(&b.file).and_then(|m| m.modified()).ok();
-    let created = |b: &Shelved| b.header.as_ref().map(|h| h.created.clone()).unwrap_or_default();
+    let finished = |b: &StoredBackup| std::fs::metadata(&b.file).and_then(|m| m.modified()).ok();
+    let created = |b: &StoredBackup| b.header.as_ref().map(|h| h.created.clone()).unwrap_or_default();
     found.sort_by_cached_key(|b| std::cmp::Reverse((created(b), finished(b), b.file.clone())));
     Ok(found)
 }
 
 /// Which of these go when `keep` are kept, newest first. One that cannot be read is no backup that
 /// counts, and nobody's to remove.
-pub fn superfluous(backups: &[Shelved], keep: usize) -> Vec<PathBuf> {
+pub fn superfluous(backups: &[StoredBackup], keep: usize) -> Vec<PathBuf> {
     backups.iter().filter(|b| b.header.is_ok()).skip(keep).map(|b| b.file.clone()).collect()
 }
 

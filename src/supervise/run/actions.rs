@@ -1,5 +1,5 @@
 //! What the supervisor does once the policy has decided: restarts, gives up, takes over a wish. Says so
-//! by way of `journal`.
+//! by way of `decisions`.
 
 use std::{
     collections::VecDeque,
@@ -9,6 +9,7 @@ use std::{
 use super::{INSPECT_AGAIN, Supervisor, poll::Stamp};
 use crate::{
     clock,
+    desired_state::{self, DesiredState},
     engine::{Engine, docker::Detail},
     error::{Error, ExitReport},
     host::ports,
@@ -22,7 +23,6 @@ use crate::{
         state::GaveUp,
     },
     units::Elapsed,
-    wish::{self, Wish},
 };
 
 /// Grace for a container whose page hangs.
@@ -51,10 +51,10 @@ impl Supervisor<'_> {
                     Outside::Removed => "removed past docklet (docker rm), its volumes are kept",
                 };
                 let text = format!("{how}: taken as your wish, docklet start brings it back");
-                self.adopt(Wish::Stopped, text, inputs);
+                self.adopt(DesiredState::Stopped, text, inputs);
             }
             Action::AdoptStart => {
-                self.adopt(Wish::Running, "started past docklet: taken as your wish".to_owned(), inputs);
+                self.adopt(DesiredState::Running, "started past docklet: taken as your wish".to_owned(), inputs);
             }
             Action::Tell(note) => self.tell(note),
         }
@@ -63,7 +63,7 @@ impl Supervisor<'_> {
     /// Restarts, if that is still right now that the lock is held.
     async fn restart(&mut self, why: Why, inputs: &mut VecDeque<Input>) -> Input {
         let Some(_lock) = self.instance_lock() else { return Input::RestartCancelled };
-        let said = wish::said(&self.tools.files.desired());
+        let said = desired_state::recorded(&self.tools.files.desired());
         let Some(engine) = self.engine.clone() else { return Input::RestartCancelled };
         if !said.is_ok_and(|said| said == self.said) {
             return Input::RestartCancelled;
@@ -189,7 +189,7 @@ impl Supervisor<'_> {
         self.decided("policy_set_back", text);
     }
 
-    fn adopt(&mut self, wish: Wish, text: String, inputs: &mut VecDeque<Input>) {
+    fn adopt(&mut self, wish: DesiredState, text: String, inputs: &mut VecDeque<Input>) {
         let path = self.tools.files.desired();
         let lock = self.instance_lock();
         if lock.is_none() && !self.loading_rules {
@@ -197,17 +197,17 @@ impl Supervisor<'_> {
             inputs.push_back(Input::Lock(true));
             return;
         }
-        if !wish::said(&path).is_ok_and(|said| said == self.said) {
+        if !desired_state::recorded(&path).is_ok_and(|said| said == self.said) {
             return;
         }
-        if let Err(error) = wish::write(&path, wish) {
+        if let Err(error) = desired_state::write(&path, wish) {
             self.decided("wish_not_kept", format!("{text}; it could not be written down: {error}"));
             return;
         }
-        self.wish_stamp = Stamp::of(&path);
+        self.state_stamp = Stamp::of(&path);
         self.adopted = true;
         self.decided("adopted", text);
-        if let Ok(said) = wish::said(&path) {
+        if let Ok(said) = desired_state::recorded(&path) {
             self.state.begin_afresh(&said);
             self.said = said;
             self.save();

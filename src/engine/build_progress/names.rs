@@ -3,7 +3,7 @@
 
 use bollard::moby::buildkit::v1::VertexStatus;
 
-use crate::engine::fault::mask_urls;
+use crate::engine::stream_error::mask_urls;
 
 /// Longest step name that is shown, in characters.
 const NAME_LENGTH: usize = 100;

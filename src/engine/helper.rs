@@ -44,12 +44,12 @@ const COMPLAINTS: usize = 16 * 1024;
 /// The environment of every task: nothing of the image's, whose PATH begins with folders that the agent writes to.
 const ENVIRONMENT: [&str; 4] = ["/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"];
 
-/// Most of what a task prints that is kept by [`Engine::run_task`], in bytes.
+/// Most of what a task prints that is kept by [`Engine::run_helper`], in bytes.
 const LARGEST_OUTPUT: usize = 1 << 20;
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
-pub struct TaskSpec {
+pub struct HelperSpec {
     /// The container's name.
     pub name: String,
     /// The image: one that has the program.
@@ -124,7 +124,7 @@ impl Engine {
     /// # Errors
     /// [`Error::AlreadyExists`] when the name is taken, [`Error::NoSuchObject`] when the image is
     /// missing, and what the engine says otherwise.
-    pub async fn create_task(&self, spec: &TaskSpec) -> Result<()> {
+    pub async fn create_helper(&self, spec: &HelperSpec) -> Result<()> {
         let call = format!("create container {}", spec.name);
         let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
         match deadline(&call, WORK_DEADLINE, self.docker.create_container(Some(options), body(spec))).await? {
@@ -141,7 +141,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::StartFailed`] when the program cannot be started, and what the engine says otherwise.
-    pub async fn start_task(&self, spec: &TaskSpec) -> Result<Task> {
+    pub async fn start_helper(&self, spec: &HelperSpec) -> Result<Task> {
         let name = spec.name.clone();
         let call = format!("attach to container {name}");
         let options =
@@ -167,12 +167,12 @@ impl Engine {
     /// Runs a task to its end, with this input, and removes it; how it ended, and what it printed.
     ///
     /// # Errors
-    /// As [`Engine::create_task`] and [`Engine::start_task`].
-    pub async fn run_task(&self, spec: &TaskSpec, input: Option<&[u8]>) -> Result<(Ended, Vec<u8>)> {
-        let spec = TaskSpec { input: input.is_some(), ..spec.clone() };
-        self.create_task_anew(&spec).await?;
+    /// As [`Engine::create_helper`] and [`Engine::start_helper`].
+    pub async fn run_helper(&self, spec: &HelperSpec, input: Option<&[u8]>) -> Result<(Ended, Vec<u8>)> {
+        let spec = HelperSpec { input: input.is_some(), ..spec.clone() };
+        self.create_helper_anew(&spec).await?;
         let work = async {
-            let mut task = self.start_task(&spec).await?;
+            let mut task = self.start_helper(&spec).await?;
             if let Some(input) = input {
                 task.write(input).await;
                 task.close_input().await;
@@ -194,27 +194,27 @@ impl Engine {
     /// hear why.
     ///
     /// # Errors
-    /// As [`Engine::run_task`].
-    pub async fn run_quick_task(&self, spec: &TaskSpec) -> Result<Ended> {
-        self.create_task_anew(&TaskSpec { auto_remove: true, ..spec.clone() }).await?;
+    /// As [`Engine::run_helper`].
+    pub async fn run_quick_helper(&self, spec: &HelperSpec) -> Result<Ended> {
+        self.create_helper_anew(&HelperSpec { auto_remove: true, ..spec.clone() }).await?;
         if let Err(error) = self.start_container(&spec.name).await {
             // One that never started stays.
             self.remove_container(&spec.name).await?;
             return Err(error);
         }
-        match self.wait_for_task(&spec.name).await {
+        match self.wait_for_helper(&spec.name).await {
             Ok(0) => Ok(Ended { code: 0, complaints: String::new(), listed: 0 }),
             // Gone before it was asked about, or ended badly.
-            Ok(_) | Err(Error::EngineRefused { status: 404, .. }) => Ok(self.run_task(spec, None).await?.0),
+            Ok(_) | Err(Error::EngineRefused { status: 404, .. }) => Ok(self.run_helper(spec, None).await?.0),
             Err(error) => Err(error),
         }
     }
 
     /// Creates a task in place of one that a killed command left behind, or that the engine is just removing.
-    async fn create_task_anew(&self, spec: &TaskSpec) -> Result<()> {
+    async fn create_helper_anew(&self, spec: &HelperSpec) -> Result<()> {
         let began = std::time::Instant::now();
         loop {
-            match self.create_task(spec).await {
+            match self.create_helper(spec).await {
                 Err(Error::AlreadyExists { .. }) if began.elapsed() < REMOVAL => {}
                 done => return done,
             }
@@ -228,7 +228,7 @@ impl Engine {
         }
     }
 
-    async fn wait_for_task(&self, name: &str) -> Result<i64> {
+    async fn wait_for_helper(&self, name: &str) -> Result<i64> {
         let call = format!("wait for container {name}");
         let late = || Error::EngineTimeout { call: call.clone(), seconds: LAST_WORDS.as_secs() };
         let mut answers = pin(self.docker.wait_container(name, None::<WaitContainerOptions>));
@@ -315,7 +315,7 @@ impl Task {
     pub async fn end(&mut self) -> Result<Ended> {
         self.close_input().await;
         while self.next().await?.is_some() {}
-        let code = self.engine.wait_for_task(&self.name).await?;
+        let code = self.engine.wait_for_helper(&self.name).await?;
         let complaints = String::from_utf8_lossy(&self.said.beginning).trim().to_owned();
         Ok(Ended { code, complaints, listed: self.said.listed })
     }
@@ -325,7 +325,7 @@ fn pin<S: Stream>(stream: S) -> Pin<Box<S>> {
     Box::pin(stream)
 }
 
-fn body(spec: &TaskSpec) -> ContainerCreateBody {
+fn body(spec: &HelperSpec) -> ContainerCreateBody {
     let mounts = spec.volumes.iter().map(|(name, target, read_only)| Mount {
         typ: Some(MountType::VOLUME),
         source: Some(name.clone()),

@@ -18,7 +18,7 @@ use crate::{
     event::{Event, Reporter},
     interrupt::{self, Interrupt, Raise},
     present::{ColorChoice, Output, Streams, Style, error},
-    watch::{Deed, Input},
+    watch::{Input, WatchAction},
 };
 
 /// Grace before SIGKILL, as the commands have it.
@@ -33,14 +33,14 @@ pub struct Doing {
 }
 
 /// Begins a command with the options that the watch has.
-pub fn begin(context: &Context, deed: Deed) -> Doing {
+pub fn begin(context: &Context, action: WatchAction) -> Doing {
     let (to, said) = unbounded_channel();
     let (raise, interrupt) = interrupt::pair();
     let global = Global { json: false, quiet: true, color: args::Color::Never, ..context.global.clone() };
     let streams = Streams { json: false, quiet: true, color: ColorChoice::Never, ..*context.output.streams() };
     let instance = context.name.to_string();
     std::thread::spawn(move || {
-        let done = run(deed, global, streams, interrupt, to.clone());
+        let done = run(action, global, streams, interrupt, to.clone());
         let done = done.map_err(|e| error::text(&e, Some(&instance), Style::PLAIN));
         // Nobody listens any more when the watch has ended.
         let _ = to.send(Input::Done(done));
@@ -50,7 +50,7 @@ pub fn begin(context: &Context, deed: Deed) -> Doing {
 
 /// Runs a command to its end; what it printed.
 fn run(
-    deed: Deed,
+    action: WatchAction,
     global: Global,
     streams: Streams,
     interrupt: Interrupt,
@@ -66,10 +66,10 @@ fn run(
     context.environment.interactive = false;
     context.ask_at_terminal();
     runtime.block_on(async {
-        match deed {
-            Deed::Restart => stop::restart(&context, &args::Restart { timeout: GRACE }).await,
-            Deed::Stop => stop::run(&context, &args::Stop { timeout: GRACE }).await,
-            Deed::Open => open::run(&context, &args::Open { print: false }).await,
+        match action {
+            WatchAction::Restart => stop::restart(&context, &args::Restart { timeout: GRACE }).await,
+            WatchAction::Stop => stop::run(&context, &args::Stop { timeout: GRACE }).await,
+            WatchAction::Open => open::run(&context, &args::Open { print: false }).await,
         }
     })?;
     Ok(paper.text())

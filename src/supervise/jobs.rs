@@ -18,7 +18,7 @@ use crate::{
     settings::Every,
 };
 
-/// Least time between two attempts at the same errand.
+/// Least time between two attempts at the same job.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Most that is kept of what a command says.
@@ -26,29 +26,29 @@ const SAID: u64 = 4096;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Errand {
+pub enum Job {
     /// Finish or undo what a killed command left behind.
     Recover,
     /// Back up, because it is time.
     Backup,
 }
 
-impl Errand {
+impl Job {
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Errand::Recover => &["start", "--recover"],
-            Errand::Backup => &["backup", "--scheduled"],
+            Job::Recover => &["start", "--recover"],
+            Job::Backup => &["backup", "--scheduled"],
         }
     }
 }
 
-/// How an errand ended: `Err` with the last words of the command.
-pub type Done = (Errand, Result<(), String>);
+/// How an job ended: `Err` with the last words of the command.
+pub type Done = (Job, Result<(), String>);
 
 /// Runs one at a time.
-pub struct Errands {
+pub struct Jobs {
     launch: Option<Launch>,
-    running: Option<Errand>,
+    running: Option<Job>,
     next_recovery: OffsetDateTime,
     next_backup: Option<OffsetDateTime>,
     /// A backup that failed, whether it could write that down or not, is not tried again before.
@@ -57,19 +57,12 @@ pub struct Errands {
     pause: Duration,
 }
 
-impl Errands {
+impl Jobs {
     /// `launch` is this same program with what it was told about instance and engine; without it
-    /// there are no errands.
+    /// there are no jobs.
     pub fn new(launch: Option<Launch>) -> Self {
         let begin = OffsetDateTime::UNIX_EPOCH;
-        Errands {
-            launch,
-            running: None,
-            next_recovery: begin,
-            next_backup: None,
-            no_backup_before: begin,
-            pause: AGAIN,
-        }
+        Jobs { launch, running: None, next_recovery: begin, next_backup: None, no_backup_before: begin, pause: AGAIN }
     }
 
     /// Plans the next backup from the settings and the last one.
@@ -88,28 +81,28 @@ impl Errands {
         self.running.is_none() && self.launch.is_some() && self.next_recovery <= OffsetDateTime::now_utc()
     }
 
-    /// Starts the command. Whoever gets the future has to wait for it, and to call [`Errands::ended`].
-    pub fn start(&mut self, errand: Errand) -> Option<impl Future<Output = Done> + Send + use<>> {
+    /// Starts the command. Whoever gets the future has to wait for it, and to call [`Jobs::ended`].
+    pub fn start(&mut self, job: Job) -> Option<impl Future<Output = Done> + Send + use<>> {
         let launch = self.launch.clone()?;
-        self.running = Some(errand);
-        match errand {
-            Errand::Recover => self.next_recovery = OffsetDateTime::now_utc() + AGAIN,
-            Errand::Backup => self.next_backup = Some(OffsetDateTime::now_utc() + AGAIN),
+        self.running = Some(job);
+        match job {
+            Job::Recover => self.next_recovery = OffsetDateTime::now_utc() + AGAIN,
+            Job::Backup => self.next_backup = Some(OffsetDateTime::now_utc() + AGAIN),
         }
-        Some(async move { (errand, run(&launch, errand).await) })
+        Some(async move { (job, run(&launch, job).await) })
     }
 
     /// Takes note of the end.
-    pub fn ended(&mut self, (errand, done): &Done) {
+    pub fn ended(&mut self, (job, done): &Done) {
         self.running = None;
-        if *errand == Errand::Backup && done.is_err() {
+        if *job == Job::Backup && done.is_err() {
             self.no_backup_before = OffsetDateTime::now_utc() + self.pause;
         }
     }
 }
 
-async fn run(launch: &Launch, errand: Errand) -> Result<(), String> {
-    let arguments = launch.arguments.iter().cloned().chain(errand.arguments().iter().map(OsString::from));
+async fn run(launch: &Launch, job: Job) -> Result<(), String> {
+    let arguments = launch.arguments.iter().cloned().chain(job.arguments().iter().map(OsString::from));
     let child = Command::new(&launch.program)
         .args(arguments)
         .envs(launch.environment.iter().map(|(key, value)| (key, value)))
@@ -150,16 +143,14 @@ pub async fn left_behind(
 }
 
 /// When, for the log.
-pub fn text(errand: Errand, done: &Result<(), String>) -> (&'static str, String) {
-    match (errand, done) {
-        (Errand::Recover, Ok(())) => ("recovered", "finished what a command that was broken off had begun".to_owned()),
-        (Errand::Recover, Err(why)) => {
+pub fn text(job: Job, done: &Result<(), String>) -> (&'static str, String) {
+    match (job, done) {
+        (Job::Recover, Ok(())) => ("recovered", "finished what a command that was broken off had begun".to_owned()),
+        (Job::Recover, Err(why)) => {
             ("recovery_failed", format!("a command was broken off, and its work cannot be finished now: {why}"))
         }
-        (Errand::Backup, Ok(())) => {
-            ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339()))
-        }
-        (Errand::Backup, Err(why)) => ("backup_failed", format!("the scheduled backup failed: {why}")),
+        (Job::Backup, Ok(())) => ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339())),
+        (Job::Backup, Err(why)) => ("backup_failed", format!("the scheduled backup failed: {why}")),
     }
 }
 
@@ -170,18 +161,18 @@ mod tests {
 
     #[test]
     fn a_backup_that_could_not_begin_is_not_tried_again_at_once() {
-        let mut errands = Errands::new(None);
+        let mut jobs = Jobs::new(None);
         let (every, never_yet): (Every, Last) = ("24h".parse().unwrap(), Last::default());
-        errands.plan(&every, &never_yet);
-        assert!(errands.backup_is_due());
-        errands.running = Some(Errand::Backup);
-        assert!(!errands.backup_is_due(), "one at a time");
-        errands.ended(&(Errand::Backup, Err("another docklet command works".to_owned())));
-        errands.plan(&every, &never_yet);
-        assert!(!errands.backup_is_due(), "nothing was written down, so the plan is as before");
-        errands.ended(&(Errand::Backup, Ok(())));
-        errands.no_backup_before = OffsetDateTime::now_utc();
-        errands.plan(&every, &never_yet);
-        assert!(errands.backup_is_due());
+        jobs.plan(&every, &never_yet);
+        assert!(jobs.backup_is_due());
+        jobs.running = Some(Job::Backup);
+        assert!(!jobs.backup_is_due(), "one at a time");
+        jobs.ended(&(Job::Backup, Err("another docklet command works".to_owned())));
+        jobs.plan(&every, &never_yet);
+        assert!(!jobs.backup_is_due(), "nothing was written down, so the plan is as before");
+        jobs.ended(&(Job::Backup, Ok(())));
+        jobs.no_backup_before = OffsetDateTime::now_utc();
+        jobs.plan(&every, &never_yet);
+        assert!(jobs.backup_is_due());
     }
 }

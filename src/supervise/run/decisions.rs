@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::Supervisor;
 use crate::{
     clock,
+    desired_state::DesiredState,
     event::Event,
     report::Decision,
     settings::RestartPolicy,
     supervise::policy::{Limits, Note, Why},
     units::Elapsed,
-    wish::Wish,
 };
 
 impl Supervisor<'_> {
@@ -48,8 +48,8 @@ impl Supervisor<'_> {
             Note::Slept(time) => ("slept", format!("the machine slept for {}", Elapsed(time))),
             Note::Locked(true) => ("waits", "another docklet command is at work".to_owned()),
             Note::Locked(false) => ("goes_on", "the other docklet command has ended".to_owned()),
-            Note::Asked(Wish::Running) => ("asked", "you want it running: begins afresh".to_owned()),
-            Note::Asked(Wish::Stopped) => ("asked", "you want it stopped".to_owned()),
+            Note::Asked(DesiredState::Running) => ("asked", "you want it running: begins afresh".to_owned()),
+            Note::Asked(DesiredState::Stopped) => ("asked", "you want it stopped".to_owned()),
         };
         if matches!(decision, "waits" | "goes_on") {
             self.say(decision, text);

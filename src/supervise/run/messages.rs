@@ -7,7 +7,7 @@ use crate::{
     engine::events::{ContainerEvent, Kind},
     probe::Seen,
     supervise::{
-        errands,
+        jobs,
         policy::{Ending, Health, Input, Outside},
     },
 };
@@ -39,9 +39,9 @@ impl Supervisor<'_> {
                 }
             }
             Message::Ran(ended) => {
-                self.errands.ended(&ended);
-                let (errand, done) = ended;
-                let (decision, text) = errands::text(errand, &done);
+                self.jobs.ended(&ended);
+                let (job, done) = ended;
+                let (decision, text) = jobs::text(job, &done);
                 self.decided(decision, text);
                 self.plan_backups();
                 self.feed(Input::Touched).await;

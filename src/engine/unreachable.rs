@@ -4,9 +4,9 @@ use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
     engine::{
+        endpoints::{DEFAULT_SOCKET, Endpoint, Kind, Place},
         error,
         identify::{self, Unusable},
-        places::{DEFAULT_SOCKET, Endpoint, Kind, Place},
     },
     error::Error,
     host::system::{self, Init, System},

@@ -22,7 +22,7 @@
 //! | | removes by them what a test that was killed has left |
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -38,14 +38,19 @@ use tempfile::TempDir;
 mod docker;
 mod http;
 mod images;
+#[cfg(target_os = "linux")]
+#[path = "../shared/machine.rs"]
+mod machine;
 #[path = "../shared/output.rs"]
 mod output;
-pub use self::docker::{as_root, docker, docker_command, docker_try, docker_with, is_podman, limits_memory};
+pub use self::docker::{
+    as_root, docker, docker_command, docker_try, docker_with, engine_get, is_podman, labelled, limits_memory,
+};
 pub use self::http::{http, http_within};
 pub use self::images::{stand_in, stand_in_2};
+#[cfg(target_os = "linux")]
+pub use self::machine::{with_systemd, without_systemd};
 pub use self::output::{json, shown};
-
-use self::docker::remove;
 
 /// For what takes moments on an idle machine: long enough for a busy one.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -246,47 +251,57 @@ impl World {
         http(self.port, "POST", path, password, Some(&body.to_string()))
     }
 
-    /// `docker inspect` of this world's container, or `None` without one.
+    /// What the engine says of this world's container, or `None` without one.
     pub fn inspect(&self) -> Option<Value> {
-        let output = docker_try(&["container", "inspect", &self.container()]);
-        let list: Value = serde_json::from_slice(&output.stdout).ok()?;
-        list.get(0).cloned()
+        engine_get(&format!("/containers/{}/json", self.container()))
     }
 
     /// What on the engine carries this instance's label: `container NAME`, `volume NAME`, `network NAME`, `image ID`.
     pub fn left(&self) -> Vec<String> {
-        let label = format!("label=docklet.instance={}", self.name);
-        let mut left = Vec::new();
-        let containers = docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"]);
-        left.extend(containers.lines().map(|name| format!("container {name}")));
-        let volumes = docker(&["volume", "ls", "--quiet", "--filter", &label]);
-        left.extend(volumes.lines().map(|name| format!("volume {name}")));
-        let networks = docker(&["network", "ls", "--filter", &label, "--format", "{{.Name}}"]);
-        left.extend(networks.lines().map(|name| format!("network {name}")));
-        let images = docker(&["images", "--quiet", "--no-trunc", "--filter", &label]);
-        left.extend(images.lines().map(|id| format!("image {id}")));
-        left.sort();
-        left.dedup();
+        let mut left = self.lasting();
+        left.extend(self.images().into_iter().map(|id| format!("image {id}")));
         left
     }
 
-    /// A supervisor's helper may just be loading the network rules; one that a killed command left would stay.
-    pub fn without_helper(&self, when: &str) {
-        let gone = || !self.left().iter().any(|thing| thing.ends_with(".helper"));
-        wait_until(Duration::from_secs(10), &format!("{when}: no helper is left"), gone);
+    /// The same without images.
+    fn lasting(&self) -> Vec<String> {
+        let label = format!("docklet.instance={}", self.name);
+        let named = |list: Value, name: fn(&Value) -> &Value, kind: &str| -> Vec<String> {
+            let list = list.as_array().cloned().unwrap_or_default();
+            let name = |thing: &Value| name(thing).as_str().expect("a name").trim_start_matches('/').to_owned();
+            list.iter().map(|thing| format!("{kind} {}", name(thing))).collect()
+        };
+        let mut left = named(labelled("/containers/json?all=1", &label), |c| &c["Names"][0], "container");
+        left.extend(named(labelled("/volumes?", &label)["Volumes"].take(), |v| &v["Name"], "volume"));
+        left.extend(named(labelled("/networks?", &label), |n| &n["Name"], "network"));
+        left.sort();
+        left
     }
 
-    /// Nothing double, nothing lost, nothing left over, and the page answers.
-    pub fn assert_whole(&self, when: &str) {
-        self.without_helper(when);
-        // A supervisor's next helper may just have come.
-        let lasting = |thing: &String| !thing.starts_with("image") && !thing.ends_with(".helper");
-        let left: BTreeSet<String> = self.left().into_iter().filter(lasting).collect();
+    /// The ids of the images that carry its label.
+    fn images(&self) -> BTreeSet<String> {
+        let list = labelled("/images/json?", &format!("docklet.instance={}", self.name));
+        let list = list.as_array().cloned().unwrap_or_default();
+        list.iter().map(|image| image["Id"].as_str().expect("an id").to_owned()).collect()
+    }
+
+    /// Nothing double, nothing lost, nothing left over: one container, its network, and its volumes.
+    pub fn assert_nothing_else(&self, when: &str) {
+        // A supervisor's helper may just be loading the network rules; one that a killed command left would stay.
+        let left: BTreeSet<String> = wait_for(Duration::from_secs(10), &format!("{when}: no helper is left"), || {
+            let left = self.lasting();
+            (!left.iter().any(|thing| thing.ends_with(".helper"))).then(|| left.into_iter().collect())
+        });
         let mut expected: BTreeSet<String> = self.volumes().iter().map(|v| format!("volume {v}")).collect();
         expected.insert(format!("volume {}-secrets", self.container()));
         expected.insert(format!("container {}", self.container()));
         expected.insert(format!("network {}", self.container()));
         assert_eq!(left, expected, "{when}");
+    }
+
+    /// The same, and the page answers.
+    pub fn assert_whole(&self, when: &str) {
+        self.assert_nothing_else(when);
         assert_eq!(self.http_get("/global/health", Some(&self.password())).0, 200, "{when}");
     }
 
@@ -331,21 +346,33 @@ impl Drop for World {
         for pid in self.processes() {
             kill(pid);
         }
-        let label = format!("label=docklet.instance={}", self.name);
-        remove(&["ps", "--all", "--quiet", "--filter", &label], &["rm", "--force", "--volumes"]);
-        let name = format!("name=^/?{}$", self.container());
-        remove(&["ps", "--all", "--quiet", "--filter", &name], &["rm", "--force", "--volumes"]);
-        remove(&["volume", "ls", "--quiet", "--filter", &label], &["volume", "rm", "--force"]);
-        for volume in self.volumes().into_iter().chain([format!("{}-secrets", self.container())]) {
-            let _ = docker_try(&["volume", "rm", "--force", &volume]);
+        let mut gone: HashMap<&str, Vec<String>> = HashMap::new();
+        for thing in self.lasting() {
+            let (kind, name) = thing.split_once(' ').expect("kind and name");
+            let kind = ["container", "volume", "network"].into_iter().find(|k| *k == kind).expect("a kind");
+            gone.entry(kind).or_default().push(name.to_owned());
         }
-        let _ = docker_try(&["network", "rm", &self.container()]);
-        for tag in self.tags.borrow().iter() {
-            let _ = docker_try(&["rmi", "--force", tag]);
+        // What a test made under one of our names, without our labels.
+        gone.entry("container").or_default().push(self.container());
+        gone.entry("network").or_default().push(self.container());
+        let volumes = self.volumes().into_iter().chain([format!("{}-secrets", self.container())]);
+        gone.entry("volume").or_default().extend(volumes);
+        for (kind, command) in [
+            ("container", &["rm", "--force", "--volumes"][..]),
+            ("volume", &["volume", "rm", "--force"]),
+            ("network", &["network", "rm"]),
+        ] {
+            let names = gone[kind].iter().map(String::as_str);
+            let _ = docker_try(&command.iter().copied().chain(names).collect::<Vec<_>>());
         }
-        let world = format!("label=docklet-test.world={}", self.name);
-        remove(&["images", "--quiet", "--no-trunc", "--filter", &world], &["rmi", "--force"]);
-        remove(&["images", "--quiet", "--no-trunc", "--filter", &label], &["rmi", "--force"]);
+        let mut images = self.tags.take();
+        images.extend(self.images());
+        let made = labelled("/images/json?", &format!("docklet-test.world={}", self.name));
+        images.extend(made.as_array().into_iter().flatten().filter_map(|i| i["Id"].as_str().map(str::to_owned)));
+        if !images.is_empty() {
+            let images = images.iter().map(String::as_str);
+            let _ = docker_try(&["rmi", "--force"].into_iter().chain(images).collect::<Vec<_>>());
+        }
     }
 }
 

@@ -22,7 +22,6 @@
 //! | | removes by them what a test that was killed has left |
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -38,6 +37,7 @@ use tempfile::TempDir;
 mod docker;
 mod http;
 mod images;
+mod left;
 #[cfg(target_os = "linux")]
 #[path = "../shared/machine.rs"]
 mod machine;
@@ -256,55 +256,6 @@ impl World {
         engine_get(&format!("/containers/{}/json", self.container()))
     }
 
-    /// What on the engine carries this instance's label: `container NAME`, `volume NAME`, `network NAME`, `image ID`.
-    pub fn left(&self) -> Vec<String> {
-        let mut left = self.lasting();
-        left.extend(self.images().into_iter().map(|id| format!("image {id}")));
-        left
-    }
-
-    /// The same without images.
-    fn lasting(&self) -> Vec<String> {
-        let label = format!("docklet.instance={}", self.name);
-        let named = |list: Value, name: fn(&Value) -> &Value, kind: &str| -> Vec<String> {
-            let list = list.as_array().cloned().unwrap_or_default();
-            let name = |thing: &Value| name(thing).as_str().expect("a name").trim_start_matches('/').to_owned();
-            list.iter().map(|thing| format!("{kind} {}", name(thing))).collect()
-        };
-        let mut left = named(labelled("/containers/json?all=1", &label), |c| &c["Names"][0], "container");
-        left.extend(named(labelled("/volumes?", &label)["Volumes"].take(), |v| &v["Name"], "volume"));
-        left.extend(named(labelled("/networks?", &label), |n| &n["Name"], "network"));
-        left.sort();
-        left
-    }
-
-    /// The ids of the images that carry its label.
-    fn images(&self) -> BTreeSet<String> {
-        let list = labelled("/images/json?", &format!("docklet.instance={}", self.name));
-        let list = list.as_array().cloned().unwrap_or_default();
-        list.iter().map(|image| image["Id"].as_str().expect("an id").to_owned()).collect()
-    }
-
-    /// Nothing double, nothing lost, nothing left over: one container, its network, and its volumes.
-    pub fn assert_nothing_else(&self, when: &str) {
-        // A supervisor's helper may just be loading the network rules; one that a killed command left would stay.
-        let left: BTreeSet<String> = wait_for(Duration::from_secs(10), &format!("{when}: no helper is left"), || {
-            let left = self.lasting();
-            (!left.iter().any(|thing| thing.ends_with(".helper"))).then(|| left.into_iter().collect())
-        });
-        let mut expected: BTreeSet<String> = self.volumes().iter().map(|v| format!("volume {v}")).collect();
-        expected.insert(format!("volume {}-secrets", self.container()));
-        expected.insert(format!("container {}", self.container()));
-        expected.insert(format!("network {}", self.container()));
-        assert_eq!(left, expected, "{when}");
-    }
-
-    /// The same, and the page answers.
-    pub fn assert_whole(&self, when: &str) {
-        self.assert_nothing_else(when);
-        assert_eq!(self.http_get("/global/health", Some(&self.password())).0, 200, "{when}");
-    }
-
     /// The processes that run with this world's home in their environment: supervisors, and commands still at work.
     pub fn processes(&self) -> Vec<u32> {
         let wanted = format!("DOCKLET_HOME={}", self.home.display());
@@ -335,44 +286,6 @@ impl World {
             eprintln!("$ docker {}\n{}", args.join(" "), shown(&docker_try(&args)));
         }
         eprintln!("processes: {:?}", self.processes());
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.tell();
-        }
-        for pid in self.processes() {
-            kill(pid);
-        }
-        let mut gone: HashMap<&str, Vec<String>> = HashMap::new();
-        for thing in self.lasting() {
-            let (kind, name) = thing.split_once(' ').expect("kind and name");
-            let kind = ["container", "volume", "network"].into_iter().find(|k| *k == kind).expect("a kind");
-            gone.entry(kind).or_default().push(name.to_owned());
-        }
-        // What a test made under one of our names, without our labels.
-        gone.entry("container").or_default().push(self.container());
-        gone.entry("network").or_default().push(self.container());
-        let volumes = self.volumes().into_iter().chain([format!("{}-secrets", self.container())]);
-        gone.entry("volume").or_default().extend(volumes);
-        for (kind, command) in [
-            ("container", &["rm", "--force", "--volumes"][..]),
-            ("volume", &["volume", "rm", "--force"]),
-            ("network", &["network", "rm"]),
-        ] {
-            let names = gone[kind].iter().map(String::as_str);
-            let _ = docker_try(&command.iter().copied().chain(names).collect::<Vec<_>>());
-        }
-        let mut images = self.tags.take();
-        images.extend(self.images());
-        let made = labelled("/images/json?", &format!("docklet-test.world={}", self.name));
-        images.extend(made.as_array().into_iter().flatten().filter_map(|i| i["Id"].as_str().map(str::to_owned)));
-        if !images.is_empty() {
-            let images = images.iter().map(String::as_str);
-            let _ = docker_try(&["rmi", "--force"].into_iter().chain(images).collect::<Vec<_>>());
-        }
     }
 }
 

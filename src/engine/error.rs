@@ -44,7 +44,10 @@ pub(in crate::engine) fn timeout(call: &str) -> Error {
 /// Turns bollard's error into ours. `call` as in [`within`].
 pub(in crate::engine) fn translate(call: &str, error: Theirs) -> Error {
     let gone = |reason: String| Error::EngineGone { call: call.to_owned(), reason };
-    let refused = |status, reason: &str| Error::EngineRefused { call: call.to_owned(), status, reason: clean(reason) };
+    let refused = |status, reason: &str| match no_space(reason) {
+        true => Error::NoSpace { place: "the engine's disk".to_owned(), needed: None, available: None },
+        false => Error::EngineRefused { call: call.to_owned(), status, reason: clean(reason) },
+    };
     match &error {
         Theirs::DockerResponseServerError { status_code, message } => refused(*status_code, message),
         // An error inside a stream comes after HTTP 200; what it means is a failure of the engine.

@@ -2,6 +2,7 @@
 //! secrets, what `packaging/` ships, and what it is all built from.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[cfg(target_os = "linux")]
 mod autostart;
 mod config;
 mod dependencies;

@@ -11,6 +11,11 @@ use tempfile::TempDir;
 #[path = "../shared/output.rs"]
 mod output;
 pub use self::output::{json, shown};
+#[cfg(target_os = "linux")]
+#[path = "../shared/machine.rs"]
+mod machine;
+#[cfg(target_os = "linux")]
+pub use self::machine::{with_systemd, without_systemd};
 
 /// The home of one test.
 pub struct Home {

@@ -9,6 +9,7 @@ use expectrl::session::OsSession;
 use expectrl::{Expect as _, Session};
 use rustix::process::Signal;
 
+use crate::proxy::Proxy;
 use crate::support::*;
 
 /// `docklet exec` with something on its standard input.
@@ -389,22 +390,27 @@ fn start_command(world: &World) -> String {
 #[ignore = "needs an engine: tests/run brings one"]
 fn setup_and_uninstall_take_care_of_autostart() {
     let world = World::new();
+    // The machine's `/run` is another one for docklet here, and the engine's socket may be there.
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let tools = world.folder().join("systemd");
     let mut args = world.setup_args();
     args.push("--autostart".to_owned());
-    let output = world.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let output = without_systemd(world.docklet().args(&args)).output().unwrap();
     assert!(output.status.success(), "no service manager is no failure\n{}", shown(&output));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("after a reboot, run docklet"), "{said}");
     let units = world.folder().join("user/.config/systemd/user");
-    if !std::path::Path::new("/run/systemd/system").exists() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("after a reboot, run docklet"), "{said}");
-        // As if this home had been carried here from a machine with one.
-        fs::create_dir_all(units.join("default.target.wants")).unwrap();
-        fs::write(units.join(format!("docklet-{}.service", world.name)), "").unwrap();
-    }
+    assert!(!units.exists());
+
+    let output = with_systemd(world.docklet().args(["setup", "--yes"]), &tools).output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
     let unit = units.join(format!("docklet-{}.service", world.name));
     assert!(unit.is_file());
+    // Also where this home was carried to a machine without a service manager.
     assert!(world.ok(&["uninstall", "--dry-run"]).contains(&unit.display().to_string()));
-    let gone = json(&world.run(&["uninstall", "--yes", "--purge", "--no-backup", "--json"]));
+    let uninstall = ["uninstall", "--yes", "--purge", "--no-backup", "--json"];
+    let gone = json(&without_systemd(world.docklet().args(uninstall)).output().unwrap());
     assert!(gone["removed"].as_array().unwrap().iter().any(|thing| thing["kind"] == "autostart"), "{gone}");
     assert_eq!(gone["left"], serde_json::json!([]), "{gone}");
     assert_eq!(fs::read_dir(&units).unwrap().count(), 0);

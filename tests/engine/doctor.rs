@@ -144,10 +144,7 @@ fn doctor_finds_files_that_others_may_read() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn doctor_finds_what_was_changed_from_outside() {
-    if is_podman() {
-        return eprintln!("Podman's compatible API cannot update a container");
-    }
+fn doctor_finds_what_was_changed_from_outside_on_docker() {
     let world = World::new();
     world.setup();
     docker(&["update", "--restart", "always", &world.container()]);
@@ -204,7 +201,7 @@ fn doctor_asks_the_page_with_the_password() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn doctor_tries_the_registry_from_the_engine_and_from_inside() {
+fn doctor_tries_the_network_from_here_and_from_inside() {
     let world = World::new();
     let proxy = "http://proxy.invalid:3128";
     // What the stand-in lacks: a curl, which here tells what it was given.
@@ -221,10 +218,14 @@ fn doctor_tries_the_registry_from_the_engine_and_from_inside() {
     let (level, message) = check(&report, "host_network");
     assert!(level == "warning" && message.contains("the proxy cannot be reached"), "{report:#}");
     assert_eq!(check(&doctor(&world, 0), "trust").0, "warning", "this machine has no proxy any more");
+}
 
-    if is_podman() {
-        return eprintln!("Podman's compatible API cannot ask a registry");
-    }
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn doctor_asks_the_registry_of_the_image_on_docker() {
+    let world = World::new();
+    world.setup();
+    let image = world.image();
     let file = settings_file(&world);
     let text = fs::read_to_string(&file).unwrap();
     let registry = variable("DOCKLET_TEST_REGISTRY");

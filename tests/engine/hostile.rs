@@ -16,12 +16,14 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use self::evidence::{fault, without_pid};
 use self::output::{last, on_a_terminal, unclean};
 use self::processes::Processes;
 use crate::data::{publish, setup_pulled};
-use crate::support::{World, docker_command, http_within, shown, stand_in, stand_in_2, wait_until};
+use crate::support::{World, docker_command, engine_get, http_within, shown, stand_in, stand_in_2, wait_until};
 
 const AGENT: &str = include_str!("../fixtures/hostile-agent/hostile-agent");
 
@@ -154,17 +156,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits for health checks that begin after this moment.
-    fn two_health_checks(&self) {
-        let count = || {
-            let log = self.world.inspect().map(|inspect| inspect["State"]["Health"]["Log"].clone());
-            let last = log.as_ref().and_then(Value::as_array).and_then(|log| log.last().cloned());
-            last.map(|check| check["Start"].to_string())
+    /// Waits for a health check that begins after this moment, by the engine's clock.
+    fn a_health_check(&self) {
+        let time = |text: &str| OffsetDateTime::parse(text, &Rfc3339).expect("a time");
+        let now = time(engine_get("/info").expect("its description")["SystemTime"].as_str().expect("its time"));
+        let later = || {
+            let log = self.world.inspect()?["State"]["Health"]["Log"].clone();
+            Some(time(log.as_array()?.last()?["Start"].as_str()?) > now)
         };
-        for _ in 0..2 {
-            let before = count();
-            wait_until(Duration::from_secs(90), "a health check", || count().is_some_and(|now| Some(now) != before));
-        }
+        wait_until(Duration::from_secs(90), "a health check", || later() == Some(true));
     }
 
     /// The user's file and session are as they were.
@@ -235,7 +235,7 @@ fn all_of_it(world: &World, update: &dyn Fn(&mut Run<'_>)) {
     };
     let planted = plant(&run, &calm).wait_with_output().expect("its end");
     assert!(planted.status.success(), "{}", shown(&planted));
-    run.two_health_checks();
+    run.a_health_check();
     run.looks();
 
     // While it takes all that it gets, the user looks. The kernel may end the server: then it is started again.
@@ -260,7 +260,7 @@ fn all_of_it(world: &World, update: &dyn Fn(&mut Run<'_>)) {
     run.docklet(&["config", "set", "resources.cpus", "1.5"], 0);
     run.docklet(&["start"], 0);
     run.kept("replaced");
-    run.two_health_checks();
+    run.a_health_check();
     run.looks();
     run.judge("replaced");
 
@@ -305,7 +305,7 @@ fn restored(run: &mut Run<'_>, copy: &World, file: &Path) {
         Some(port) if elsewhere.wrong.is_empty() => {
             elsewhere.port = port;
             elsewhere.kept("restored elsewhere");
-            elsewhere.two_health_checks();
+            elsewhere.a_health_check();
             elsewhere.looks();
             elsewhere.judge("restored elsewhere");
         }

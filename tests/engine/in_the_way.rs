@@ -1,9 +1,11 @@
 //! Things that are in the way: taken ports, foreign objects, another docklet at work, wrong input.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::sync::Arc;
 
-use crate::proxy::{Action, At, Fault, Proxy};
+use crate::proxy::{Action, At, Call, Fault, Proxy};
 use crate::support::*;
+use crate::terminal::Person;
 
 fn error(output: &std::process::Output) -> serde_json::Value {
     json(output)["error"].clone()
@@ -95,20 +97,82 @@ fn the_engines_own_bind_error_is_a_port_in_use() {
     assert!(error(&output)["message"].as_str().unwrap().contains(&world.port.to_string()));
 }
 
+/// What the engine refuses while the container is created: the operation's own code, the engine's words, and the next
+/// command goes on.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_creation_that_the_engine_refuses_has_its_own_code() {
+    let world = World::new();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let mut args = world.setup_args();
+    args.push("--json".to_owned());
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let name = format!("name={}", world.container());
+    for (status, message, exit, code) in [
+        (409, "Conflict. The container name \"/x\" is already in use by container \"0123\"", 8, "ALREADY_EXISTS"),
+        (404, "No such image: docklet-test/x:1", 4, "NOT_FOUND"),
+        (500, "mkdir /var/lib/docker/overlay2/x: no space left on device", 7, "NO_SPACE"),
+    ] {
+        proxy.reset();
+        let name = name.clone();
+        // Not the helper's.
+        let ours = move |call: &Call| {
+            call.route() == "/containers/create" && call.path.split(['?', '&']).any(|part| part == name)
+        };
+        proxy.fault(Fault { at: At::NthOf(1, Arc::new(ours)), action: Action::error(status, message) });
+        let output = world.fails(&args, exit);
+        assert!(proxy.fired(), "{}", proxy.report());
+        assert_eq!(error(&output)["code"], code, "{status}\n{}", shown(&output));
+        assert!(error(&output)["hint"].is_string(), "{status}\n{}", shown(&output));
+    }
+    world.setup();
+    world.assert_whole("after refused creations");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_name_that_is_taken_while_a_container_is_replaced_leaves_the_old_one() {
+    let world = World::new();
+    world.setup();
+    let before = world.inspect().unwrap()["Id"].clone();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let taken = Action::error(409, "Conflict. The container name \"/x.previous\" is already in use");
+    proxy.fault(Fault { at: At::first("POST", "/containers/*/rename"), action: taken });
+    let output = world.fails(&["setup", "--yes", "--json", "--memory", "256MiB"], 8);
+    assert!(proxy.fired(), "{}", proxy.report());
+    assert_eq!(error(&output)["code"], "ALREADY_EXISTS", "{}", shown(&output));
+    assert_eq!(world.inspect().unwrap()["Id"], before);
+    wait_until(SOON, "the old container answers", || {
+        world.http_get("/global/health", Some(&world.password())).0 == 200
+    });
+    world.assert_whole("after a refused rename");
+}
+
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn a_foreign_container_is_never_touched() {
     let world = World::new();
+    world.setup();
     let image = world.image();
+    docker(&["rm", "--force", &world.container()]);
     docker(&["create", "--name", &world.container(), &image]);
     let before = world.inspect().unwrap();
-    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()]);
-    assert_eq!(output.status.code(), Some(8), "{}", shown(&output));
-    assert_eq!(error(&output)["code"], "FOREIGN_OBJECT");
-    assert!(error(&output)["hint"].as_str().unwrap().contains("docker rename"), "{}", shown(&output));
-    world.run(&["uninstall", "--yes", "--purge", "--no-backup"]);
-    world.run(&["stop"]);
-    assert_eq!(error(&world.fails(&["logs", "--json"], 8))["code"], "FOREIGN_OBJECT");
+    for command in [&["setup", "--yes"][..], &["start"], &["stop"], &["restart"], &["logs"]] {
+        let output = world.fails(&[command, &["--json"]].concat(), 8);
+        assert_eq!(error(&output)["code"], "FOREIGN_OBJECT", "{command:?}");
+        assert!(error(&output)["hint"].as_str().unwrap().contains("docker rename"), "{}", shown(&output));
+    }
+    let gone = json(&world.run(&["uninstall", "--yes", "--purge", "--no-backup", "--json"]));
+    assert_eq!(gone["left"], serde_json::json!([]), "{gone}");
+    let removed = gone["removed"].as_array().unwrap();
+    assert!(!removed.is_empty() && removed.iter().all(|thing| thing["kind"] != "container"), "{gone}");
+    assert_eq!(world.inspect().unwrap(), before);
+    // Where nothing is set up the same holds for a setup, and a stop has nothing to stop.
+    let args = world.setup_args();
+    world.fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), 8);
+    world.fails(&["stop"], 4);
     assert_eq!(world.inspect().unwrap(), before);
 }
 
@@ -162,7 +226,7 @@ fn a_foreign_image_with_a_built_ones_name_is_never_used() {
     let error = error(&world.fails(&setup, 8));
     assert_eq!(error["code"], "FOREIGN_OBJECT", "{error}");
     assert!(error["message"].as_str().unwrap().contains(&name), "{error}");
-    world.run(&["uninstall", "--yes", "--purge", "--no-backup"]);
+    world.ok(&["uninstall", "--yes", "--purge", "--no-backup"]);
     assert!(docker_try(&["image", "inspect", &name]).status.success());
     docker(&["rmi", &name]);
 }
@@ -217,6 +281,25 @@ fn without_a_terminal_a_yes_has_to_be_given() {
     let output = world.fails(&["uninstall", "--json"], 6);
     assert!(error(&output)["hint"].as_str().unwrap().contains("--yes"));
     assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_no_to_a_question_is_cancelled_and_changes_nothing() {
+    let world = World::new();
+    world.setup();
+    for args in [&["uninstall", "--json"][..], &["password", "--rotate", "--json"]] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_docklet"));
+        world.bare(&mut command);
+        command.args(args);
+        let mut person = Person::at(command, SOON);
+        person.sees("(y/N)").types("n");
+        let (code, seen) = person.ends();
+        assert_eq!(code, 6, "{args:?}\n{seen}");
+        // The screen breaks lines where they are full.
+        assert!(seen.replace('\n', "").contains("\"code\":\"CANCELLED\""), "{args:?}\n{seen}");
+        world.assert_whole("after a no");
+    }
 }
 
 #[test]

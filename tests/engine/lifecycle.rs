@@ -1,11 +1,8 @@
 //! Setup, start, stop, restart, status, list and logs of one instance with the stand-in image, and what each says of
 //! it. The action names of the seed projects are in the tests' names.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
-use crate::proxy::{Action, At, Fault, Proxy};
 use crate::support::*;
 
 fn health(world: &World) -> u16 {
@@ -56,67 +53,6 @@ fn create_start_status_list_remove_leaves_nothing() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn an_image_whose_process_exits_at_once_fails_the_start_and_leaves_nothing() {
-    let world = World::new();
-    let image = world.image_with("exit:3");
-    let began = Instant::now();
-    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()]);
-    assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
-    assert!(began.elapsed() < Duration::from_secs(20), "it does not wait for the time-out");
-    assert_eq!(error_code(&output), "START_FAILED");
-    let causes = json(&output)["error"]["causes"].to_string();
-    assert!(causes.contains("exited with code 3"), "{causes}");
-    assert!(causes.contains("stand-in: "), "the log's last lines are shown\n{causes}");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("http://"), "no address before it answered");
-    assert_eq!(world.status()["state"], "failed");
-    world.ok(&["uninstall", "--yes", "--purge", "--no-backup"]);
-    assert_eq!(world.left(), Vec::<String>::new());
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn out_of_memory_is_told_apart() {
-    let world = World::new();
-    let image = world.image_with("oom");
-    let port = world.port.to_string();
-    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &port, "--memory", "128MiB"]);
-    assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
-    let error = json(&output)["error"].clone();
-    let causes = error["causes"].to_string();
-    // Engines forget their flag now and then; then it is not claimed, but the next step is still right.
-    assert!(causes.contains("out of memory at 128 MiB") || causes.contains("killed by SIGKILL"), "{error}");
-    assert!(error["hint"].as_str().unwrap().contains("--memory 256MiB"), "{error}");
-    assert!(world.status()["container"]["oom_killed"].is_boolean());
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn a_page_that_hangs_is_a_timeout_and_not_ready() {
-    let world = World::new();
-    for (words, seen) in [("hang", "nothing within 3 s"), ("page-404", "HTTP 404"), ("status:500", "HTTP 500")] {
-        let image = world.image_with(words);
-        let port = world.port.to_string();
-        let args = ["setup", "--yes", "--json", "--image", &image, "--port", &port, "--timeout", "4"];
-        let output = world.run(&args);
-        assert_eq!(output.status.code(), Some(10), "{words}\n{}", shown(&output));
-        assert_eq!(error_code(&output), "TIMEOUT", "{words}");
-        let causes = json(&output)["error"]["causes"].to_string();
-        assert!(causes.contains(seen), "{words}: {causes}");
-    }
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn a_page_that_refuses_our_password_is_unhealthy() {
-    let world = World::new();
-    let image = world.image_with("unauthorized");
-    let output = world.run(&["setup", "--yes", "--json", "--image", &image, "--port", &world.port.to_string()]);
-    assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
-    assert_eq!(error_code(&output), "UNHEALTHY");
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
 fn start_success_start_already_running_start_not_found() {
     let world = World::new();
     let output = world.fails(&["start", "--json"], 4);
@@ -142,63 +78,6 @@ fn start_without_waiting_still_waits_for_a_replacement() {
     world.ok(&["start", "--no-wait"]);
     assert_ne!(world.inspect().unwrap()["Id"], before, "the changed settings are in effect");
     assert_eq!(health(&world), 200);
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn stop_success_stop_graceful_exit_stop_already_stopped() {
-    let world = World::new();
-    world.fails(&["stop"], 4);
-    world.setup();
-    let stopped = json(&world.run(&["stop", "--json"]));
-    assert_eq!(stopped["changed"], true);
-    assert_eq!(stopped["running"], false);
-    assert_eq!(stopped["graceful_shutdown"], true, "{stopped}");
-    assert_eq!(stopped["killed"], false);
-    assert_eq!(stopped["oom_killed"], false);
-    assert!([0, 143].contains(&stopped["exit_code"].as_i64().unwrap()));
-    let status = world.run(&["status", "--json"]);
-    assert_eq!(status.status.code(), Some(3));
-    assert_eq!(json(&status)["state"], "stopped");
-    assert_eq!(json(&status)["desired"], "stopped");
-    let again = json(&world.run(&["stop", "--json"]));
-    assert_eq!(again["changed"], false);
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn stop_killed_exit() {
-    let world = World::new();
-    world.setup();
-    // «once»: it removes the file when it has read it.
-    world.misbehave("ignore-term once");
-    wait_until(SOON, "the stand-in to know", || {
-        !docker_try(&["exec", &world.container(), "test", "-e", "/workspace/.stand-in"]).status.success()
-    });
-    let stopped = json(&world.run(&["stop", "--timeout", "1", "--json"]));
-    assert_eq!(stopped["exit_code"], 137, "{stopped}");
-    assert_eq!(stopped["killed"], true);
-    assert_eq!(stopped["graceful_shutdown"], false);
-    assert_eq!(stopped["oom_killed"], false);
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn stop_that_the_engine_cannot_do_is_stop_failed() {
-    let world = World::new();
-    world.setup();
-    let proxy = Proxy::start(&engine_host());
-    world.use_engine(&proxy.host());
-    proxy.fault(Fault {
-        at: At::first("POST", "/containers/*/stop"),
-        action: Action::error(500, "cannot stop container: tried to kill container, but did not receive an exit event"),
-    });
-    let output = world.fails(&["stop", "--json"], 10);
-    assert_eq!(error_code(&output), "STOP_FAILED");
-    assert!(json(&output)["error"]["causes"].to_string().contains("did not receive an exit event"));
-    // The engine says that it did, and it did not.
-    proxy.fault(Fault { at: At::first("POST", "/containers/*/stop"), action: Action::Status(204, String::new()) });
-    assert_eq!(error_code(&world.fails(&["stop", "--json"], 10)), "STOP_FAILED");
 }
 
 #[test]
@@ -237,24 +116,6 @@ fn inspect_not_found_is_no_error_and_null() {
     assert!(status["volumes"].as_array().unwrap().iter().all(|v| v["exists"] == true));
     world.ok(&["start"]);
     assert_eq!(health(&world), 200, "start creates what is missing");
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn answer_304_is_success() {
-    let world = World::new();
-    world.setup();
-    world.ok(&["stop"]);
-    let proxy = Proxy::start(&engine_host());
-    world.use_engine(&proxy.host());
-    // Somebody else started it between our look and our call.
-    docker(&["start", &world.container()]);
-    proxy.fault(Fault { at: At::first("POST", "/containers/*/stop"), action: Action::Status(304, String::new()) });
-    docker(&["stop", &world.container()]);
-    assert_eq!(json(&world.run(&["stop", "--json"]))["changed"], false);
-    proxy.fault(Fault { at: At::first("POST", "/containers/*/start"), action: Action::Status(304, String::new()) });
-    let output = world.run(&["start", "--no-wait", "--json"]);
-    assert!(output.status.success(), "{}", shown(&output));
 }
 
 #[test]
@@ -439,19 +300,4 @@ fn logs_as_text_and_as_json() {
     assert_eq!(json(&world.run(&["logs", "--since", "2099-01-01", "--json"]))["line_count"], 0);
     world.fails(&["logs", "-n", "10001"], 2);
     world.fails(&["logs", "--since", "soon"], 2);
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn a_paused_container_goes_on() {
-    let world = World::new();
-    world.setup();
-    docker(&["pause", &world.container()]);
-    assert_eq!(world.status()["container"]["paused"], true);
-    let started = json(&world.run(&["start", "--json"]));
-    assert_eq!(started["changed"], true, "{started}");
-    assert_eq!(health(&world), 200);
-    docker(&["pause", &world.container()]);
-    let stopped = json(&world.run(&["stop", "--json"]));
-    assert_eq!(stopped["graceful_shutdown"], true, "{stopped}");
 }

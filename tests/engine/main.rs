@@ -11,6 +11,7 @@ mod daily;
 mod data;
 mod doctor;
 mod egress;
+mod ending;
 mod harness;
 mod hostile;
 mod images;

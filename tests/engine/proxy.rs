@@ -26,8 +26,6 @@ mod http;
 mod serve;
 
 use std::collections::HashMap;
-use std::io;
-use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -37,7 +35,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
-use self::conn::Conn;
+pub use self::conn::Conn;
 pub use self::fault::{Action, At, Call, Fault, is, writes};
 use self::serve::serve;
 
@@ -255,16 +253,6 @@ impl Shared {
             for end in ends {
                 end.close();
             }
-        }
-    }
-
-    fn connect(&self) -> io::Result<Conn> {
-        if let Some(path) = self.engine.strip_prefix("unix://") {
-            Ok(Conn::Unix(UnixStream::connect(path)?))
-        } else if let Some(address) = self.engine.strip_prefix("tcp://").or(self.engine.strip_prefix("http://")) {
-            Ok(Conn::Tcp(TcpStream::connect(address.trim_end_matches('/'))?))
-        } else {
-            Err(io::Error::other(format!("the proxy cannot stand before {}", self.engine)))
         }
     }
 }

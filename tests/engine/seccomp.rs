@@ -85,11 +85,7 @@ fn seccomp_refuses_what_the_default_refuses() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn seccomp_refuses_what_later_defaults_refuse() {
-    // It keeps its own default: see `engine::seccomp`.
-    if is_podman() {
-        return;
-    }
+fn seccomp_refuses_what_later_defaults_refuse_on_docker() {
     let world = World::new();
     world.setup();
     let (clone, unshare) = (number(56, 220), number(272, 97));

@@ -503,13 +503,15 @@ fn the_disk_is_watched_and_status_warns_above_the_limit() {
     wait_until(SOON, "nothing is measured any more", || world.status()["disk"]["volumes"].is_null());
 }
 
-/// What a process has used of the processor, in clock ticks (hundredths of a second), and its resident pages.
+/// What a process has used of the processor, in clock ticks (hundredths of a second), and its resident memory in KiB
+/// without the program itself, which is many times as large when it is built for tests.
 fn usage(pid: u32) -> (u64, u64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<u64> =
         stat.rsplit(')').next().unwrap().split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
-    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
-    (fields[11] + fields[12], statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096)
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    (fields[11] + fields[12], memory.trim().strip_suffix(" kB").unwrap().parse().unwrap())
 }
 
 #[test]
@@ -529,15 +531,11 @@ fn idle_for_a_minute() {
     std::thread::sleep(Duration::from_secs(60));
     let (after, memory) = usage(pid);
     let calls = proxy.calls().len();
-    eprintln!(
-        "idle for 60 s: {calls} engine calls, {} ms of a core, {} KiB resident",
-        (after - before) * 10,
-        memory >> 10
-    );
+    eprintln!("idle for 60 s: {calls} engine calls, {} ms of a core, {} KiB resident", (after - before) * 10, memory);
     assert!(calls <= 1, "{}", proxy.report());
     assert_eq!(restarts(&world), 0);
-    if !cfg!(debug_assertions) {
-        assert!(memory < 12 << 20, "{memory} bytes resident");
-        assert!(after - before <= 12, "{} hundredths of a second", after - before);
-    }
+    assert!(memory < 6 << 10, "{memory} KiB resident");
+    // Unoptimised code takes several times as long.
+    let most = if cfg!(debug_assertions) { 60 } else { 12 };
+    assert!(after - before <= most, "{} hundredths of a second", after - before);
 }

@@ -22,7 +22,6 @@
 //! | | removes by them what a test that was killed has left |
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
@@ -38,14 +37,20 @@ use tempfile::TempDir;
 mod docker;
 mod http;
 mod images;
+mod left;
+#[cfg(target_os = "linux")]
+#[path = "../shared/machine.rs"]
+mod machine;
 #[path = "../shared/output.rs"]
 mod output;
-pub use self::docker::{as_root, docker, docker_command, docker_try, docker_with, is_podman, limits_memory};
+pub use self::docker::{
+    as_root, docker, docker_command, docker_try, docker_with, engine_get, is_podman, labelled, limits_memory,
+};
 pub use self::http::{http, http_within};
 pub use self::images::{stand_in, stand_in_2};
+#[cfg(target_os = "linux")]
+pub use self::machine::{with_systemd, without_systemd};
 pub use self::output::{json, shown};
-
-use self::docker::remove;
 
 /// For what takes moments on an idle machine: long enough for a busy one.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -246,48 +251,9 @@ impl World {
         http(self.port, "POST", path, password, Some(&body.to_string()))
     }
 
-    /// `docker inspect` of this world's container, or `None` without one.
+    /// What the engine says of this world's container, or `None` without one.
     pub fn inspect(&self) -> Option<Value> {
-        let output = docker_try(&["container", "inspect", &self.container()]);
-        let list: Value = serde_json::from_slice(&output.stdout).ok()?;
-        list.get(0).cloned()
-    }
-
-    /// What on the engine carries this instance's label: `container NAME`, `volume NAME`, `network NAME`, `image ID`.
-    pub fn left(&self) -> Vec<String> {
-        let label = format!("label=docklet.instance={}", self.name);
-        let mut left = Vec::new();
-        let containers = docker(&["ps", "--all", "--filter", &label, "--format", "{{.Names}}"]);
-        left.extend(containers.lines().map(|name| format!("container {name}")));
-        let volumes = docker(&["volume", "ls", "--quiet", "--filter", &label]);
-        left.extend(volumes.lines().map(|name| format!("volume {name}")));
-        let networks = docker(&["network", "ls", "--filter", &label, "--format", "{{.Name}}"]);
-        left.extend(networks.lines().map(|name| format!("network {name}")));
-        let images = docker(&["images", "--quiet", "--no-trunc", "--filter", &label]);
-        left.extend(images.lines().map(|id| format!("image {id}")));
-        left.sort();
-        left.dedup();
-        left
-    }
-
-    /// A supervisor's helper may just be loading the network rules; one that a killed command left would stay.
-    pub fn without_helper(&self, when: &str) {
-        let gone = || !self.left().iter().any(|thing| thing.ends_with(".helper"));
-        wait_until(Duration::from_secs(10), &format!("{when}: no helper is left"), gone);
-    }
-
-    /// Nothing double, nothing lost, nothing left over, and the page answers.
-    pub fn assert_whole(&self, when: &str) {
-        self.without_helper(when);
-        // A supervisor's next helper may just have come.
-        let lasting = |thing: &String| !thing.starts_with("image") && !thing.ends_with(".helper");
-        let left: BTreeSet<String> = self.left().into_iter().filter(lasting).collect();
-        let mut expected: BTreeSet<String> = self.volumes().iter().map(|v| format!("volume {v}")).collect();
-        expected.insert(format!("volume {}-secrets", self.container()));
-        expected.insert(format!("container {}", self.container()));
-        expected.insert(format!("network {}", self.container()));
-        assert_eq!(left, expected, "{when}");
-        assert_eq!(self.http_get("/global/health", Some(&self.password())).0, 200, "{when}");
+        engine_get(&format!("/containers/{}/json", self.container()))
     }
 
     /// The processes that run with this world's home in their environment: supervisors, and commands still at work.
@@ -320,32 +286,6 @@ impl World {
             eprintln!("$ docker {}\n{}", args.join(" "), shown(&docker_try(&args)));
         }
         eprintln!("processes: {:?}", self.processes());
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.tell();
-        }
-        for pid in self.processes() {
-            kill(pid);
-        }
-        let label = format!("label=docklet.instance={}", self.name);
-        remove(&["ps", "--all", "--quiet", "--filter", &label], &["rm", "--force", "--volumes"]);
-        let name = format!("name=^/?{}$", self.container());
-        remove(&["ps", "--all", "--quiet", "--filter", &name], &["rm", "--force", "--volumes"]);
-        remove(&["volume", "ls", "--quiet", "--filter", &label], &["volume", "rm", "--force"]);
-        for volume in self.volumes().into_iter().chain([format!("{}-secrets", self.container())]) {
-            let _ = docker_try(&["volume", "rm", "--force", &volume]);
-        }
-        let _ = docker_try(&["network", "rm", &self.container()]);
-        for tag in self.tags.borrow().iter() {
-            let _ = docker_try(&["rmi", "--force", tag]);
-        }
-        let world = format!("label=docklet-test.world={}", self.name);
-        remove(&["images", "--quiet", "--no-trunc", "--filter", &world], &["rmi", "--force"]);
-        remove(&["images", "--quiet", "--no-trunc", "--filter", &label], &["rmi", "--force"]);
     }
 }
 

@@ -148,6 +148,91 @@ fn two_instances_side_by_side_are_isolated() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn two_instances_write_into_one_folder_and_no_line_is_lost_or_torn() {
+    let world = World::new();
+    // Another user's. Two of one user do not get the same folder.
+    let other = World::new();
+    let folder = world.folder().join("shared");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::chown(&folder, Some(1000), Some(1000)).unwrap();
+    for instance in [&world, &other] {
+        instance.setup();
+        instance.ok(&["mount", "add", &format!("{}:/workspace/shared", folder.display()), "--yes"]);
+        instance.ok(&["start"]);
+    }
+    let third = world.sibling();
+    third.setup();
+    third.fails(&["mount", "add", &format!("{}:/workspace/shared", folder.display()), "--yes"], 2);
+    // All begin when the file is there. A line is longer than a page, so that a torn one would show.
+    let script = "select undef, undef, undef, 0.01 until -e 'lines';
+        open my $file, '>>', 'lines' or die $!;
+        for my $n (0 .. 499) {
+            my $line = \"$ARGV[0] $n \" . ($ARGV[0] x 5000) . qq(\\n);
+            syswrite($file, $line) == length $line or die $!;
+        }";
+    let writers: Vec<_> = [(&world, "a"), (&other, "b"), (&world, "c"), (&other, "d")]
+        .into_iter()
+        .map(|(instance, letter)| {
+            let container = instance.container();
+            let exec = ["exec", "--user", "opencode", "--workdir", "/workspace/shared", &container];
+            let mut command = docker_command();
+            command.args(exec).args(["perl", "-e", script, letter]).stderr(std::process::Stdio::piped());
+            command.spawn().unwrap()
+        })
+        .collect();
+    std::fs::write(folder.join("new"), "").unwrap();
+    std::os::unix::fs::chown(folder.join("new"), Some(1000), Some(1000)).unwrap();
+    std::fs::rename(folder.join("new"), folder.join("lines")).unwrap();
+    for writer in writers {
+        let output = writer.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", shown(&output));
+    }
+    let text = std::fs::read_to_string(folder.join("lines")).unwrap();
+    let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+    assert_eq!((text.lines().count(), lines.len()), (2000, 2000));
+    for letter in ["a", "b", "c", "d"] {
+        for n in 0..500 {
+            assert!(lines.contains(format!("{letter} {n} {}", letter.repeat(5000)).as_str()), "line {n} of {letter}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn of_two_instances_with_one_password_the_stopped_one_stays_stopped() {
+    let world = World::new();
+    let other = world.sibling();
+    let password = "one password for both";
+    let file = world.folder().join("password");
+    std::fs::write(&file, password).unwrap();
+    for instance in [&world, &other] {
+        let mut args = instance.setup_args();
+        args.extend(["--password-file".to_owned(), file.display().to_string()]);
+        instance.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(instance.password(), password);
+    }
+    world.ok(&["stop"]);
+    assert_eq!(json(&world.fails(&["status", "--json"], 3))["state"], "stopped");
+    assert_eq!(other.status()["state"], "running");
+    assert_eq!(world.http_get("/", Some(password)).0, 0, "nothing answers in its place");
+    assert_eq!(other.http_get("/", Some(password)).0, 200);
+    let listed = json(&world.run(&["list", "--json"]));
+    let state = |world: &World| {
+        let mut instances = listed["instances"].as_array().unwrap().iter();
+        instances.find(|i| i["instance"] == world.name.as_str()).unwrap()["state"].clone()
+    };
+    assert_eq!((state(&world), state(&other)), ("exited".into(), "running".into()), "{listed}");
+    // What is done to the one that runs does not wake the other.
+    other.ok(&["restart"]);
+    let new = other.ok(&["password", "--rotate", "--yes"]).trim().to_owned();
+    assert_eq!(world.inspect().unwrap()["State"]["Running"], false);
+    world.ok(&["start"]);
+    assert_eq!((world.http_get("/", Some(password)).0, world.http_get("/", Some(&new)).0), (200, 401));
+    assert_eq!((other.http_get("/", Some(password)).0, other.http_get("/", Some(&new)).0), (401, 200));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn a_name_that_somebody_else_gave_the_image_stays() {
     let world = World::new();
     world.setup();

@@ -1,20 +1,13 @@
 //! docklet is killed at each of its calls to the engine. Whatever command comes next finishes the work or undoes it: one
 //! container, three volumes, nothing else, and the sessions are there.
 //!
-//! Of the calls, those count that change something and those that streams hang on. Killed after one of them is for the
-//! engine the same as killed at any look that follows, up to just before the next: so `After` shows it every state that
-//! there is. `Before` alternates with it where there are few calls, for what docklet writes to its own files between.
+//! Killed is at the calls of [`At::work`]. `After` shows the engine every state that there is. `Before` alternates with it
+//! where there are few calls, for what docklet writes to its own files between.
 
 use std::os::unix::process::ExitStatusExt as _;
 
 use super::*;
 use crate::proxy::{Action, At, Fault, Proxy};
-
-/// The calls that count, and the last one of them was made when there is no n-th.
-fn counts(call: &crate::proxy::Call) -> bool {
-    let streams = matches!(call.route().rsplit('/').next(), Some("attach" | "wait"));
-    call.writes || (call.method == "POST" && streams)
-}
 
 /// Where the n-th kill strikes. `both`: before each call, then after it.
 fn strike(n: usize, both: bool) -> Fault {
@@ -23,7 +16,7 @@ fn strike(n: usize, both: bool) -> Fault {
         (true, 1) => (n.div_ceil(2), Action::KillBefore),
         (true, _) => (n / 2, Action::KillAfter),
     };
-    Fault { at: At::NthOf(nth, std::sync::Arc::new(counts)), action }
+    Fault { at: At::work(nth), action }
 }
 
 /// A part of the calls of a command, and whose turn it is: the parts run side by side.

@@ -37,21 +37,27 @@ fn many_files_and_a_large_one_with_little_memory() {
     let [_, projects, _] = world.volumes();
     let number = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
     let (files, megabytes) = (number("DOCKLET_TEST_FILES", "100000"), number("DOCKLET_TEST_MEGABYTES", "2048"));
-    tree(&projects, &["many", &files, &megabytes]);
-    let before = listing(&world);
+    let timed = |what: &str, work: &mut dyn FnMut()| {
+        let began = Instant::now();
+        work();
+        println!("{what}: {:.1} s", began.elapsed().as_secs_f64());
+    };
+    let measured = |what: &str, args: &[&str]| {
+        let mut most = 0;
+        timed(what, &mut || most = peak(&world, args));
+        println!("{what}: {most} KiB");
+        assert!(most <= MOST, "{what} needs {most} KiB");
+    };
+    let (mut before, mut after) = (vec![], vec![]);
+    timed("make", &mut || drop(tree(&projects, &["many", &files, &megabytes])));
+    timed("list", &mut || before = listing(&world));
     let file = world.folder().join("large.tar.zst");
     let file = file.to_str().unwrap();
-    let began = Instant::now();
-    let measured = |what: &str, kibibytes: u64, began: Instant| {
-        println!("{what}: {kibibytes} KiB, {:.1} s", began.elapsed().as_secs_f64());
-        assert!(kibibytes <= MOST, "{what} needs {kibibytes} KiB");
-    };
-    measured("backup", peak(&world, &["backup", file]), began);
-    let began = Instant::now();
-    measured("verify", peak(&world, &["backup", "verify", file]), began);
+    measured("backup", &["backup", file]);
+    measured("verify", &["backup", "verify", file]);
     world.ok(&["uninstall", "--yes", "--volumes", "--no-backup"]);
-    let began = Instant::now();
-    measured("restore", peak(&world, &["restore", file, "--yes"]), began);
-    assert_same(&before, &listing(&world), "restored");
+    measured("restore", &["restore", file, "--yes"]);
+    timed("list again", &mut || after = listing(&world));
+    assert_same(&before, &after, "restored");
     assert_whole(&world, "restored");
 }

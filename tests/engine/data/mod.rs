@@ -94,16 +94,9 @@ pub fn nameless() -> BTreeSet<String> {
 /// What must be true after any of these commands, however it ended: one container that runs and answers, three
 /// volumes, and nothing else; no file that is half a backup.
 pub fn assert_whole(world: &World, when: &str) {
-    world.without_helper(when);
-    // A supervisor's next helper may just have come.
-    let lasting = |thing: &String| !thing.starts_with("image") && !thing.ends_with(".helper");
-    let left: BTreeSet<String> = world.left().into_iter().filter(lasting).collect();
+    world.assert_nothing_else(when);
     let secrets = format!("{}-secrets", world.container());
     let volumes: BTreeSet<String> = world.volumes().into_iter().chain([secrets]).collect();
-    let mut expected: BTreeSet<String> = volumes.iter().map(|v| format!("volume {v}")).collect();
-    expected.insert(format!("container {}", world.container()));
-    expected.insert(format!("network {}", world.container()));
-    assert_eq!(left, expected, "{when}");
     let container = world.inspect().unwrap();
     assert_eq!(container["State"]["Status"], "running", "{when}");
     let mounts = container["Mounts"].as_array().unwrap();

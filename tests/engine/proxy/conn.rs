@@ -4,12 +4,24 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
-pub(super) enum Conn {
+/// A connection to an engine, or to one of its clients.
+pub enum Conn {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
 impl Conn {
+    /// A new one to the engine at `host` (`unix://…`, `tcp://…` or `http://…`).
+    pub fn to_engine(host: &str) -> io::Result<Self> {
+        if let Some(path) = host.strip_prefix("unix://") {
+            Ok(Self::Unix(UnixStream::connect(path)?))
+        } else if let Some(address) = host.strip_prefix("tcp://").or(host.strip_prefix("http://")) {
+            Ok(Self::Tcp(TcpStream::connect(address.trim_end_matches('/'))?))
+        } else {
+            Err(io::Error::other(format!("nothing here can connect to {host}")))
+        }
+    }
+
     pub(super) fn another(&self) -> io::Result<Self> {
         Ok(match self {
             Self::Unix(s) => Self::Unix(s.try_clone()?),

@@ -56,6 +56,8 @@ pub enum Action {
     Status(u16, String),
     /// Never answer; the engine never sees the call.
     Hang,
+    /// Put the second text in the first one's place in the answer. They are equally long.
+    Rewrite(&'static str, &'static str),
 }
 
 impl Action {
@@ -83,6 +85,13 @@ impl At {
     /// The n-th call that changes something on the engine.
     pub fn writing(n: usize) -> Self {
         Self::NthOf(n, Arc::new(|call| call.writes))
+    }
+
+    /// The n-th call that counts when docklet is killed: it changes something, or a stream hangs on it. For the engine a
+    /// kill after one of them is the same as a kill at any look that follows, up to just before the next.
+    pub fn work(n: usize) -> Self {
+        let streams = |call: &Call| matches!(call.route().rsplit('/').next(), Some("attach" | "wait"));
+        Self::NthOf(n, Arc::new(move |call| call.writes || (call.method == "POST" && streams(call))))
     }
 
     /// The first call of this method and route, `*` standing for any one part: `("POST", "/containers/*/start")`.

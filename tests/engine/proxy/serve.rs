@@ -24,7 +24,7 @@ struct Expect {
 
 /// Serves one client with one connection of its own to the engine: one thread takes requests, one brings answers.
 pub(super) fn serve(shared: &Arc<Shared>, client: Conn) {
-    let engine = match shared.connect() {
+    let engine = match Conn::to_engine(&shared.engine) {
         Ok(engine) => engine,
         Err(error) => {
             eprintln!("proxy: {}: {error}", shared.engine);
@@ -108,7 +108,7 @@ fn take_requests(
                 shared.update(ticket, |call| call.status = Some(*status));
                 continue;
             }
-            Some(Action::KillAfter | Action::Cut | Action::Delay(_)) | None => {}
+            Some(Action::KillAfter | Action::Cut | Action::Delay(_) | Action::Rewrite(..)) | None => {}
         }
         let attach = method == "POST" && (path.contains("/attach") || path.contains("/exec/"));
         let (verdict, hijacked) = mpsc::channel();
@@ -196,7 +196,13 @@ fn bring_answers(
             client.shutdown(Shutdown::Write);
             return Ok(());
         }
-        body.copy(engine, client)?;
+        if let Some(Action::Rewrite(from, to)) = expect.action {
+            let mut whole = Vec::new();
+            body.copy(engine, &mut whole)?;
+            client.write_all(String::from_utf8_lossy(&whole).replace(from, to).as_bytes())?;
+        } else {
+            body.copy(engine, client)?;
+        }
         if matches!(body, Body::ToEnd) {
             return Ok(());
         }

@@ -29,6 +29,14 @@ impl World {
         image
     }
 
+    /// Takes an image that is there as this world's own, by a tag: quicker than a build, and its id is not its own.
+    pub fn take_image(&self, image: &str) {
+        let tag = format!("docklet-test/{}:taken", self.name);
+        docker(&["tag", image, &tag]);
+        self.tags.borrow_mut().push(tag.clone());
+        *self.image.borrow_mut() = Some(tag);
+    }
+
     /// Its own stand-in image of the second version.
     pub fn image_2(&self) -> String {
         self.build(&stand_in_2(), &[])

@@ -38,7 +38,7 @@ async fn enable(context: &Context) -> Result<bool> {
     services.available().map_err(|reason| Error::Missing {
         what: "service manager that could start it".to_owned(),
         reason: Some(reason),
-        hint: format!("it will not survive a reboot; start it by hand then: docklet{} start", context.instance.flag()),
+        hint: format!("it does not start after a reboot; to start it then: docklet{} start", context.instance.flag()),
     })?;
     let _lock = context.lock("autostart enable")?;
     let changed = services.enable(&service(context)?).await?;
@@ -49,7 +49,7 @@ async fn enable(context: &Context) -> Result<bool> {
         // The one that runs as a process of its own makes room for the service's.
         process::end(&context.files).await?;
         if let Err(reason) = services.start(&context.instance).await {
-            let text = format!("the service is enabled and could not be started now: {reason}");
+            let text = format!("the service is enabled, but could not be started now: {reason}");
             context.reporter.report(&Event::Warning { text });
         }
     }
@@ -78,8 +78,7 @@ pub async fn apply(context: &Context, settings: &Settings) -> Result<()> {
         return services.disable(&context.instance).await.map(drop);
     }
     if let Err(reason) = services.available() {
-        let text =
-            format!("autostart is wanted, but {reason}: after a reboot, run docklet{} start", context.instance.flag());
+        let text = format!("autostart is set, but {reason}; after a reboot: docklet{} start", context.instance.flag());
         context.reporter.report(&Event::Warning { text });
         return Ok(());
     }
@@ -160,13 +159,14 @@ pub fn service(context: &Context) -> Result<Service> {
     if let Some((name, _)) = environment.iter().find(|(_, value)| holds_password(value)) {
         return Err(Error::Usage {
             message: format!("{name} holds a password, which a service file must not"),
-            hint: Some(format!("make a docker context for that engine and unset {name}: docker context create NAME")),
+            hint: Some(format!("create a docker context for that engine and unset {name}: docker context create NAME")),
         });
     }
     Ok(Service {
         instance: context.instance.clone(),
         title: context.appliance.title.clone(),
-        program: std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?,
+        program: std::env::current_exe()
+            .map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?,
         environment,
     })
 }
@@ -203,14 +203,14 @@ async fn linger(context: &Context, services: &Services) -> Result<()> {
         || context.environment.interactive
             && wizard::confirm(
                 &context.prompt("autostart is on; only your logout ends it"),
-                "Let it run without a login, too (lingering)?",
+                "Keep opencode running while you are logged out (lingering)?",
                 true,
             )?;
     if !yes {
         let text = format!("it starts when you log in and ends when you log out; to change that: {command}");
         context.reporter.report(&Event::Note { text });
     } else if let Err(reason) = service::enable_linger(&user).await {
-        let text = format!("lingering could not be switched on ({reason}); try: sudo {command}");
+        let text = format!("lingering could not be turned on ({reason}); try: sudo {command}");
         context.reporter.report(&Event::Warning { text });
     } else {
         let text =

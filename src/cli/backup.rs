@@ -145,7 +145,7 @@ pub async fn take(
     let expected = backup::total(&sizes, &volumes);
     if let Some(free) = backup::free_space(&file).filter(|free| *free < expected) {
         let text = format!(
-            "the volumes hold {}, and {} are free for the backup; what is packed takes less, as a rule",
+            "the volumes contain {}, and {} is free for the backup; a compressed backup is usually smaller",
             crate::units::Bytes(expected),
             crate::units::Bytes(free)
         );
@@ -175,7 +175,7 @@ pub async fn take(
 /// When the answer is no, or nobody is there to give one.
 pub fn confirm_left_out(context: &Context, last: &Manifest) -> Result<()> {
     match text::left_out(last) {
-        Some(text) => context.confirm(&format!("{text}; go on?")),
+        Some(text) => context.confirm(&format!("{text}; continue?")),
         None => Ok(()),
     }
 }
@@ -301,7 +301,7 @@ fn passphrase_for(context: &Context, args: &args::Backup) -> Result<Option<Secre
         None if context.environment.interactive => wizard::new_passphrase(&context.prompt("no backup was made"))?,
         None => {
             return Err(Error::ConfirmationRequired {
-                question: "under which passphrase are the secrets backed up?".to_owned(),
+                question: "a passphrase for the secrets is needed".to_owned(),
                 flag: "--passphrase-file PATH".to_owned(),
             });
         }
@@ -317,7 +317,9 @@ pub fn not_empty(passphrase: Secret) -> Result<Secret> {
     if passphrase.reveal().is_empty() {
         return Err(Error::Usage {
             message: "the passphrase is empty".to_owned(),
-            hint: Some("put one into the file of --passphrase-file, or leave the secrets out".to_owned()),
+            hint: Some(
+                "write a passphrase to the file given with --passphrase-file, or leave the secrets out".to_owned(),
+            ),
         });
     }
     Ok(passphrase)
@@ -369,7 +371,7 @@ pub fn absolute(file: &Path) -> Result<PathBuf> {
     if file == Path::new("-") {
         return Err(Error::Usage {
             message: "a backup is a file, not standard input or output".to_owned(),
-            hint: Some("name a file; one that is called so is ./-".to_owned()),
+            hint: Some("give a file name; for a file named -, use ./-".to_owned()),
         });
     }
     std::path::absolute(file).map_err(|e| Error::file("find", file, &e))
@@ -417,7 +419,7 @@ fn prune(context: &Context, keep: usize, dry_run: bool) -> Result<()> {
     }
     let way_back = backups.iter().find(|b| b.is_for(Reason::Update)).filter(|b| removed.contains(&b.file));
     if way_back.is_some() {
-        let text = "the backup from before the last update is among them: docklet rollback needs it".to_owned();
+        let text = "this includes the backup from before the last update, which docklet rollback needs".to_owned();
         context.reporter.report(&Event::Warning { text });
     }
     drop(lock);

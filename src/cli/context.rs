@@ -319,8 +319,8 @@ impl Context {
         }
         Error::Missing {
             what: format!("password of instance {instance}"),
-            reason: Some("its file in the folder of the secrets is gone, or empty".to_owned()),
-            hint: format!("docklet{} password --rotate makes a new one", self.instance.flag()),
+            reason: Some("its file in the secrets folder is missing or empty".to_owned()),
+            hint: format!("docklet{} password --rotate generates a new one", self.instance.flag()),
         }
     }
 

@@ -49,7 +49,8 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     let contents = check(context, &file).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
     let given = opened(context, args, &file, &contents)?;
-    let question = format!("replace the data of instance {} by that of {}?", context.instance, contents.header.created);
+    let question =
+        format!("replace the data of instance {} with that of {}?", context.instance, contents.header.created);
     let look = observe::look(&engine, &context.appliance).await?;
     let asked = !backup::existing(context, &look)?.is_empty();
     if asked {
@@ -132,7 +133,7 @@ fn belongs_here(context: &Context, file: &Path, header: &Header) -> Result<()> {
     let appliance = &context.appliance;
     let shown = |text: &str| clean::line(text, false);
     if header.appliance != appliance.name {
-        return Err(invalid(format!("it is a backup of {}, and this is {}", shown(&header.appliance), appliance.name)));
+        return Err(invalid(format!("it is a backup of {}, but this is {}", shown(&header.appliance), appliance.name)));
     }
     for volume in &header.volumes {
         if !appliance.volumes.iter().any(|v| v.role == volume.role) {
@@ -162,7 +163,7 @@ fn opened(
 ) -> Result<BTreeMap<String, Secret>> {
     let Some(sealed) = &contents.secrets else {
         if args.passphrase_file.is_some() {
-            let text = "the backup holds no secrets; those that are here stay".to_owned();
+            let text = "the backup contains no secrets; the current ones are kept".to_owned();
             context.reporter.report(&Event::Note { text });
         }
         return Ok(BTreeMap::new());
@@ -175,7 +176,7 @@ fn opened(
         None => Secret::new(""),
     };
     if passphrase.reveal().is_empty() {
-        let text = "the secrets in the backup are left out: --passphrase-file opens them".to_owned();
+        let text = "the secrets in the backup are not restored; to restore them, add --passphrase-file FILE".to_owned();
         context.reporter.report(&Event::Warning { text });
         return Ok(BTreeMap::new());
     }
@@ -293,7 +294,7 @@ impl Job<'_> {
     async fn taken_back(&self, before: Option<&Settings>, alone: bool, there: &[Named], error: Error) -> Error {
         let Job { context, engine, .. } = *self;
         if let Err(second) = guarded::undo(context, engine, before.filter(|_| !alone)).await {
-            let text = format!("putting it back stopped: {second}; docklet{} start goes on", context.instance.flag());
+            let text = format!("reverting failed: {second}; to continue: docklet{} start", context.instance.flag());
             context.reporter.report(&Event::Warning { text });
             return error;
         }

@@ -77,7 +77,7 @@ pub async fn start_with(
 /// without a yes.
 fn confirm_exposure(context: &Context, settings: &Settings, planned: &Planned) -> Result<()> {
     match change::exposure(settings) {
-        Some(text) if planned.opens_up => context.confirm(&format!("{text}; go on?")),
+        Some(text) if planned.opens_up => context.confirm(&format!("{text}; continue?")),
         _ => Ok(()),
     }
 }
@@ -133,7 +133,7 @@ async fn carry_out(
         && !context.interrupt.is_raised()
     {
         let flag = context.instance.flag();
-        let text = format!("the settings still ask for what did not work ({changed}): docklet{flag} config edit");
+        let text = format!("the settings still contain the change that failed ({changed}): docklet{flag} config edit");
         context.reporter.report(&Event::Note { text });
     }
     applied?;

@@ -24,7 +24,7 @@ pub async fn run(context: &Context, args: &args::Stop) -> Result<()> {
         Err(error) => {
             // The supervisor must not start it when the engine is back.
             wish::write(&context.files.desired(), Wish::Stopped)?;
-            let text = "it will not be started again when the engine is back".to_owned();
+            let text = "it will not be restarted when the engine is back".to_owned();
             context.reporter.report(&Event::Note { text });
             return Err(error);
         }
@@ -112,7 +112,7 @@ pub async fn stop(context: &Context, engine: &Engine, before: Detail, grace: Dur
     if after.running {
         return Err(Error::StopFailed {
             name,
-            reason: "the engine says that it stopped it, and it still runs".to_owned(),
+            reason: "the engine reported a stop, but the container is still running".to_owned(),
         });
     }
     context.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });

@@ -73,7 +73,9 @@ pub async fn ensure_running(context: &Context, settings: &Settings, engine: &Eng
     }
     let pid = process::start_detached(&context.files, &launch(context, &["supervise", "--detached"])?).await?;
     if context.global.verbose > 0 {
-        let text = format!("supervisor: started (pid {pid}); it does not survive a reboot: docklet autostart enable");
+        let text = format!(
+            "supervisor: started (pid {pid}); it does not start after a reboot; to change that: docklet autostart enable"
+        );
         context.reporter.report(&Event::Note { text });
     }
     Ok(SupervisorOrigin::Detached)
@@ -96,7 +98,8 @@ async fn service_has_it(context: &Context, settings: &Settings) -> Result<bool> 
 
 /// This same program, with what this command was told about instance and engine.
 fn launch(context: &Context, command: &[&str]) -> Result<Launch> {
-    let program = std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?;
+    let program =
+        std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
     let mut arguments: Vec<OsString> = vec!["--quiet".into(), "--instance".into(), context.instance.as_str().into()];
     for (flag, value) in [("--host", &context.global.host), ("--context", &context.global.context)] {
         if let Some(value) = value {

@@ -90,7 +90,10 @@ pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
 /// Backs up what is about to go; the file.
 async fn last_backup(context: &Context, engine: &Engine) -> Result<String> {
     let look = backup::look(context, engine).await?;
-    let without = format!("docklet{} uninstall --volumes --no-backup removes them without", context.instance.flag());
+    let without = format!(
+        "docklet{} uninstall --volumes --no-backup removes the volumes without a backup",
+        context.instance.flag()
+    );
     match backup::take(context, engine, &look, Reason::Uninstall, None, None, None).await {
         Ok(taken) => {
             backup::confirm_left_out(context, &taken.made.manifest)?;
@@ -100,7 +103,7 @@ async fn last_backup(context: &Context, engine: &Engine) -> Result<String> {
             Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
         }
         Err(error) => {
-            let text = format!("without the last backup nothing is removed; {without}");
+            let text = format!("nothing is removed without a last backup; {without}");
             context.reporter.report(&Event::Warning { text });
             Err(error)
         }
@@ -224,7 +227,7 @@ fn will_be_kept(
         kind: ThingKind::Image,
         name: image.clone(),
         size: None,
-        how_to_remove: format!("container {container} has to go first"),
+        how_to_remove: format!("container {container} must be removed first"),
     };
     let mut kept: Vec<Kept> = inventory.images_in_use.iter().map(in_use).collect();
     if !inventory.remove_volumes {
@@ -263,9 +266,9 @@ fn confirm(context: &Context, inventory: &Inventory, report: &UninstallReport, m
     let prompt = context.prompt("nothing was removed");
     let sure = if inventory.remove_volumes && !inventory.volumes.is_empty() {
         let question = if makes_backup {
-            "the data in the volumes is backed up once more, and then removed"
+            "the data in the volumes is backed up and then deleted"
         } else {
-            "the data in the volumes cannot be brought back"
+            "the data in the volumes is deleted and can't be recovered"
         };
         wizard::typed_confirmation(&prompt, question, context.instance.as_str())?
     } else {
@@ -320,7 +323,7 @@ async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept:
                 kind: ThingKind::Image,
                 name: name.clone(),
                 size: None,
-                how_to_remove: format!("{by} has to go first"),
+                how_to_remove: format!("{by} must be removed first"),
             }),
         }
         done(running);
@@ -330,8 +333,9 @@ async fn remove(context: &Context, engine: &Engine, inventory: &Inventory, kept:
             && thing.name.strip_prefix(&context.appliance.name).is_some_and(|r| r.starts_with(':'))
     };
     if removed.iter().any(built_here) {
-        let text = "steps of the build stay in the engine's cache, which other builds use, too: docker builder prune"
-            .to_owned();
+        let text =
+            "build steps stay in the engine's cache, which other builds use too; to remove them: docker builder prune"
+                .to_owned();
         context.reporter.report(&Event::Note { text });
     }
     for name in volumes {

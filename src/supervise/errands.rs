@@ -152,9 +152,11 @@ pub async fn left_behind(
 /// When, for the log.
 pub fn text(errand: Errand, done: &Result<(), String>) -> (&'static str, String) {
     match (errand, done) {
-        (Errand::Recover, Ok(())) => ("recovered", "finished what a command that was broken off had begun".to_owned()),
+        (Errand::Recover, Ok(())) => {
+            ("recovered", "completed or reverted the work of an interrupted command".to_owned())
+        }
         (Errand::Recover, Err(why)) => {
-            ("recovery_failed", format!("a command was broken off, and its work cannot be finished now: {why}"))
+            ("recovery_failed", format!("the work of an interrupted command cannot be completed now: {why}"))
         }
         (Errand::Backup, Ok(())) => {
             ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339()))

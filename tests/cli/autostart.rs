@@ -17,7 +17,7 @@ fn without_a_service_manager_it_says_so() {
     let home = Home::set_up();
     let error = home.fails(&["autostart", "enable"], 4, "NOT_FOUND");
     assert!(error["message"].as_str().unwrap().contains("service manager"), "{error}");
-    assert!(error["hint"].as_str().unwrap().contains("will not survive a reboot"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("does not start after a reboot"), "{error}");
     assert_eq!(home.ok(&["config", "get", "restart.autostart"]).trim(), "false", "nothing was changed");
     let output = home.run(&["autostart", "status", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
@@ -26,7 +26,7 @@ fn without_a_service_manager_it_says_so() {
     assert_eq!(status["manager"], serde_json::Value::Null);
     let output = home.run(&["config", "set", "restart.autostart", "true"]);
     assert!(
-        String::from_utf8_lossy(&output.stderr).contains("after a reboot, run docklet start"),
+        String::from_utf8_lossy(&output.stderr).contains("after a reboot: docklet start"),
         "{}",
         shown(&output)
     );

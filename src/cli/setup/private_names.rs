@@ -46,7 +46,7 @@ pub async fn propose(context: &Context, engine: &Engine, settings: &mut Settings
     }
     let shown = found.iter().map(|(name, address)| format!("{name} ({address})")).collect::<Vec<_>>().join(", ");
     let note = |text: String| context.reporter.report(&Event::Note { text });
-    note(format!("these lead to private addresses, which the agent may not connect to: {shown}"));
+    note(format!("these names resolve to private addresses, which the agent may not connect to: {shown}"));
     if context.environment.interactive && !context.global.yes {
         let question = "Allow the agent to connect to them?";
         if !wizard::confirm(&context.prompt("it is set up"), question, true)? {
@@ -67,6 +67,6 @@ pub async fn propose(context: &Context, engine: &Engine, settings: &mut Settings
     let how = How { running: true, ..How::default() };
     let again = converge::plan(context, engine, settings, &how).await?;
     converge::apply(context, engine, settings, &again, &how, context.appliance.health.ready_timeout()).await?;
-    note("they are allowed now: network.allow".to_owned());
+    note("added to network.allow".to_owned());
     Ok(())
 }

@@ -142,7 +142,7 @@ impl Change<'_> {
     async fn taken_back(&self, target: &Target, error: Error) -> Error {
         let context = self.context;
         if let Err(second) = guarded::undo(context, self.engine, Some(self.settings)).await {
-            let text = format!("taking it back stopped: {second}; docklet{} start goes on", context.instance.flag());
+            let text = format!("rolling back failed: {second}; to continue: docklet{} start", context.instance.flag());
             context.reporter.report(&Event::Warning { text });
             return error;
         }

@@ -135,7 +135,7 @@ pub(super) fn packages(prompt: &Prompt, current: &Settings, choices: &[PackageCh
         let items: Vec<_> = choices.iter().map(|c| (c.title.clone(), c.names.join(" "))).collect();
         let chosen: Vec<bool> = choices.iter().map(has_all).collect();
         others.retain(|p| !choices.iter().filter(|c| has_all(c)).any(|c| c.names.iter().any(|n| n == p)));
-        let help = "Which languages should be installed? Space selects, arrow keys move, Enter continues.";
+        let help = "Languages to install. Space selects, arrow keys move, Enter continues.";
         for index in prompt.many("Languages", help, &items, &chosen)? {
             for name in choices.get(index).map(|c| c.names.as_slice()).unwrap_or_default() {
                 wanted.push(PackageName(name.clone()));

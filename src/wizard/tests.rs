@@ -274,7 +274,7 @@ fn packages_are_marked_and_typed() {
     assert_snapshot!(person.seen(), @"
     Press Enter to accept the default. Esc or Ctrl-C quits without changes.
 
-      Which languages should be installed? Space selects, arrow keys move, Enter continues.
+      Languages to install. Space selects, arrow keys move, Enter continues.
     ? Languages ›
       [x] Python    python3 python3-pip python3-venv
       [ ] Node.js   nodejs npm

@@ -25,11 +25,7 @@ fn without_a_service_manager_it_says_so() {
     assert_eq!((status["enabled"].clone(), status["survives_reboot"].clone()), (false.into(), false.into()));
     assert_eq!(status["manager"], serde_json::Value::Null);
     let output = home.run(&["config", "set", "restart.autostart", "true"]);
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("after a reboot: docklet start"),
-        "{}",
-        shown(&output)
-    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("after a reboot: docklet start"), "{}", shown(&output));
 }
 
 #[test]

@@ -108,7 +108,7 @@ pub struct BuildSurroundings {
 /// first.
 pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
     for (index, step) in plan.steps.iter().enumerate() {
-        let stopped = Error::Interrupted { next: "run the same command again, it goes on where it stopped".to_owned() };
+        let stopped = Error::Interrupted { next: "run the same command again to continue".to_owned() };
         let result = if tools.interrupt.is_raised() {
             Err(stopped)
         } else if takes_long(&step.action) {
@@ -151,12 +151,12 @@ async fn put_back(steps: &[Step], tools: &Tools<'_>, in_a_hurry: bool) {
             break;
         }
         if let Err(error) = run_step(step, index + 1, steps.len(), tools).await {
-            let text = format!("putting the container from before back stopped at «{}»: {error}", step.action);
+            let text = format!("putting the previous container back failed at `{}`: {error}", step.action);
             tools.reporter.report(&Event::Warning { text });
             return;
         }
     }
-    tools.reporter.report(&Event::Note { text: "the container from before is back".to_owned() });
+    tools.reporter.report(&Event::Note { text: "the previous container was put back".to_owned() });
 }
 
 async fn run_step(step: &Step, number: usize, total: usize, tools: &Tools<'_>) -> Result<()> {

@@ -86,7 +86,7 @@ pub enum ImageAction {
 #[derive(Debug, Clone, thiserror::Error)]
 #[allow(missing_docs)] // fields are named after what the message shows
 pub enum Error {
-    #[error("docklet ran into a bug: {what}")]
+    #[error("internal error in docklet: {what}")]
     Bug { what: String },
 
     #[error("{message}")]
@@ -96,7 +96,7 @@ pub enum Error {
     #[error("cannot {action} {path}")]
     File { action: &'static str, path: String, reason: String, hint: Option<String> },
 
-    #[error("there is no setting {key}")]
+    #[error("unknown setting {key}")]
     SettingUnknown { key: String, suggestion: String },
     #[error("{key} cannot be {value}")]
     SettingRefused { key: String, value: String, reason: String, hint: String },
@@ -129,7 +129,7 @@ pub enum Error {
     #[error("installing a container engine failed")]
     EngineInstallFailed { step: String, reason: String, log: Vec<String> },
 
-    #[error("this needs an answer: {question}")]
+    #[error("confirmation required: {question}")]
     ConfirmationRequired { question: String, flag: String },
     #[error("cancelled, nothing was changed")]
     Cancelled,
@@ -156,12 +156,12 @@ pub enum Error {
     PortInUse { address: String, port: u16, holder: Option<String>, free_port: Option<u16> },
     #[error("{kind} {name} is in use")]
     InUse { kind: ObjectKind, name: String, by: String },
-    #[error("another docklet command works on instance {instance}")]
+    #[error("another docklet command is working on instance {instance}")]
     Locked { instance: String, holder: String },
 
     #[error("{name} did not start")]
     StartFailed { name: String, reason: String, log: Vec<String> },
-    #[error("{name} ended while it was starting")]
+    #[error("{name} exited while starting")]
     Exited { name: String, report: ExitReport },
     #[error("the network rules of {name} can't be loaded")]
     RulesNotLoaded { name: String, mode: String, reason: String },
@@ -171,7 +171,7 @@ pub enum Error {
     HelperFailed { what: String, reason: String },
     #[error("{name} did not stop")]
     StopFailed { name: String, reason: String },
-    #[error("{name} runs but does not work")]
+    #[error("{name} is running, but it does not work")]
     Unhealthy { name: String, reason: String, log: Vec<String> },
     #[error("{name} did not answer within {seconds} s")]
     NotReady { name: String, seconds: u64, last: String, log: Vec<String> },
@@ -188,11 +188,11 @@ pub enum Error {
     BackupInvalid { path: String, reason: String },
     #[error("the secrets in {path} cannot be opened")]
     WrongPassphrase { path: String },
-    #[error("which releases of {title} there are cannot be asked")]
+    #[error("cannot fetch the list of {title} releases")]
     ReleasesUnreachable { title: String, reason: String, log_file: String },
-    #[error("restoring failed, everything is as it was")]
+    #[error("restoring failed; the data and the settings are unchanged")]
     RestoreFailed { reason: String },
-    #[error("the change to {version} was taken back: {previous} and its data are there as before")]
+    #[error("the change to {version} failed and was rolled back to {previous}, data included")]
     UpdateRolledBack { version: String, previous: String, reason: String, log: Vec<String> },
 }
 
@@ -218,7 +218,7 @@ impl Error {
         }
         let hint = match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
-                Some(format!("look who owns it (often root, after one sudo): ls -ld '{shown}'"))
+                Some(format!("check who owns it (often root, after using sudo): ls -ld '{shown}'"))
             }
             std::io::ErrorKind::NotFound => Some("check the path".to_owned()),
             _ => None,

@@ -29,77 +29,75 @@ pub fn all() -> Vec<Entry> {
 /// One code explained.
 pub fn entry(code: Code) -> Entry {
     let (meaning, remedy) = match code {
-        Code::Bug => ("docklet itself is wrong", "report it with the output of docklet --verbose doctor --json"),
+        Code::Bug => ("there is a bug in docklet", "report it with the output of docklet --verbose doctor --json"),
         Code::Usage => {
-            ("the command line, or a file that it names, is wrong", "read the hint, or docklet help COMMAND")
+            ("the command line, or a file named there, is not valid", "read the hint, or docklet help COMMAND")
         }
         Code::ConfigInvalid => (
             "settings.toml, or a value for it, is not valid",
-            "correct the place that is named: docklet config edit, docklet config set KEY VALUE",
+            "correct the value: docklet config edit, or docklet config set KEY VALUE",
         ),
         Code::NotFound => (
-            "the instance is not set up or does not run, or there is no such thing",
+            "the instance is not set up or not running, or the named object does not exist",
             "docklet setup, docklet start or docklet list",
         ),
-        Code::EngineNotInstalled => ("there is no container engine", "docklet setup --install-engine"),
-        Code::EngineNotRunning => {
-            ("the container engine does not run", "start it with the command that the hint names")
+        Code::EngineNotInstalled => ("no container engine is installed", "docklet setup --install-engine"),
+        Code::EngineNotRunning => ("the container engine is not running", "start it with the command in the hint"),
+        Code::EnginePermissionDenied => {
+            ("you may not use the container engine", "join its group with the command in the hint, then log in again")
         }
-        Code::EnginePermissionDenied => (
-            "you may not use the container engine",
-            "join its group with the command that the hint names, then log in again",
-        ),
         Code::EngineUnsupported => {
-            ("the container engine is too old or not one that works", "update it, or choose another with --host")
+            ("the container engine is too old or not supported", "update it, or choose another with --host")
         }
         Code::NetworkError => (
-            "the container engine did not answer, or broke off",
-            "see whether docker version answers, then run it again",
+            "the container engine did not answer, or the connection broke",
+            "check that docker version works, then run the command again",
         ),
-        Code::ConfirmationRequired => {
-            ("a question could not be asked", "add the flag that the hint names, or run it in a terminal")
-        }
-        Code::Cancelled => ("you said no", "nothing was changed"),
+        Code::ConfirmationRequired => (
+            "a confirmation or an answer is missing, and there is no terminal to ask on",
+            "add the flag in the hint, or run the command in a terminal",
+        ),
+        Code::Cancelled => ("you declined the confirmation", "nothing was changed"),
         Code::PullFailed => {
             ("the image could not be pulled", "check its name and docker login, or build it: docklet setup --build")
         }
         Code::BuildFailed => {
-            ("the image could not be built", "read the full log, whose place the hint names; then run it again")
+            ("the image could not be built", "read the log file named in the hint, then run the command again")
         }
         Code::LoadFailed => {
             ("the archive with the image could not be loaded", "make it again: docker save -o FILE IMAGE")
         }
-        Code::RateLimited => ("the registry refuses for now", "wait an hour, or sign in: docker login"),
+        Code::RateLimited => ("the registry's rate limit is reached", "wait an hour, or sign in: docker login"),
         Code::NoSpace => (
             "a disk is full: the engine's, or the one that a backup or another file goes to",
             "docker system df shows what uses the engine's, docker builder prune frees old build steps; docklet backup prune --keep 3",
         ),
         Code::ArchMismatch => ("the image is for another processor", "build it for this one: docklet setup --build"),
         Code::AlreadyExists => {
-            ("an object of this name is there, or is in use", "look at it with the command that the hint names")
+            ("an object with this name exists, or is in use", "inspect it with the command in the hint")
         }
         Code::ForeignObject => (
-            "an object has one of our names and was not made by docklet",
-            "rename it, or use another instance: --instance NAME",
+            "an object has a name that docklet uses, but was not made by docklet",
+            "rename it, or use another instance: docklet --instance NAME setup",
         ),
         Code::PortInUse => ("another program listens on the port", "docklet setup --port PORT"),
-        Code::Locked => ("another docklet command works on this instance", "wait until it is done"),
+        Code::Locked => ("another docklet command is working on this instance", "wait until it is done"),
         Code::StartFailed => ("the appliance did not start, or ended while starting", "docklet logs -n 200"),
         Code::StopFailed => {
             ("the appliance did not stop", "run docklet stop again; if it still runs then, restart the engine")
         }
-        Code::Unhealthy => ("it runs, but its page does not work", "docklet logs -n 200, docklet restart"),
+        Code::Unhealthy => ("opencode is running, but its page does not work", "docklet logs -n 200, docklet restart"),
         Code::Timeout => ("the page did not answer in time", "docklet logs -n 200; docklet start --timeout 300"),
         Code::GaveUp => {
-            ("it crashed too often, and restarting it was given up", "docklet logs -n 200, then docklet start")
+            ("opencode crashed too often, and docklet stopped restarting it", "docklet logs -n 200, then docklet start")
         }
-        Code::BackupInvalid => ("the backup is damaged, or is none", "docklet backup list shows others"),
-        Code::RestoreFailed => ("restoring failed; everything is as it was", "docklet status"),
+        Code::BackupInvalid => ("the file is damaged, or not a docklet backup", "docklet backup list shows others"),
+        Code::RestoreFailed => ("restoring failed; the data and the settings are unchanged", "docklet status"),
         Code::UpdateRolledBack => (
-            "an update or a rollback failed; the version before is there again, with its data",
+            "an update or a rollback failed; the previous version and its data are back",
             "docklet status, docklet logs",
         ),
-        Code::Interrupted => ("you interrupted it", "run it again, it goes on where it stopped"),
+        Code::Interrupted => ("the command was interrupted", "run the same command again to continue"),
     };
     Entry { code, exit: code.exit_status(), meaning, remedy }
 }

@@ -245,7 +245,7 @@ impl fmt::Display for Plan {
             write!(f, "{:>3}. {step}", index + 1)?;
         }
         if !self.put_back.is_empty() {
-            write!(f, "\n     should it not answer, the container from before is put back")?;
+            write!(f, "\n     if the page does not answer, the previous container is put back")?;
         }
         Ok(())
     }
@@ -386,7 +386,7 @@ fn replace(plan: &mut Plan, desired: &Desired, observed: &Observed, new_volumes:
     if let Some(main) = main {
         if previous.is_some() {
             // It never proved itself; the one before it is the one to go back to.
-            plan.push(Action::RemoveContainer { name }, "its replacement was broken off");
+            plan.push(Action::RemoveContainer { name }, "its replacement was interrupted");
         } else {
             plan.push(Action::RenameContainer { from: name, to: previous_name.clone() }, reason.clone());
             // Until it has its other name, putting back would mean removing it.
@@ -502,7 +502,7 @@ fn replace_reason(desired: &Desired, old: Option<&Container>) -> String {
     let Some(old) = old else { return String::new() };
     let differences = old.live.as_ref().map(|live| live.differences(&desired.container)).unwrap_or_default();
     if differences.is_empty() {
-        "it was made by another version of docklet".to_owned()
+        "created by another version of docklet".to_owned()
     } else {
         format!("{SETTINGS_CHANGED}{}", differences.join(", "))
     }

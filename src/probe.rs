@@ -60,7 +60,7 @@ impl std::fmt::Display for Seen {
         match self {
             Seen::Works => write!(f, "the page answers"),
             Seen::Wrong { status, path } => write!(f, "{path} answers with HTTP {status}"),
-            Seen::Unauthorized => write!(f, "the page refuses the password that docklet keeps (HTTP 401)"),
+            Seen::Unauthorized => write!(f, "the page rejects docklet's password (HTTP 401)"),
             Seen::Silent { reason } => write!(f, "no answer yet: {reason}"),
         }
     }

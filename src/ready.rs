@@ -106,7 +106,7 @@ async fn ended(engine: &Engine, name: &str, detail: Option<Detail>) -> Error {
     let Some(detail) = detail else {
         return Error::StartFailed {
             name: name.to_owned(),
-            reason: "somebody removed the container".to_owned(),
+            reason: "the container was removed".to_owned(),
             log: vec![],
         };
     };

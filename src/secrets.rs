@@ -81,7 +81,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
         && name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     if !valid {
-        return Err(format!("`{name}` is no name for a secret; write it like ANTHROPIC_API_KEY"));
+        return Err(format!("`{name}` isn't a valid name for a secret; write it like ANTHROPIC_API_KEY"));
     }
     let reserved = RESERVED.iter().any(|pattern| match pattern.strip_suffix('*') {
         Some(start) => name.starts_with(start),

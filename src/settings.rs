@@ -33,7 +33,7 @@ const TEMPLATE: &str = r#"# docklet's settings. `docklet start` applies a change
 version = 1
 
 [network]
-bind = "127.0.0.1"               # anything else lets other machines in
+bind = "127.0.0.1"               # any other address gives other machines access
 port = 3000
 egress = "internet"              # internet | listed | all: where the appliance may connect to
 allow = []                       # in addition: "host:11434", "192.168.1.20", "10.8.0.0/16", "git.example.org:22"

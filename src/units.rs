@@ -47,7 +47,7 @@ impl FromStr for Bytes {
     /// Reads `4GiB`, `4G`, `4g`, `512MB`, `1.5 GiB` or a plain number of bytes. As with `docker`,
     /// K, M, G and T are powers of 1024 with or without the `i`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = || format!("`{text}` is no amount of memory; write it like 4GiB or 512MiB");
+        let wanted = || format!("`{text}` isn't a valid amount of memory; write it like 4GiB or 512MiB");
         let trimmed = text.trim();
         let split = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
         let (number, unit) = trimmed.split_at(split);
@@ -118,7 +118,7 @@ impl Version {
 
 /// Reads a duration as users write it: `90`, `90s`, `10m`, `24h`, `7d`. A bare number is seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wanted = || format!("`{text}` is no duration; write it like 90s, 10m, 24h or 7d");
+    let wanted = || format!("`{text}` isn't a valid duration; write it like 90s, 10m, 24h or 7d");
     let trimmed = text.trim();
     let split = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
     let (number, unit) = trimmed.split_at(split);

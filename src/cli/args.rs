@@ -25,11 +25,10 @@ pub use support::{Completions, Doctor, Errors, Man, Shell};
 use super::complete;
 use crate::instance_name::InstanceName;
 
-/// Put opencode, an AI coding agent with a web page, into one container on your own machine, and
-/// keep it: set up, run, restart, look at, remove.
+/// Run opencode, an AI coding agent with a web page, in a sandboxed container on your own machine.
 #[derive(Debug, Parser)]
 #[command(name = "docklet", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "Begin with: docklet setup")]
+#[command(after_help = "To get started: docklet setup")]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -42,7 +41,7 @@ pub struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Which instance, when there are several
+    /// Instance to work on
     #[arg(
         long,
         global = true,
@@ -62,7 +61,7 @@ pub struct Global {
     /// Print nothing but the result
     #[arg(long, short, global = true, env = "DOCKLET_QUIET", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
     pub quiet: bool,
-    /// Say more about what is done; twice for even more
+    /// Print more detail; repeat for even more
     #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Global options")]
     pub verbose: u8,
     /// When to use colours
@@ -79,10 +78,10 @@ pub struct Global {
     /// Address of the container engine, such as unix:///var/run/docker.sock
     #[arg(long, global = true, env = "DOCKLET_HOST", value_name = "URL", help_heading = "Global options")]
     pub host: Option<String>,
-    /// Start no supervisor in the background: something else runs `docklet supervise`
+    /// Don't start a supervisor in the background, because something else runs `docklet supervise`
     #[arg(long, global = true, env = "DOCKLET_NO_SUPERVISOR", value_parser = BoolishValueParser::new(), hide_short_help = true, help_heading = "Global options")]
     pub no_supervisor: bool,
-    /// Docker context that names the container engine
+    /// Docker context of the container engine
     #[arg(long, global = true, env = "DOCKLET_CONTEXT", value_name = "NAME", help_heading = "Global options")]
     pub context: Option<String>,
 }
@@ -90,7 +89,7 @@ pub struct Global {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// Where a terminal shows them.
+    /// When the output is a terminal.
     Auto,
     /// Always.
     Always,
@@ -101,65 +100,65 @@ pub enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Set everything up, or bring it in line with changed answers
+    /// Set up opencode, or apply changed settings
     Setup(Box<Setup>),
-    /// Start it, creating or replacing what is needed, and wait until the page answers
+    /// Start opencode and wait until its page answers; create or replace the container if needed
     Start(Start),
-    /// Stop it; it stays stopped until `docklet start`
+    /// Stop opencode until the next `docklet start`
     Stop(Stop),
-    /// Stop and start it
+    /// Stop opencode and start it again
     Restart(Restart),
-    /// Say whether it runs, where, and how it is (exit code 0: runs, 3: does not, 4: not set up)
+    /// Show the state of opencode (exit code 0: running, 3: not running, 4: not set up)
     Status(Status),
-    /// Show what it logged
+    /// Show the log of opencode
     Logs(Logs),
     /// Open the page in the browser, already signed in
     Open(Open),
-    /// Print the password of the page, or make a new one
+    /// Print the page's password, or generate a new one
     Password(Password),
     /// Back up sessions, projects, configuration and settings into one file
     ///
-    /// Without a file, docklet finds a name among its own backups. A running appliance is paused only while its volumes
-    /// are read.
+    /// Without FILE, the backup goes to docklet's backup folder. A running container is paused only while its volumes are
+    /// read.
     Backup(Backup),
-    /// Put a backup back, also into another instance or on another machine
+    /// Restore a backup, also into another instance or on another machine
     ///
-    /// Everything is checked before anything is touched. What is there now is backed up first, and comes back by itself
-    /// when the restored data does not work.
+    /// The whole backup is checked before anything is changed. The current data is backed up first and put back
+    /// automatically if the restored data does not work.
     Restore(Restore),
-    /// Update to the newest release of the same major version; taken back by itself when it does not work
+    /// Update to the newest release of the same major version; roll back automatically if it fails
     Update(Update),
     /// Go back to the release before the last update
     Rollback(Rollback),
-    /// Remove it; the data stays unless you say otherwise
+    /// Remove the container and the image; keep the data unless --volumes or --purge is given
     Uninstall(Uninstall),
     /// List all instances on this engine
     List,
-    /// Start it by itself after a login or a reboot
+    /// Start opencode automatically after a login or a reboot
     Autostart(Autostart),
     /// Show and change the settings
     Config(Config),
-    /// Keep keys of providers and other secrets for it
+    /// Manage API keys and other secrets
     Secret(SecretCommand),
-    /// Show folders of this machine inside
+    /// Mount folders of this machine in the container
     Mount(MountCommand),
-    /// Open a shell inside, in the projects folder
+    /// Open a shell in the container, in the projects folder
     #[command(after_help = "Example: docklet shell")]
     Shell,
-    /// Run one command inside; its output and its exit code are passed on
+    /// Run a command in the container; pass on its output and exit code
     Exec(Exec),
     /// Explain the error codes
     Errors(Errors),
-    /// Print what makes your shell complete docklet's commands
+    /// Print a completion script for your shell
     Completions(Completions),
-    /// Print the man page, or write all man pages into a folder
+    /// Print the man page, or write all man pages to a folder
     Man(Man),
-    /// Restart it whenever that is needed, until told to end; start does this in the background
+    /// Restart opencode when it crashes or hangs; `start` runs this in the background
     ///
-    /// Says each decision in one line. Ends on Ctrl-C and SIGTERM, and leaves the container as it is then. There is
-    /// one supervisor for an instance.
+    /// Prints one line for each decision. Ctrl-C or SIGTERM ends it; the container keeps its state. Each instance has at
+    /// most one supervisor.
     Supervise(Supervise),
-    /// Check everything that is known to go wrong, and say what mends it (exit code 0: no problem,
-    /// warnings or not; 10: a problem)
+    /// Check for known problems and show how to fix them (exit code 0: no problem, possibly warnings;
+    /// 10: a problem)
     Doctor(Doctor),
 }

@@ -45,7 +45,7 @@ fn passphrase(context: &Context, args: &args::Backup) -> Result<Option<Secret>> 
         None if context.environment.interactive => wizard::new_passphrase(&context.prompt("no backup was made"))?,
         None => {
             return Err(Error::ConfirmationRequired {
-                question: "under which passphrase are the secrets backed up?".to_owned(),
+                question: "a passphrase for the secrets is needed".to_owned(),
                 flag: "--passphrase-file PATH".to_owned(),
             });
         }

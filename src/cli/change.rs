@@ -33,7 +33,7 @@ pub struct Effect {
 /// When the answer is no, or nobody is there to give one.
 pub fn confirm_exposure(context: &Context, before: &Settings, after: &Settings) -> Result<()> {
     match exposure(after) {
-        Some(text) if before.network.bind != after.network.bind => context.confirm(&format!("{text}; do it?")),
+        Some(text) if before.network.bind != after.network.bind => context.confirm(&format!("{text}; continue?")),
         _ => Ok(()),
     }
 }
@@ -55,7 +55,7 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
         return Ok(Effect::default());
     }
     let what = format!("this needs a new container ({})", differences.join(", "));
-    let wanted = offer(context, &what, "start", "Replace the container now? The data stays.")?;
+    let wanted = offer(context, &what, "start", "Replace the container now? Your data is kept.")?;
     if wanted {
         let _lock = context.lock("start")?;
         let engine = context.engine().await?;
@@ -79,7 +79,7 @@ async fn allow(context: &Context, settings: &Settings) -> Result<()> {
         start::start_with(context, &engine, settings, timeout, Exposure::Confirmed).await
     };
     if let Err(error) = loaded.await {
-        let text = format!("the change is saved, and not in effect yet: {error}");
+        let text = format!("the change is saved, but not in effect yet: {error}");
         context.reporter.report(&Event::Warning { text });
     }
     Ok(())
@@ -90,8 +90,8 @@ async fn allow(context: &Context, settings: &Settings) -> Result<()> {
 /// # Errors
 /// What `docklet start` finds, when it was wanted.
 pub async fn secret(context: &Context) -> Result<Effect> {
-    let what = "the agent gets it with a new container";
-    let wanted = offer(context, what, "start", "Replace the container now? The data stays.")?;
+    let what = "a new container is needed for it to take effect";
+    let wanted = offer(context, what, "start", "Replace the container now? Your data is kept.")?;
     if wanted {
         let settings = context.settings()?;
         let _lock = context.lock("start")?;

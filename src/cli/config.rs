@@ -129,7 +129,7 @@ async fn edit(context: &Context) -> Result<()> {
             Err(error) => {
                 if let Err(error) = again(context, error) {
                     let kept = copy.keep().map_err(|e| failed(e.error))?.1;
-                    let text = format!("the settings are as before; your text is in {}", kept.display());
+                    let text = format!("the settings are unchanged; your text is in {}", kept.display());
                     context.reporter.report(&Event::Note { text });
                     return Err(error);
                 }
@@ -143,8 +143,7 @@ async fn edit(context: &Context) -> Result<()> {
         if paths::read_text(&path)?.unwrap_or_default() != text {
             let kept = copy.keep().map_err(|e| failed(e.error))?.1;
             return Err(Error::Usage {
-                message: "the settings were changed by somebody else meanwhile, and are left as they are now"
-                    .to_owned(),
+                message: "the settings file was changed while you edited it, so your changes were not saved".to_owned(),
                 hint: Some(format!("your text is in {}", kept.display())),
             });
         }
@@ -174,7 +173,7 @@ fn again(context: &Context, error: Error) -> Result<()> {
 
 async fn run_editor(context: &Context, file: &Path) -> Result<()> {
     let none = || Error::Usage {
-        message: "there is no editor".to_owned(),
+        message: "no editor is set".to_owned(),
         hint: Some("set EDITOR, or use docklet config set KEY VALUE".to_owned()),
     };
     let found = || ["editor", "nano", "vi"].into_iter().find(|name| which(name).is_some()).map(str::to_owned);
@@ -182,8 +181,8 @@ async fn run_editor(context: &Context, file: &Path) -> Result<()> {
     let mut words = shell_words::split(&editor).unwrap_or_default().into_iter();
     let program = words.next().ok_or_else(none)?;
     let failed = |reason: String| Error::Usage {
-        message: format!("the editor {program} did not end well: {reason}"),
-        hint: Some("nothing was changed; set EDITOR to another one".to_owned()),
+        message: format!("the editor {program} failed: {reason}"),
+        hint: Some("nothing was changed; set EDITOR to another editor".to_owned()),
     };
     let mut command = tokio::process::Command::new(&program);
     command.args(words).arg(file).stdin(Stdio::inherit());

@@ -241,9 +241,9 @@ impl Questions for AtTerminal {
             None => wizard::confirm(&prompt, "Remove it?", false)?,
             Some(backed_up) => {
                 let question = if backed_up {
-                    "the data in the volumes is backed up once more, and then removed"
+                    "the data in the volumes is backed up and then deleted"
                 } else {
-                    "the data in the volumes cannot be brought back"
+                    "the data in the volumes is deleted and can't be recovered"
                 };
                 wizard::typed_confirmation(&prompt, question, self.name.as_str())?
             }

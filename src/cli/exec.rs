@@ -44,7 +44,7 @@ pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
     })
     .await;
     if context.interrupt.is_raised() {
-        return Err(Error::Interrupted { next: "the command inside was ended, too".to_owned() });
+        return Err(Error::Interrupted { next: "the command in the container was stopped too".to_owned() });
     }
     ended?;
     let code = exec.exit_code().await?;
@@ -91,7 +91,7 @@ pub async fn shell(context: &Context) -> Result<ExitCode> {
         pump(context, &engine, &mut exec, (&mark, "HUP"), |piece| context.output.bytes(&piece.bytes, false)).await;
     drop(raw);
     if context.interrupt.is_raised() {
-        return Err(Error::Interrupted { next: "the shell inside was ended, too".to_owned() });
+        return Err(Error::Interrupted { next: "the shell in the container was stopped too".to_owned() });
     }
     ended?;
     Ok(exit_code(exec.exit_code().await?))

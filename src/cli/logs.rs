@@ -92,9 +92,9 @@ async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: Lo
         shown += 1;
     }
     if shown == limit && args.lines == MOST_LINES {
-        context.output.message(&format!(
-            "-- these are the last {MOST_LINES} lines, the most that is shown; docker logs {name} shows older ones --"
-        ));
+        context
+            .output
+            .message(&format!("-- only the last {MOST_LINES} lines are shown; for older ones: docker logs {name} --"));
     }
     Ok(())
 }
@@ -178,7 +178,7 @@ impl<'a> Follow<'a> {
             }
             Message::Lost(error) => {
                 if !std::mem::replace(&mut self.lost, true) {
-                    self.say(&format!("the container engine is gone ({error}); waiting for it"));
+                    self.say(&format!("the container engine does not respond ({error}); waiting for it"));
                 }
             }
             Message::Container(None) if self.container.is_none() => {
@@ -251,7 +251,7 @@ fn since(text: &str, now: OffsetDateTime) -> Result<i32> {
     };
     let Some(at) = parsed else {
         return Err(Error::Usage {
-            message: format!("`{text}` is no time"),
+            message: format!("`{text}` isn't a valid time"),
             hint: Some(
                 "write it like 10m, 2h, 2026-11-21, \"2026-11-21 08:00\" or 2026-11-21T08:00:00Z; without a zone it is UTC"
                     .to_owned(),

@@ -71,7 +71,7 @@ async fn remove(context: &Context, place: &str) -> Result<()> {
         _ => {
             return Err(Error::Usage {
                 message: format!("{place} is mounted more than once"),
-                hint: Some("name its place inside, as in docklet mount list".to_owned()),
+                hint: Some("use the path in the container, as shown by docklet mount list".to_owned()),
             });
         }
     };
@@ -80,7 +80,7 @@ async fn remove(context: &Context, place: &str) -> Result<()> {
         let _lock = context.lock("mount remove")?;
         write(context, |text| keys::remove_mount(text, index))?;
     }
-    finish(context, &before, &mount, true, "is removed; your files stay").await.map(drop)
+    finish(context, &before, &mount, true, "is removed; your files are kept").await.map(drop)
 }
 
 /// Changes the settings file. Call it with the lock held.
@@ -128,7 +128,7 @@ fn list(context: &Context) -> Result<()> {
     let report = json!({"schema": 1, "instance": context.name, "mounts": entries});
     context.output.result(&report, |style| {
         let line = |mount: &Mount| {
-            let gone = if mount.host.exists() { String::new() } else { style.warning("  (it is not there)") };
+            let gone = if mount.host.exists() { String::new() } else { style.warning("  (missing)") };
             format!("{mount}{gone}")
         };
         let lines: Vec<String> = settings.mounts.iter().map(line).collect();

@@ -29,7 +29,7 @@ pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
 async fn rotate(context: &Context) -> Result<()> {
     let settings = context.settings()?;
     let _lock = context.lock("password --rotate")?;
-    context.confirm("make a new password and restart; everybody who is signed in must sign in again?")?;
+    context.confirm("generate a new password and restart? Everyone who is signed in must sign in again")?;
     // The engine first: without it the new password could not be put into effect.
     let engine = context.engine().await?;
     let container = engine.container(&context.container_name()).await?;
@@ -42,9 +42,9 @@ async fn rotate(context: &Context) -> Result<()> {
             stop::stop(context, &engine, container, STOP_GRACE).await?;
             start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
         }
-        _ => context
-            .reporter
-            .report(&Event::Note { text: "it does not run; the new password holds from the next start on".to_owned() }),
+        _ => context.reporter.report(&Event::Note {
+            text: "the container is not running; the new password applies from the next start".to_owned(),
+        }),
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<
     };
     if crate::ops::setup::PROXIES.contains(&name) {
         let text = format!(
-            "{name} serves the building of the image, too; the next setup takes it from the environment where it is set there"
+            "{name} is also used to build the image; the next setup takes it from the environment if set there"
         );
         context.reporter.report(&Event::Note { text });
     }
@@ -135,6 +135,6 @@ fn refuse_password(context: &Context, name: &str, hint: &str) -> Result<()> {
     let flag = context.name.flag();
     Err(Error::Usage {
         message: format!("{name} is the password of the page"),
-        hint: Some(format!("make a new one: docklet{flag} password --rotate\n{hint}")),
+        hint: Some(format!("generate a new one: docklet{flag} password --rotate\n{hint}")),
     })
 }

@@ -184,7 +184,9 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
     let mut given = BTreeMap::new();
     for pair in &args.secret_files {
         let (name, file) = pair.split_once('=').ok_or_else(|| {
-            Error::usage(format!("`{pair}` is no secret; write it like --secret-file ANTHROPIC_API_KEY=key.txt"))
+            Error::usage(format!(
+                "`{pair}` isn't a valid secret; write it like --secret-file ANTHROPIC_API_KEY=key.txt"
+            ))
         })?;
         secrets::check_name(name).map_err(Error::usage)?;
         let value = read_secret(Path::new(file))?;
@@ -262,11 +264,12 @@ async fn find_engines(context: &Context, args: &args::Setup, interactive: bool) 
 
 /// Runs this same command again in a session that has the group.
 fn again_with_group(group: &str) -> Result<ExitCode> {
-    let program = std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?;
+    let program =
+        std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
     let mut command = vec![program.display().to_string()];
     command.extend(std::env::args().skip(1));
     let status = engine_install::with_group(group, &command).status().map_err(|e| Error::Usage {
-        message: format!("the engine is installed, and this session does not have the group {group} yet"),
+        message: format!("the engine is installed, but this session is not in the group {group} yet"),
         hint: Some(format!("log out and in, then run docklet setup again ({})", crate::error::io_reason(&e))),
     })?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
@@ -376,7 +379,7 @@ fn confirm(
     let mut text = with_secrets(&planned.to_string(), new_secrets);
     if builds && !args.install_engine {
         text.push_str(
-            "\n     if the base image cannot be pulled, it is made here from Debian's packages,\n     with mmdebstrap, which is installed if it is missing",
+            "\n     if the base image cannot be pulled, it is built here from Debian's packages\n     with mmdebstrap, which is installed if missing",
         );
     }
     if wizard::confirm_plan(&context.prompt(INTERRUPTED), &text)? { Ok(()) } else { Err(Error::Cancelled) }

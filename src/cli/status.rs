@@ -64,7 +64,7 @@ pub async fn short(context: &Context) -> Result<ExitCode> {
     if Settings::load(&context.files.settings())?.is_none() {
         let flag = context.name.flag();
         let text = format!(
-            "docklet puts {}, an AI coding agent with a web page, into one container on this machine\nbegin with: docklet{flag} setup",
+            "docklet runs {}, an AI coding agent with a web page, in a container on this machine\nto get started: docklet{flag} setup",
             context.appliance.title
         );
         context

@@ -231,7 +231,7 @@ fn open(path: &Path) -> Result<File> {
         io::ErrorKind::NotFound => Error::Missing {
             what: format!("file {}", path.display()),
             reason: None,
-            hint: "docklet backup list shows the backups that are there".to_owned(),
+            hint: "docklet backup list shows the available backups".to_owned(),
         },
         _ => Error::file("read", path, &e),
     };
@@ -241,7 +241,7 @@ fn open(path: &Path) -> Result<File> {
         return Err(invalid(path, "it is a folder"));
     }
     if !kind.is_file() {
-        return Err(invalid(path, "it is no regular file, and a backup is read more than once"));
+        return Err(invalid(path, "it isn't a regular file, and a backup is read more than once"));
     }
     File::open(path).map_err(error)
 }

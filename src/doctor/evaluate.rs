@@ -45,7 +45,7 @@ fn engine_checks(facts: &Facts) -> Vec<Finding> {
     };
     let mut all = vec![
         engine::found(engine),
-        ok(Check::Permission, "you may talk to the engine"),
+        ok(Check::Permission, "you have permission to use the engine"),
         ok(Check::Api, format!("the engine speaks API {}", engine.about.api_version)),
         engine::answer_time(engine),
         engine::snap(engine),
@@ -118,7 +118,7 @@ fn mounts(facts: &Facts) -> Finding {
             Finding { fix: first.command.clone(), ..warning(Check::Mounts, message, String::new()) }
         }
         (None, 0) => ok(Check::Mounts, "no folders of this machine are mounted"),
-        (None, _) => ok(Check::Mounts, "what is mounted is there and unchanged"),
+        (None, _) => ok(Check::Mounts, "all mounted folders exist and are unchanged"),
     }
 }
 
@@ -160,7 +160,7 @@ fn files(facts: &Facts) -> Finding {
         })
         .collect();
     match too_open.first() {
-        None => ok(Check::Files, "our files are yours, and nobody else can read the secrets"),
+        None => ok(Check::Files, "docklet's files belong to you, and only you can read the secrets"),
         Some((first, _)) => {
             let secret = too_open.iter().any(|(file, _)| file.path.starts_with(&about.secrets));
             let what = if secret { "can be read" } else { "can be changed" };

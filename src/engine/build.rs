@@ -197,8 +197,8 @@ fn of_step(mut failure: Failure, trace: &Trace, log: &Log) -> Failure {
     let name = trace.failed().map(|(name, _)| name).or_else(|| trace.running());
     let Some(name) = name else { return failure };
     failure.reason = match failure.reason.rfind("exit code: ") {
-        Some(at) => format!("the step «{name}» ended with {}", failure.reason[at..].replacen("code: ", "code ", 1)),
-        None => format!("the step «{name}» failed: {}", failure.reason),
+        Some(at) => format!("the step `{name}` ended with {}", failure.reason[at..].replacen("code: ", "code ", 1)),
+        None => format!("the step `{name}` failed: {}", failure.reason),
     };
     failure
 }

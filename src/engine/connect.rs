@@ -134,7 +134,7 @@ fn open(endpoint: &Endpoint) -> Result<Docker, Failure> {
                 _ => Failure::Missing,
             })?;
             if !found.file_type().is_socket() {
-                return Err(no_engine("it is no socket".to_owned()));
+                return Err(no_engine("it isn't a socket".to_owned()));
             }
             Docker::connect_with_unix(&url, NO_TIMEOUT, API_DEFAULT_VERSION)
         }
@@ -176,7 +176,7 @@ fn failure(place: &Place, error: Theirs) -> Failure {
         None => {}
     }
     if not_http(&error) || matches!(error, Theirs::JsonDataError { .. }) {
-        return no_engine("what answers there is no container engine".to_owned());
+        return no_engine("the program that answers there isn't a container engine".to_owned());
     }
     match io_error(&error).map(io::Error::kind) {
         Some(io::ErrorKind::PermissionDenied) if local => Failure::Denied,
@@ -341,7 +341,7 @@ mod tests {
         let selection = Selection { docker_host: Some(host.clone()), ..Selection::default() };
         match connect(&selection).await {
             Err(Error::EngineNotRunning { endpoint, reason, .. }) => {
-                assert_eq!((endpoint, reason.as_str()), (host, "there is no such socket"));
+                assert_eq!((endpoint, reason.as_str()), (host, "the socket does not exist"));
             }
             other => panic!("{other:?}"),
         }

@@ -187,7 +187,7 @@ async fn ask(program: &mut Command, server: &str, deadline: Duration) -> Result<
         return if words.contains("not found") { Ok(None) } else { Err("failed".to_owned()) };
     }
     let helped: Helped =
-        serde_json::from_slice(&output.stdout).map_err(|_| "answered something that is no JSON".to_owned())?;
+        serde_json::from_slice(&output.stdout).map_err(|_| "answered with something other than JSON".to_owned())?;
     Ok(match helped.username.as_str() {
         "<token>" => Some(Secret::Token(helped.secret)),
         "" => None,
@@ -287,7 +287,7 @@ mod tests {
         let unknown = "echo credentials not found in native keychain; exit 1";
         assert_eq!(run(unknown).await, Ok(None));
         assert_eq!(run("exit 1").await, Err("failed".to_owned()));
-        assert_eq!(run("echo hello").await, Err("answered something that is no JSON".to_owned()));
+        assert_eq!(run("echo hello").await, Err("answered with something other than JSON".to_owned()));
         assert_eq!(run("exec sleep 5").await, Err("did not answer within 0 s".to_owned()));
     }
 

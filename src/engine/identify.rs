@@ -35,7 +35,10 @@ pub(in crate::engine) fn identify(
 ) -> Result<About, Unusable> {
     let name = name(&version, place, socket);
     let Some(api_version) = version.api_version.filter(|v| numbers(v).is_some()) else {
-        return Err(Unusable { reason: "what answers there is no container engine".to_owned(), hint: other_engine() });
+        return Err(Unusable {
+            reason: "the program that answers there isn't a container engine".to_owned(),
+            hint: other_engine(),
+        });
     };
     let release = version.version.unwrap_or_default();
     if version.os.as_deref().is_some_and(|os| os != "linux") {
@@ -171,8 +174,11 @@ mod tests {
             reason(&DOCKER_20.replace("\"Os\":\"linux\"", "\"Os\":\"windows\"")),
             "Docker 20.10.24+dfsg1 runs windows containers"
         );
-        assert_eq!(reason("{}"), "what answers there is no container engine");
-        assert_eq!(reason(r#"{"Version":"1","ApiVersion":"new"}"#), "what answers there is no container engine");
+        assert_eq!(reason("{}"), "the program that answers there isn't a container engine");
+        assert_eq!(
+            reason(r#"{"Version":"1","ApiVersion":"new"}"#),
+            "the program that answers there isn't a container engine"
+        );
     }
 
     #[test]

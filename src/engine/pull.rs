@@ -143,7 +143,7 @@ impl Engine {
             let next = tokio::time::timeout(patience.silence, messages.next()).await;
             let message = match next {
                 Err(_) => {
-                    let reason = format!("nothing was heard for {} s", patience.silence.as_secs());
+                    let reason = format!("no data arrived for {} s", patience.silence.as_secs());
                     return Err(Failure { fault: ImageFault::Network, reason, transient: true });
                 }
                 Ok(None) => break,

@@ -71,7 +71,7 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         parse(text).map_err(|reason| Error::Usage {
-            message: format!("`{text}` is no image name: {reason}"),
+            message: format!("`{text}` isn't a valid image name: {reason}"),
             hint: Some("write it like debian:trixie-slim or registry.example.org/team/app:1.0".to_owned()),
         })
     }

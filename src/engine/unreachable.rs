@@ -48,7 +48,7 @@ pub(in crate::engine) fn explain(place: &Place, failure: Failure, system: System
         start_command: start_command(place, system),
     };
     match failure {
-        Failure::Missing => not_running("there is no such socket".to_owned()),
+        Failure::Missing => not_running("the socket does not exist".to_owned()),
         Failure::Refused(reason) => not_running(reason),
         Failure::Hidden => Error::EnginePermissionDenied {
             endpoint,

@@ -21,12 +21,12 @@ impl Error {
             Error::FileExists { .. } => vec!["a backup never overwrites a file".to_owned()],
             Error::NoSpace { needed, available, .. } => match (needed, available) {
                 (Some(needed), Some(available)) => {
-                    vec![format!("{} are needed, {} are free", Bytes(*needed), Bytes(*available))]
+                    vec![format!("{} is needed, {} is free", Bytes(*needed), Bytes(*available))]
                 }
                 _ => vec![],
             },
             Error::EngineNotInstalled { tried } => tried.clone(),
-            Error::NotRunning { state, .. } => vec![format!("its state is «{state}»")],
+            Error::NotRunning { state, .. } => vec![format!("its state is `{state}`")],
             Error::Missing { reason, .. } => reason.iter().cloned().collect(),
             Error::SettingsInvalid { reason, .. }
             | Error::SettingRefused { reason, .. }
@@ -42,7 +42,10 @@ impl Error {
             | Error::ReleasesUnreachable { reason, .. }
             | Error::RestoreFailed { reason } => vec![reason.clone()],
             Error::RulesNotLoaded { mode, reason, .. } => {
-                vec![reason.clone(), format!("network.egress is {mode}, and nothing starts without its rules")]
+                vec![
+                    reason.clone(),
+                    format!("network.egress is {mode}, and the container is not started without its rules"),
+                ]
             }
             Error::WrongPassphrase { .. } => vec![crate::data::encryption::WRONG_PASSPHRASE.to_owned()],
             Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
@@ -51,9 +54,11 @@ impl Error {
             | Error::StartFailed { reason, log, .. }
             | Error::Unhealthy { reason, log, .. }
             | Error::UpdateRolledBack { reason, log, .. } => with_log(vec![reason.clone()], log),
-            Error::MountChanged { was, now, .. } => vec![format!("it was {was}"), format!("it is {now} now")],
+            Error::MountChanged { was, now, .. } => vec![format!("when mounted: {was}"), format!("now: {now}")],
             Error::SetUpElsewhere { folder, .. } => vec![format!("its secrets are in {folder}")],
-            Error::Foreign { .. } => vec!["it has one of our names but not our labels, so it is left alone".to_owned()],
+            Error::Foreign { .. } => vec![
+                "it has a name that docklet uses, but not docklet's labels, so docklet does not touch it".to_owned(),
+            ],
             Error::PortInUse { holder, .. } => holder.iter().map(|h| format!("{h} is listening on it")).collect(),
             Error::InUse { by, .. } => vec![format!("it is used by {by}")],
             Error::Locked { holder, .. } => vec![holder.clone()],

@@ -7,7 +7,7 @@ impl Error {
     /// The next step, with a command where there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Error::Bug { .. } => "please report it with the output of: docklet --verbose doctor --json".to_owned(),
+            Error::Bug { .. } => "report it with the output of: docklet --verbose doctor --json".to_owned(),
             Error::Usage { hint, .. } => return Some(hint.clone().unwrap_or_else(|| "docklet --help".to_owned())),
             Error::File { hint, .. } => return hint.clone(),
             Error::SettingsInvalid { suggestion, path, .. } => match suggestion {
@@ -17,15 +17,15 @@ impl Error {
             Error::SettingUnknown { suggestion, .. } => suggestion.clone(),
             Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } => hint.clone(),
             Error::MountChanged { container, mount, .. } => format!(
-                "if you replaced it yourself, accept it as it is now: docklet mount add {mount}\nelse do without it: docklet mount remove {}",
+                "if you replaced it yourself, accept the change: docklet mount add {mount}\notherwise remove the mount: docklet mount remove {}",
                 shell_words::quote(container)
             ),
             Error::NotRunning { .. } => "docklet start".to_owned(),
-            Error::NotSetUp { instance } => format!("docklet setup{}", instance_flag(instance)),
-            Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet start makes it, with the data that is there".to_owned(),
-            Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; one that was loaded needs its file: docklet setup --image-file TAR".to_owned(),
+            Error::NotSetUp { instance } => format!("docklet{} setup", instance_flag(instance)),
+            Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet start creates it and keeps the data".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; for an image from a file: docklet setup --image-file TAR".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Volume, .. } => "docker volume ls".to_owned(),
-            Error::NoSuchObject { kind: ObjectKind::Network, .. } => "docklet start makes it again".to_owned(),
+            Error::NoSuchObject { kind: ObjectKind::Network, .. } => "docklet start creates it again".to_owned(),
             Error::EngineNotInstalled { .. } => "docklet setup --install-engine".to_owned(),
             Error::EngineInstallFailed { .. } => {
                 "install Docker or Podman by hand, then run docklet setup again".to_owned()
@@ -34,17 +34,17 @@ impl Error {
             Error::EnginePermissionDenied { group_command, .. } => group_command.clone(),
             Error::EngineUnsupported { hint, .. } => hint.clone(),
             Error::EngineTimeout { .. } | Error::EngineGone { .. } => {
-                "see whether the engine still works: docker version\nthen run the same command again, it goes on where it stopped".to_owned()
+                "check that the engine responds: docker version\nthen run the same command again to continue".to_owned()
             }
             Error::EngineRefused { .. } => {
-                "run the same command again, it goes on where it stopped\nif it fails again, the engine's own log says more".to_owned()
+                "run the same command again to continue\nif it fails again, read the engine's log".to_owned()
             }
             Error::ConfirmationRequired { flag, .. } => format!("add {flag}, or run it in a terminal"),
             Error::Cancelled => return None,
             Error::Interrupted { next } => next.clone(),
             Error::Image { action, fault, log_file, reference, .. } => {
                 let text = match (fault, action) {
-                    (ImageFault::NotFound, ImageAction::Pull) => "check name and tag, or build the image here: docklet setup --build".to_owned(),
+                    (ImageFault::NotFound, ImageAction::Pull) => "check the name and the tag, or build the image: docklet setup --build".to_owned(),
                     (ImageFault::NotFound, _) => "check the base image: docklet setup --base-image REF".to_owned(),
                     (ImageFault::Unauthorized, ImageAction::Pull) => format!("sign in first: docker login{}", registry(reference)),
                     (ImageFault::Unauthorized, _) => "sign in to the base image's registry first: docker login REGISTRY".to_owned(),
@@ -52,11 +52,11 @@ impl Error {
                     (ImageFault::NoSpace, _) => "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned(),
                     (ImageFault::Architecture, ImageAction::Build) => "choose a base image for this machine: docklet setup --base-image REF".to_owned(),
                     (ImageFault::Architecture, _) => "build it for this machine: docklet setup --build".to_owned(),
-                    (ImageFault::Network, ImageAction::Pull | ImageAction::Build) => "check the network and run it again; finished parts are kept\nbehind a company proxy: docklet setup --ca-file FILE".to_owned(),
+                    (ImageFault::Network, ImageAction::Pull | ImageAction::Build) => "check the network and run the command again; finished parts are kept\nbehind a company proxy: docklet setup --ca-file FILE".to_owned(),
                     (ImageFault::Truncated, ImageAction::Load) | (ImageFault::BadArchive, _) => "check the file, or make it again: docker save -o FILE IMAGE".to_owned(),
-                    (ImageFault::Truncated, _) => "run it again; finished parts are kept".to_owned(),
-                    (ImageFault::BuildStep, _) => "run it again; if it fails at the same step, the full log says why".to_owned(),
-                    (ImageFault::Other | ImageFault::Network, _) => "run it again; if it fails again, the engine's own log says more".to_owned(),
+                    (ImageFault::Truncated, _) => "run the command again; finished parts are kept".to_owned(),
+                    (ImageFault::BuildStep, _) => "run the command again; if it fails at the same step, read the full log".to_owned(),
+                    (ImageFault::Other | ImageFault::Network, _) => "run the command again; if it fails again, read the engine's log".to_owned(),
                 };
                 match log_file {
                     Some(file) => format!("{text}\nfull log: {file}"),
@@ -66,21 +66,21 @@ impl Error {
             Error::AlreadyExists { kind, name } => format!("look at it: docker {kind} inspect {name}"),
             Error::InUse { kind, name, .. } => format!("look at it: docker ps -a --filter {kind}={name}"),
             Error::SetUpElsewhere { .. } => {
-                "run docklet as that user, or with that DOCKLET_HOME\nor use another instance: docklet setup --instance NAME".to_owned()
+                "run docklet as that user, or with that DOCKLET_HOME\nor use another instance: docklet --instance NAME setup".to_owned()
             }
             Error::Foreign { kind, name } => {
                 let rename = match kind {
                     ObjectKind::Container => format!("\nthen give it another name: docker rename {name} {name}-old"),
                     ObjectKind::Volume | ObjectKind::Image | ObjectKind::Network => String::new(),
                 };
-                format!("look at it: docker {kind} inspect {name}{rename}\nor use another instance: docklet setup --instance NAME")
+                format!("look at it: docker {kind} inspect {name}{rename}\nor use another instance: docklet --instance NAME setup")
             }
             Error::PortInUse { free_port, .. } => match free_port {
                 Some(port) => format!("docklet setup --port {port}"),
                 None => "choose another port: docklet setup --port PORT".to_owned(),
             },
             Error::Locked { holder, .. } if holder.contains("docklet supervise") => {
-                "one supervisor for an instance is enough: docklet status shows it".to_owned()
+                "a supervisor is already running: docklet status".to_owned()
             }
             Error::Locked { .. } => "wait until it is done, then run this again".to_owned(),
             Error::Exited { report: ExitReport { oom_killed: true, memory_limit: Some(limit), .. }, .. } => {
@@ -93,40 +93,40 @@ impl Error {
                 Bytes(limit.saturating_mul(2)).exact()
             ),
             Error::NotReady { seconds, .. } => format!(
-                "docklet logs -n 200 shows more\nif it only needs more time: docklet start --timeout {}",
+                "docklet logs -n 200 shows more\nto wait longer: docklet start --timeout {}",
                 seconds.saturating_mul(2)
             ),
             Error::StartFailed { .. } | Error::Exited { .. } | Error::Unhealthy { .. } => {
                 "docklet logs -n 200 shows more; docklet restart tries again".to_owned()
             }
             Error::RulesNotLoaded { .. } => {
-                "the engine's kernel needs nftables, and the engine must grant NET_ADMIN to a helper container\nwithout rules the agent reaches this machine and its whole network: docklet config set network.egress all".to_owned()
+                "the engine's kernel needs nftables, and the engine must grant NET_ADMIN to a helper container\nto start without rules, with access to this machine and its network: docklet config set network.egress all".to_owned()
             }
             Error::MountRefused { .. } => {
-                "mount it at another place: docklet mount list, docklet mount remove PLACE, docklet mount add HOST:PLACE".to_owned()
+                "mount it at another path: docklet mount list, docklet mount remove PATH, docklet mount add HOST:PATH".to_owned()
             }
             Error::HelperFailed { .. } => {
-                "run the same command again\nif it fails again, docklet doctor looks for the cause".to_owned()
+                "run the same command again\nif it fails again, find the cause with: docklet doctor".to_owned()
             }
             Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
-            Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start begins afresh".to_owned(),
+            Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start tries again".to_owned(),
             Error::NoSpace { place, .. } if place.starts_with('/') => {
                 format!("see what uses it: df -h '{place}'\ndocklet backup prune --keep 3 removes old backups")
             }
-            Error::NoSpace { place, .. } if !place.contains("engine") => "free space there and run it again".to_owned(),
+            Error::NoSpace { place, .. } if !place.contains("engine") => "free some space there and run the command again".to_owned(),
             Error::NoSpace { .. } => {
                 "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned()
             }
             Error::VolumesFailed { .. } => {
-                "run the same command again\nif it fails again, docklet doctor looks for the cause".to_owned()
+                "run the same command again\nif it fails again, find the cause with: docklet doctor".to_owned()
             }
-            Error::FileExists { .. } => "name another file, or none: then docklet finds a name".to_owned(),
-            Error::BackupInvalid { .. } => "docklet backup list shows the backups that are there".to_owned(),
+            Error::FileExists { .. } => "choose another file name, or leave it out to use docklet's backup folder".to_owned(),
+            Error::BackupInvalid { .. } => "docklet backup list shows the available backups".to_owned(),
             Error::WrongPassphrase { .. } => {
-                "try another one; without a passphrase the secrets are left out, and those that are here stay".to_owned()
+                "try another passphrase; without one, the secrets are not restored and the current ones are kept".to_owned()
             }
             Error::ReleasesUnreachable { log_file, .. } => format!(
-                "check the network and run it again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"
+                "check the network and run the command again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"
             ),
             Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
         })

@@ -263,7 +263,7 @@ async fn join_group(daemon: &Daemon, system: System, reporter: &dyn Reporter) ->
     let program = if which("usermod").is_some() { usermod } else { addgroup };
     program.privileged().run(reporter).await?;
     reporter.report(&Event::Warning {
-        text: format!("you are in the group {GROUP} now; log out and log in again, so that every terminal knows"),
+        text: format!("you are now in the group {GROUP}; log out and in again for this to apply everywhere"),
     });
     Ok(Some(GROUP.to_owned()))
 }

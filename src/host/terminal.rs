@@ -60,7 +60,7 @@ impl Raw {
             }));
         });
         let failed = |e: rustix::io::Errno| Error::Usage {
-            message: format!("standard input is no terminal: {}", io_reason(&e.into())),
+            message: format!("standard input isn't a terminal: {}", io_reason(&e.into())),
             hint: Some("without a terminal: docklet exec -- COMMAND".to_owned()),
         };
         let before = tcgetattr(std::io::stdin()).map_err(failed)?;

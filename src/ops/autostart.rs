@@ -21,7 +21,7 @@ pub async fn enable(instance: &Instance) -> Result<bool> {
     services.available().map_err(|reason| Error::Missing {
         what: "service manager that could start it".to_owned(),
         reason: Some(reason),
-        hint: format!("it will not survive a reboot; start it by hand then: docklet{} start", instance.name.flag()),
+        hint: format!("it does not start after a reboot; to start it then: docklet{} start", instance.name.flag()),
     })?;
     let _lock = instance.lock("autostart enable")?;
     let changed = services.enable(&service(instance)?).await?;
@@ -34,7 +34,7 @@ pub async fn enable(instance: &Instance) -> Result<bool> {
         // The one that runs as a process of its own makes room for the service's.
         process::end(&instance.files).await?;
         if let Err(reason) = services.start(&instance.name).await {
-            let text = format!("the service is enabled and could not be started now: {reason}");
+            let text = format!("the service is enabled, but could not be started now: {reason}");
             instance.reporter.report(&Event::Warning { text });
         }
     }
@@ -67,8 +67,7 @@ pub async fn apply(instance: &Instance, settings: &Settings) -> Result<()> {
         return services.disable(&instance.name).await.map(drop);
     }
     if let Err(reason) = services.available() {
-        let text =
-            format!("autostart is wanted, but {reason}: after a reboot, run docklet{} start", instance.name.flag());
+        let text = format!("autostart is set, but {reason}; after a reboot: docklet{} start", instance.name.flag());
         instance.reporter.report(&Event::Warning { text });
         return Ok(());
     }
@@ -146,13 +145,14 @@ pub fn service(instance: &Instance) -> Result<Service> {
     if let Some((name, _)) = environment.iter().find(|(_, value)| holds_password(value)) {
         return Err(Error::Usage {
             message: format!("{name} holds a password, which a service file must not"),
-            hint: Some(format!("make a docker context for that engine and unset {name}: docker context create NAME")),
+            hint: Some(format!("create a docker context for that engine and unset {name}: docker context create NAME")),
         });
     }
     Ok(Service {
         instance: instance.name.clone(),
         title: instance.appliance.title.clone(),
-        program: std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?,
+        program: std::env::current_exe()
+            .map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?,
         environment,
     })
 }
@@ -186,12 +186,12 @@ async fn linger(instance: &Instance, services: &Services) -> Result<()> {
     }
     let command = format!("loginctl enable-linger {user}");
     let otherwise = "autostart is on; only your logout ends it";
-    let yes = instance.questions.suggest("Let it run without a login, too (lingering)?", otherwise)?;
+    let yes = instance.questions.suggest("Keep opencode running while you are logged out (lingering)?", otherwise)?;
     if !yes {
         let text = format!("it starts when you log in and ends when you log out; to change that: {command}");
         instance.reporter.report(&Event::Note { text });
     } else if let Err(reason) = service::enable_linger(&user).await {
-        let text = format!("lingering could not be switched on ({reason}); try: sudo {command}");
+        let text = format!("lingering could not be turned on ({reason}); try: sudo {command}");
         instance.reporter.report(&Event::Warning { text });
     } else {
         let text =

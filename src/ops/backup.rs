@@ -143,7 +143,7 @@ pub async fn take(
     let expected = backup::total(&sizes, &volumes);
     if let Some(free) = backup::free_space(&file).filter(|free| *free < expected) {
         let text = format!(
-            "the volumes hold {}, and {} are free for the backup; what is packed takes less, as a rule",
+            "the volumes contain {}, and {} is free for the backup; a compressed backup is usually smaller",
             crate::units::Bytes(expected),
             crate::units::Bytes(free)
         );
@@ -173,7 +173,7 @@ pub async fn take(
 /// When the answer is no, or nobody is there to give one.
 pub fn confirm_left_out(instance: &Instance, last: &Manifest) -> Result<()> {
     match text::left_out(last) {
-        Some(text) => instance.confirm(&format!("{text}; go on?")),
+        Some(text) => instance.confirm(&format!("{text}; continue?")),
         None => Ok(()),
     }
 }
@@ -305,7 +305,9 @@ pub fn not_empty(passphrase: Secret) -> Result<Secret> {
     if passphrase.reveal().is_empty() {
         return Err(Error::Usage {
             message: "the passphrase is empty".to_owned(),
-            hint: Some("put one into the file of --passphrase-file, or leave the secrets out".to_owned()),
+            hint: Some(
+                "write a passphrase to the file given with --passphrase-file, or leave the secrets out".to_owned(),
+            ),
         });
     }
     Ok(passphrase)
@@ -359,7 +361,7 @@ pub fn absolute(file: &Path) -> Result<PathBuf> {
     if file == Path::new("-") {
         return Err(Error::Usage {
             message: "a backup is a file, not standard input or output".to_owned(),
-            hint: Some("name a file; one that is called so is ./-".to_owned()),
+            hint: Some("give a file name; for a file named -, use ./-".to_owned()),
         });
     }
     std::path::absolute(file).map_err(|e| Error::file("find", file, &e))
@@ -413,7 +415,7 @@ pub fn prune(instance: &Instance, keep: usize, dry_run: bool) -> Result<PruneRep
     }
     let way_back = backups.iter().find(|b| b.is_for(Reason::Update)).filter(|b| removed.contains(&b.file));
     if way_back.is_some() {
-        let text = "the backup from before the last update is among them: docklet rollback needs it".to_owned();
+        let text = "this includes the backup from before the last update, which docklet rollback needs".to_owned();
         instance.reporter.report(&Event::Warning { text });
     }
     drop(lock);

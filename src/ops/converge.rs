@@ -64,7 +64,7 @@ impl Planned {
 impl std::fmt::Display for Planned {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if !self.recovery.is_empty() {
-            writeln!(f, "first, because a command was broken off:\n{}\nthen:", self.recovery)?;
+            writeln!(f, "first, to complete an interrupted command:\n{}\nthen:", self.recovery)?;
         }
         self.plan.fmt(f)
     }
@@ -146,7 +146,7 @@ pub async fn plan_with(
     if plan.creates() && there > 0 && wanted > there as f64 {
         // The engine would refuse it, after the old container was stopped.
         return Err(Error::Usage {
-            message: format!("{wanted} processors are wanted, and the engine has {there}"),
+            message: format!("{wanted} CPUs are set, but the engine has {there}"),
             hint: Some(format!("docklet{} config set resources.cpus 0 takes all", instance.name.flag())),
         });
     }
@@ -233,7 +233,7 @@ pub async fn apply(
     if how.running {
         // What works is kept working; that nobody will restart it is no reason to call it broken.
         if let Err(error) = supervisor::ensure_running(instance, settings, engine).await {
-            let text = format!("it runs, and nothing will restart it: {error}");
+            let text = format!("opencode is running, but the supervisor could not be started: {error}");
             instance.reporter.report(&Event::Warning { text });
         }
     }
@@ -242,7 +242,7 @@ pub async fn apply(
 
 /// The error for Ctrl-C.
 pub fn interrupted() -> Error {
-    Error::Interrupted { next: "run the same command again, it goes on where it stopped".to_owned() }
+    Error::Interrupted { next: "run the same command again to continue".to_owned() }
 }
 
 /// Copies the certificates of the host's CA bundle: the original may be gone when they are needed again.

@@ -71,7 +71,7 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     }
     instance
         .reporter
-        .report(&Event::Note { text: "a command was broken off; first its work is finished or undone".to_owned() });
+        .report(&Event::Note { text: "completing or reverting the work of an interrupted command first".to_owned() });
     match settings {
         Some(settings) if wants_it => {
             let how = How { running: true, ..How::default() };
@@ -186,7 +186,7 @@ impl Guarded<'_> {
                 instance.reporter.report(&Event::Warning { text: reason });
                 return Ok(());
             }
-            Missing::FailsUnlessForced => reason.push_str("; restore --force takes the data all the same"),
+            Missing::FailsUnlessForced => reason.push_str("; to accept the data anyway, add --force"),
             Missing::Fails => {}
         }
         Err(Error::Unhealthy { name: instance.container_name(), reason, log: vec![] })
@@ -248,7 +248,7 @@ pub async fn settle(
     let work = std::pin::pin!(converge::apply(instance, engine, settings, &planned, &how, timeout));
     let told = async {
         instance.interrupt.wait().await;
-        let text = "it has proved itself and counts already: this is finished first".to_owned();
+        let text = "the change is already committed; completing it first".to_owned();
         instance.reporter.report(&Event::Note { text });
         std::future::pending().await
     };
@@ -271,7 +271,7 @@ pub fn shall_run(instance: &Instance, ran: bool) -> Result<bool> {
 /// # Errors
 /// What the steps find; then the next command goes on with it.
 pub async fn undo(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<()> {
-    instance.reporter.report(&Event::Note { text: "taking it back".to_owned() });
+    instance.reporter.report(&Event::Note { text: "rolling back".to_owned() });
     let (_raise, patient) = interrupt::pair();
     let default = Settings::default();
     let held = settings.unwrap_or(&default);

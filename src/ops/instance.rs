@@ -187,8 +187,8 @@ impl Instance {
         }
         Error::Missing {
             what: format!("password of instance {instance}"),
-            reason: Some("its file in the folder of the secrets is gone, or empty".to_owned()),
-            hint: format!("docklet{} password --rotate makes a new one", self.name.flag()),
+            reason: Some("its file in the secrets folder is missing or empty".to_owned()),
+            hint: format!("docklet{} password --rotate generates a new one", self.name.flag()),
         }
     }
 

@@ -36,7 +36,7 @@ pub async fn chosen(
     if let Some(to) = to
         && !Version::is_exact(to)
     {
-        return Err(Error::usage(format!("`{to}` is no version; write it like {base}")));
+        return Err(Error::usage(format!("`{to}` isn't a valid version; write it like {base}")));
     }
     if to == Some(own.version.as_str()) {
         return Ok(own);
@@ -59,7 +59,7 @@ pub async fn chosen(
         (None, Some(to)) => Err(Error::Missing {
             what: format!("release {to} of {}", instance.appliance.title),
             reason: None,
-            hint: format!("docklet{} update --check says which is the newest", instance.name.flag()),
+            hint: format!("docklet{} update --check", instance.name.flag()),
         }),
         (None, None) => Ok(own),
     }
@@ -115,7 +115,7 @@ async fn releases(instance: &Instance, engine: &Engine, settings: &Settings, wan
         log_file: log_file.clone(),
         target: Some(appliance.releases.target.clone()),
     };
-    let step = format!("ask which releases of {} there are", appliance.title);
+    let step = format!("fetch the list of {} releases", appliance.title);
     let began = std::time::Instant::now();
     instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
     let built = tokio::select! {

@@ -72,7 +72,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let contents = check(instance, &file).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
     let given = opened(instance, options, &file, &contents)?;
-    let question = format!("replace the data of instance {} by that of {}?", instance.name, contents.header.created);
+    let question = format!("replace the data of instance {} with that of {}?", instance.name, contents.header.created);
     let look = observe::look(&engine, &instance.appliance).await?;
     let asked = !backup::existing(instance, &look)?.is_empty();
     if asked {
@@ -157,7 +157,7 @@ fn belongs_here(instance: &Instance, file: &Path, header: &Header) -> Result<()>
     let appliance = &instance.appliance;
     let shown = |text: &str| clean::line(text, false);
     if header.appliance != appliance.name {
-        return Err(invalid(format!("it is a backup of {}, and this is {}", shown(&header.appliance), appliance.name)));
+        return Err(invalid(format!("it is a backup of {}, but this is {}", shown(&header.appliance), appliance.name)));
     }
     for volume in &header.volumes {
         if !appliance.volumes.iter().any(|v| v.role == volume.role) {
@@ -187,7 +187,7 @@ fn opened(
 ) -> Result<BTreeMap<String, Secret>> {
     let Some(sealed) = &contents.secrets else {
         if options.passphrase.is_some() {
-            let text = "the backup holds no secrets; those that are here stay".to_owned();
+            let text = "the backup contains no secrets; the current ones are kept".to_owned();
             instance.reporter.report(&Event::Note { text });
         }
         return Ok(BTreeMap::new());
@@ -197,7 +197,7 @@ fn opened(
         None => instance.questions.passphrase()?.filter(|typed| !typed.reveal().is_empty()),
     };
     let Some(passphrase) = passphrase else {
-        let text = "the secrets in the backup are left out: --passphrase-file opens them".to_owned();
+        let text = "the secrets in the backup are not restored; to restore them, add --passphrase-file FILE".to_owned();
         instance.reporter.report(&Event::Warning { text });
         return Ok(BTreeMap::new());
     };
@@ -319,7 +319,7 @@ impl Job<'_> {
     async fn taken_back(&self, before: Option<&Settings>, alone: bool, there: &[Named], error: Error) -> Error {
         let Job { instance, engine, .. } = *self;
         if let Err(second) = guarded::undo(instance, engine, before.filter(|_| !alone)).await {
-            let text = format!("putting it back stopped: {second}; docklet{} start goes on", instance.name.flag());
+            let text = format!("reverting failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;
         }

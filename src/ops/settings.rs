@@ -7,7 +7,7 @@ pub fn exposure(settings: &Settings) -> Option<String> {
     let bind = settings.network.bind;
     (!bind.is_loopback()).then(|| {
         format!(
-            "the page will be reachable from other machines at {bind}:{}, protected by nothing but its password over unencrypted HTTP",
+            "the page will be reachable from other machines at {bind}:{}, protected only by its password, over unencrypted HTTP",
             settings.network.port
         )
     })

@@ -245,7 +245,7 @@ impl Job {
             // The container from before is back, so its settings are, too: the next start must not
             // replace what works with what does not.
             before.save(&instance.files.settings())?;
-            instance.reporter.report(&Event::Note { text: "the settings are as before, too".to_owned() });
+            instance.reporter.report(&Event::Note { text: "the previous settings were restored".to_owned() });
         }
         applied?;
         if self.how.running && !planned.is_empty() {

@@ -106,7 +106,7 @@ pub async fn start_with(
 /// without a yes.
 fn confirm_exposure(instance: &Instance, settings: &Settings, planned: &Planned) -> Result<()> {
     match super::exposure(settings) {
-        Some(text) if planned.opens_up => instance.confirm(&format!("{text}; go on?")),
+        Some(text) if planned.opens_up => instance.confirm(&format!("{text}; continue?")),
         _ => Ok(()),
     }
 }
@@ -162,7 +162,7 @@ async fn carry_out(
         && !instance.interrupt.is_raised()
     {
         let flag = instance.name.flag();
-        let text = format!("the settings still ask for what did not work ({changed}): docklet{flag} config edit");
+        let text = format!("the settings still contain the change that failed ({changed}): docklet{flag} config edit");
         instance.reporter.report(&Event::Note { text });
     }
     applied?;

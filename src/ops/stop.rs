@@ -37,7 +37,7 @@ impl Instance {
             Err(error) => {
                 // The supervisor must not start it when the engine is back.
                 desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
-                let text = "it will not be started again when the engine is back".to_owned();
+                let text = "it will not be restarted when the engine is back".to_owned();
                 self.reporter.report(&Event::Note { text });
                 return Err(error);
             }
@@ -126,7 +126,7 @@ pub async fn stop(instance: &Instance, engine: &Engine, before: Detail, grace: D
     if after.running {
         return Err(Error::StopFailed {
             name,
-            reason: "the engine says that it stopped it, and it still runs".to_owned(),
+            reason: "the engine reported a stop, but the container is still running".to_owned(),
         });
     }
     instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });

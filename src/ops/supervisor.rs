@@ -51,7 +51,9 @@ pub async fn ensure_running(instance: &Instance, settings: &Settings, engine: &E
     }
     let pid = process::start_detached(&instance.files, &launch(instance, &["supervise", "--detached"])?).await?;
     if instance.options.verbose {
-        let text = format!("supervisor: started (pid {pid}); it does not survive a reboot: docklet autostart enable");
+        let text = format!(
+            "supervisor: started (pid {pid}); it does not start after a reboot; to change that: docklet autostart enable"
+        );
         instance.reporter.report(&Event::Note { text });
     }
     Ok(SupervisorOrigin::Detached)
@@ -76,7 +78,8 @@ async fn service_has_it(instance: &Instance, settings: &Settings) -> Result<bool
 /// # Errors
 /// When it cannot be found.
 pub fn launch(instance: &Instance, command: &[&str]) -> Result<Launch> {
-    let program = std::env::current_exe().map_err(|e| Error::bug(format!("where is this program? {e}")))?;
+    let program =
+        std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
     let mut arguments: Vec<OsString> = vec!["--quiet".into(), "--instance".into(), instance.name.as_str().into()];
     for (flag, value) in [("--host", &instance.options.host), ("--context", &instance.options.context)] {
         if let Some(value) = value {

@@ -125,7 +125,8 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
 /// Backs up what is about to go; the file.
 async fn last_backup(instance: &Instance, engine: &Engine) -> Result<String> {
     let look = backup::look(instance, engine).await?;
-    let without = format!("docklet{} uninstall --volumes --no-backup removes them without", instance.name.flag());
+    let without =
+        format!("docklet{} uninstall --volumes --no-backup removes the volumes without a backup", instance.name.flag());
     match backup::take(instance, engine, &look, Reason::Uninstall, None, None, None).await {
         Ok(taken) => {
             backup::confirm_left_out(instance, &taken.made.manifest)?;
@@ -135,7 +136,7 @@ async fn last_backup(instance: &Instance, engine: &Engine) -> Result<String> {
             Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
         }
         Err(error) => {
-            let text = format!("without the last backup nothing is removed; {without}");
+            let text = format!("nothing is removed without a last backup; {without}");
             instance.reporter.report(&Event::Warning { text });
             Err(error)
         }
@@ -259,7 +260,7 @@ fn will_be_kept(
         kind: ThingKind::Image,
         name: image.clone(),
         size: None,
-        how_to_remove: format!("container {container} has to go first"),
+        how_to_remove: format!("container {container} must be removed first"),
     };
     let mut kept: Vec<Kept> = inventory.images_in_use.iter().map(in_use).collect();
     if !inventory.remove_volumes {
@@ -335,7 +336,7 @@ async fn remove(
                 kind: ThingKind::Image,
                 name: name.clone(),
                 size: None,
-                how_to_remove: format!("{by} has to go first"),
+                how_to_remove: format!("{by} must be removed first"),
             }),
         }
         done(running);
@@ -345,8 +346,9 @@ async fn remove(
             && thing.name.strip_prefix(&instance.appliance.name).is_some_and(|r| r.starts_with(':'))
     };
     if removed.iter().any(built_here) {
-        let text = "steps of the build stay in the engine's cache, which other builds use, too: docker builder prune"
-            .to_owned();
+        let text =
+            "build steps stay in the engine's cache, which other builds use too; to remove them: docker builder prune"
+                .to_owned();
         instance.reporter.report(&Event::Note { text });
     }
     for name in volumes {

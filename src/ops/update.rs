@@ -112,7 +112,7 @@ impl Instance {
         };
         let question = if options.data {
             let before = &header.created;
-            format!("go back to the release and the data of {before}? what came since then will only be in a backup")
+            format!("go back to the release and the data of {before}? Data since then will be kept only in a backup")
         } else {
             format!("go back to release {}? the data stays", header.appliance_version.as_deref().unwrap_or("before"))
         };
@@ -129,7 +129,7 @@ fn can_update(instance: &Instance) -> Result<Settings> {
     let settings = instance.settings()?;
     if settings.image.source == ImageSource::Load {
         return Err(Error::Usage {
-            message: "the image was loaded from a file, so there is nowhere to look for a newer one".to_owned(),
+            message: "the image was loaded from a file, so docklet can't check for a newer one".to_owned(),
             hint: Some(format!("load a newer one: docklet{} setup --image-file TAR", instance.name.flag())),
         });
     }
@@ -227,7 +227,7 @@ fn nothing_to_go_back_to(instance: &Instance, taken_back: Option<Box<(StoredBack
     let (reason, hint) = match taken_back {
         None => ("there is no backup from before one".to_owned(), any),
         Some(taken_back) => (
-            "the last one was taken back already".to_owned(),
+            "the last update was already rolled back".to_owned(),
             format!(
                 "the data of {}: docklet{flag} restore {}\n{any}",
                 taken_back.1.created,

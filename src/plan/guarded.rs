@@ -21,7 +21,7 @@ use crate::{
     observed::{Container, Observed, Ownership},
 };
 
-const BROKEN_OFF: &str = "the command that was at work was broken off";
+const BROKEN_OFF: &str = "the previous command was interrupted";
 const UNPROVED: &str = "it has not proved itself";
 
 /// What leads out of a state that a killed command left behind, and what will be there then. An

@@ -194,7 +194,7 @@ fn changed_settings_in_words() {
       5. start container opencode-cloud
       6. wait until http://127.0.0.1:3001/ answers
       7. remove container opencode-cloud.previous (the new one answers; the data is in the volumes)
-         should it not answer, the container from before is put back
+         if the page does not answer, the previous container is put back
     ");
 }
 

@@ -18,14 +18,14 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
     if report.left_out_count > 0 {
         text.push_str(&format!(", without {}", paths(report.left_out_count)));
     }
-    text.push_str("\n  checked    read back whole, every file");
+    text.push_str("\n  checked    every file was read back");
     if let Some(seconds) = report.paused_seconds {
         text.push_str(&format!("\n  paused     {seconds:.1} s, while the volumes were read"));
     }
     let secrets = if report.secrets {
-        "in it, under your passphrase".to_owned()
+        "included, encrypted with your passphrase".to_owned()
     } else {
-        "not in it; --secrets puts them in, under a passphrase".to_owned()
+        "not included; add --secrets to include them, encrypted".to_owned()
     };
     text.push_str(&format!("\n  secrets    {secrets}"));
     text.push_str(&format!("\n  restore    docklet{flag} restore {}", quoted(&report.file)));
@@ -36,7 +36,7 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
 pub fn backup_list(report: &BackupListReport, style: Style) -> String {
     let flag = instance_flag(&report.instance);
     if report.backups.is_empty() {
-        return format!("no backups in {}\n{} docklet{flag} backup", report.folder, style.hint("make one:"));
+        return format!("no backups in {}\n{} docklet{flag} backup", report.folder, style.hint("create one:"));
     }
     let mut text = String::new();
     for backup in &report.backups {
@@ -63,7 +63,7 @@ pub fn backup_list(report: &BackupListReport, style: Style) -> String {
 pub fn verified(report: &VerifyReport, style: Style) -> String {
     let version = report.appliance_version.as_deref().map(|v| format!(", version {v}")).unwrap_or_default();
     let mut text = format!(
-        "{} is {}: {} in {}{}\n  made at {} of instance {}{version}",
+        "{} is {}: {} in {}{}\n  created at {} from instance {}{version}",
         report.file,
         style.ok("whole"),
         Bytes(report.bytes),
@@ -124,12 +124,12 @@ pub fn restored(report: &RestoreReport, style: Style) -> String {
     let now = if report.running {
         format!("it answers at {}", style.strong(&report.url))
     } else {
-        format!("it is stopped, as it was: docklet{flag} start")
+        format!("it is stopped, as before; to start it: docklet{flag} start")
     };
     let mut text =
         format!("restored {} in {} from {}; {now}", Bytes(report.bytes), files(report.files), report.created);
     if let Some(before) = &report.before {
-        text.push_str(&format!("\nwhat was there before: docklet{flag} restore {}", quoted(before)));
+        text.push_str(&format!("\nto get the previous data back: docklet{flag} restore {}", quoted(before)));
     }
     lacks(&mut text, &report.missing_volumes, report.left_out_count);
     text
@@ -140,10 +140,10 @@ pub fn update_check(report: &UpdateCheckReport, style: Style) -> String {
     let flag = instance_flag(&report.instance);
     let current = report.current.as_deref().unwrap_or("unknown");
     if !report.update_available {
-        return format!("{} is the newest", style.strong(current));
+        return format!("{} is the newest release", style.strong(current));
     }
     let latest = report.latest.as_deref().unwrap_or("another image");
-    format!("{current} is here, {} is there\n{} docklet{flag} update", style.strong(latest), style.hint("next:"))
+    format!("update available: {current} → {}\n{} docklet{flag} update", style.strong(latest), style.hint("next:"))
 }
 
 /// `docklet update` and `docklet rollback`
@@ -151,14 +151,14 @@ pub fn updated(report: &UpdateReport, command: &str, style: Style) -> String {
     let flag = instance_flag(&report.instance);
     let version = |version: &Option<String>| version.as_deref().unwrap_or("another image").to_owned();
     if !report.changed {
-        return format!("nothing to do: {} is there", version(&report.to));
+        return format!("nothing to do: {} is installed", version(&report.to));
     }
-    let data = if report.data { " with the data of then" } else { "" };
+    let data = if report.data { " with its data from that time" } else { "" };
     let (to, from) = (style.strong(&version(&report.to)), version(&report.from));
     let mut text = if report.running {
         format!("{to} is running{data} at {} (before: {from})", report.url)
     } else {
-        format!("{to} is there{data} (before: {from}), and stopped, as it was: docklet{flag} start")
+        format!("{to} is installed{data} (before: {from}) and stopped, as before; to start it: docklet{flag} start")
     };
     if let Some(backup) = &report.backup {
         text.push_str(&format!("\n  backup     {backup}"));

@@ -21,7 +21,7 @@ pub fn text(report: &DoctorReport, style: Style) -> String {
     }
     if let Some(bundle) = &report.bundle {
         text.push_str(&format!(
-            "\nwritten to {bundle}: no secret that docklet knows is in it; look through it before you send it\n"
+            "\nwritten to {bundle}, without the secrets that docklet knows; check it before you send it\n"
         ));
     }
     text.push_str(&format!("\n{}", sum(report, style)));

@@ -36,10 +36,10 @@ pub fn setup(report: &SetupReport, password: Option<&str>, style: Style) -> Stri
     }
     text.push_str(&format!("  settings   {}\n\n", report.settings_file));
     let next = [
-        ("open", "the page in the browser, signed in"),
-        ("status", "how it is"),
-        ("stop", "stop it; the data stays"),
-        ("uninstall", "remove it; the data stays unless --volumes is said"),
+        ("open", "open the page in the browser, signed in"),
+        ("status", "show the state"),
+        ("stop", "stop it; your data is kept"),
+        ("uninstall", "remove it; your data is kept (add --volumes to delete it)"),
     ];
     for (command, what) in next {
         let command = format!("docklet{flag} {command}");
@@ -77,7 +77,7 @@ fn ending(report: &StopReport, style: Style) -> String {
     if report.oom_killed {
         format!(" ({}: out of memory)", style.warning(&code))
     } else if report.killed {
-        format!(" ({}: it did not end in time and was killed)", style.warning(&code))
+        format!(" ({}: it did not exit in time and was killed)", style.warning(&code))
     } else if report.graceful_shutdown || code.is_empty() {
         String::new()
     } else {
@@ -98,9 +98,9 @@ pub fn autostart(report: &AutostartReport, style: Style) -> String {
         text.push_str(&format!("\n  file     {file}"));
     }
     if let Some(reason) = &report.reason {
-        text.push_str(&format!("\n  reboot   {}: {reason}", style.warning("it will not come back")));
+        text.push_str(&format!("\n  reboot   {}: {reason}", style.warning("does not start after a reboot")));
     } else if report.survives_reboot {
-        text.push_str("\n  reboot   it comes back");
+        text.push_str("\n  reboot   starts after a reboot");
     }
     if !report.enabled && report.manager.is_some() {
         text.push_str(&format!("\n{} docklet{flag} autostart enable", style.hint("to change that:")));
@@ -131,7 +131,7 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
     }
     let mut text = String::new();
     if report.removed.is_empty() {
-        text.push_str("nothing was there to remove\n");
+        text.push_str("nothing to remove\n");
     } else {
         text.push_str(&format!("{}\n", style.strong("removed")));
         text.push_str(&things(&report.removed));
@@ -142,10 +142,7 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
     }
     if let Some(file) = &report.backup {
         let flag = instance_flag(&report.instance);
-        text.push_str(&format!(
-            "last backup; it comes back with: docklet{flag} restore {}\n",
-            super::data::quoted(file)
-        ));
+        text.push_str(&format!("last backup; to restore it: docklet{flag} restore {}\n", super::data::quoted(file)));
     }
     if report.left.is_empty() {
         let rest = if report.kept.is_empty() { "nothing left" } else { "nothing else left" };

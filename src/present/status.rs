@@ -21,8 +21,8 @@ pub fn short(report: &StatusReport, style: Style) -> String {
         State::Running => (format!("{name} is {}{at}", style.ok("running")), format!("docklet{flag} open")),
         State::Starting => (format!("{name} is {}, soon{at}", style.warning("starting")), String::new()),
         State::Unhealthy if report.container.as_ref().is_some_and(|c| c.paused) => (
-            format!("{name} is {}, as a backup does it while it reads the data", style.warning("paused")),
-            format!("docklet{flag} start, if it stays so"),
+            format!("{name} is {}; a backup pauses it while reading the data", style.warning("paused")),
+            format!("docklet{flag} start, if it stays paused"),
         ),
         State::Unhealthy => {
             (format!("{name} {}{at}", style.error("runs but does not answer")), format!("docklet{flag} logs"))
@@ -31,7 +31,7 @@ pub fn short(report: &StatusReport, style: Style) -> String {
         State::Failed if let Some(taken) = &report.supervisor.port_taken => {
             let port = taken.free_port.map_or("PORT".to_owned(), |port| port.to_string());
             (
-                format!("{name} {}: {taken}; docklet tries again until it is free", style.error("does not run")),
+                format!("{name} {}: {taken}; docklet retries until it is free", style.error("does not run")),
                 format!("docklet{flag} setup --port {port}"),
             )
         }
@@ -102,7 +102,10 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         rows.push(("restarts", supervisor_text(report)));
         if report.supervisor.running && !report.supervisor.survives_reboot {
             let flag = instance_flag(&report.instance);
-            rows.push(("reboot", format!("not started again by itself; docklet{flag} autostart enable changes that, where there is a service manager")));
+            rows.push((
+                "reboot",
+                format!("does not start after a reboot; to change that: docklet{flag} autostart enable"),
+            ));
         }
     }
     if let Some(text) = disk_text(&report.disk, style, now) {
@@ -117,7 +120,7 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         rows.push(("backups", text));
     }
     let skip = report.supervisor.decisions.len().saturating_sub(DECISIONS);
-    rows.extend(report.supervisor.decisions.iter().skip(skip).map(|d| ("decided", format!("{} {}", d.at, d.text))));
+    rows.extend(report.supervisor.decisions.iter().skip(skip).map(|d| ("events", format!("{} {}", d.at, d.text))));
     let engine = &report.engine;
     if let Some(endpoint) = &engine.endpoint {
         let what = match (&engine.name, &engine.version) {
@@ -146,7 +149,7 @@ const DESTINATIONS: usize = 3;
 /// Where the agent may connect to, and what was refused.
 fn egress_text(egress: &EgressStatus) -> String {
     let mut text = match egress.mode.as_str() {
-        "internet" => "the Internet, nothing private".to_owned(),
+        "internet" => "the Internet, but no private addresses".to_owned(),
         "listed" => "only what network.allow lists".to_owned(),
         _ => return "everything, this machine and its network included (network.egress all)".to_owned(),
     };

@@ -148,7 +148,7 @@ fn body(watch: &Watch, width: usize, style: Style, now: Now) -> Vec<(u8, &'stati
     }
     let decisions = &report.supervisor.decisions;
     let skip = decisions.len().saturating_sub(DECISIONS);
-    rows.extend(decisions.iter().skip(skip).map(|d| (5, "decided", format!("{} {}", d.at, d.text))));
+    rows.extend(decisions.iter().skip(skip).map(|d| (5, "events", format!("{} {}", d.at, d.text))));
     if let Some(image) = &report.image {
         rows.push((7, "image", image.reference.clone()));
     }

@@ -12,19 +12,22 @@ use crate::error::{Error, Result};
 /// The keys, and what each allows; the test below holds it complete.
 const KEYS: [(&str, &str); 21] = [
     ("version", "1"),
-    ("network.bind", "an IP address; anything but 127.0.0.1 lets other machines in"),
+    ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
     ("network.egress", "internet, listed or all"),
-    ("network.allow", "hosts, addresses and ranges with commas between them, such as host:11434"),
+    ("network.allow", "hosts, addresses and ranges, separated by commas, such as host:11434"),
     ("engine.endpoint", "an address such as unix:///run/user/1000/docker.sock; empty: the first that answers"),
     ("image.source", "build, pull or load"),
     ("image.reference", "the name of an image"),
     ("image.base", "the name of an image to build on, such as debian:trixie-slim"),
-    ("image.extra_packages", "names of Debian packages, with commas between them"),
-    ("resources.memory", "a size from 64MiB on, such as 4GiB"),
-    ("resources.cpus", "a number of processors such as 2 or 1.5; 0: all"),
-    ("resources.pids", "a whole number from 64 on"),
-    ("resources.disk", "a size from 1MiB on, such as 50GiB; empty: warn only when the engine's disk is nearly full"),
+    ("image.extra_packages", "names of Debian packages, separated by commas"),
+    ("resources.memory", "a size of at least 64MiB, such as 4GiB"),
+    ("resources.cpus", "a number of CPUs such as 2 or 1.5; 0: all"),
+    ("resources.pids", "a whole number of at least 64"),
+    (
+        "resources.disk",
+        "a size of at least 1MiB, such as 50GiB; empty: warn only when the engine's disk is nearly full",
+    ),
     ("restart.policy", "always, on-failure or never"),
     ("restart.autostart", "true or false"),
     ("trust.ca_file", "the path of a PEM file; empty: none"),
@@ -192,7 +195,7 @@ pub fn remove_mount(text: &str, index: usize) -> Result<String> {
 fn single(key: &str) -> Result<&'static str> {
     match find(key)? {
         MOUNTS => Err(Error::Usage {
-            message: "mounts are no single value".to_owned(),
+            message: "mounts can't be set as a single value".to_owned(),
             hint: Some("docklet mount add HOST:CONTAINER, docklet mount remove CONTAINER".to_owned()),
         }),
         key => Ok(key),
@@ -204,17 +207,17 @@ fn typed(default: &toml::Value, text: &str) -> Result<Value, String> {
     let trimmed = text.trim();
     Ok(match default {
         toml::Value::Integer(_) => {
-            Value::from(trimmed.parse::<i64>().map_err(|_| format!("`{text}` is no whole number"))?)
+            Value::from(trimmed.parse::<i64>().map_err(|_| format!("`{text}` isn't a whole number"))?)
         }
         toml::Value::Float(_) => match trimmed.parse::<f64>() {
             Ok(number) if number.is_finite() => Value::from(number),
-            _ => return Err(format!("`{text}` is no number")),
+            _ => return Err(format!("`{text}` isn't a number")),
         },
         toml::Value::Boolean(_) => {
             Value::from(trimmed.parse::<bool>().map_err(|_| format!("`{text}` is neither true nor false"))?)
         }
         toml::Value::Array(_) if trimmed.starts_with('[') => {
-            trimmed.parse::<Value>().map_err(|_| format!("`{text}` is no list"))?
+            trimmed.parse::<Value>().map_err(|_| format!("`{text}` isn't a valid list"))?
         }
         toml::Value::Array(_) => {
             let items = trimmed.split([',', ' ']).map(str::trim).filter(|item| !item.is_empty());
@@ -303,7 +306,7 @@ fn mutable(text: &str) -> Result<DocumentMut> {
 }
 
 fn lost(key: &str) -> Error {
-    Error::bug(format!("{key} is nowhere in the settings file"))
+    Error::bug(format!("{key} is not in the settings file"))
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl FromStr for Bind {
             return Ok(Bind(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         }
         let bare = trimmed.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(trimmed);
-        bare.parse().map(Bind).map_err(|_| format!("`{text}` is no IP address; write it like 127.0.0.1"))
+        bare.parse().map(Bind).map_err(|_| format!("`{text}` isn't a valid IP address; write it like 127.0.0.1"))
     }
 }
 
@@ -93,7 +93,7 @@ impl FromStr for Port {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.trim().parse::<u16>() {
             Ok(port) if port > 0 => Ok(Port(port)),
-            _ => Err(format!("`{text}` is no port; ports are 1 to 65535")),
+            _ => Err(format!("`{text}` isn't a valid port; ports are 1 to 65535")),
         }
     }
 }
@@ -146,7 +146,9 @@ impl FromStr for PackageName {
         if text.len() >= 2 && starts_well && text.chars().all(allowed) {
             Ok(PackageName(text.to_owned()))
         } else {
-            Err(format!("`{text}` is no Debian package name; they are lower case, like python3 or build-essential"))
+            Err(format!(
+                "`{text}` isn't a valid Debian package name; they are lower case, like python3 or build-essential"
+            ))
         }
     }
 }
@@ -171,7 +173,7 @@ impl FromStr for Memory {
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes: Bytes = text.parse()?;
         if bytes < LEAST_MEMORY {
-            return Err(format!("{bytes} is too little memory to start with; write it like 4GiB"));
+            return Err(format!("{bytes} is too little memory; write it like 4GiB"));
         }
         if bytes.0 > i64::MAX as u64 {
             return Err(format!("{bytes} is more than an engine can count; write it like 4GiB"));
@@ -232,7 +234,7 @@ impl FromStr for Cpus {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.trim().parse::<f64>() {
             Ok(n) if n == 0.0 || (0.01..=4096.0).contains(&n) => Ok(Cpus(n)),
-            _ => Err(format!("`{text}` is no number of processors; write it like 2 or 1.5, or 0 for all")),
+            _ => Err(format!("`{text}` isn't a valid number of processors; write it like 2 or 1.5, or 0 for all")),
         }
     }
 }
@@ -341,7 +343,9 @@ impl FromStr for Mount {
     /// Reads `HOST:CONTAINER[:ro]`. Relative host paths and `~` are for the shell and the caller.
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = || {
-            format!("`{text}` is no mount; write it like /home/me/app:/workspace/app, with :ro behind it for read-only")
+            format!(
+                "`{text}` isn't a valid mount; write it like /home/me/app:/workspace/app, with :ro behind it for read-only"
+            )
         };
         let (rest, read_only) = match text.strip_suffix(":ro") {
             Some(rest) => (rest, true),
@@ -353,7 +357,7 @@ impl FromStr for Mount {
         }
         let trimmed = container.trim_end_matches('/');
         if trimmed.is_empty() || trimmed.split('/').any(|part| part == "..") {
-            return Err(format!("`{container}` is no place for a mount inside the container"));
+            return Err(format!("`{container}` can't be used as a mount path in the container"));
         }
         Ok(Mount { host: PathBuf::from(host), container: trimmed.to_owned(), read_only })
     }

@@ -145,9 +145,9 @@ pub async fn left_behind(
 /// When, for the log.
 pub fn text(job: Job, done: &Result<(), String>) -> (&'static str, String) {
     match (job, done) {
-        (Job::Recover, Ok(())) => ("recovered", "finished what a command that was broken off had begun".to_owned()),
+        (Job::Recover, Ok(())) => ("recovered", "completed or reverted the work of an interrupted command".to_owned()),
         (Job::Recover, Err(why)) => {
-            ("recovery_failed", format!("a command was broken off, and its work cannot be finished now: {why}"))
+            ("recovery_failed", format!("the work of an interrupted command cannot be completed now: {why}"))
         }
         (Job::Backup, Ok(())) => ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339())),
         (Job::Backup, Err(why)) => ("backup_failed", format!("the scheduled backup failed: {why}")),

@@ -15,7 +15,7 @@
 //! | `docker rm` | the user's wish too; the volumes are still there, `docklet start` makes a new container |
 //! | `docker restart`, `docker start` | the user's wish that it runs |
 //! | `docker pause` | left alone until somebody lets it go on, unless a killed backup paused it |
-//! | `docker update --restart=…` | set back to `no`: there is one owner |
+//! | `docker update --restart=…` | set back to `no`, so that only docklet restarts the container |
 //! | the engine stops, crashes or is updated | no wish of anybody's: it is started when the engine is back |
 //!
 //! The supervisor holds the instance's lock while it restarts and only then, so that it and the

@@ -68,7 +68,7 @@ pub async fn start_detached(files: &InstancePaths, launch: &Launch) -> Result<u3
         }
         let ended = child.try_wait().map_err(failed)?;
         if ended.is_some() || began.elapsed() >= BEGIN {
-            let how = ended.map_or_else(|| "it does not begin".to_owned(), |status| status.to_string());
+            let how = ended.map_or_else(|| "it did not start".to_owned(), |status| status.to_string());
             return Err(Error::Usage {
                 message: format!("the supervisor did not start: {how}"),
                 hint: Some(format!("see why: docklet supervise, or the end of {}", log_path.display())),
@@ -102,7 +102,7 @@ pub async fn end(files: &InstancePaths) -> Result<Option<u32>> {
             ended = Some(pid);
         }
         if began.elapsed() >= END + BEGIN {
-            return Err(refused(&lock, "it does not end"));
+            return Err(refused(&lock, "it did not exit"));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -122,6 +122,6 @@ fn refused(lock: &Path, reason: &str) -> Error {
         action: "end the supervisor that holds",
         path: lock.display().to_string(),
         reason: reason.to_owned(),
-        hint: Some("was it started by another user? look: ps -ef | grep 'docklet.*supervise'".to_owned()),
+        hint: Some("check whether another user started it: ps -ef | grep 'docklet.*supervise'".to_owned()),
     }
 }

@@ -99,10 +99,10 @@ impl End {
     /// In a few words.
     pub fn text(self) -> &'static str {
         match self {
-            End::Told => "it was told to",
+            End::Told => "stopped by a signal",
             End::NothingToDo => "there is nothing to supervise until docklet start",
             End::NotSetUp => "the instance is not set up any more",
-            End::Disowned => "its lock was removed, so it is not the one supervisor any more",
+            End::Disowned => "its lock file was removed",
         }
     }
 }
@@ -126,7 +126,7 @@ pub async fn run(tools: Tools<'_>) -> Result<End> {
     if end != End::Disowned {
         // Else these files may be another one's by now.
         supervisor.state.pid = None;
-        supervisor.decided("ended", format!("supervisor ends: {}; the container stays as it is", end.text()));
+        supervisor.decided("ended", format!("supervisor stopped: {}; the container keeps its state", end.text()));
     }
     // Its own lock first: who waits for the instance's finds no supervisor then, and starts one.
     drop(supervisor);
@@ -227,8 +227,8 @@ impl<'a> Supervisor<'a> {
             asleep: time_asleep(),
             tools,
         };
-        let takes_over = left.map(|pid| format!("; takes over from pid {pid}, which ended unexpectedly"));
-        let text = format!("supervisor {VERSION} begins (pid {})", std::process::id());
+        let takes_over = left.map(|pid| format!("; replaces pid {pid}, which exited unexpectedly"));
+        let text = format!("supervisor {VERSION} started (pid {})", std::process::id());
         supervisor.decided("began", format!("{text}{}", takes_over.unwrap_or_default()));
         supervisor.plan_backups();
         Ok(supervisor)

@@ -162,8 +162,7 @@ pub struct Choice {
 pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Surroundings<'_>) -> Result<Choice> {
     let mut settings = current.clone();
     if !answered.complete() {
-        prompt
-            .say(&prompt.style().dim("Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.\n"))?;
+        prompt.say(&prompt.style().dim("Press Enter to accept the default. Esc or Ctrl-C quits without changes.\n"))?;
     }
     let engine = match answered.engine {
         Some(index) => index,
@@ -216,8 +215,8 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
     settings.restart.autostart = match answered.autostart {
         Some(autostart) => autostart,
         None => prompt.yes_no(
-            "Start it when you log in?",
-            "A service of your own user then starts it; docklet autostart changes that later.",
+            "Start opencode when you log in?",
+            "This installs a service for your user. To change it later: docklet autostart",
             current.restart.autostart,
         )?,
     };
@@ -232,7 +231,7 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
     let open = match answered.open {
         Some(open) => open,
         None if around.can_open => {
-            prompt.yes_no("Open the page in the browser when it is ready?", "You are signed in then.", true)?
+            prompt.yes_no("Open the page in the browser when it is ready?", "You will be signed in.", true)?
         }
         None => false,
     };
@@ -245,7 +244,7 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
 /// # Errors
 /// [`Error::Interrupted`] after Esc or Ctrl-C.
 pub fn ask_install_engine(prompt: &Prompt, how: &str) -> Result<bool> {
-    let help = format!("No container engine answers on this machine, and the appliance needs one. docklet {how}.");
+    let help = format!("opencode needs a container engine, and none answers on this machine. docklet {how}.");
     prompt.yes_no("Install a container engine?", &help, true)
 }
 
@@ -271,7 +270,7 @@ pub fn confirm(prompt: &Prompt, question: &str, default: bool) -> Result<bool> {
 /// # Errors
 /// [`Error::Interrupted`] after Esc or Ctrl-C.
 pub fn ask_secret(prompt: &Prompt, question: &str, check: impl Fn(&str) -> Result<Secret, String>) -> Result<Secret> {
-    let help = "What you type or paste is not shown. Enter ends it.";
+    let help = "Your input is hidden. Press Enter when done.";
     let line = Line { question, help, default: None, initial: "", hidden: true };
     prompt.line(&line, check)
 }
@@ -287,7 +286,7 @@ pub fn typed_confirmation(prompt: &Prompt, warning: &str, word: &str) -> Result<
     prompt.line(&line, |text| match text {
         "" => Ok(false),
         text if text == word => Ok(true),
-        _ => Err(format!("that is not {word}; Enter alone changes nothing")),
+        _ => Err(format!("type {word} to confirm, or leave empty to cancel")),
     })
 }
 
@@ -296,7 +295,7 @@ pub fn typed_confirmation(prompt: &Prompt, warning: &str, word: &str) -> Result<
 /// # Errors
 /// [`Error::Interrupted`].
 pub fn passphrase(prompt: &Prompt) -> Result<Secret> {
-    let help = "The backup holds secrets under a passphrase. Empty leaves them out.";
+    let help = "The backup contains secrets that are encrypted with a passphrase. Leave empty to skip them.";
     let line = Line { question: "Passphrase", help, default: None, initial: "", hidden: true };
     prompt.line(&line, |text| Ok(Secret::new(text)))
 }
@@ -306,16 +305,16 @@ pub fn passphrase(prompt: &Prompt) -> Result<Secret> {
 /// # Errors
 /// [`Error::Interrupted`].
 pub fn new_passphrase(prompt: &Prompt) -> Result<Secret> {
-    let help = "It encrypts the secrets in the backup; without it nobody can read them again, you neither.";
+    let help = "This passphrase encrypts the secrets in the backup. They can't be recovered without it.";
     let line = Line { question: "Passphrase for the secrets", help, default: None, initial: "", hidden: true };
     let first = prompt.line(&line, |text| match text {
-        "" => Err("a passphrase cannot be empty".to_owned()),
+        "" => Err("the passphrase must not be empty".to_owned()),
         text => Ok(Secret::new(text)),
     })?;
-    let line = Line { question: "The same again", help: "", default: None, initial: "", hidden: true };
+    let line = Line { question: "Repeat it", help: "", default: None, initial: "", hidden: true };
     prompt.line(&line, |text| match text {
         text if text == first.reveal() => Ok(()),
-        _ => Err("the two are different".to_owned()),
+        _ => Err("the passphrases don't match".to_owned()),
     })?;
     Ok(first)
 }

@@ -68,7 +68,7 @@ impl Prompt {
             io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => self.interruption(),
             _ => Error::Usage {
                 message: "cannot ask on this terminal".to_owned(),
-                hint: Some(format!("{error}; answer with flags instead: docklet setup --help")),
+                hint: Some(format!("{error}; use flags instead: docklet setup --help")),
             },
         }
     }

@@ -28,7 +28,12 @@ pub(super) fn engine(prompt: &Prompt, engines: &[EngineChoice]) -> Result<usize>
             (format!("{} {}", e.about.name, e.about.version), format!("{} ({})", e.about.endpoint, e.about.origin))
         })
         .collect();
-    prompt.select("Container engine", "Several answer on this machine. Which one shall run the appliance?", &items, 0)
+    prompt.select(
+        "Container engine",
+        "Several engines answer on this machine. Which one should run opencode?",
+        &items,
+        0,
+    )
 }
 
 /// Which port: a free one is proposed, and who holds a taken one is said.
@@ -63,9 +68,9 @@ pub(super) fn port(prompt: &Prompt, current: &Settings, state: &dyn Fn(Port) -> 
 /// Where the image comes from.
 pub(super) fn source(prompt: &Prompt, current: &Settings, around: &Surroundings<'_>) -> Result<Source> {
     let items = [
-        ("build it here", "takes a few minutes, once; best for most"),
-        ("pull it", "from a registry, by its name"),
-        ("load it", "from a file that docker save made"),
+        ("build it here", "takes a few minutes the first time; recommended"),
+        ("pull it", "from a registry"),
+        ("load it", "from a file made with docker save"),
     ]
     .map(|(name, said)| (name.to_owned(), said.to_owned()));
     let default = match current.image.source {
@@ -73,7 +78,7 @@ pub(super) fn source(prompt: &Prompt, current: &Settings, around: &Surroundings<
         ImageSource::Pull => 1,
         ImageSource::Load => 2,
     };
-    let help = "The image holds opencode and its tools. Where shall it come from? (arrows and Enter)";
+    let help = "The image contains opencode and its tools. Where should it come from? (arrow keys and Enter)";
     let chosen = prompt.select("Image", help, &items, default)?;
     let known = Some(current.image.reference.as_str()).filter(|reference| !reference.is_empty());
     match chosen {
@@ -84,9 +89,7 @@ pub(super) fn source(prompt: &Prompt, current: &Settings, around: &Surroundings<
             prompt
                 .line(&line, |text| match (text, known) {
                     ("", Some(known)) => Ok(known.to_owned()),
-                    ("", None) => {
-                        Err("there is no default: a name that nobody here owns must never be pulled".to_owned())
-                    }
+                    ("", None) => Err("enter an image name, such as registry.example.org/name:tag".to_owned()),
                     (text, _) => check_reference(text),
                 })
                 .map(Source::Pull)
@@ -94,14 +97,14 @@ pub(super) fn source(prompt: &Prompt, current: &Settings, around: &Surroundings<
         _ => {
             let loaded = known.filter(|_| current.image.source == ImageSource::Load);
             let help = match loaded {
-                Some(_) => "Path of the file. Enter alone keeps the image that was loaded before.",
+                Some(_) => "Path of the file. Leave empty to keep the image that was loaded before.",
                 None => "Path of the file, such as ~/opencode-cloud.tar.",
             };
             let line = Line { question: "File to load", help, default: loaded, initial: "", hidden: false };
             prompt
                 .line(&line, |text| match text {
                     "" if loaded.is_some() => Ok(None),
-                    "" => Err("a file is needed; Esc ends".to_owned()),
+                    "" => Err("enter the path of a file, or press Esc to quit".to_owned()),
                     text => {
                         let path = expand(text, around.home.as_deref())?;
                         if path.is_file() { Ok(Some(path)) } else { Err(what_is_wrong(&path, "file")) }
@@ -118,7 +121,7 @@ fn check_reference(text: &str) -> Result<String, String> {
     if text.chars().all(allowed) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is no image name; write it like registry.example.org/name:tag"))
+        Err(format!("`{text}` isn't a valid image name; write it like registry.example.org/name:tag"))
     }
 }
 
@@ -132,7 +135,7 @@ pub(super) fn packages(prompt: &Prompt, current: &Settings, choices: &[PackageCh
         let items: Vec<_> = choices.iter().map(|c| (c.title.clone(), c.names.join(" "))).collect();
         let chosen: Vec<bool> = choices.iter().map(has_all).collect();
         others.retain(|p| !choices.iter().filter(|c| has_all(c)).any(|c| c.names.iter().any(|n| n == p)));
-        let help = "What shall the agent have at hand? Space marks, arrows move, Enter goes on.";
+        let help = "Languages to install. Space selects, arrow keys move, Enter continues.";
         for index in prompt.many("Languages", help, &items, &chosen)? {
             for name in choices.get(index).map(|c| c.names.as_slice()).unwrap_or_default() {
                 wanted.push(PackageName(name.clone()));
@@ -140,7 +143,7 @@ pub(super) fn packages(prompt: &Prompt, current: &Settings, choices: &[PackageCh
         }
     }
     let initial = others.join(" ");
-    let help = "More Debian packages for the agent, with spaces between them, such as: ffmpeg sqlite3. Empty for none.";
+    let help = "More Debian packages to install, separated by spaces, such as: ffmpeg sqlite3. Leave empty for none.";
     let line = Line { question: "Other packages", help, default: None, initial: &initial, hidden: false };
     let more = prompt.line(&line, |text| {
         let words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
@@ -161,7 +164,7 @@ pub(super) fn memory(prompt: &Prompt, current: &Settings, engine: u64) -> Result
     // The default gives way to a small engine by itself; written down, it would not.
     let gives_way = kept == Resources::default().memory && engine > 0 && part < kept.0;
     let default = if gives_way { part.to_string() } else { kept.0.to_string() };
-    let mut help = "The most that the appliance may use, such as 4GiB; opencode idles at about 300 MiB.".to_owned();
+    let mut help = "Memory limit, such as 4GiB. An idle opencode uses about 300 MiB.".to_owned();
     if engine > 0 {
         help.push_str(&format!(" The engine has {}.", Bytes(engine)));
     }
@@ -172,7 +175,7 @@ pub(super) fn memory(prompt: &Prompt, current: &Settings, engine: u64) -> Result
         }
         let memory: Memory = text.parse()?;
         if engine > 0 && memory.0.0 > engine {
-            return Err(format!("{} is more than the engine has, which is {}", memory.0, Bytes(engine)));
+            return Err(format!("{} is more than the engine's {}", memory.0, Bytes(engine)));
         }
         Ok(memory)
     })
@@ -180,11 +183,10 @@ pub(super) fn memory(prompt: &Prompt, current: &Settings, engine: u64) -> Result
 
 /// A folder of the host, or none; and where it is seen inside.
 pub(super) fn mount(prompt: &Prompt, current: &Settings, around: &Surroundings<'_>) -> Result<Option<Mount>> {
-    let mut help =
-        "A folder of yours that the agent may read and change, such as ~/code/app. Empty for none.".to_owned();
+    let mut help = "A folder that the agent may read and change, such as ~/code/app. Leave empty for none.".to_owned();
     if !current.mounts.is_empty() {
         let known: Vec<String> = current.mounts.iter().map(|m| m.host.display().to_string()).collect();
-        help = format!("The agent sees {} already. One more folder of yours? Empty for none.", known.join(", "));
+        help = format!("Already mounted: {}. Enter another folder, or leave empty to continue.", known.join(", "));
     }
     let line = Line { question: "Project folder", help: &help, default: None, initial: "", hidden: false };
     let host = prompt.line(&line, |text| {
@@ -196,7 +198,7 @@ pub(super) fn mount(prompt: &Prompt, current: &Settings, around: &Surroundings<'
             return Err(what_is_wrong(&path, "folder"));
         }
         if path.file_name().is_none() {
-            return Err("that is the whole disk; choose a folder in it".to_owned());
+            return Err("this is the whole disk; choose a folder in it".to_owned());
         }
         (around.refuses_source)(&path).map_or(Ok(Some(path)), Err)
     })?;
@@ -209,17 +211,17 @@ pub(super) fn mount(prompt: &Prompt, current: &Settings, around: &Surroundings<'
         .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
         .collect();
     let proposed = format!("/workspace/{name}");
-    let help = "Where the agent finds that folder, inside the container.";
+    let help = "Path of the folder in the container.";
     let line = Line { question: "Path inside", help, default: Some(&proposed), initial: "", hidden: false };
     let mount = prompt.line(&line, |text| {
         let container = if text.is_empty() { proposed.as_str() } else { text };
         if !container.starts_with('/') || container.contains(':') {
-            return Err(format!("`{container}` is no path inside the container; write it like {proposed}"));
+            return Err(format!("`{container}` isn't a valid path in the container; write it like {proposed}"));
         }
         // Read as the flag would be, so that both take the same.
         let container = format!("/host:{container}").parse::<Mount>()?.container;
         if current.mounts.iter().any(|m| m.container == container) {
-            return Err(format!("{container} is taken by another folder"));
+            return Err(format!("{container} is already used for another folder"));
         }
         Ok(Mount { host: host.clone(), container, read_only: false })
     })?;
@@ -230,12 +232,12 @@ pub(super) fn mount(prompt: &Prompt, current: &Settings, around: &Surroundings<'
 pub(super) fn egress(prompt: &Prompt, current: &Settings) -> Result<Egress> {
     let modes = [
         (Egress::Internet, "the Internet", "but not this machine or its local network"),
-        (Egress::Listed, "listed hosts only", "nothing but what network.allow lists"),
-        (Egress::All, "everything", "this machine and its local network, too"),
+        (Egress::Listed, "listed hosts only", "only what network.allow lists"),
+        (Egress::All, "everything", "including this machine and its local network"),
     ];
     let items = modes.map(|(_, name, said)| (name.to_owned(), said.to_owned()));
     let default = modes.iter().position(|(mode, ..)| *mode == current.network.egress).unwrap_or_default();
-    let help = "Where may the agent connect to? Allow a model server on this machine later: \
+    let help = "Where may the agent connect to? To allow a model server on this machine later: \
                 docklet config set network.allow host:11434";
     let index = prompt.select("Network", help, &items, default)?;
     Ok(modes.get(index).map_or(current.network.egress, |(mode, ..)| *mode))
@@ -244,27 +246,27 @@ pub(super) fn egress(prompt: &Prompt, current: &Settings) -> Result<Egress> {
 /// When it is brought back.
 pub(super) fn restart(prompt: &Prompt, current: &Settings) -> Result<RestartPolicy> {
     let policies = [
-        (RestartPolicy::Always, "always", "whenever it ends or hangs, until you stop it"),
-        (RestartPolicy::OnFailure, "on failure", "only after a crash, or when it hangs"),
-        (RestartPolicy::Never, "never", "you start it again yourself"),
+        (RestartPolicy::Always, "always", "whenever opencode exits or hangs, until you stop it"),
+        (RestartPolicy::OnFailure, "on failure", "only when opencode crashes or hangs"),
+        (RestartPolicy::Never, "never", "you restart opencode yourself"),
     ];
     let items = policies.map(|(_, name, said)| (name.to_owned(), said.to_owned()));
     let default = policies.iter().position(|(policy, ..)| *policy == current.restart.policy).unwrap_or_default();
-    let index = prompt.select("Restart", "When shall docklet bring the appliance back by itself?", &items, default)?;
+    let index = prompt.select("Restart", "When should docklet restart opencode?", &items, default)?;
     Ok(policies.get(index).map_or(current.restart.policy, |(policy, ..)| *policy))
 }
 
 /// Which password.
 pub(super) fn password(prompt: &Prompt, has_one: bool) -> Result<PasswordChoice> {
     let mut choices = vec![
-        (PasswordChoice::Generated, "make one", "32 random letters and digits, shown at the end"),
-        (PasswordChoice::Own(Secret::new("")), "choose my own", "typed twice, hidden"),
+        (PasswordChoice::Generated, "generate one", "32 random letters and digits, shown at the end"),
+        (PasswordChoice::Own(Secret::new("")), "choose my own", "you enter it twice"),
     ];
     if has_one {
-        choices.insert(0, (PasswordChoice::Keep, "keep it", "the one that is set"));
+        choices.insert(0, (PasswordChoice::Keep, "keep it", "the current password"));
     }
     let items: Vec<_> = choices.iter().map(|(_, name, said)| ((*name).to_owned(), (*said).to_owned())).collect();
-    let help = "The page asks for it, so that no other program and no web page gets in.";
+    let help = "The page asks for this password. It keeps other programs and web pages out.";
     let index = prompt.select("Password", help, &items, 0)?;
     match choices.into_iter().nth(index) {
         Some((PasswordChoice::Own(_), ..)) => own_password(prompt).map(PasswordChoice::Own),
@@ -274,26 +276,26 @@ pub(super) fn password(prompt: &Prompt, has_one: bool) -> Result<PasswordChoice>
 }
 
 fn own_password(prompt: &Prompt) -> Result<Secret> {
-    let help = format!("At least {LEAST_PASSWORD_LENGTH} characters. It is not shown.");
+    let help = format!("At least {LEAST_PASSWORD_LENGTH} characters. Your input is hidden.");
     let mut help = help.as_str();
     loop {
         let line = Line { question: "Your password", help, default: None, initial: "", hidden: true };
         let first = prompt.line(&line, check_password)?;
-        let again = "Empty goes back to the first one.";
-        let line = Line { question: "The same again", help: again, default: None, initial: "", hidden: true };
+        let again = "Leave empty to re-enter the password.";
+        let line = Line { question: "Repeat it", help: again, default: None, initial: "", hidden: true };
         let same = prompt.line(&line, |text| {
             if text.is_empty() {
                 Ok(false)
             } else if text == first.reveal() {
                 Ok(true)
             } else {
-                Err("the two are different; try again, or empty it (Ctrl-U) to begin with the first".to_owned())
+                Err("the passwords don't match; try again, or leave it empty (Ctrl-U) to re-enter both".to_owned())
             }
         })?;
         if same {
             return Ok(first);
         }
-        help = "Once more from the beginning.";
+        help = "Enter the password again.";
     }
 }
 
@@ -321,18 +323,18 @@ fn provider<'a>(
     let said = |provider: &Provider| {
         let name = &provider.secret;
         if keys.contains_key(name) {
-            format!("{name}, given just now")
+            format!("{name}, entered now")
         } else if around.secrets.contains(name) {
-            format!("{name}, which is set")
+            format!("{name}, already set")
         } else if around.keys_at_hand.contains_key(name) {
-            format!("{name}, which your environment has")
+            format!("{name}, found in your environment")
         } else {
             name.clone()
         }
     };
     let (question, last, help) = if keys.is_empty() {
-        let help = "The agent's models are somebody's, who wants a key. Whose key do you have?";
-        ("Model provider", ("none, or later", "docklet secret set, or in the page's own settings"), help)
+        let help = "Which model provider do you have an API key for?";
+        ("Model provider", ("none, or later", "add one with docklet secret set, or on the page"), help)
     } else {
         ("Another model provider", ("no more", ""), "Keys of several providers can be used side by side.")
     };
@@ -346,12 +348,12 @@ fn provider<'a>(
 fn key(prompt: &Prompt, provider: &Provider, around: &Surroundings<'_>) -> Result<Option<Secret>> {
     let name = provider.secret.as_str();
     if let Some(key) = around.keys_at_hand.get(name) {
-        let help = "It is copied into a file that only you can read, and handed to the appliance at each start.";
-        if prompt.yes_no(&format!("Use the {name} of your environment?"), help, true)? {
+        let help = "The key is stored in a file that only you can read, and given to opencode at each start.";
+        if prompt.yes_no(&format!("Use {name} from your environment?"), help, true)? {
             return Ok(Some(key.clone()));
         }
     }
-    let help = "It is kept in a file that only you can read. What you paste is not shown. Empty goes back.";
+    let help = "The key is stored in a file that only you can read. Your input is hidden. Leave empty to go back.";
     let line = Line { question: name, help, default: None, initial: "", hidden: true };
     prompt.line(&line, |text| if text.trim().is_empty() { Ok(None) } else { check_key(name, text).map(Some) })
 }
@@ -365,7 +367,7 @@ fn expand(text: &str, home: Option<&Path>) -> Result<PathBuf, String> {
     };
     if !path.is_absolute() {
         let example = home.map_or_else(|| "/home/me/code".to_owned(), |home| home.join("code").display().to_string());
-        return Err(format!("write the whole path, such as {example}, or begin it with ~/"));
+        return Err(format!("enter an absolute path, such as {example}, or one that begins with ~/"));
     }
     Ok(path.components().collect())
 }
@@ -374,8 +376,8 @@ fn expand(text: &str, home: Option<&Path>) -> Result<PathBuf, String> {
 fn what_is_wrong(path: &Path, wanted: &str) -> String {
     let shown = path.display();
     match std::fs::metadata(path) {
-        Ok(_) => format!("{shown} is no {wanted}"),
+        Ok(_) => format!("{shown} isn't a {wanted}"),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => format!("{shown} does not exist"),
-        Err(e) => format!("{shown} cannot be looked at: {}", crate::error::io_reason(&e)),
+        Err(e) => format!("cannot read {shown}: {}", crate::error::io_reason(&e)),
     }
 }

@@ -182,7 +182,7 @@ fn enter_everywhere_gives_the_defaults() {
         "? Project folder",
         "? Network",
         "? Restart",
-        "? Start it",
+        "? Start opencode",
         "? Password",
         "? Model provider",
         "? Open",
@@ -210,7 +210,7 @@ fn a_second_time_everything_is_kept() {
         "> on failure",
         "(Y/n)",
         "> keep it",
-        "ANTHROPIC_API_KEY, which is set",
+        "ANTHROPIC_API_KEY, already set",
         "? Open",
     ] {
         person.sees(question).types("\r");
@@ -235,7 +235,7 @@ fn a_taken_port_is_named_and_a_free_one_proposed() {
     let mut person = Person::at("taken");
     person.sees("? Port (3001)");
     assert_snapshot!(person.seen(), @r"
-    Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.
+    Press Enter to accept the default. Esc or Ctrl-C quits without changes.
 
       Port 3000 is taken: node (pid 4711) is listening on it. The page will be at
       http://127.0.0.1:3001/, for this machine only.
@@ -251,13 +251,13 @@ fn a_taken_port_is_named_and_a_free_one_proposed() {
 #[test]
 fn a_wrong_port_is_corrected_with_backspace() {
     let mut person = Person::at("port");
-    person.sees("? Port (3000)").types("70000\r").sees("`70000` is no port; ports are 1 to 65535");
+    person.sees("? Port (3000)").types("70000\r").sees("`70000` isn't a valid port; ports are 1 to 65535");
     assert_snapshot!(person.seen(), @"
-    Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.
+    Press Enter to accept the default. Esc or Ctrl-C quits without changes.
 
       The page will be at http://127.0.0.1:3000/, for this machine only.
     ? Port (3000) › 70000
-      ✘ `70000` is no port; ports are 1 to 65535
+      ✘ `70000` isn't a valid port; ports are 1 to 65535
     ");
     person.types(BACK).sees_line("? Port (3000) › 7000");
     person.types("\r");
@@ -272,9 +272,9 @@ fn packages_are_marked_and_typed() {
     person.sees("? Languages").types(" ").sees("[x] Python").types(DOWN).sees("> [ ] Node.js");
     person.types(DOWN).sees("> [ ] Go").types(" ").sees("> [x] Go").sees("gdb");
     assert_snapshot!(person.seen(), @"
-    Enter takes what is proposed. Esc or Ctrl-C ends, and nothing is changed.
+    Press Enter to accept the default. Esc or Ctrl-C quits without changes.
 
-      What shall the agent have at hand? Space marks, arrows move, Enter goes on.
+      Languages to install. Space selects, arrow keys move, Enter continues.
     ? Languages ›
       [x] Python    python3 python3-pip python3-venv
       [ ] Node.js   nodejs npm
@@ -282,7 +282,7 @@ fn packages_are_marked_and_typed() {
       [ ] Rust      rustc cargo
       [ ] C/C++     build-essential cmake gdb
     ");
-    person.types("\r").sees("? Other packages").types("ffmpeg Foo\r").sees("✘ `Foo` is no Debian package name");
+    person.types("\r").sees("? Other packages").types("ffmpeg Foo\r").sees("✘ `Foo` isn't a valid Debian package name");
     person.types(&BACK.repeat(3)).types("sqlite3 golang\r");
     let (_, outcome) = person.ends();
     assert!(
@@ -295,7 +295,7 @@ fn packages_are_marked_and_typed() {
 fn an_image_is_pulled_or_loaded() {
     let mut person = Person::at("source");
     person.sees("? Image").types(DOWN).sees("> pull it").types("\r");
-    person.sees("? Image to pull").types("\r").sees("✘ there is no default");
+    person.sees("? Image to pull").types("\r").sees("✘ enter an image name");
     person.types("127.0.0.1:5000/opencode:1\r");
     let (_, outcome) = person.ends();
     assert!(outcome.contains("source = \"pull\"\nreference = \"127.0.0.1:5000/opencode:1\""), "{outcome}");
@@ -313,8 +313,8 @@ fn an_image_is_pulled_or_loaded() {
 #[test]
 fn memory_is_checked_against_the_engine() {
     let mut person = Person::at("memory");
-    person.sees("? Memory (4 GiB)").types("16GiB\r").sees("✘ 16 GiB is more than the engine has, which is 8 GiB");
-    person.types("\u{15}lots\r").sees("✘ `lots` is no amount of memory");
+    person.sees("? Memory (4 GiB)").types("16GiB\r").sees("✘ 16 GiB is more than the engine's 8 GiB");
+    person.types("\u{15}lots\r").sees("✘ `lots` isn't a valid amount of memory");
     person.types("\u{15}2g\r");
     let (_, outcome) = person.ends();
     assert!(outcome.contains("memory = \"2GiB\""), "{outcome}");
@@ -323,14 +323,14 @@ fn memory_is_checked_against_the_engine() {
 #[test]
 fn a_folder_must_exist() {
     let mut person = Person::at("mount");
-    person.sees("? Project folder").types("code\r").sees("✘ write the whole path, such as /home/me/code");
+    person.sees("? Project folder").types("code\r").sees("✘ enter an absolute path, such as /home/me/code");
     person.types("\u{15}~/nowhere\r").sees("✘ /home/me/nowhere does not exist");
     person.types("\u{15}~/refused\r").sees("✘ it is refused");
     person
         .types("\u{15}~/my app/\r")
         .sees("? Path inside (/workspace/my-app)")
         .types("workspace\r")
-        .sees("✘ `workspace` is no path");
+        .sees("✘ `workspace` isn't a valid path");
     person.types("\u{15}\r");
     let (_, outcome) = person.ends();
     assert!(
@@ -364,9 +364,9 @@ fn an_own_password_is_typed_twice() {
     person.sees("? Your password").types("short\r").sees("✘ a password has at least 8 characters");
     person
         .types("\u{15}correct horse\r")
-        .sees("? The same again")
+        .sees("? Repeat it")
         .types("correct house\r")
-        .sees("✘ the two are different");
+        .sees("✘ the passwords don't match");
     person.types("\u{15}correct horse\r");
     let (seen, outcome) = person.ends();
     assert!(!seen.contains("horse") && !seen.contains("house"), "{seen}");
@@ -374,8 +374,12 @@ fn an_own_password_is_typed_twice() {
 
     let mut person = Person::at("password");
     person.sees("? Password").types(DOWN).sees("> choose my own").types("\r");
-    person.sees("? Your password").types("wrong horse\r").sees("? The same again").types("\r");
-    person.sees("Once more").types("correct horse\r").sees_line("? The same again ›").types("correct horse\r");
+    person.sees("? Your password").types("wrong horse\r").sees("? Repeat it").types("\r");
+    person
+        .sees("Enter the password again")
+        .types("correct horse\r")
+        .sees_line("? Repeat it ›")
+        .types("correct horse\r");
     assert!(person.ends().1.contains("password own correct horse"));
 }
 
@@ -386,12 +390,12 @@ fn keys_of_several_providers_are_asked_for_and_not_shown() {
     assert_snapshot!(person.seen());
     person.types(DOWN).sees("> Anthropic").types("\r");
     person.sees("? ANTHROPIC_API_KEY").types("sk two\r").sees("✘ a key is one word");
-    person.types("\u{15} sk-typed \r").sees("? Another model provider").sees("ANTHROPIC_API_KEY, given just now");
+    person.types("\u{15} sk-typed \r").sees("? Another model provider").sees("ANTHROPIC_API_KEY, entered now");
     // The one in the environment is taken with a yes.
     person.types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
-    person.sees("? Use the OPENAI_API_KEY of your environment?").types("\r");
+    person.sees("? Use OPENAI_API_KEY from your environment?").types("\r");
     // An empty one goes back to the list.
-    person.sees("OPENAI_API_KEY, given just now").types(DOWN).types(DOWN).types(DOWN).sees("> Google").types("\r");
+    person.sees("OPENAI_API_KEY, entered now").types(DOWN).types(DOWN).types(DOWN).sees("> Google").types("\r");
     person.sees("? GOOGLE_GENERATIVE_AI_API_KEY").types("\r");
     person.sees("✔ GOOGLE_GENERATIVE_AI_API_KEY · none").sees("> no more").types("\r");
     let (seen, outcome) = person.ends();
@@ -400,7 +404,7 @@ fn keys_of_several_providers_are_asked_for_and_not_shown() {
 
     let mut person = Person::at("keys");
     person.sees("? Model provider").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
-    person.sees("? Use the OPENAI_API_KEY of your environment?").types("n");
+    person.sees("? Use OPENAI_API_KEY from your environment?").types("n");
     person.sees("? OPENAI_API_KEY").types("sk-other\r").sees("? Another").types("\r");
     assert!(person.ends().1.contains(r#"keys ["OPENAI_API_KEY=sk-other"]"#));
 }
@@ -458,7 +462,7 @@ fn a_plan_is_shown_and_confirmed_once() {
 #[test]
 fn what_cannot_be_undone_is_typed() {
     let mut person = Person::at("typed");
-    person.sees("? Type opencode-cloud to confirm").types("yes\r").sees("✘ that is not opencode-cloud");
+    person.sees("? Type opencode-cloud to confirm").types("yes\r").sees("✘ type opencode-cloud to confirm");
     person.types("\u{15}opencode-cloud\r");
     assert_eq!(person.ends().1, "Ok(true)");
     let mut person = Person::at("typed");
@@ -478,7 +482,7 @@ fn consent_to_install() {
 #[test]
 fn ascii_where_nothing_else_is_shown() {
     let mut person = Person::at("ascii");
-    person.sees("? Project folder >").types("code\r").sees("! write the whole path");
+    person.sees("? Project folder >").types("code\r").sees("! enter an absolute path");
     person.types("\u{15}\r");
     let (seen, _) = person.ends();
     assert!(seen.contains("+ Project folder - none"), "{seen}");

@@ -32,7 +32,7 @@ fn without_a_service_manager_it_says_so() {
     let error = json(&output)["error"].clone();
     assert_eq!(error["code"], "NOT_FOUND", "{error}");
     assert!(error["message"].as_str().unwrap().contains("service manager"), "{error}");
-    assert!(error["hint"].as_str().unwrap().contains("will not survive a reboot"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("does not start after a reboot"), "{error}");
     assert_eq!(home.ok(&["config", "get", "restart.autostart"]).trim(), "false", "nothing was changed");
     let output = without(&home, &["autostart", "status", "--json"]);
     assert_eq!(output.status.code(), Some(3), "{}", shown(&output));
@@ -41,7 +41,7 @@ fn without_a_service_manager_it_says_so() {
     assert_eq!(status["manager"], serde_json::Value::Null);
     let output = without(&home, &["config", "set", "restart.autostart", "true"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("after a reboot, run docklet start"), "{}", shown(&output));
+    assert!(said.contains("after a reboot: docklet start"), "{}", shown(&output));
 }
 
 #[test]

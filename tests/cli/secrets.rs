@@ -41,7 +41,7 @@ fn what_cannot_be_a_secret_is_refused() {
     fs::write(home.path("long"), "x".repeat(200_000)).unwrap();
     fs::write(home.path("latin1"), [0xe4, 0xf6]).unwrap();
     for (args, part) in [
-        (&["secret", "set", "lower", "--from-file", "empty"][..], "no name for a secret"),
+        (&["secret", "set", "lower", "--from-file", "empty"][..], "a valid name for a secret"),
         (&["secret", "set", "PATH", "--from-file", "empty"], "reserved"),
         (&["secret", "set", "LD_PRELOAD", "--from-file", "empty"], "reserved"),
         (&["secret", "set", "A", "--from-file", "empty"], "is empty"),

@@ -300,7 +300,7 @@ fn a_new_container_that_does_not_answer_is_taken_back() {
     let bad = world.image_with("exit:1");
     let output = world.run(&["setup", "--yes", "--image", &bad]);
     assert_eq!(output.status.code(), Some(10), "{}", shown(&output));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("container from before is back"), "{}", shown(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("previous container was put back"), "{}", shown(&output));
     assert_eq!(world.inspect().unwrap()["Id"], before, "the old container is back under its name");
     world.assert_whole("after a replacement that failed");
     world.ok(&["config", "set", "image.reference", &bad]);

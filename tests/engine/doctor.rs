@@ -77,7 +77,7 @@ fn doctor_finds_nothing_wrong_with_a_healthy_instance_and_changes_nothing() {
     assert!(proxy.writing_calls().iter().all(|call| only_looks(call.route())), "{}", proxy.report());
 
     let text = world.ok(&["doctor"]);
-    assert!(text.contains("ok       the page answers with our password\n"), "{text}");
+    assert!(text.contains("ok       the page answers with docklet's password\n"), "{text}");
     assert!(text.trim_end().ends_with("warnings") && text.contains("\nno problems, "), "{text}");
     assert!(!text.contains(&world.password()), "{text}");
 }

@@ -129,7 +129,7 @@ fn following_waits_for_an_engine_that_went_away() {
     log(&world, "mark-1");
     following.sees("mark-1");
     proxy.gone();
-    following.sees("the container engine is gone");
+    following.sees("the container engine does not respond");
     // Nobody restarts it meanwhile, and what it logs is not lost.
     log(&world, "mark-2");
     proxy.back();

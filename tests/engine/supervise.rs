@@ -153,9 +153,9 @@ fn a_page_that_hangs_is_restarted_and_a_refused_password_is_not() {
     let world = World::supervised();
     world.setup();
     let password = world.password();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     world.misbehave("once unauthorized");
-    wait_for_log(&world, "refuses the password");
+    wait_for_log(&world, "rejects docklet's password");
     assert_eq!(restarts(&world), 0);
     world.misbehave("once hang");
     restarted(&world, &password, 1);
@@ -168,7 +168,7 @@ fn a_page_that_hangs_is_restarted_and_a_refused_password_is_not() {
 fn docker_stop_start_and_restart_are_the_users_wish() {
     let world = World::supervised();
     world.setup();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     docker(&["stop", "--time", "5", &world.container()]);
     wait_until(SOON, "it is taken as a wish", || world.status()["desired"] == "stopped");
     assert_eq!(world.status()["state"], "stopped");
@@ -193,7 +193,7 @@ fn docker_rm_is_the_users_wish_and_start_makes_a_new_one() {
     let world = World::supervised();
     world.setup();
     let password = world.password();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     docker(&["rm", "--force", &world.container()]);
     wait_until(SOON, "it is taken as a wish", || world.status()["desired"] == "stopped");
     assert!(log(&world).contains("docker rm"), "{}", log(&world));
@@ -249,7 +249,7 @@ fn a_crash_loop_ends_and_start_begins_afresh() {
     assert_eq!(status["supervisor"]["cause"], "exited with code 9");
     let output = world.fails(&["status"], 3);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    for words in ["gave up restarting", "exited with code 9", "told to exit after a while", " start begins afresh"] {
+    for words in ["gave up restarting", "exited with code 9", "told to exit after a while", " start tries again"] {
         assert!(error.contains(words), "no «{words}» in\n{error}");
     }
     // Heal it.
@@ -272,7 +272,7 @@ fn the_engine_may_be_away_for_twenty_seconds() {
     world.setup();
     let password = world.password();
     let before = pid(&world).unwrap();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     proxy.gone();
     wait_for_log(&world, "the engine cannot be reached");
     // An engine that goes takes its containers with it.
@@ -343,7 +343,7 @@ fn the_next_supervisor_takes_over_from_one_that_was_killed() {
     let foreground = Foreground::start(&world);
     restarted(&world, &password, 2);
     assert_eq!(reason(&world), "was not running (killed by SIGKILL (exit code 137))");
-    assert!(log(&world).contains(&format!("takes over from pid {first}")), "{}", log(&world));
+    assert!(log(&world).contains(&format!("replaces pid {first}")), "{}", log(&world));
     kill("-KILL", foreground.0.id());
     drop(foreground);
     // Its state file was cut short.
@@ -361,7 +361,7 @@ fn it_does_nothing_while_another_command_holds_the_lock() {
     let world = World::supervised();
     world.setup();
     let password = world.password();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     let lock = File::options().write(true).open(world.home.join("state").join(&world.name).join("lock")).unwrap();
     // The supervisor itself may just be loading network rules.
     flock(&lock, FlockOperation::LockExclusive).unwrap();
@@ -373,11 +373,11 @@ fn it_does_nothing_while_another_command_holds_the_lock() {
     }
     drop(lock);
     restarted(&world, &password, 1);
-    wait_until(SOON, "it has seen that", || log(&world).matches("the page answers").count() == 2);
+    wait_until(SOON, "it has seen that", || log(&world).matches(" answers  ").count() == 2);
     // A real command: the container is replaced under its eyes.
     world.ok(&["setup", "--yes", "--memory", "256MiB"]);
     assert_eq!(world.status()["desired"], "running");
-    wait_until(SOON, "it goes on", || log(&world).matches("the page answers").count() >= 3);
+    wait_until(SOON, "it goes on", || log(&world).matches(" answers  ").count() >= 3);
     assert_eq!(restarts(&world), 0, "the user's own restarts do not count\n{}", log(&world));
     docker(&["kill", &world.container()]);
     restarted(&world, &password, 1);
@@ -388,10 +388,10 @@ fn it_does_nothing_while_another_command_holds_the_lock() {
 fn a_restart_policy_of_somebody_else_is_set_back() {
     let world = World::supervised();
     world.setup();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     docker(&["update", "--restart=always", &world.container()]);
     wait_until(SOON, "it is set back", || world.inspect().unwrap()["HostConfig"]["RestartPolicy"]["Name"] == "no");
-    wait_for_log(&world, "was made `always` past docklet");
+    wait_for_log(&world, "was set to `always` outside docklet");
     assert_eq!(restarts(&world), 0);
 }
 
@@ -433,7 +433,7 @@ fn a_port_that_somebody_took_meanwhile_is_waited_for_and_gets_no_password() {
     world.use_engine(&proxy.host());
     world.setup();
     let password = world.password();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     // Without its engine the supervisor cannot know that the container has died, nor restart it.
     proxy.gone();
     wait_for_log(&world, "the engine cannot be reached");
@@ -477,7 +477,7 @@ fn the_disk_is_watched_and_status_warns_above_the_limit() {
     let proxy = Proxy::start(&engine_host());
     world.use_engine(&proxy.host());
     world.setup();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     let disk = world.status()["disk"].clone();
     assert!(disk["volumes"].is_null() && disk["warning"].is_null(), "nothing is measured yet: {disk}");
     let fill = "head -c 3M /dev/urandom > /workspace/large; mkdir /workspace/none; chmod 0 /workspace/none";
@@ -522,7 +522,7 @@ fn idle_for_a_minute() {
     world.use_engine(&proxy.host());
     world.setup();
     let pid = pid(&world).unwrap();
-    wait_for_log(&world, "the page answers");
+    wait_for_log(&world, " answers  ");
     // The look after the begin of the event stream.
     wait_until(SOON, "it has settled", || proxy.calls().iter().filter(|c| c.path.contains("/events")).count() == 1);
     std::thread::sleep(Duration::from_secs(3));

@@ -15,7 +15,7 @@ const QUESTIONS: [&str; 9] = [
     "Project folder",
     "Network",
     "Restart",
-    "Start it when you log in",
+    "Start opencode when you log in",
     "Password",
 ];
 
@@ -44,7 +44,7 @@ fn from_the_first_question_to_the_page() {
     person.sees("Path inside").types("\r");
     person.sees("Network").types("\r");
     person.sees("Restart").types("\r");
-    person.sees("Start it when you log in").types("n");
+    person.sees("Start opencode when you log in").types("n");
     person.sees("Password").types("\r");
     person.sees("Model provider").types(DOWN).sees("> Anthropic").types("\r");
     person.sees("ANTHROPIC_API_KEY").types("sk-typed-by-hand\r");
@@ -91,8 +91,8 @@ fn a_key_of_the_environment_is_offered_and_taken_up_by_a_restart() {
     for question in QUESTIONS {
         person.sees(question).types("\r");
     }
-    person.sees("OPENAI_API_KEY, which your environment has").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
-    person.sees("Use the OPENAI_API_KEY of your environment?").types("\r");
+    person.sees("OPENAI_API_KEY, found in your environment").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
+    person.sees("Use OPENAI_API_KEY from your environment?").types("\r");
     person.sees("Another model provider").types("\r");
     person.sees("settings changed: secrets").sees("Go ahead?").types("\r");
     let (code, seen) = person.ends();

@@ -19,15 +19,15 @@ pub struct Autostart {
 /// What to do about the start by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
 pub enum AutostartAction {
-    /// Let the service manager of your user start it (systemd or launchd)
+    /// Start opencode with your user's service manager (systemd or launchd)
     ///
-    /// Where there is no service manager, this ends with exit code 4 and nothing is changed.
+    /// Without a service manager, this ends with exit code 4 and changes nothing.
     #[command(after_help = "Example: docklet autostart enable")]
     Enable,
-    /// Do not start it by itself any more; what runs goes on
+    /// Turn off the automatic start; a running container keeps running
     #[command(after_help = "Example: docklet autostart disable")]
     Disable,
-    /// Say whether it starts by itself (exit code 0: it does, 3: it does not)
+    /// Show whether autostart is on (exit code 0: on, 3: off)
     #[command(after_help = "Example: docklet autostart status --json")]
     Status,
 }
@@ -44,37 +44,37 @@ pub struct Config {
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigAction {
-    /// Show all settings, those that have their default marked
+    /// Show all settings and mark those that have their default value
     #[command(after_help = "Example: docklet config show")]
     Show,
     /// Print one setting
     #[command(after_help = "Example: docklet config get network.port")]
     Get {
-        /// Its dotted path, such as network.port
+        /// Dotted name of the setting, such as network.port
         #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::keys))]
         key: String,
     },
-    /// Change one setting; comments in the file stay
+    /// Change one setting; comments in the file are kept
     #[command(after_help = "Example: docklet config set resources.memory 2GiB")]
     Set {
-        /// Its dotted path, such as network.port
+        /// Dotted name of the setting, such as network.port
         #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::keys))]
         key: String,
-        /// Its new value
+        /// New value
         #[arg(value_name = "VALUE", allow_hyphen_values = true)]
         value: String,
     },
-    /// Take a setting out of the file, so that its default counts
+    /// Remove a setting from the file, so that its default applies
     #[command(after_help = "Example: docklet config unset network.port")]
     Unset {
-        /// Its dotted path, such as network.port
+        /// Dotted name of the setting, such as network.port
         #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::keys))]
         key: String,
     },
-    /// Open the settings in your editor ($VISUAL or $EDITOR); they are checked before they are taken over
+    /// Open the settings in your editor ($VISUAL or $EDITOR); they are checked before they are saved
     #[command(after_help = "Example: EDITOR=nano docklet config edit")]
     Edit,
-    /// Print where the settings file is
+    /// Print the path of the settings file
     #[command(after_help = "Example: docklet config path")]
     Path,
 }
@@ -91,10 +91,10 @@ pub struct SecretCommand {
 /// What to do with a secret.
 #[derive(Debug, Subcommand)]
 pub enum SecretAction {
-    /// Set a secret, from a prompt, a file or standard input
+    /// Set a secret from a prompt, a file or standard input
     #[command(after_help = "Example: docklet secret set ANTHROPIC_API_KEY --from-file key.txt")]
     Set {
-        /// Its name, which is the variable that the appliance sees
+        /// Name of the secret and of its environment variable in the container
         #[arg(value_name = "NAME")]
         name: String,
         /// File with the value, or - for standard input
@@ -125,20 +125,20 @@ pub struct MountCommand {
 /// What to do with a mount.
 #[derive(Debug, Subcommand)]
 pub enum MountAction {
-    /// Show a folder or file of this machine inside
+    /// Mount a folder or file of this machine in the container
     #[command(after_help = "Example: docklet mount add ~/code/app:/workspace/app:ro")]
     Add {
-        /// The folder or file here and the place inside, with :ro behind it for read-only
+        /// Folder or file on this machine and its path in the container; append :ro for read-only
         #[arg(value_name = "HOST:CONTAINER[:ro]")]
         mount: Mount,
     },
-    /// List what is mounted
+    /// List the mounts
     #[command(after_help = "Example: docklet mount list")]
     List,
-    /// Do not show it inside any more; the folder or file itself stays
+    /// Remove a mount; the folder or file itself is kept
     #[command(after_help = "Example: docklet mount remove /workspace/app")]
     Remove {
-        /// The place inside, or the folder or file here
+        /// Path in the container, or on this machine
         #[arg(value_name = "CONTAINER|HOST")]
         place: String,
     },

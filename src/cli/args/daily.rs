@@ -21,7 +21,7 @@ pub struct Start {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet stop --timeout 30")]
 pub struct Stop {
-    /// How long it may take to end by itself before it is killed
+    /// Time to wait for a clean exit before opencode is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
 }
@@ -30,7 +30,7 @@ pub struct Stop {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet restart")]
 pub struct Restart {
-    /// How long it may take to end by itself before it is killed
+    /// Time to wait for a clean exit before opencode is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
 }
@@ -39,8 +39,8 @@ pub struct Restart {
 #[derive(Debug, Clone, Copy, Args)]
 #[command(after_help = "Example: docklet status --watch")]
 pub struct Status {
-    /// Go on: a screen with load, restarts and log, and keys to restart, stop and open; without a
-    /// terminal, a line for each change
+    /// Keep watching: a screen with load, restarts and log, and keys to restart, stop and open;
+    /// without a terminal, one line for each change
     #[arg(long, short)]
     pub watch: bool,
 }
@@ -49,16 +49,16 @@ pub struct Status {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet logs -f --since 10m")]
 pub struct Logs {
-    /// Go on as lines come
+    /// Keep printing new lines
     #[arg(long, short)]
     pub follow: bool,
-    /// How many lines from the end, at most 10,000
+    /// Number of lines from the end, at most 10,000
     #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100, value_parser = lines)]
     pub lines: u64,
-    /// Only lines since then: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (UTC without a zone)
+    /// Only lines since this time: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (UTC without a zone)
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// Put the time before each line
+    /// Print the time before each line
     #[arg(long, short)]
     pub timestamps: bool,
 }
@@ -68,7 +68,7 @@ fn lines(text: &str) -> Result<u64, String> {
         Ok(lines @ 1..=crate::cli::logs::MOST_LINES) => Ok(lines),
         Ok(0) => Err("it must be at least 1".to_owned()),
         Ok(_) => Err("at most 10,000 lines are shown; --since and --follow narrow them down".to_owned()),
-        Err(_) => Err("it is no number of lines".to_owned()),
+        Err(_) => Err("it must be a number of lines".to_owned()),
     }
 }
 
@@ -76,7 +76,7 @@ fn lines(text: &str) -> Result<u64, String> {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet open --print")]
 pub struct Open {
-    /// Print the address, the user and the password instead
+    /// Print the address, user name and password instead
     #[arg(long)]
     pub print: bool,
 }
@@ -85,7 +85,7 @@ pub struct Open {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet password --rotate")]
 pub struct Password {
-    /// Make a new one and restart
+    /// Generate a new password and restart opencode
     #[arg(long)]
     pub rotate: bool,
 }

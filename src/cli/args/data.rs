@@ -11,10 +11,10 @@ pub struct Backup {
     /// What to do with backups that are there.
     #[command(subcommand)]
     pub action: Option<BackupAction>,
-    /// The file, which must not exist, or a folder
+    /// File to write, which must not exist yet, or a folder
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Back up the secrets, too, under a passphrase that is asked for
+    /// Also back up the secrets, encrypted with a passphrase
     #[arg(long)]
     pub secrets: bool,
     /// File with the passphrase for the secrets, or - for standard input
@@ -41,10 +41,10 @@ pub enum BackupAction {
     /// Remove this instance's oldest backups
     #[command(after_help = "Example: docklet backup prune --keep 3")]
     Prune {
-        /// How many to keep, the newest
+        /// Number of newest backups to keep
         #[arg(long, value_name = "N")]
         keep: usize,
-        /// Show what would be done, and do nothing
+        /// Show what would be done, without doing it
         #[arg(long)]
         dry_run: bool,
     },
@@ -57,16 +57,16 @@ pub struct Restore {
     /// The backup
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Take the settings from the backup, too; those of an instance that is set up stay otherwise
+    /// Also restore the settings; by default, an existing instance keeps its own
     #[arg(long)]
     pub settings: bool,
     /// File with the passphrase for the secrets in the backup, or - for standard input
     #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
-    /// Take no backup of what is there now
+    /// Don't back up the current data first
     #[arg(long)]
     pub no_backup: bool,
-    /// Take the data even if sessions that the backup had are missing
+    /// Accept the restored data even if sessions are missing
     #[arg(long)]
     pub force: bool,
     /// Longest time to wait for the page
@@ -78,10 +78,10 @@ pub struct Restore {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet update --check")]
 pub struct Update {
-    /// Only say whether there is a newer release
+    /// Only check whether there is a newer release
     #[arg(long, conflicts_with = "to")]
     pub check: bool,
-    /// Update to this release; also an older one, or one of another major version
+    /// Release to install; may be older, or of another major version
     #[arg(long, value_name = "VERSION")]
     pub to: Option<String>,
     /// Longest time to wait for the page
@@ -93,7 +93,7 @@ pub struct Update {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet rollback --data")]
 pub struct Rollback {
-    /// Take the data from before the update, too; what came since then is only in a backup then
+    /// Also restore the data from before the update; newer data is kept only in a backup
     #[arg(long)]
     pub data: bool,
     /// Longest time to wait for the page
@@ -105,16 +105,16 @@ pub struct Rollback {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet uninstall --dry-run")]
 pub struct Uninstall {
-    /// Remove the three volumes too: sessions, projects and configuration
+    /// Also remove the three volumes: sessions, projects and configuration
     #[arg(long)]
     pub volumes: bool,
     /// Remove everything: volumes, settings, secrets and backups
     #[arg(long)]
     pub purge: bool,
-    /// Show what would be done, and do nothing
+    /// Show what would be done, without doing it
     #[arg(long)]
     pub dry_run: bool,
-    /// Take no last backup before the volumes are removed
+    /// Don't make a last backup before the volumes are removed
     #[arg(long)]
     pub no_backup: bool,
 }

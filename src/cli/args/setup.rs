@@ -11,64 +11,64 @@ use crate::settings::{Allow, Bind, Cpus, Egress, Memory, Mount, PackageName, Por
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet setup --yes --port 3001 --extra-package python3")]
 pub struct Setup {
-    /// Show what would be done, and do nothing
+    /// Show what would be done, without doing it
     #[arg(long, env = "DOCKLET_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
     /// Port of the page on this machine [default: 3000]
     #[arg(long, env = "DOCKLET_PORT")]
     pub port: Option<Port>,
-    /// Address to publish the page on; anything but 127.0.0.1 lets other machines in
+    /// Address to publish the page on; any other than 127.0.0.1 gives other machines access
     #[arg(long, env = "DOCKLET_BIND", value_name = "ADDRESS")]
     pub bind: Option<Bind>,
     /// Pull this image
     #[arg(long, env = "DOCKLET_IMAGE", value_name = "REF", conflicts_with_all = ["build", "image_file"])]
     pub image: Option<String>,
-    /// Build the image here (this is the default)
+    /// Build the image on this machine (default)
     #[arg(long, env = "DOCKLET_BUILD", value_parser = BoolishValueParser::new(), conflicts_with = "image_file")]
     pub build: bool,
-    /// Load the image from an archive made with `docker save`; needs no network
+    /// Load the image from an archive made with `docker save`, without a network
     #[arg(long, env = "DOCKLET_IMAGE_FILE", value_name = "TAR")]
     pub image_file: Option<PathBuf>,
     /// Image to build on [default: debian:trixie-slim]
     #[arg(long, env = "DOCKLET_BASE_IMAGE", value_name = "REF")]
     pub base_image: Option<String>,
-    /// Debian packages to build into the image, for the agent's use
+    /// Debian packages to install in the image
     #[arg(long = "extra-package", env = "DOCKLET_EXTRA_PACKAGE", value_name = "PKG", num_args = 1.., value_delimiter = ',')]
     pub extra_packages: Option<Vec<PackageName>>,
     /// Memory limit [default: 4GiB, or three quarters of the engine's memory]
     #[arg(long, env = "DOCKLET_MEMORY", value_name = "SIZE")]
     pub memory: Option<Memory>,
-    /// Number of processors, 0 for all [default: 0]
+    /// Number of CPUs, 0 for all [default: 0]
     #[arg(long, env = "DOCKLET_CPUS", value_name = "N")]
     pub cpus: Option<Cpus>,
     /// Where the agent may connect to [default: internet]
     #[arg(long, env = "DOCKLET_EGRESS", value_enum, value_name = "MODE")]
     pub egress: Option<Egress>,
-    /// Host, address or range that the agent may connect to in addition; `host` is this machine: host:11434
+    /// Additional host, address or range that the agent may connect to; `host` means this machine, as in host:11434
     #[arg(long = "allow", env = "DOCKLET_ALLOW", value_name = "HOST[:PORT]", num_args = 1.., value_delimiter = ',')]
     pub allow: Option<Vec<Allow>>,
-    /// When docklet restarts it [default: always]
+    /// When docklet restarts opencode [default: always]
     #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
     pub restart: Option<RestartPolicy>,
-    /// Start it with your session
+    /// Start opencode when you log in
     #[arg(long, env = "DOCKLET_AUTOSTART", value_parser = BoolishValueParser::new(), overrides_with = "no_autostart")]
     pub autostart: bool,
-    /// Do not start it with your session
+    /// Don't start opencode when you log in
     #[arg(long, env = "DOCKLET_NO_AUTOSTART", value_parser = BoolishValueParser::new())]
     pub no_autostart: bool,
-    /// Folder or file of this machine to show inside, such as ~/code/app:/workspace/app, with :ro behind it for read-only
+    /// Folder or file of this machine to mount, such as ~/code/app:/workspace/app; append :ro for read-only
     #[arg(long = "mount", env = "DOCKLET_MOUNT", value_name = "HOST:CONTAINER[:ro]", value_delimiter = ',')]
     pub mounts: Option<Vec<Mount>>,
     /// File with a secret, such as ANTHROPIC_API_KEY=key.txt
     #[arg(long = "secret-file", env = "DOCKLET_SECRET_FILE", value_name = "NAME=PATH", value_delimiter = ',')]
     pub secret_files: Vec<String>,
-    /// File with the password of the page, or - for standard input; without it, one is made up
+    /// File with the page's password, or - for standard input; by default, one is generated
     #[arg(long, env = "DOCKLET_PASSWORD_FILE", value_name = "PATH")]
     pub password_file: Option<PathBuf>,
-    /// File with a company's own certificate authorities (PEM)
+    /// PEM file with additional certificate authorities, such as a company's
     #[arg(long, env = "DOCKLET_CA_FILE", value_name = "PATH")]
     pub ca_file: Option<PathBuf>,
-    /// Create everything and start nothing
+    /// Create everything, but don't start it
     #[arg(long, env = "DOCKLET_NO_START", value_parser = BoolishValueParser::new())]
     pub no_start: bool,
     /// Open the page in the browser at the end

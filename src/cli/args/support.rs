@@ -10,7 +10,7 @@ use crate::{error::Code, error_codes};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet errors PORT_IN_USE", after_long_help = error_codes::text())]
 pub struct Errors {
-    /// Only this one
+    /// Explain only this code
     #[arg(value_name = "CODE", ignore_case = true, hide_possible_values = true)]
     pub code: Option<Code>,
 }
@@ -19,7 +19,7 @@ pub struct Errors {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet completions bash > ~/.local/share/bash-completion/completions/docklet")]
 pub struct Completions {
-    /// For which shell
+    /// Shell to print the script for
     #[arg(value_enum, value_name = "SHELL")]
     pub shell: Shell,
 }
@@ -43,7 +43,7 @@ pub enum Shell {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet man --dir ~/.local/share/man/man1")]
 pub struct Man {
-    /// Write one page for each command into this folder
+    /// Folder to write one page for each command to
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ pub struct Man {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet doctor --bundle docklet-report.tar")]
 pub struct Doctor {
-    /// Write what a bug report needs into this tar archive, without secrets
+    /// Write a tar archive for a bug report, without secrets
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
 }

@@ -210,7 +210,7 @@ fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refus
     let mut pass = Pass { reader: Reader::new(decoder), first: vec![] };
     let entry = pass.next()?;
     if Place::of(&entry) != Place::Header {
-        return Err(Refused::Invalid(format!("it is no docklet backup: it begins with {}", shown(&entry))));
+        return Err(Refused::Invalid(format!("it isn't a docklet backup: it begins with {}", shown(&entry))));
     }
     pass.first = pass.small(&entry)?;
     // The format comes first: the rest may be written otherwise in a later one.

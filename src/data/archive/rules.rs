@@ -103,7 +103,7 @@ impl Rules {
         }
         let path = trimmed(path);
         if path.split(|b| *b == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
-            return Err("the path has empty parts, «.» or «..» in it".to_owned());
+            return Err("the path has empty parts, `.` or `..` in it".to_owned());
         }
         let inside = path.strip_prefix(VOLUMES).ok_or("it is in no volume")?;
         let role = inside.split(|b| *b == b'/').next().unwrap_or_default();

@@ -34,33 +34,33 @@ pub(super) fn volumes(facts: &Facts, engine: &EngineFacts) -> Finding {
     }
     let missing = names(Option::is_none);
     if missing.is_empty() {
-        return ok(Check::Volumes, format!("all {} volumes are there and ours", volumes.len()));
+        return ok(Check::Volumes, format!("all {} volumes exist and were made by docklet", volumes.len()));
     }
     if !matches!(engine.container, Ok(Some(_))) && missing.len() == volumes.len() {
         return skipped(Check::Volumes, "there is no container");
     }
     problem(
         Check::Volumes,
-        format!("volume {} is missing: what was in it is not on this engine", missing.join(", ")),
-        format!("to go on with nothing in it: {}", docklet(facts, "start")),
+        format!("volume {} is missing, and so is its data", missing.join(", ")),
+        format!("to continue with an empty volume: {}", docklet(facts, "start")),
     )
 }
 
 pub(super) fn drift(facts: &Facts, engine: &EngineFacts) -> Finding {
     let list = |reasons: &[String]| reasons.join("; ");
     match &engine.drift {
-        Drift::None => ok(Check::Drift, "the container is as the settings say"),
+        Drift::None => ok(Check::Drift, "the container matches the settings"),
         Drift::Unseen(reason) => skipped(Check::Drift, reason),
         Drift::BrokenOff(left) => {
-            let message = format!("a docklet command was killed in the middle of its work; left to do: {}", list(left));
+            let message = format!("a docklet command was interrupted; remaining steps: {}", list(left));
             warning(Check::Drift, message, docklet(facts, "start"))
         }
         Drift::Settings(reasons) => {
-            let message = format!("the container is not as the settings say: {}", list(reasons));
+            let message = format!("the container does not match the settings: {}", list(reasons));
             warning(Check::Drift, message, docklet(facts, "start"))
         }
         Drift::Outside(differences) => {
-            let message = format!("the container was changed from outside (now → wanted): {}", list(differences));
+            let message = format!("the container was changed outside docklet (now → desired): {}", list(differences));
             let fix = format!("docker rm --force {}\n{}", facts.about.container, docklet(facts, "start"));
             warning(Check::Drift, message, fix)
         }
@@ -85,7 +85,9 @@ pub(super) fn existence(facts: &Facts, container: &Result<Option<ContainerFacts>
             (Some(_), Wanted::Running) => {
                 problem(Check::Container, format!("container {name} is gone"), docklet(facts, "start"))
             }
-            (Some(_), Wanted::Stopped) => ok(Check::Container, "there is no container, and you want it stopped"),
+            (Some(_), Wanted::Stopped) => {
+                ok(Check::Container, "there is no container, and desired state is now stopped")
+            }
             (None, _) => skipped(Check::Container, "there is no container"),
         },
     }
@@ -99,7 +101,7 @@ pub(super) fn state(facts: &Facts, container: &ContainerFacts) -> Finding {
     }
     match (detail.running, facts.wanted) {
         (true, _) => ok(Check::Container, format!("{name} runs")),
-        (false, Wanted::Stopped) => ok(Check::Container, format!("{name} is stopped, as you want it")),
+        (false, Wanted::Stopped) => ok(Check::Container, format!("{name} is stopped, as desired")),
         (false, Wanted::Running) => {
             let how = match (detail.oom_killed, detail.exit_code, &detail.error) {
                 (true, ..) => " (it ran out of memory)".to_owned(),
@@ -122,7 +124,7 @@ pub(super) fn page(facts: &Facts, container: &ContainerFacts) -> Finding {
     };
     let young = container.age.is_some_and(|age| age < facts.about.ready_timeout);
     match seen {
-        Seen::Works => ok(Check::Page, "the page answers with our password"),
+        Seen::Works => ok(Check::Page, "the page answers with docklet's password"),
         Seen::Unauthorized => problem(Check::Page, seen.to_string(), docklet(facts, "restart")),
         Seen::Silent { reason } if young => {
             warning(Check::Page, format!("it is still starting: {reason}"), docklet(facts, "status"))
@@ -139,7 +141,7 @@ pub(super) fn restart_policy(facts: &Facts, container: &ContainerFacts) -> Findi
         "no" => ok(Check::RestartPolicy, "the engine leaves restarts to docklet"),
         other => problem(
             Check::RestartPolicy,
-            format!("the engine restarts it, too (policy {other}): it would bring back what you stopped"),
+            format!("the engine restarts the container too (policy {other}), even after you stop it"),
             format!("docker update --restart no {}", facts.about.container),
         ),
     }
@@ -148,13 +150,13 @@ pub(super) fn restart_policy(facts: &Facts, container: &ContainerFacts) -> Findi
 pub(super) fn image(facts: &Facts, container: &ContainerFacts) -> Finding {
     let ours = &facts.about.appliance_version;
     let Some(theirs) = container.image.as_ref().and_then(|image| image.appliance_version.as_ref()) else {
-        return skipped(Check::Image, "the image does not say which version it holds");
+        return skipped(Check::Image, "the image does not state its version");
     };
     if version(theirs) < version(ours) {
-        let message = format!("the image holds version {theirs}, this docklet brings {ours}");
+        let message = format!("the image contains version {theirs}; this docklet installs {ours}");
         return warning(Check::Image, message, docklet(facts, "setup --build"));
     }
-    ok(Check::Image, format!("the image holds version {theirs}"))
+    ok(Check::Image, format!("the image contains version {theirs}"))
 }
 
 pub(super) fn version(text: &str) -> Vec<u64> {
@@ -167,13 +169,13 @@ pub(super) fn outside_writes(facts: &Facts, container: &ContainerFacts) -> Findi
         Err(reason) => return skipped(Check::OutsideWrites, reason),
     };
     if changed.is_empty() {
-        return ok(Check::OutsideWrites, "the appliance writes only where its data is kept");
+        return ok(Check::OutsideWrites, "opencode writes only to its volumes");
     }
     let named = changed.iter().take(MOST_PATHS).map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
     let rest = changed.len().saturating_sub(MOST_PATHS);
     let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     let copy = format!("exec -- cp -a {} {}/", shell_words::quote(changed[0]), facts.about.keep_in);
-    let message = format!("lost with the next update, being outside the volumes: {named}{rest}");
+    let message = format!("will be lost when the container is replaced (not in a volume): {named}{rest}");
     warning(Check::OutsideWrites, message, docklet(facts, &copy))
 }
 

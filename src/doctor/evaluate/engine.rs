@@ -74,7 +74,7 @@ pub(super) fn without_engine(error: &Error) -> Vec<Finding> {
         Check::Registry,
     ];
     let others = others.into_iter().chain(OF_CONTAINER).filter(|check| *check != failed);
-    all.extend(others.map(|check| skipped(check, "no engine can be asked")));
+    all.extend(others.map(|check| skipped(check, "no engine is available")));
     all
 }
 
@@ -103,10 +103,10 @@ pub(super) fn snap(engine: &EngineFacts) -> Finding {
         Err(_) => skipped(Check::Snap, "the engine does not describe its machine"),
         Ok(machine) if machine.data_folder.starts_with("/var/snap/") => warning(
             Check::Snap,
-            "the engine is a snap: it sees no folders outside your home, hidden ones neither",
+            "Docker is installed as a snap: it can't access hidden folders or folders outside your home",
             "sudo snap remove docker\nthen: docklet setup --install-engine",
         ),
-        Ok(_) => ok(Check::Snap, "the engine is no snap"),
+        Ok(_) => ok(Check::Snap, "Docker isn't installed as a snap"),
     }
 }
 
@@ -163,7 +163,7 @@ pub(super) fn memory(facts: &Facts, engine: &EngineFacts) -> Finding {
     }
     let has = Bytes(machine.memory);
     if machine.memory < LEAST_MEMORY {
-        let message = format!("the engine has {has}; {} are the least to work with", Bytes(LEAST_MEMORY));
+        let message = format!("the engine has {has}; at least {} is needed", Bytes(LEAST_MEMORY));
         return problem(Check::Memory, message, "give the engine's machine more memory");
     }
     // The default is a wish: it gives way to three quarters of what there is.
@@ -189,7 +189,7 @@ pub(super) fn memory(facts: &Facts, engine: &EngineFacts) -> Finding {
 pub(super) fn architecture(facts: &Facts, engine: &EngineFacts) -> Finding {
     let theirs = engine.about.architecture.as_str();
     if !["amd64", "arm64"].contains(&theirs) {
-        let message = format!("the engine runs on {theirs}; there is no opencode for it");
+        let message = format!("the engine runs on {theirs}, for which there is no opencode release");
         return problem(Check::Architecture, message, "docklet --host URL doctor");
     }
     let image = engine.container.as_ref().ok().and_then(Option::as_ref).and_then(|c| c.image.as_ref());
@@ -257,7 +257,7 @@ pub(super) fn registry(facts: &Facts, engine: &EngineFacts) -> Finding {
             ok(Check::Registry, format!("the engine reaches the registry {registry}"))
         }
         Error::Image { fault: ImageFault::RateLimited, reason, .. } => {
-            warning(Check::Registry, format!("the registry {registry} wants a pause: {reason}"), "docker login")
+            warning(Check::Registry, format!("the registry {registry} limits requests: {reason}"), "docker login")
         }
         Error::Image { reason, .. } if reason.contains("x509") => {
             let fix = "give the engine your company's certificates (/etc/docker/certs.d), then restart it";

@@ -22,7 +22,7 @@ const HOST_SPACE_PROBLEM: u64 = 50 << 20;
 
 pub(super) fn host_space(facts: &Facts) -> Finding {
     match facts.host_space {
-        None => skipped(Check::HostSpace, "the disk does not say how much room it has"),
+        None => skipped(Check::HostSpace, "the free space can't be determined"),
         Some(space) => room(
             Check::HostSpace,
             space,
@@ -43,9 +43,9 @@ pub(super) fn port(facts: &Facts) -> Finding {
     let ours = || ours(facts).is_some_and(|c| c.detail.running && c.detail.live.publish.port == port);
     let state = facts.engine.as_ref().ok().and_then(|engine| engine.port.as_ref()).unwrap_or(&facts.port);
     match state {
-        PortState::Available if ours() => ok(Check::Port, format!("port {port} on {address} is ours")),
+        PortState::Available if ours() => ok(Check::Port, format!("port {port} on {address} is used by opencode")),
         PortState::Available => ok(Check::Port, format!("port {port} on {address} is free")),
-        PortState::Taken { .. } if ours() => ok(Check::Port, format!("port {port} on {address} is ours")),
+        PortState::Taken { .. } if ours() => ok(Check::Port, format!("port {port} on {address} is used by opencode")),
         PortState::Taken { holder, free_port } => {
             let holder = holder.as_deref().unwrap_or("another program");
             let message = format!("port {port} on {address} is taken: {holder} is listening on it");
@@ -56,7 +56,7 @@ pub(super) fn port(facts: &Facts) -> Finding {
             let engines = ["another container", "a process of", "another program"];
             match (unknown, &facts.settings) {
                 (true, _) if engines.iter().any(|words| holder.starts_with(words)) => {
-                    skipped(Check::Port, "without an engine nobody knows whose container listens on the port")
+                    skipped(Check::Port, "without an engine, the owner of the port can't be determined")
                 }
                 (_, SettingsFact::NotSetUp) => warning(Check::Port, message, fix),
                 _ => problem(Check::Port, message, fix),
@@ -91,10 +91,10 @@ pub(super) fn localhost(facts: &Facts) -> Finding {
         return warning(Check::Localhost, message, docklet(facts, "open"));
     }
     if other_first {
-        let message = format!("localhost means {first} first, where nobody listens; {page} always works");
+        let message = format!("localhost resolves to {first} first, where nothing listens; {page} always works");
         return ok(Check::Localhost, message);
     }
-    ok(Check::Localhost, format!("localhost means {first}"))
+    ok(Check::Localhost, format!("localhost resolves to {first}"))
 }
 
 pub(super) fn host_network(facts: &Facts) -> Finding {
@@ -125,7 +125,7 @@ pub(super) fn trust(facts: &Facts) -> Finding {
         return warning(Check::Trust, message, docklet(facts, "restart"));
     }
     if let Some(bundle) = &trust.unknown_bundle {
-        let message = format!("this machine trusts {bundle}, and the appliance does not know it");
+        let message = format!("this machine trusts {bundle}, but the container does not");
         return warning(
             Check::Trust,
             message,
@@ -133,7 +133,7 @@ pub(super) fn trust(facts: &Facts) -> Finding {
         );
     }
     if !trust.proxies_differ.is_empty() {
-        let message = format!("{} is not the same here as in the appliance", trust.proxies_differ.join(", "));
+        let message = format!("{} differs between this machine and the container", trust.proxies_differ.join(", "));
         return warning(Check::Trust, message, docklet(facts, "setup"));
     }
     ok(Check::Trust, "the appliance has this machine's proxies and certificates")
@@ -141,7 +141,7 @@ pub(super) fn trust(facts: &Facts) -> Finding {
 
 pub(super) fn supervisor(facts: &Facts) -> Finding {
     let Some(supervisor) = &facts.supervisor else {
-        return skipped(Check::Supervisor, "you said that docklet shall start no supervisor");
+        return skipped(Check::Supervisor, "the supervisor is disabled (--no-supervisor)");
     };
     let Some(settings) = facts.settings.valid() else {
         return skipped(Check::Supervisor, "nothing is set up");
@@ -152,10 +152,16 @@ pub(super) fn supervisor(facts: &Facts) -> Finding {
         }
         SupervisorFacts { pid: Some(pid), .. } => ok(Check::Supervisor, format!("the supervisor runs (pid {pid})")),
         _ if settings.restart.policy == RestartPolicy::Never => {
-            ok(Check::Supervisor, "nobody restarts it, as you want it")
+            ok(Check::Supervisor, "restarts are turned off in the settings")
         }
-        _ if facts.wanted == Wanted::Stopped => ok(Check::Supervisor, "it is to stay stopped, so nobody restarts it"),
-        _ => problem(Check::Supervisor, "nobody restarts it when it dies", docklet(facts, "start")),
+        _ if facts.wanted == Wanted::Stopped => {
+            ok(Check::Supervisor, "the desired state is stopped, so no supervisor is needed")
+        }
+        _ => problem(
+            Check::Supervisor,
+            "no supervisor is running, so opencode is not restarted after a crash",
+            docklet(facts, "start"),
+        ),
     }
 }
 
@@ -169,7 +175,7 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
         return warning(Check::Reboot, message, start());
     }
     if !settings.restart.autostart {
-        return ok(Check::Reboot, "after a reboot it stays stopped until `docklet start`, as you want it");
+        return ok(Check::Reboot, "the desired state is stopped, also after a reboot");
     }
     if facts.supervisor.as_ref().is_some_and(|supervisor| !supervisor.autostart_entry) {
         let message = "it is to start with your session, and the entry for that is missing";
@@ -179,5 +185,5 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
         let message = "it starts when you log in and ends when you log out";
         return warning(Check::Reboot, message, format!("sudo loginctl enable-linger {}", facts.about.user));
     }
-    ok(Check::Reboot, "it comes back after a reboot")
+    ok(Check::Reboot, "opencode starts after a reboot")
 }

@@ -293,7 +293,7 @@ fn engines_that_cannot_be_used() {
     let all = [
         without(Error::EngineNotRunning {
             endpoint: "unix:///x".into(),
-            reason: "there is no such socket".into(),
+            reason: "the socket does not exist".into(),
             start_command: "sudo systemctl start docker".into(),
         }),
         without(Error::EnginePermissionDenied {

@@ -97,10 +97,10 @@ async fn a_failed_step_is_named_with_its_last_lines() {
     let built = build(stream(STEP_FAILS), here()).await;
     let (fault, reason, log) = told(built.result);
     assert_eq!(fault, ImageFault::BuildStep);
-    assert_eq!(reason, "the step «RUN echo broken; exit 3» ended with exit code 3");
+    assert_eq!(reason, "the step `RUN echo broken; exit 3` ended with exit code 3");
     assert_eq!(log.last().map(String::as_str), Some("broken"));
     assert!(
-        built.log.ends_with("\nfailed: the step «RUN echo broken; exit 3» ended with exit code 3\n"),
+        built.log.ends_with("\nfailed: the step `RUN echo broken; exit 3` ended with exit code 3\n"),
         "{}",
         built.log
     );
@@ -113,7 +113,7 @@ async fn a_step_that_reached_nobody_is_a_fault_of_the_network() {
 {"errorDetail":{"message":"executor failed running [/bin/sh -c apt-get update]: exit code: 100"}}"#;
     let (fault, reason, _) = told(build(stream(text), here()).await.result);
     assert_eq!(fault, ImageFault::Network);
-    assert_eq!(reason, "the step «RUN apt-get update» ended with exit code 100");
+    assert_eq!(reason, "the step `RUN apt-get update` ended with exit code 100");
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn a_stream_that_ends_early_is_truncated_although_an_image_is_there() {
     let (fault, reason, _) = told(build(unspoken, here()).await.result);
     assert_eq!(
         (fault, reason.as_str()),
-        (ImageFault::BuildStep, "the step «RUN false» failed: the builder reported an error")
+        (ImageFault::BuildStep, "the step `RUN false` failed: the builder reported an error")
     );
 }
 
@@ -204,7 +204,7 @@ async fn a_real_build_and_a_real_failure() {
     let (fault, reason, log) = told(engine.build(request(name, &text, &folder), &Silent).await);
     assert_eq!(
         (fault, reason.as_str()),
-        (ImageFault::BuildStep, "the step «RUN echo before; exit 7» ended with exit code 7")
+        (ImageFault::BuildStep, "the step `RUN echo before; exit 7` ended with exit code 7")
     );
     assert_eq!(log.last().map(String::as_str), Some("before"));
     engine.remove_image(name).await.unwrap();

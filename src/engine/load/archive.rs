@@ -50,7 +50,7 @@ pub(super) fn open_archive(file: &Path) -> Result<(fs_err::File, u64, Packing)> 
     let mut opened = fs_err::File::open(file).map_err(broken)?;
     let metadata = opened.metadata().map_err(broken)?;
     if !metadata.is_file() {
-        return Err(bad(file, "it is no file"));
+        return Err(bad(file, "it isn't a file"));
     }
     let mut head = Vec::with_capacity(512);
     opened.by_ref().take(512).read_to_end(&mut head).map_err(broken)?;

@@ -41,7 +41,7 @@ pub fn settings(
         refusal.is_none()
     });
     if !settings.trust.ca_file.is_empty() && !Path::new(&settings.trust.ca_file).is_file() {
-        warn(format!("the CA file {} is not here; it is left out", settings.trust.ca_file));
+        warn(format!("the CA file {} does not exist; it is left out", settings.trust.ca_file));
         settings.trust.ca_file.clear();
     }
     let own = backup::own_container(instance, look);
@@ -73,7 +73,7 @@ pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Setting
     }
     let shown = |(key, value): &(&str, toml::Value)| clean::line(&format!("{key} = {value}"), false);
     let list: Vec<String> = other.iter().map(shown).collect();
-    let mut text = format!("the backup brings these settings: {}", list.join(", "));
+    let mut text = format!("the backup contains these settings: {}", list.join(", "));
     if let Some(exposure) = ops::exposure(settings) {
         text.push_str(&format!(" ({exposure})"));
     }
@@ -81,7 +81,7 @@ pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Setting
         instance.reporter.report(&Event::Note { text });
         return Ok(());
     }
-    instance.confirm(&format!("{text}; take them over?"))
+    instance.confirm(&format!("{text}; apply them?"))
 }
 
 /// An error in settings from a backup quotes them.

@@ -45,7 +45,7 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
     }
     let shown = found.iter().map(|(name, address)| format!("{name} ({address})")).collect::<Vec<_>>().join(", ");
     let note = |text: String| instance.reporter.report(&Event::Note { text });
-    note(format!("these lead to private addresses, which the agent may not connect to: {shown}"));
+    note(format!("these names resolve to private addresses, which the agent may not connect to: {shown}"));
     if instance.questions.says_yes() {
         let theirs: BTreeMap<_, _> = found.iter().filter(|(name, _)| git.contains(name)).collect();
         for name in theirs.keys() {
@@ -63,6 +63,6 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
     let how = How { running: true, ..How::default() };
     let again = converge::plan(instance, engine, settings, &how).await?;
     converge::apply(instance, engine, settings, &again, &how, instance.appliance.health.ready_timeout()).await?;
-    note("they are allowed now: network.allow".to_owned());
+    note("added to network.allow".to_owned());
     Ok(())
 }

@@ -141,7 +141,7 @@ impl Change<'_> {
     async fn taken_back(&self, target: &Target, error: Error) -> Error {
         let instance = self.instance;
         if let Err(second) = guarded::undo(instance, self.engine, Some(self.settings)).await {
-            let text = format!("taking it back stopped: {second}; docklet{} start goes on", instance.name.flag());
+            let text = format!("rolling back failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;
         }

@@ -28,7 +28,7 @@ fn catalogue() -> Vec<Error> {
         Error::bug("a plan without steps was applied"),
         Error::usage("--port and --no-start contradict each other"),
         Error::Usage {
-            message: "`abc` is no port; ports are 1 to 65535".into(),
+            message: "`abc` isn't a valid port; ports are 1 to 65535".into(),
             hint: Some("docklet setup --port 3001".into()),
         },
         Settings::parse(
@@ -47,7 +47,7 @@ fn catalogue() -> Vec<Error> {
         Error::SettingRefused {
             key: "network.port".into(),
             value: "70000".into(),
-            reason: "`70000` is no port; ports are 1 to 65535".into(),
+            reason: "`70000` isn't a valid port; ports are 1 to 65535".into(),
             hint: "docklet config set network.port 3001".into(),
         },
         Error::NotRunning { name: name(), state: "exited".into() },
@@ -334,7 +334,7 @@ fn a_hint_names_the_instance_that_its_commands_are_about() {
     let unhealthy = Error::Unhealthy { name: "a".into(), reason: "b".into(), log: vec![] };
     let both = "docklet --instance work logs -n 200 shows more; docklet --instance work restart tries again";
     assert_eq!(hint(&unhealthy, "work"), both);
-    assert_eq!(hint(&Error::NotSetUp { instance: "work".into() }, "work"), "docklet setup --instance work");
+    assert_eq!(hint(&Error::NotSetUp { instance: "work".into() }, "work"), "docklet --instance work setup");
     let of_no_instance = Error::Usage { message: "x".into(), hint: Some("docklet --help".into()) };
     assert_eq!(hint(&of_no_instance, "work"), "docklet --help");
 }

@@ -160,10 +160,10 @@ fn a_question_what_is_done_and_what_came_of_it() {
     watch.feed(Input::Key(Key::Letter('q')), seconds(392));
     assert_snapshot!(last(&watch, 1), @"⠋ restarting 10 s; ends then, Ctrl-C ends at once: stop con…");
     watch.ending = false;
-    let error = "error: another docklet command works on this instance: docklet start (pid 4711)\n\nhint: wait until it is done";
+    let error = "error: another docklet command is working on this instance: docklet start (pid 4711)\n\nhint: wait until it is done";
     watch.feed(Input::Done(Err(error.into())), seconds(395));
     assert_snapshot!(last(&watch, 4), @r"
-    error: another docklet command works on this instance:
+    error: another docklet command is working on this instance:
     docklet start (pid 4711)
     hint: wait until it is done
     r restart  s stop  o open  l log  q quit

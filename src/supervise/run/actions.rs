@@ -47,14 +47,18 @@ impl Supervisor<'_> {
             Action::SetPolicyBack { from } => self.set_policy_back(&from).await,
             Action::AdoptStop(how) => {
                 let how = match how {
-                    Outside::Stopped => "stopped past docklet (docker stop)",
-                    Outside::Removed => "removed past docklet (docker rm), its volumes are kept",
+                    Outside::Stopped => "stopped outside docklet (docker stop)",
+                    Outside::Removed => "removed outside docklet (docker rm), the volumes are kept",
                 };
-                let text = format!("{how}: taken as your wish, docklet start brings it back");
+                let text = format!("{how}; desired state is now stopped; to start it again: docklet start");
                 self.adopt(DesiredState::Stopped, text, inputs);
             }
             Action::AdoptStart => {
-                self.adopt(DesiredState::Running, "started past docklet: taken as your wish".to_owned(), inputs);
+                self.adopt(
+                    DesiredState::Running,
+                    "started outside docklet; desired state is now running".to_owned(),
+                    inputs,
+                );
             }
             Action::Tell(note) => self.tell(note),
         }
@@ -183,8 +187,10 @@ impl Supervisor<'_> {
             return;
         };
         let text = match engine.set_policy_back(&self.container).await {
-            Ok(()) => format!("the engine's restart policy was made `{from}` past docklet; it is `no` again"),
-            Err(error) => format!("the engine's restart policy was made `{from}` past docklet, and stays so: {error}"),
+            Ok(()) => format!("the engine's restart policy was set to `{from}` outside docklet; it is `no` again"),
+            Err(error) => format!(
+                "the engine's restart policy was set to `{from}` outside docklet and could not be set back: {error}"
+            ),
         };
         self.decided("policy_set_back", text);
     }

@@ -17,12 +17,12 @@ use crate::{
 impl Supervisor<'_> {
     pub(super) fn tell(&mut self, note: Note) {
         let (decision, text) = match note {
-            Note::Answers(after) => ("answers", format!("the page answers, {} after it was seen to run", Elapsed(after))),
+            Note::Answers(after) => ("answers", format!("page ready after {}", Elapsed(after))),
             Note::AnswersAgain => ("answers", "the page answers again".to_owned()),
             Note::Missed(count, seen) => ("missed", format!("the page did not answer ({count} in a row): {seen}")),
             Note::Refused => (
                 "refused",
-                "the page refuses the password that docklet keeps: docklet restart puts it into effect if it was changed past docklet, docklet password --rotate makes a new one"
+                "the page rejects docklet's password; to apply the stored password: docklet restart; to generate a new one: docklet password --rotate"
                     .to_owned(),
             ),
             Note::Waiting(why, time) => {
@@ -34,22 +34,22 @@ impl Supervisor<'_> {
                     RestartPolicy::OnFailure => "on-failure",
                     RestartPolicy::Never => "never",
                 };
-                ("left", format!("{}; restart = \"{mode}\" leaves it so", Why::Ended(ending).text(None)))
+                ("left", format!("{}; not restarted, because restart.policy is {mode}", Why::Ended(ending).text(None)))
             }
             Note::RestartFailed(reason) => ("restart_failed", format!("the restart failed: {reason}")),
             Note::PortTaken(holder) => {
-                ("port_taken", format!("the container cannot be restarted: {holder}; tried again until the port is free"))
+                ("port_taken", format!("the container cannot be restarted: {holder}; docklet retries until the port is free"))
             }
             Note::EngineLost => ("engine_lost", format!("the engine cannot be reached: {}", self.lost_because)),
             Note::EngineBack(away) => ("engine_back", format!("the engine is back after {}", Elapsed(away))),
-            Note::Missing => ("missing", format!("there is no container {}; docklet start makes one", self.container)),
-            Note::Foreign => ("foreign", format!("container {} was not made by docklet: left alone", self.container)),
-            Note::Paused => ("paused", "the container is paused: left alone".to_owned()),
+            Note::Missing => ("missing", format!("container {} does not exist; to create it: docklet start", self.container)),
+            Note::Foreign => ("foreign", format!("container {} was not made by docklet, so it is not supervised", self.container)),
+            Note::Paused => ("paused", "the container is paused, so it is not supervised".to_owned()),
             Note::Slept(time) => ("slept", format!("the machine slept for {}", Elapsed(time))),
-            Note::Locked(true) => ("waits", "another docklet command is at work".to_owned()),
+            Note::Locked(true) => ("waits", "waiting for another docklet command".to_owned()),
             Note::Locked(false) => ("goes_on", "the other docklet command has ended".to_owned()),
-            Note::Asked(DesiredState::Running) => ("asked", "you want it running: begins afresh".to_owned()),
-            Note::Asked(DesiredState::Stopped) => ("asked", "you want it stopped".to_owned()),
+            Note::Asked(DesiredState::Running) => ("asked", "desired state is now running; the restart count is reset".to_owned()),
+            Note::Asked(DesiredState::Stopped) => ("asked", "desired state is now stopped".to_owned()),
         };
         if matches!(decision, "waits" | "goes_on") {
             self.say(decision, text);

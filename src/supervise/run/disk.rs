@@ -93,7 +93,7 @@ impl Supervisor<'_> {
         let warned = std::mem::replace(&mut self.disk.warned, warning.is_some());
         match warning {
             Some(warning) if !warned => self.decided("disk", warning.to_string()),
-            None if warned => self.decided("disk", "there is enough room again".to_owned()),
+            None if warned => self.decided("disk", "there is enough free space again".to_owned()),
             _ => self.save(),
         }
     }

@@ -58,7 +58,7 @@ impl Supervisor<'_> {
                     self.feed(Input::Mode(settings.restart.policy)).await;
                 }
                 Ok(None) => return Some(End::NotSetUp),
-                Err(error) => self.decided("settings_invalid", format!("the settings are not taken up: {error}")),
+                Err(error) => self.decided("settings_invalid", format!("the settings are not applied: {error}")),
             }
         }
         // Last: what the command left behind is known when it is gone.

@@ -60,7 +60,7 @@ fn what_an_agent_plants_comes_back_or_is_named() {
     let file = file.to_str().unwrap();
     let output = world.run(&["backup", file]);
     let text = shown(&output);
-    assert!(output.status.success() && text.contains("read back whole"), "{text}");
+    assert!(output.status.success() && text.contains("every file was read back"), "{text}");
     assert!(text.contains("4 paths are not in the backup"), "{text}");
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     std::fs::remove_file(file).unwrap();

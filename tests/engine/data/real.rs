@@ -58,7 +58,11 @@ fn real_opencode_keeps_its_sessions_over_updates_that_work_and_that_do_not() {
     assert!(check["latest"].is_string(), "{check}");
     // It is not ready that fast.
     let failed = online(&["update", "--to", OTHER, "--timeout", "1"], 11);
-    assert!(shown(&failed).contains(&format!("the change to {OTHER} was taken back")), "{}", shown(&failed));
+    assert!(
+        shown(&failed).contains(&format!("the change to {OTHER} failed and was rolled back")),
+        "{}",
+        shown(&failed)
+    );
     whole("taken back", &own);
     let older = world.build(
         &stand_in(),

@@ -97,7 +97,7 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     world.fails(&["update"], 11);
     assert_eq!(json(&world.run(&["rollback", "--yes", "--json"]))["changed"], false);
     let nothing = error(&world, &["rollback", "--data", "--yes"], 4, "NOT_FOUND");
-    assert!(nothing["causes"][0].as_str().unwrap().contains("taken back already"), "{nothing}");
+    assert!(nothing["causes"][0].as_str().unwrap().contains("already rolled back"), "{nothing}");
     assert!(nothing["hint"].as_str().unwrap().contains(" restore "), "its data can be had: {nothing}");
     publish(&world, &stand_in_2(), &[]);
 

@@ -306,7 +306,7 @@ fn a_new_container_that_does_not_answer_is_taken_back() {
     world.ok(&["config", "set", "image.reference", &bad]);
     let output = world.fails(&["start"], 10);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("the settings still ask for what did not work (image"), "{said}");
+    assert!(said.contains("the settings still contain the change that failed (image"), "{said}");
     assert_eq!(world.inspect().unwrap()["Id"], before);
 }
 

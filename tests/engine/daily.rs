@@ -399,7 +399,7 @@ fn setup_and_uninstall_take_care_of_autostart() {
     let output = without_systemd(world.docklet().args(&args)).output().unwrap();
     assert!(output.status.success(), "no service manager is no failure\n{}", shown(&output));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("after a reboot, run docklet"), "{said}");
+    assert!(said.contains("after a reboot: docklet"), "{said}");
     let units = world.folder().join("user/.config/systemd/user");
     assert!(!units.exists());
 

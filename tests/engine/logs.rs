@@ -159,7 +159,7 @@ fn a_long_log_is_cut_and_says_so_and_only_colours_get_through() {
     let most = world.run(&["logs", "-n", "10000"]);
     assert_eq!(stdout(&most).lines().count(), 10_000);
     let said = String::from_utf8_lossy(&most.stderr).into_owned();
-    assert!(said.contains("the last 10000 lines, the most that is shown"), "{said}");
+    assert!(said.contains("only the last 10000 lines are shown"), "{said}");
     let most = json(&world.run(&["logs", "-n", "10000", "--json"]));
     assert_eq!((&most["line_count"], &most["truncated"]), (&10_000.into(), &true.into()));
     let refused = world.fails(&["logs", "-n", "20000"], 2);

@@ -160,7 +160,7 @@ fn an_undo_that_fails_is_finished_by_the_next_command() {
     proxy.fault(Fault { at: At::NthOf(4, is("POST", &task)), action: no_space() });
     let failed = world.run(&["restore", file, "--yes"]);
     assert_eq!(failed.status.code(), Some(10), "{}", shown(&failed));
-    assert!(shown(&failed).contains("putting it back stopped"), "{}", shown(&failed));
+    assert!(shown(&failed).contains("reverting failed"), "{}", shown(&failed));
     assert_eq!(proxy.fired_at().len(), 2, "{}", proxy.report());
     assert!(world.left().iter().any(|thing| thing.ends_with(".previous")), "{:?}", world.left());
     world.ok(&["start"]);

@@ -36,6 +36,9 @@ impl Error {
             Error::EngineTimeout { .. } | Error::EngineGone { .. } => {
                 "check that the engine responds: docker version\nthen run the same command again to continue".to_owned()
             }
+            Error::EngineRefused { reason, .. } if reason.contains("address pool") => {
+                "remove networks that nothing uses: docker network prune".to_owned()
+            }
             Error::EngineRefused { .. } => {
                 "run the same command again to continue\nif it fails again, read the engine's log".to_owned()
             }

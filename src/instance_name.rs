@@ -72,6 +72,51 @@ impl InstanceName {
     }
 }
 
+/// Commands that texts name and that work on one instance.
+const ABOUT_AN_INSTANCE: [&str; 18] = [
+    "autostart",
+    "backup",
+    "config",
+    "doctor",
+    "logs",
+    "mount",
+    "open",
+    "password",
+    "restart",
+    "restore",
+    "rollback",
+    "secret",
+    "setup",
+    "start",
+    "status",
+    "stop",
+    "supervise",
+    "update",
+];
+
+/// A text whose commands, such as `docklet start`, name an instance that is not the default one. A line that names
+/// one already stays as it is.
+pub fn in_commands(instance: &str, text: &str) -> String {
+    if instance == DEFAULT {
+        return text.to_owned();
+    }
+    let with_instance = |line: &str| {
+        let names_one = line.contains("--instance");
+        let mut words = line.split(' ').peekable();
+        let mut named = vec![];
+        while let Some(word) = words.next() {
+            named.push(word.to_owned());
+            let command =
+                words.peek().is_some_and(|next| ABOUT_AN_INSTANCE.contains(&next.trim_end_matches([',', ';'])));
+            if word == "docklet" && command && !names_one {
+                named.push(format!("--instance {instance}"));
+            }
+        }
+        named.join(" ")
+    };
+    text.split('\n').map(with_instance).collect::<Vec<_>>().join("\n")
+}
+
 impl fmt::Display for InstanceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -101,6 +146,18 @@ impl FromStr for InstanceName {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn commands_in_texts_name_the_instance() {
+        let text =
+            "restart it: docklet restart; or look:\ndocklet --instance b logs, docklet errors X\ndocklet start, later";
+        assert_eq!(in_commands(DEFAULT, text), text);
+        assert_eq!(
+            in_commands("work", text),
+            "restart it: docklet --instance work restart; or look:\ndocklet --instance b logs, docklet errors X\n\
+             docklet --instance work start, later"
+        );
+    }
 
     #[test]
     fn names_of_the_contract() {

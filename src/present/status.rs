@@ -41,9 +41,10 @@ pub fn short(report: &StatusReport, style: Style) -> String {
             (format!("{name} {}{why}", style.error("has failed")), format!("docklet{flag} {next}"))
         }
         State::NotSetUp => (format!("{name} is {}", style.strong("not set up")), format!("docklet{flag} setup")),
-        State::EngineUnreachable => {
-            (format!("{name}: {}", style.error("the container engine cannot be reached")), "docklet doctor".to_owned())
-        }
+        State::EngineUnreachable => (
+            format!("{name}: {}", style.error("the container engine cannot be reached")),
+            format!("docklet{flag} doctor"),
+        ),
     };
     if next.is_empty() { line } else { format!("{line}\n{} {next}", style.hint("next:")) }
 }
@@ -219,6 +220,7 @@ fn disk_text(disk: &DiskStatus, style: Style, now: OffsetDateTime) -> Option<Str
 pub(super) fn supervisor_text(report: &StatusReport) -> String {
     let supervisor = &report.supervisor;
     let count = match supervisor.restarts {
+        0 if supervisor.last_restart.is_some() => "none since the last start".to_owned(),
         0 => "none".to_owned(),
         n => n.to_string(),
     };

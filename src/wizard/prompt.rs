@@ -14,6 +14,7 @@ use super::look::Look;
 use crate::{
     clean,
     error::{Error, Result},
+    instance_name::{self, InstanceName},
     present::{
         Style,
         style::{columns, wrap},
@@ -26,6 +27,8 @@ pub struct Prompt {
     look: Look,
     /// What is said after an interruption.
     interrupted: String,
+    /// The instance that commands in its texts name.
+    instance: String,
 }
 
 /// How a line is asked for.
@@ -47,7 +50,13 @@ impl Prompt {
     /// begins again».
     pub fn new(term: Term, style: Style, interrupted: impl Into<String>) -> Self {
         swallow_interrupts();
-        Prompt { term, look: Look(style), interrupted: interrupted.into() }
+        let instance = instance_name::DEFAULT.to_owned();
+        Prompt { term, look: Look(style), interrupted: interrupted.into(), instance }
+    }
+
+    /// Commands in its texts name this instance.
+    pub fn about(self, instance: &InstanceName) -> Self {
+        Prompt { instance: instance.to_string(), ..self }
     }
 
     pub(super) fn style(&self) -> Style {
@@ -87,7 +96,7 @@ impl Prompt {
         answer: impl FnOnce(&T) -> String,
     ) -> Result<T> {
         let quiet = QuietTerminal::enter(&self.term);
-        let help = wrap(help, self.width().saturating_sub(2));
+        let help = wrap(&instance_name::in_commands(&self.instance, help), self.width().saturating_sub(2));
         for line in &help {
             self.say(&format!("  {}", self.style().dim(line)))?;
         }
@@ -264,6 +273,7 @@ impl Prompt {
         let room = self.width().saturating_sub(prefix);
         let row = |(name, said): &(String, String)| {
             let gap = " ".repeat(names - columns(name) + 3);
+            let said = instance_name::in_commands(&self.instance, said);
             self.style().fit(format!("{name}{gap}{said}").trim_end(), room)
         };
         items.iter().map(row).collect()

@@ -68,8 +68,13 @@ impl InstanceName {
 
     /// ` --instance NAME` for commands that are shown to the user; empty for the default instance.
     pub fn flag(&self) -> String {
-        if self.is_default() { String::new() } else { format!(" --instance {}", self.0) }
+        flag(&self.0)
     }
+}
+
+/// ` --instance NAME` for commands that are shown to the user; empty for the default instance.
+pub fn flag(instance: &str) -> String {
+    if instance == DEFAULT { String::new() } else { format!(" --instance {instance}") }
 }
 
 /// Commands that texts name and that work on one instance.
@@ -97,20 +102,16 @@ const ABOUT_AN_INSTANCE: [&str; 18] = [
 /// A text whose commands, such as `docklet start`, name an instance that is not the default one. A line that names
 /// one already stays as it is.
 pub fn in_commands(instance: &str, text: &str) -> String {
-    if instance == DEFAULT {
-        return text.to_owned();
-    }
+    let flag = flag(instance);
     let with_instance = |line: &str| {
         let names_one = line.contains("--instance");
         let mut words = line.split(' ').peekable();
         let mut named = vec![];
         while let Some(word) = words.next() {
-            named.push(word.to_owned());
             let command =
                 words.peek().is_some_and(|next| ABOUT_AN_INSTANCE.contains(&next.trim_end_matches([',', ';'])));
-            if word == "docklet" && command && !names_one {
-                named.push(format!("--instance {instance}"));
-            }
+            let shown = if word == "docklet" && command && !names_one { flag.as_str() } else { "" };
+            named.push(format!("{word}{shown}"));
         }
         named.join(" ")
     };

@@ -174,9 +174,8 @@ fn taken(mounts: &[Mount], index: usize) -> Option<String> {
     Some(format!("the agent can change {}, and so what is mounted from there", below.host.display()))
 }
 
-/// Why the agent could lead it to another place inside: it can move each folder between the target and the volume or the
-/// mount in which it lies, and put a link there, which the engine follows at the next start. What is itself a place of a
-/// mount cannot be moved.
+/// Why the agent could redirect it: it can move each folder between the target and the volume or mount that holds it, and
+/// put a link there, which the engine follows at the next start. A mount point itself cannot be moved while it is in use.
 fn movable(mounts: &[Mount], index: usize, appliance: &Appliance) -> Option<String> {
     let target = Path::new(&mounts.get(index)?.container);
     let parent = target.parent()?;

@@ -28,7 +28,7 @@ pub struct Prompt {
     /// What is said after an interruption.
     interrupted: String,
     /// The instance that commands in its texts name.
-    instance: String,
+    instance: InstanceName,
 }
 
 /// How a line is asked for.
@@ -50,13 +50,12 @@ impl Prompt {
     /// begins again».
     pub fn new(term: Term, style: Style, interrupted: impl Into<String>) -> Self {
         swallow_interrupts();
-        let instance = instance_name::DEFAULT.to_owned();
-        Prompt { term, look: Look(style), interrupted: interrupted.into(), instance }
+        Prompt { term, look: Look(style), interrupted: interrupted.into(), instance: InstanceName::default() }
     }
 
     /// Commands in its texts name this instance.
     pub fn about(self, instance: &InstanceName) -> Self {
-        Prompt { instance: instance.to_string(), ..self }
+        Prompt { instance: instance.clone(), ..self }
     }
 
     pub(super) fn style(&self) -> Style {
@@ -96,7 +95,7 @@ impl Prompt {
         answer: impl FnOnce(&T) -> String,
     ) -> Result<T> {
         let quiet = QuietTerminal::enter(&self.term);
-        let help = wrap(&instance_name::in_commands(&self.instance, help), self.width().saturating_sub(2));
+        let help = wrap(&instance_name::in_commands(self.instance.as_str(), help), self.width().saturating_sub(2));
         for line in &help {
             self.say(&format!("  {}", self.style().dim(line)))?;
         }
@@ -273,7 +272,7 @@ impl Prompt {
         let room = self.width().saturating_sub(prefix);
         let row = |(name, said): &(String, String)| {
             let gap = " ".repeat(names - columns(name) + 3);
-            let said = instance_name::in_commands(&self.instance, said);
+            let said = instance_name::in_commands(self.instance.as_str(), said);
             self.style().fit(format!("{name}{gap}{said}").trim_end(), room)
         };
         items.iter().map(row).collect()

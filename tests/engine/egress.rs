@@ -1,8 +1,8 @@
 //! Where the agent may connect to: `network.egress` and `network.allow` over listeners on this machine's bridge, in
 //! another network and at an address that counts as the Internet; over restarts, also past docklet.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     process::Command,
     time::{Duration, Instant},
 };
@@ -118,8 +118,8 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     drop(internet);
 }
 
-/// Gives a running container an IPv6 network with this machine, past the engine: Docker 20.10 can have trouble to find
-/// IPv4 ranges for the networks of other tests once it has made one with IPv6. It goes with the container's run.
+/// Gives a running container an IPv6 network with this machine, past the engine, which need not have IPv6 then. The
+/// network is gone when the container stops.
 fn connect_ipv6(world: &World, hosts: [&str; 2]) {
     let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
     let outside = format!("v6{}", random_hex());

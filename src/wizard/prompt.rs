@@ -14,7 +14,7 @@ use super::look::Look;
 use crate::{
     clean,
     error::{Error, Result},
-    instance_name::{self, InstanceName},
+    instance_name::InstanceName,
     present::{
         Style,
         style::{columns, wrap},
@@ -58,6 +58,11 @@ impl Prompt {
         Prompt { instance: instance.clone(), ..self }
     }
 
+    /// A command as its texts show it.
+    pub(super) fn command(&self, arguments: &str) -> String {
+        format!("docklet{} {arguments}", self.instance.flag())
+    }
+
     pub(super) fn style(&self) -> Style {
         self.look.0
     }
@@ -95,7 +100,7 @@ impl Prompt {
         answer: impl FnOnce(&T) -> String,
     ) -> Result<T> {
         let quiet = QuietTerminal::enter(&self.term);
-        let help = wrap(&instance_name::in_commands(self.instance.as_str(), help), self.width().saturating_sub(2));
+        let help = wrap(help, self.width().saturating_sub(2));
         for line in &help {
             self.say(&format!("  {}", self.style().dim(line)))?;
         }
@@ -272,7 +277,6 @@ impl Prompt {
         let room = self.width().saturating_sub(prefix);
         let row = |(name, said): &(String, String)| {
             let gap = " ".repeat(names - columns(name) + 3);
-            let said = instance_name::in_commands(self.instance.as_str(), said);
             self.style().fit(format!("{name}{gap}{said}").trim_end(), room)
         };
         items.iter().map(row).collect()

@@ -1,19 +1,28 @@
 //! Proves from inside the container where it may connect to: that its network rules are loaded, and that a service of
-//! this machine cannot be reached.
+//! this machine cannot be reached, neither at the address that containers know nor at its public ones.
 
 use std::{net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
 use tokio::net::TcpListener;
 
 use crate::{
     doctor::facts::{EgressFacts, Unseen},
     engine::{Engine, docker::Detail},
-    sandbox::network_rules::HOST_NAME,
+    host::networks,
+    sandbox::{network_rules::HOST_NAME, own_networks::is_private},
     settings::{Allow, Settings},
 };
 
 /// Longest time for one look inside.
 const PATIENCE: Duration = Duration::from_secs(6);
+
+/// Most public addresses of this machine that are tried.
+const MOST_ADDRESSES: usize = 3;
+
+/// How a look inside begins. It runs as the container's user, with an empty environment: nothing that the agent wrote
+/// runs.
+const BASH: [&str; 5] = ["/usr/bin/env", "-i", "LC_ALL=C", "/bin/bash", "-c"];
 
 /// Prints the host's address, and ends with 0 where the kernel refuses to send what the rules drop (see the entrypoint).
 const LOOK: &str = r#"
@@ -32,26 +41,52 @@ pub async fn look(engine: &Engine, detail: &Detail, settings: &Settings) -> Resu
     if !mode.has_rules() {
         return Ok(facts);
     }
-    // As the container's user, with an empty environment: nothing that the agent wrote runs.
-    let bash = ["/usr/bin/env", "-i", "LC_ALL=C", "/bin/bash", "-c"];
-    let ended = engine.run_inside(&detail.name, &[&bash[..], &[LOOK, HOST_NAME]].concat(), PATIENCE).await;
+    let ended = engine.run_inside(&detail.name, &[&BASH[..], &[LOOK, HOST_NAME]].concat(), PATIENCE).await;
     let ended = ended.map_err(|error| error.to_string())?;
     if ended.code > 1 {
         return Err("the image has no bash to try it with".to_owned());
     }
     facts.loaded = ended.code == 0;
     let host: Option<IpAddr> = ended.output.lines().find_map(|line| line.trim().parse().ok());
-    // What is allowed is no hole.
-    let allowed = settings.network.allow.iter().any(|allow| allow.host == Allow::HOST && allow.port.is_none());
-    if let Some(host) = host.filter(|_| !allowed)
-        && let Ok(listener) = TcpListener::bind((host, 0)).await
-        && let Ok(address) = listener.local_addr()
-    {
-        let connect = format!("exec 3<>/dev/tcp/{}/{}", address.ip(), address.port());
-        let command = [&["/usr/bin/timeout", "2"], &bash[..], &[connect.as_str()]].concat();
-        let tried = engine.run_inside(&detail.name, &command, PATIENCE);
-        let (accepted, ended) = tokio::join!(tokio::time::timeout(Duration::from_secs(3), listener.accept()), tried);
-        facts.reaches_host = Some(accepted.is_ok_and(|a| a.is_ok()) || ended.is_ok_and(|ended| ended.code == 0));
+    let own = if engine.is_local() { networks::own().unwrap_or_default() } else { vec![] };
+    let public = own.iter().map(IpNet::addr).filter(|address| !is_private(address)).take(MOST_ADDRESSES);
+    for address in host.into_iter().chain(public) {
+        if !is_allowed(address, settings).await
+            && let Some(reached) = reaches(engine, detail, address).await
+        {
+            facts.reaches_host = Some(reached || facts.reaches_host == Some(true));
+        }
     }
     Ok(facts)
+}
+
+/// Whether an address of this machine may be reached at any port: that is no hole.
+async fn is_allowed(address: IpAddr, settings: &Settings) -> bool {
+    for Allow { host, .. } in settings.network.allow.iter().filter(|allow| allow.port.is_none()) {
+        let range = host.parse::<IpNet>().or_else(|_| host.parse::<IpAddr>().map(IpNet::from));
+        let allowed = match range {
+            Ok(range) => range.contains(&address),
+            Err(_) if host == Allow::HOST => true,
+            Err(_) => {
+                let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), 0))).await;
+                found.is_ok_and(|found| found.is_ok_and(|mut found| found.any(|found| found.ip() == address)))
+            }
+        };
+        if allowed {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a listener at this address of this machine gets a connection from inside; `None` where that could not be
+/// tried.
+async fn reaches(engine: &Engine, detail: &Detail, address: IpAddr) -> Option<bool> {
+    let listener = TcpListener::bind((address, 0)).await.ok()?;
+    let port = listener.local_addr().ok()?.port();
+    let connect = format!("exec 3<>/dev/tcp/{address}/{port}");
+    let command = [&["/usr/bin/timeout", "2"], &BASH[..], &[connect.as_str()]].concat();
+    let tried = engine.run_inside(&detail.name, &command, PATIENCE);
+    let (accepted, ended) = tokio::join!(tokio::time::timeout(Duration::from_secs(3), listener.accept()), tried);
+    Some(accepted.is_ok_and(|a| a.is_ok()) || ended.is_ok_and(|ended| ended.code == 0))
 }

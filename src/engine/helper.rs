@@ -62,8 +62,8 @@ pub struct HelperSpec {
     pub command: Vec<String>,
     /// User and group; empty: root.
     pub user: String,
-    /// The container whose network it shares; `None`: it has none.
-    pub network: Option<String>,
+    /// Whose network it shares.
+    pub network: Network,
     /// Capabilities that it needs.
     pub capabilities: Vec<String>,
     /// Whether it reads from standard input.
@@ -73,6 +73,18 @@ pub struct HelperSpec {
     /// Whether a volume that does not exist yet gets the owner that its place has in the image, as it would with the
     /// appliance's own container.
     pub as_in_image: bool,
+}
+
+/// The network of a helper.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Network {
+    /// It has none.
+    #[default]
+    None,
+    /// That of the container with this name or id.
+    Container(String),
+    /// That of the engine's machine.
+    Host,
 }
 
 /// A running task.
@@ -360,9 +372,12 @@ fn body(spec: &HelperSpec) -> ContainerCreateBody {
         tty: Some(false),
         host_config: Some(HostConfig {
             network_mode: Some(match &spec.network {
-                Some(container) => format!("container:{container}"),
-                None => "none".to_owned(),
+                Network::None => "none".to_owned(),
+                Network::Container(container) => format!("container:{container}"),
+                Network::Host => "host".to_owned(),
             }),
+            // An engine with user namespaces shares its machine's network only with containers outside of them.
+            userns_mode: (spec.network == Network::Host).then(|| "host".to_owned()),
             mounts: Some(mounts.collect()),
             readonly_rootfs: Some(true),
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),

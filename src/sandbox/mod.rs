@@ -3,6 +3,7 @@
 
 pub mod ids;
 pub mod network_rules;
+pub mod own_networks;
 pub mod ownership;
 pub mod private_names;
 pub mod secret_files;

@@ -3,14 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     appliance::Appliance,
     clock,
-    engine::{Engine, helper::HelperSpec},
+    engine::{
+        Engine,
+        helper::{HelperSpec, Network},
+    },
     error::{Error, Result},
     paths::{self, InstancePaths},
+    sandbox::own_networks,
     settings::{Allow, Egress, Settings},
 };
 
@@ -54,8 +59,9 @@ impl Rules {
         !self.exist() || Loaded::load(files).rules == said(self)
     }
 
-    fn command(&self, appliance: &Appliance) -> Vec<String> {
-        let program = [appliance.container.network_rules.clone(), self.mode.to_string()];
+    fn command(&self, appliance: &Appliance, own: &[IpNet]) -> Vec<String> {
+        let own = own.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let program = [appliance.container.network_rules.clone(), self.mode.to_string(), own];
         program.into_iter().chain(self.entries.iter().cloned()).collect()
     }
 }
@@ -104,8 +110,15 @@ async fn run(
     appliance: &Appliance,
     read: bool,
 ) -> Result<Vec<u8>> {
-    let container = helper.network.clone().unwrap_or_default();
-    helper.command = rules.command(appliance);
+    let own = match rules.mode {
+        Egress::Internet => own_networks::look(engine, &helper, appliance).await?,
+        Egress::Listed | Egress::All => vec![],
+    };
+    let container = match &helper.network {
+        Network::Container(name) => name.clone(),
+        Network::None | Network::Host => String::new(),
+    };
+    helper.command = rules.command(appliance, &own);
     helper.capabilities = vec!["NET_ADMIN".to_owned()];
     let not_loaded =
         |reason: String| Error::RulesNotLoaded { name: container.clone(), mode: rules.mode.to_string(), reason };
@@ -264,7 +277,7 @@ pub fn helper(
         name: name.to_owned(),
         image: image.to_owned(),
         labels,
-        network: network.map(str::to_owned),
+        network: network.map_or(Network::None, |container| Network::Container(container.to_owned())),
         ..HelperSpec::default()
     }
 }
@@ -286,10 +299,11 @@ mod tests {
             &["host:11434", "10.8.0.0/16", "git.example.org:22"],
             &["http://u:p@proxy.lan:3128/", "socks5h://10.1.1.1"],
         );
-        let command = wanted.command(&Appliance::embedded().unwrap());
+        let own = ["203.0.113.0/24", "2001:db8::/64"].map(|network| network.parse().unwrap());
+        let command = wanted.command(&Appliance::embedded().unwrap(), &own);
         let entries =
             ["10.1.1.1 1080", "10.8.0.0/16 -", "git.example.org 22", "host.docker.internal 11434", "proxy.lan 3128"];
-        assert_eq!(command[1..], [&["internet"], &entries[..]].concat());
+        assert_eq!(command[1..], [&["internet", "203.0.113.0/24 2001:db8::/64"], &entries[..]].concat());
     }
 
     #[test]

@@ -3,9 +3,12 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
+use ipnet::IpNet;
+
 use crate::{
     engine::{Engine, helper::HelperSpec},
     error::Result,
+    sandbox::own_networks::{self, is_private},
     settings::{Allow, Mount},
 };
 
@@ -19,7 +22,8 @@ done
 wait
 "#;
 
-/// Those of the names that have a private address, with one of them. `helper` shares the container's network.
+/// Those of the names that have a private address, or one of this machine's own networks, with one of them. `helper`
+/// shares the container's network.
 ///
 /// # Errors
 /// What the engine says.
@@ -33,27 +37,17 @@ pub async fn look(
     helper.command = ["/bin/sh", "-c", LOOK, "look"].map(str::to_owned).to_vec();
     helper.command.extend(names.iter().map(ToString::to_string));
     let (_, output) = engine.run_helper(&helper, None).await?;
-    Ok(parse(&String::from_utf8_lossy(&output)))
+    let own = if engine.is_local() { own_networks::here()? } else { vec![] };
+    Ok(parse(&String::from_utf8_lossy(&output), &own))
 }
 
-fn parse(output: &str) -> BTreeMap<Allow, IpAddr> {
+fn parse(output: &str, own: &[IpNet]) -> BTreeMap<Allow, IpAddr> {
+    let refused = |address: &IpAddr| is_private(address) || own.iter().any(|network| network.contains(address));
     let pair = |line: &str| {
         let (name, address) = line.split_once(' ')?;
-        Some((name.parse().ok()?, address.trim().parse().ok().filter(is_private)?))
+        Some((name.parse().ok()?, address.trim().parse().ok().filter(refused)?))
     };
     output.lines().filter_map(pair).collect()
-}
-
-/// Whether the rules of `internet` refuse an address (see docker/network-rules).
-fn is_private(address: &IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => {
-            let shared = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
-            let benchmark = ip.octets()[0] == 198 && (18..20).contains(&ip.octets()[1]);
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared || benchmark
-        }
-        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 != 0x2000 && ip.segments()[..2] != [0x64, 0xff9b],
-    }
 }
 
 /// The hosts that the repositories in mounted folders are fetched from.
@@ -96,10 +90,11 @@ mod tests {
 
     #[test]
     fn only_private_addresses_are_told() {
-        let found =
-            parse("a.example:443 10.1.2.3\nb.example:443 203.0.113.9\nc.example:80 fd00::1\nc2:80 2606::1\nbroken");
+        let output =
+            "a.example:443 10.1.2.3\nb.example:443 203.0.113.9\nc.example:80 fd00::1\nc2:80 2606::1\nd:1 192.0.2.7\n";
+        let found = parse(output, &["192.0.2.0/24".parse().unwrap()]);
         let found: Vec<String> = found.iter().map(|(name, address)| format!("{name} {address}")).collect();
-        assert_eq!(found, ["a.example:443 10.1.2.3", "c.example:80 fd00::1"]);
+        assert_eq!(found, ["a.example:443 10.1.2.3", "c.example:80 fd00::1", "d:1 192.0.2.7"]);
     }
 
     #[test]

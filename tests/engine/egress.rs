@@ -1,11 +1,14 @@
 //! Where the agent may connect to: `network.egress` and `network.allow` over listeners on this machine's bridge, in
-//! another network and at an address that counts as the Internet; over restarts, also past docklet.
+//! another network, at addresses of its own that count as public, and on the Internet; over restarts, also past docklet.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener},
+    os::{fd::AsFd as _, unix::net::UnixStream},
     process::Command,
     time::{Duration, Instant},
 };
+
+use rustix::thread::LinkNameSpaceType;
 
 use crate::support::*;
 
@@ -31,27 +34,101 @@ fn reaches(world: &World, host: &str, port: u16) -> bool {
     }
 }
 
-/// A network of its own whose addresses are no private ones; this machine is its first address.
+/// A machine on the Internet: a network namespace that this machine reaches through a link with private addresses. A
+/// listener there accepts what connects.
 struct Internet {
-    name: String,
+    namespace: String,
+    link: String,
+    /// Its address.
     host: String,
+    port: u16,
+    _listener: TcpListener,
 }
 
 impl Internet {
-    /// Tests at the same time take different ranges.
-    fn new(range: &str) -> Self {
-        let name = format!("internet-{}", random_hex());
-        let host = format!("{range}.1");
-        let subnet = format!("{range}.0/24");
-        docker(&["network", "create", "--subnet", &subnet, "--gateway", &host, &name]);
-        Internet { name, host }
+    /// Tests at the same time take different numbers.
+    fn new(number: u8) -> Self {
+        let (namespace, link) = (format!("dkt-{}", random_hex()), format!("in{}", random_hex()));
+        let host = format!("198.51.100.{number}");
+        as_root(&format!(
+            "ip netns add {namespace}; ip link add {link} type veth peer name out netns {namespace}
+             ip addr add 10.212.{number}.1/30 dev {link}; ip link set {link} up
+             inside='ip -n {namespace}'; $inside link set lo up; $inside addr add {host}/32 dev lo
+             $inside addr add 10.212.{number}.2/30 dev out; $inside link set out up
+             $inside route add default via 10.212.{number}.1; ip route add {host} via 10.212.{number}.2"
+        ));
+        let listener = listener_in(&format!("/run/netns/{namespace}"), "0.0.0.0");
+        let port = listener.local_addr().unwrap().port();
+        Internet { namespace, link, host, port, _listener: listener }
     }
 }
 
 impl Drop for Internet {
     fn drop(&mut self) {
+        as_root(&format!("ip link del {}; ip netns del {}", self.link, self.namespace));
+    }
+}
+
+/// Runs a script that changes this machine's networks.
+fn as_root(script: &str) {
+    let done = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(done.status.success(), "this test needs root: {}", shown(&done));
+}
+
+/// A listener in another network namespace: a socket belongs to that in which it was made.
+fn listener_in(namespace: &str, address: &str) -> TcpListener {
+    let namespace = std::fs::File::open(namespace).unwrap();
+    let address: std::net::IpAddr = address.parse().unwrap();
+    let bind = move || {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        TcpListener::bind((address, 0)).unwrap()
+    };
+    std::thread::spawn(bind).join().unwrap()
+}
+
+/// A container network with a range that is not private; this machine has an address in it.
+struct PublicNetwork {
+    name: String,
+    host: String,
+}
+
+impl PublicNetwork {
+    /// Tests at the same time take different numbers, multiples of 64.
+    fn new(number: u8) -> Self {
+        let (name, host) = (format!("public-{}", random_hex()), format!("203.0.113.{}", number + 1));
+        let subnet = format!("203.0.113.{number}/26");
+        docker(&["network", "create", "--subnet", &subnet, "--gateway", &host, &name]);
+        PublicNetwork { name, host }
+    }
+}
+
+impl Drop for PublicNetwork {
+    fn drop(&mut self) {
         docker_try(&["network", "rm", &self.name]);
     }
+}
+
+/// Passes on what connects to this port of 127.0.0.1 to the engine, which then counts as one on another machine.
+fn engine_over_tcp() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    let socket = engine_host().strip_prefix("unix://").expect("an engine with a socket").to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let engine = UnixStream::connect(&socket).unwrap();
+            let (mut from, mut to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                to.shutdown(Shutdown::Write)
+            });
+            let (mut from, mut to) = (engine, client);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                to.shutdown(Shutdown::Write)
+            });
+        }
+    });
+    format!("tcp://{address}")
 }
 
 fn gateway(world: &World) -> String {
@@ -67,7 +144,8 @@ fn id(world: &World) -> String {
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     let (_listener, port) = listener();
-    let internet = Internet::new("198.51.100");
+    let internet = Internet::new(1);
+    let public = PublicNetwork::new(0);
     let world = World::supervised();
     world.setup();
     let neighbour = World::new();
@@ -83,7 +161,8 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
         assert!(!reaches(&world, &gateway(&world), port), "{when}: the gateway");
         assert!(!reaches(&world, &other, 3000), "{when}: another network");
         assert!(!reaches(&world, "169.254.169.254", 80), "{when}: the metadata address");
-        assert!(reaches(&world, &internet.host, port), "{when}: the Internet");
+        assert!(!reaches(&world, &public.host, port), "{when}: an address of this machine that counts as public");
+        assert!(reaches(&world, &internet.host, internet.port), "{when}: the Internet");
         assert!(reaches(&world, "127.0.0.1", 3000), "{when}: itself");
         assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}: the page");
     };
@@ -115,25 +194,40 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     let check = checks.as_array().unwrap().iter().find(|check| check["id"] == "egress").unwrap().clone();
     assert_eq!(check["level"], "ok", "{check}");
     assert!(check["message"].as_str().unwrap().contains("this machine can't be reached"), "{check}");
-    drop(internet);
+    // It tries the public address, too: one that is let in past docklet is a hole.
+    let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
+    let hole = format!("insert rule inet docklet output ip daddr {} accept", public.host);
+    as_root(&format!("nsenter --net=/proc/{pid}/ns/net nft {hole}"));
+    let checks = json(&world.run(&["doctor", "--json"]))["checks"].clone();
+    let check = checks.as_array().unwrap().iter().find(|check| check["id"] == "egress").unwrap().clone();
+    assert_eq!(check["level"], "problem", "{check}");
+    world.ok(&["restart"]);
+    closed("after the hole was mended");
 }
 
-/// Gives a running container an IPv6 network with this machine, past the engine, which need not have IPv6 then. The
-/// network is gone when the container stops.
-fn connect_ipv6(world: &World, hosts: [&str; 2]) {
+/// Gives a running container two IPv6 networks past the engine, which need not have IPv6 then: one with this machine at
+/// these addresses, and one with a machine on the Internet at another. They are gone when the container stops. A
+/// listener there.
+fn connect_ipv6(world: &World, own: [&str; 2], internet: &str) -> TcpListener {
     let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
-    let outside = format!("v6{}", random_hex());
+    let (outside, namespace) = (format!("v6{}", random_hex()), format!("dkt-{}", random_hex()));
     let mut script = format!(
-        "set -e; ip link add {outside} type veth peer name eth6 netns {pid}; ip link set {outside} up; \
-         inside='nsenter --net=/proc/{pid}/ns/net'; \
-         $inside sh -c 'echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6'; $inside ip link set eth6 up;"
+        "ip link add {outside} type veth peer name eth6 netns {pid}; ip link set {outside} up
+         inside='nsenter --net=/proc/{pid}/ns/net'
+         $inside sh -c 'echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6'; $inside ip link set eth6 up
+         ip netns add {namespace}; ip -n {namespace} link add eth0 type veth peer name eth7 netns {pid}
+         ip -n {namespace} link set eth0 up; ip -n {namespace} -6 addr add {internet}1/64 dev eth0 nodad
+         $inside ip link set eth7 up; $inside ip -6 addr add {internet}2/64 dev eth7 nodad\n"
     );
-    for host in hosts {
-        script += &format!(" ip -6 addr add {host}1/64 dev {outside} nodad;");
-        script += &format!(" $inside ip -6 addr add {host}2/64 dev eth6 nodad;");
+    for host in own {
+        script += &format!("ip -6 addr add {host}1/64 dev {outside} nodad\n");
+        script += &format!("$inside ip -6 addr add {host}2/64 dev eth6 nodad\n");
     }
-    let done = Command::new("sh").args(["-c", &script]).output().unwrap();
-    assert!(done.status.success(), "this test needs root: {}", shown(&done));
+    as_root(&script);
+    let listener = listener_in(&format!("/run/netns/{namespace}"), "::");
+    // The name goes; the namespace stays as long as the listener.
+    as_root(&format!("ip netns del {namespace}"));
+    listener
 }
 
 #[test]
@@ -141,15 +235,20 @@ fn connect_ipv6(world: &World, hosts: [&str; 2]) {
 fn egress_over_ipv6_on_docker() {
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    // The first counts as the Internet, the second is private.
-    let networks = ["2001:db8:d0c:1::", "fd0c:d0c:d0c:1::"];
-    let [internet, private] = networks.map(|network| format!("{network}1"));
+    // Both are this machine's; the first counts as public, the second is private.
+    let networks = ["2001:db8:d0c:2::", "fd0c:d0c:d0c:1::"];
+    let [public, private] = networks.map(|network| format!("{network}1"));
     let world = World::supervised();
     world.setup();
     let closed = |when: &str| {
-        connect_ipv6(&world, networks);
-        assert!(reaches(&world, &internet, port), "{when}: the Internet");
+        let internet = connect_ipv6(&world, networks, "2001:db8:d0c:1::");
+        // The rules are loaded anew, now that this machine has the address.
+        world.ok(&["config", "set", "network.allow", "198.18.0.1"]);
+        let there = internet.local_addr().unwrap().port();
+        assert!(reaches(&world, "2001:db8:d0c:1::1", there), "{when}: the Internet");
+        assert!(!reaches(&world, &public, port), "{when}: an address of this machine that counts as public");
         assert!(!reaches(&world, &private, port), "{when}: a private address");
+        world.ok(&["config", "unset", "network.allow"]);
     };
     closed("after setup");
     world.ok(&["config", "set", "network.allow", &format!("[{private}]:{port}")]);
@@ -163,8 +262,22 @@ fn egress_over_ipv6_on_docker() {
     wait_until(Duration::from_secs(30), "the page after docker restart", answers);
     closed("after docker restart");
     world.ok(&["config", "set", "network.egress", "all", "--yes"]);
-    connect_ipv6(&world, networks);
-    assert!(reaches(&world, &private, port), "all");
+    let _internet = connect_ipv6(&world, networks, "2001:db8:d0c:1::");
+    assert!(reaches(&world, &private, port) && reaches(&world, &public, port), "all");
+}
+
+/// An engine on another machine is asked for that machine's addresses, by a helper.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn egress_internet_on_an_engine_elsewhere() {
+    let (_listener, port) = listener();
+    let public = PublicNetwork::new(64);
+    let world = World::new();
+    world.use_engine(&engine_over_tcp());
+    world.setup();
+    assert!(!reaches(&world, &public.host, port), "an address of the engine's machine that counts as public");
+    world.ok(&["config", "set", "network.allow", &format!("{}:{port}", public.host)]);
+    assert!(reaches(&world, &public.host, port), "allowed");
 }
 
 #[test]
@@ -192,19 +305,19 @@ fn egress_allow_takes_effect_without_a_new_container() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_listed_and_all() {
     let (_listener, port) = listener();
-    let internet = Internet::new("192.0.2");
+    let internet = Internet::new(2);
     let world = World::new();
     let mut args = world.setup_args();
-    args.extend(["--egress", "listed", "--allow", &format!("{}:{port}", internet.host)].map(str::to_owned));
+    let allow = format!("{}:{}", internet.host, internet.port);
+    args.extend(["--egress", "listed", "--allow", &allow].map(str::to_owned));
     world.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
-    assert!(reaches(&world, &internet.host, port), "listed");
-    assert!(!reaches(&world, &internet.host, port - 1) && !reaches(&world, &gateway(&world), port), "not listed");
+    assert!(reaches(&world, &internet.host, internet.port), "listed");
+    assert!(!reaches(&world, &internet.host, 1) && !reaches(&world, &gateway(&world), port), "not listed");
     let before = id(&world);
     world.ok(&["config", "set", "network.egress", "all", "--yes"]);
     assert_ne!(id(&world), before, "its entrypoint waits for no rules");
     assert!(reaches(&world, &gateway(&world), port), "all");
     assert_eq!(world.status()["egress"]["mode"], "all");
-    drop(internet);
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! Addresses that count as the Internet, but belong to the engine's machine or to a network that it is in: a server's
+//! public address, a home network with global IPv6 addresses, a container network with a public range. `internet`
+//! refuses them, too.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::{
+    appliance::Appliance,
+    engine::{
+        Engine,
+        helper::{HelperSpec, Network},
+    },
+    error::{Error, Result},
+    host::networks,
+};
+
+/// Shortest prefixes that are a network: of an interface with a shorter one only its address counts, because the
+/// whole Internet is behind it.
+const SHORTEST_PREFIX: (u8, u8) = (8, 16);
+
+/// Looks at this machine where the engine runs on it, and else asks a helper container in the engine's own network
+/// namespace.
+///
+/// # Errors
+/// What the system or the engine says.
+pub async fn look(engine: &Engine, helper: &HelperSpec, appliance: &Appliance) -> Result<Vec<IpNet>> {
+    if engine.is_local() {
+        return here();
+    }
+    let helper = HelperSpec {
+        command: vec![appliance.container.network_rules.clone(), "addresses".to_owned()],
+        user: "65534:65534".to_owned(),
+        network: Network::Host,
+        capabilities: vec![],
+        ..helper.clone()
+    };
+    let (ended, output) = engine.run_helper(&helper, None).await?;
+    if ended.code != 0 {
+        let what = "reading the addresses of the engine's machine".to_owned();
+        return Err(Error::HelperFailed { what, reason: ended.reason() });
+    }
+    Ok(public(String::from_utf8_lossy(&output).lines().filter_map(|line| line.trim().parse().ok())))
+}
+
+/// Those of this machine.
+///
+/// # Errors
+/// What the system says.
+pub fn here() -> Result<Vec<IpNet>> {
+    let what = || "reading the addresses of this machine".to_owned();
+    networks::own().map(public).map_err(|error| Error::HelperFailed { what: what(), reason: error.to_string() })
+}
+
+fn public(networks: impl IntoIterator<Item = IpNet>) -> Vec<IpNet> {
+    let network = |found: IpNet| {
+        let shortest = if found.addr().is_ipv4() { SHORTEST_PREFIX.0 } else { SHORTEST_PREFIX.1 };
+        if found.prefix_len() < shortest { IpNet::from(found.addr()) } else { found.trunc() }
+    };
+    let mut public: Vec<IpNet> =
+        networks.into_iter().filter(|network| !is_private(&network.addr())).map(network).collect();
+    public.sort();
+    public.dedup();
+    public
+}
+
+/// Whether the rules of `internet` refuse an address everywhere (see docker/network-rules).
+pub fn is_private(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            let shared = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
+            let benchmark = ip.octets()[0] == 198 && (18..20).contains(&ip.octets()[1]);
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared || benchmark
+        }
+        IpAddr::V6(ip) => ip.segments()[0] & 0xe000 != 0x2000 && ip.segments()[..2] != [0x64, 0xff9b],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn public_networks_are_told_and_private_ones_not() {
+        let found =
+            ["127.0.0.1/8", "192.168.1.7/24", "203.0.113.5/24", "203.0.113.9/24", "198.51.100.7/0", "fe80::1/64"];
+        let found = found.into_iter().chain(["2001:db8:1:2::7/64", "fd00::1/64"]);
+        let public: Vec<String> = public(found.map(|n| n.parse().unwrap())).iter().map(ToString::to_string).collect();
+        assert_eq!(public, ["198.51.100.7/32", "203.0.113.0/24", "2001:db8:1:2::/64"]);
+    }
+}

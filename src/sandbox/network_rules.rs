@@ -25,6 +25,9 @@ pub const HOST_NAME: &str = "host.docker.internal";
 /// Most destinations that are kept of a report.
 const MOST_DESTINATIONS: usize = 20;
 
+/// The exit code of the program in the image for arguments that it does not know.
+const WRONG_ARGUMENTS: i64 = 2;
+
 /// What to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
@@ -133,7 +136,13 @@ async fn run(
             ended => (ended?, vec![]),
         }
     };
-    if ended.code == 0 { Ok(output) } else { Err(not_loaded(ended.reason())) }
+    match ended.code {
+        0 => Ok(output),
+        WRONG_ARGUMENTS if ended.complaints.is_empty() => {
+            Err(not_loaded("the image was made for another version of docklet".to_owned()))
+        }
+        _ => Err(not_loaded(ended.reason())),
+    }
 }
 
 /// What the rules of a running container refused so far.

@@ -12,6 +12,7 @@ mod data;
 mod doctor;
 mod egress;
 mod ending;
+mod engine_restart;
 mod harness;
 mod hostile;
 mod images;

@@ -53,6 +53,9 @@ pub mod label {
 /// What tells the container's entrypoint whether to wait for network rules.
 const EGRESS_VARIABLE: &str = "DOCKLET_EGRESS";
 
+/// The variables that tell the entrypoint who the agent commits as.
+pub const GIT_VARIABLES: [&str; 2] = ["DOCKLET_GIT_NAME", "DOCKLET_GIT_EMAIL"];
+
 /// Version of this docklet.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -248,6 +251,10 @@ impl ContainerSpec {
         compare("network", self.network.clone(), wanted.network.clone());
         compare("egress", self.egress.to_string(), wanted.egress.to_string());
         compare("user", self.user.clone(), wanted.user.clone());
+        for (what, name) in ["git name", "git e-mail"].into_iter().zip(GIT_VARIABLES) {
+            let value = |spec: &ContainerSpec| spec.environment.get(name).map_or("none", String::as_str).to_owned();
+            compare(what, value(self), value(wanted));
+        }
         compare("processors", processors(self.nano_cpus), processors(wanted.nano_cpus));
         compare("pids", self.pids.to_string(), wanted.pids.to_string());
         for new in wanted.binds.iter().filter(|b| !self.binds.contains(b)) {
@@ -318,6 +325,12 @@ impl Desired {
         let fixed = &appliance.container;
         let mut environment = appliance.environment.clone();
         environment.insert(EGRESS_VARIABLE.to_owned(), settings.network.egress.to_string());
+        for (name, value) in GIT_VARIABLES.into_iter().zip([&settings.git.name, &settings.git.email]) {
+            let value = value.to_string();
+            if !value.is_empty() {
+                environment.insert(name.to_owned(), value);
+            }
+        }
         labels.insert(label::FOLDER.to_owned(), paths.config.display().to_string());
         let container = ContainerSpec {
             name: instance.container(&appliance.name),

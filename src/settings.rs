@@ -20,7 +20,8 @@ use toml_edit::{DocumentMut, Item, Table, TableLike};
 
 pub use self::egress::{Allow, Egress};
 pub use self::values::{
-    Age, Bind, Cpus, DiskLimit, Every, FormatVersion, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy,
+    Age, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, ImageSource, Memory, Mount, PackageName, Port,
+    RestartPolicy,
 };
 use crate::{
     error::{Error, Result},
@@ -60,6 +61,10 @@ autostart = false
 [trust]
 ca_file = ""                     # a company's own certificate authorities
 
+[git]
+name = ""                        # who the agent commits as, where a repository does not say
+email = ""
+
 [update]
 min_age = "24h"                  # how old a release must be before docklet update takes it; 0 = any
 
@@ -87,6 +92,8 @@ pub struct Settings {
     pub restart: Restart,
     /// Whom it trusts.
     pub trust: Trust,
+    /// Who the agent commits as.
+    pub git: Git,
     /// Which releases an update takes.
     pub update: Update,
     /// Scheduled backups.
@@ -106,6 +113,7 @@ impl Default for Settings {
             resources: Resources::default(),
             restart: Restart::default(),
             trust: Trust::default(),
+            git: Git::default(),
             update: Update::default(),
             backup: Backup::default(),
             mounts: vec![],
@@ -219,6 +227,17 @@ impl Default for Restart {
 pub struct Trust {
     /// A file of certificate authorities (PEM), for the build and the running appliance; empty: none.
     pub ca_file: String,
+}
+
+/// `[git]`: who the agent commits as, where a repository's own configuration does not say.
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Git {
+    /// Name; empty: none.
+    pub name: GitText,
+    /// E-mail address; empty: none.
+    pub email: GitText,
 }
 
 /// `[update]`

@@ -14,7 +14,7 @@ use crate::{
     engine::{Engine, connect, reference::Reference},
     error::{Error, Result},
     event::Event,
-    host::{browser, engine_install, ports},
+    host::{browser, engine_install, git, ports},
     mounts, observe,
     observed::PortState,
     ops::{
@@ -26,7 +26,7 @@ use crate::{
     plan::Action,
     present::result,
     secrets::{self, Secret},
-    settings::{ImageSource, Port, Settings},
+    settings::{Git, ImageSource, Port, Settings},
     wizard,
 };
 
@@ -133,6 +133,7 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
     set(&mut settings.resources.cpus, &args.cpus);
     set(&mut settings.network.egress, &args.egress);
     set(&mut settings.network.allow, &args.allow);
+    take_git_identity(context, args, settings);
     set(&mut settings.restart.policy, &args.restart);
     if args.autostart || args.no_autostart {
         settings.restart.autostart = args.autostart;
@@ -155,6 +156,16 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
         Some(file) => take_image_file(context, file, settings).map(Some),
         None => Ok(None),
     }
+}
+
+/// Who the agent commits as: the flags, and at the first setup whoever this machine's git commits as.
+fn take_git_identity(context: &Context, args: &args::Setup, settings: &mut Settings) {
+    if !context.files.settings().exists() {
+        let of_host = |key: &str| git::setting(key).and_then(|text| text.parse().ok()).unwrap_or_default();
+        settings.git = Git { name: of_host("user.name"), email: of_host("user.email") };
+    }
+    set(&mut settings.git.name, &args.git_name);
+    set(&mut settings.git.email, &args.git_email);
 }
 
 fn set<T: Clone>(setting: &mut T, flag: &Option<T>) {

@@ -14,7 +14,7 @@ use super::{
     seccomp,
 };
 use crate::{
-    desired::{BindMount, ContainerSpec, HealthCheck, Publish, SecretsMount, label},
+    desired::{BindMount, ContainerSpec, GIT_VARIABLES, HealthCheck, Publish, SecretsMount, label},
     settings::Egress,
 };
 
@@ -223,7 +223,7 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
         live: ContainerSpec {
             name: name.clone(),
             image: config.image.unwrap_or_default(),
-            environment: BTreeMap::new(),
+            environment: git_identity(config.env.as_deref().unwrap_or_default()),
             network: host.network_mode.clone().unwrap_or_default(),
             publish: publish.unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
             volumes,
@@ -252,6 +252,12 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
         name,
         labels,
     }
+}
+
+/// The variables whose values are compared: others are fixed, or the image's.
+fn git_identity(environment: &[String]) -> BTreeMap<String, String> {
+    let pairs = environment.iter().filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| GIT_VARIABLES.contains(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
 fn health_check(config: HealthConfig) -> HealthCheck {

@@ -3,6 +3,7 @@
 //! - `system`: what kind of system it is; `command`: runs a program, line by line;
 //!   `packages`: the package manager
 //! - `networks`: which it is in; `terminal`: its size, raw mode
+//! - `git`: who the user commits as
 //! - `ports`: is a port free, and who has it
 //! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
 //! - `service`: starts the supervisor at login or boot; `browser`: opens a page
@@ -14,6 +15,7 @@ pub mod checkup;
 pub mod command;
 pub mod connectivity;
 pub mod engine_install;
+pub mod git;
 pub mod networks;
 pub mod packages;
 pub mod pem;

@@ -10,7 +10,7 @@ use super::{Mount, Settings};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 21] = [
+const KEYS: [(&str, &str); 23] = [
     ("version", "1"),
     ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
@@ -31,6 +31,8 @@ const KEYS: [(&str, &str); 21] = [
     ("restart.policy", "always, on-failure or never"),
     ("restart.autostart", "true or false"),
     ("trust.ca_file", "the path of a PEM file; empty: none"),
+    ("git.name", "a name such as Ada Lovelace; empty: none"),
+    ("git.email", "an e-mail address; empty: none"),
     ("update.min_age", "a time such as 24h or 3d; 0: any age"),
     ("backup.every", "a time such as 24h; empty: never"),
     ("backup.keep", "a whole number"),

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, Memory, PackageName, Port, Settings, keys};
+use super::{
+    Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, Memory, PackageName, Port, Settings, keys,
+};
 
 macro_rules! schema {
     ($type:ident, $($json:tt)+) => {
@@ -32,6 +34,7 @@ schema!(Memory, { "type": "string", "examples": ["4GiB"] });
 schema!(DiskLimit, { "type": "string", "examples": ["50GiB", ""] });
 schema!(Cpus, { "type": "number", "minimum": 0, "maximum": 4096 });
 schema!(Allow, { "type": "string", "examples": ["host:11434", "192.168.1.20", "10.8.0.0/16", "git.example.org:22"] });
+schema!(GitText, { "type": "string", "maxLength": 200 });
 schema!(Age, { "type": "string", "examples": ["24h", "3d", "0"] });
 schema!(Every, { "type": "string", "examples": ["24h", ""] });
 

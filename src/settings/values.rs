@@ -293,6 +293,31 @@ impl fmt::Display for Every {
 as_text!(Every);
 as_text!(Allow);
 
+/// A name or an e-mail address as git takes it: one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GitText(String);
+
+/// Longest of them, in bytes.
+const LONGEST_GIT_TEXT: usize = 200;
+
+impl FromStr for GitText {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.chars().any(|c| c.is_control() || c == '<' || c == '>') || text.len() > LONGEST_GIT_TEXT {
+            return Err(format!("`{text}` can't be a part of a commit's author; write one line without < and >"));
+        }
+        Ok(GitText(text.to_owned()))
+    }
+}
+
+impl fmt::Display for GitText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+as_text!(GitText);
+
 /// How old a release must be before `update` takes it, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Age(pub(super) String);

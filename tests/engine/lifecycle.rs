@@ -175,6 +175,28 @@ fn the_container_is_as_the_contract_says() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn the_agent_commits_as_the_user_of_this_machine() {
+    let world = World::new();
+    world.commits_as("Ada Lovelace", "ada@example.org");
+    world.setup();
+    let environment = || world.inspect().unwrap()["Config"]["Env"].to_string();
+    assert!(environment().contains("\"DOCKLET_GIT_NAME=Ada Lovelace\""), "{}", environment());
+    assert!(environment().contains("\"DOCKLET_GIT_EMAIL=ada@example.org\""), "{}", environment());
+    let planned = world.run(&["setup", "--yes", "--dry-run", "--git-name", "Grace Hopper"]);
+    assert!(shown(&planned).contains("git name Ada Lovelace → Grace Hopper"), "{}", shown(&planned));
+    // Only the first setup asks this machine's git.
+    world.commits_as("Somebody Else", "else@example.org");
+    assert_eq!(json(&world.run(&["setup", "--yes", "--json"]))["changed"], false);
+    world.ok(&["config", "set", "git.name", "Grace Hopper", "--yes"]);
+    world.ok(&["config", "unset", "git.email", "--yes"]);
+    assert!(environment().contains("\"DOCKLET_GIT_NAME=Grace Hopper\""), "{}", environment());
+    assert!(!environment().contains("DOCKLET_GIT_EMAIL"), "{}", environment());
+    let refused = world.fails(&["config", "set", "git.name", "two\nlines"], 2);
+    assert!(shown(&refused).contains("one line without < and >"), "{}", shown(&refused));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn every_spelling_of_loopback_is_published_as_127_0_0_1() {
     let world = World::new();
     for (bind, port) in [("localhost", free_port()), ("LOCALHOST", free_port()), ("127.0.0.1", free_port())] {

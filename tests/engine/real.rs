@@ -7,6 +7,7 @@ use crate::support::*;
 /// A world with the real appliance. The build takes minutes the first time, and seconds from the builder's cache.
 pub fn real() -> World {
     let world = World::supervised();
+    world.commits_as("Ada Lovelace", "ada@example.org");
     let port = world.port.to_string();
     let output = world.docklet_online().args(["setup", "--yes", "--install-engine", "--port", &port]).output().unwrap();
     assert!(output.status.success(), "{}", shown(&output));
@@ -37,6 +38,17 @@ fn real_opencode_answers_keeps_its_data_and_has_no_privileges() {
     assert!(reference.starts_with(&format!("opencode-cloud:{version}-")), "{reference}");
     let size = status["image"]["size"].as_u64().unwrap();
     assert!(size <= 524_288_000, "the image has {size} bytes");
+
+    let ident = |more: &[&str]| {
+        let container = world.container();
+        let git = ["exec", &container, "/usr/local/bin/entrypoint", "git"];
+        docker(&[&git[..], more, &["var", "GIT_AUTHOR_IDENT"]].concat())
+    };
+    assert!(ident(&[]).starts_with("Ada Lovelace <ada@example.org> "), "{}", ident(&[]));
+    // A repository's own wins.
+    docker(&["exec", &world.container(), "git", "init", "--quiet", "/workspace/own"]);
+    docker(&["exec", &world.container(), "git", "-C", "/workspace/own", "config", "user.name", "Somebody"]);
+    assert!(ident(&["-C", "/workspace/own"]).starts_with("Somebody <ada@example.org> "));
 
     no_privileges(&world);
     nothing_secret(&world, &password, &reference);

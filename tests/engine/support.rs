@@ -222,6 +222,12 @@ impl World {
         output
     }
 
+    /// The user's own git has this name and address.
+    pub fn commits_as(&self, name: &str, email: &str) {
+        let text = format!("[user]\n\tname = {name}\n\temail = {email}\n");
+        fs::write(self.folder.path().join("user/.gitconfig"), text).expect("to write git's configuration");
+    }
+
     /// The password as `docklet password` prints it.
     pub fn password(&self) -> String {
         self.ok(&["password"]).trim().to_owned()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::settings::{Allow, Bind, Cpus, Egress, Memory, Mount, PackageName, Port, RestartPolicy};
+use crate::settings::{Allow, Bind, Cpus, Egress, GitText, Memory, Mount, PackageName, Port, RestartPolicy};
 
 /// Arguments of `docklet setup`.
 #[derive(Debug, Args)]
@@ -47,6 +47,12 @@ pub struct Setup {
     /// Additional host, address or range that the agent may connect to; `host` means this machine, as in host:11434
     #[arg(long = "allow", env = "DOCKLET_ALLOW", value_name = "HOST[:PORT]", num_args = 1.., value_delimiter = ',')]
     pub allow: Option<Vec<Allow>>,
+    /// Name that the agent commits with [default at the first setup: your git's]
+    #[arg(long, env = "DOCKLET_GIT_NAME", value_name = "NAME")]
+    pub git_name: Option<GitText>,
+    /// E-mail address that the agent commits with [default at the first setup: your git's]
+    #[arg(long, env = "DOCKLET_GIT_EMAIL", value_name = "ADDRESS")]
+    pub git_email: Option<GitText>,
     /// When docklet restarts opencode [default: always]
     #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
     pub restart: Option<RestartPolicy>,

@@ -86,16 +86,23 @@ impl Probe {
 
     /// Looks once.
     pub async fn look(&self) -> Seen {
-        for path in [&self.health, &self.page] {
-            match tokio::time::timeout(TIMEOUT, self.get(path)).await {
-                Ok(Ok(200)) => {}
-                Ok(Ok(401)) => return Seen::Unauthorized,
-                Ok(Ok(status)) => return Seen::Wrong { status, path: path.clone() },
-                Ok(Err(reason)) => return Seen::Silent { reason },
-                Err(_) => return Seen::Silent { reason: format!("nothing within {} s", TIMEOUT.as_secs()) },
-            }
+        let (health, page) = tokio::join!(self.look_at(&self.health), self.look_at(&self.page));
+        if health == Seen::Works { page } else { health }
+    }
+
+    /// Looks at the health path alone.
+    pub async fn health(&self) -> Seen {
+        self.look_at(&self.health).await
+    }
+
+    async fn look_at(&self, path: &str) -> Seen {
+        match tokio::time::timeout(TIMEOUT, self.get(path)).await {
+            Ok(Ok(200)) => Seen::Works,
+            Ok(Ok(401)) => Seen::Unauthorized,
+            Ok(Ok(status)) => Seen::Wrong { status, path: path.to_owned() },
+            Ok(Err(reason)) => Seen::Silent { reason },
+            Err(_) => Seen::Silent { reason: format!("nothing within {} s", TIMEOUT.as_secs()) },
         }
-        Seen::Works
     }
 
     /// The JSON that a path answers with; `None` when it does not answer with HTTP 200 and such JSON.

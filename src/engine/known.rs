@@ -86,3 +86,112 @@ async fn ping(socket: &PathBuf) -> Result<(String, String), String> {
         status => Err(format!("HTTP {status}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::{Arc, Mutex};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::UnixListener,
+    };
+
+    use super::*;
+    use crate::{
+        engine::connect::{Selection, connect},
+        error::{Code, Error},
+    };
+
+    /// An engine of this version that notes the first lines of what it is asked; it hangs while the version is empty.
+    fn engine(socket: &Path, version: &Arc<Mutex<(&'static str, &'static str)>>) -> Arc<Mutex<Vec<String>>> {
+        let listener = UnixListener::bind(socket).unwrap();
+        let (asked, version) = (Arc::new(Mutex::new(vec![])), version.clone());
+        let noted = asked.clone();
+        tokio::spawn(async move {
+            let mut held = vec![];
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let length = stream.read(&mut request).await.unwrap();
+                let line = String::from_utf8_lossy(&request[..length]).lines().next().unwrap().to_owned();
+                let (version, api) = *version.lock().unwrap();
+                let body = match line.starts_with("HEAD") {
+                    true => String::new(),
+                    false => format!(r#"{{"Version":"{version}","ApiVersion":"{api}","Os":"linux","Arch":"amd64"}}"#),
+                };
+                noted.lock().unwrap().push(line);
+                if version.is_empty() {
+                    held.push(stream);
+                    continue;
+                }
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nServer: Docker/{version} (linux)\r\nApi-Version: {api}\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        asked
+    }
+
+    #[tokio::test]
+    async fn a_known_engine_is_pinged_and_another_one_is_asked_who_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, file) = (folder.path().join("engine.sock"), folder.path().join("engine.json"));
+        let version = Arc::new(Mutex::new(("28.5.2", "1.51")));
+        let asked = engine(&socket, &version);
+        let selection = Selection {
+            docker_host: Some(format!("unix://{}", socket.display())),
+            memory: Some(file.clone()),
+            ..Selection::default()
+        };
+        let took = || std::mem::take(&mut *asked.lock().unwrap());
+        let (who, ping) = ("GET /version HTTP/1.1", "HEAD /_ping HTTP/1.1");
+
+        let first = connect(&selection).await.unwrap();
+        assert_eq!(took(), [who]);
+        let second = connect(&selection).await.unwrap();
+        assert_eq!((took(), &second.about), (vec![ping.to_owned()], &first.about));
+        let host = Selection { host: selection.docker_host.clone(), ..selection.clone() };
+        assert_eq!(connect(&host).await.unwrap().about.origin, "--host", "why it was chosen is this command's");
+        took();
+
+        *version.lock().unwrap() = ("29.0.0", "1.52");
+        assert_eq!(connect(&selection).await.unwrap().about.version, "29.0.0", "an engine that was updated");
+        assert_eq!(took(), [ping, who]);
+        *version.lock().unwrap() = ("19.3.1", "1.40");
+        assert_eq!(connect(&selection).await.unwrap_err().code(), Code::EngineUnsupported, "one that is too old");
+        *version.lock().unwrap() = ("29.0.0", "1.52");
+        took();
+
+        // A socket that was made anew is another engine's, whatever it says.
+        std::fs::remove_file(&socket).unwrap();
+        let again = engine(&socket, &version);
+        connect(&selection).await.unwrap();
+        assert_eq!(*again.lock().unwrap(), [who]);
+        std::fs::write(&file, "{damaged").unwrap();
+        connect(&selection).await.unwrap();
+        assert_eq!(*again.lock().unwrap(), [who, who]);
+    }
+
+    #[tokio::test]
+    async fn a_known_engine_that_hangs_has_one_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, file) = (folder.path().join("engine.sock"), folder.path().join("engine.json"));
+        let version = Arc::new(Mutex::new(("28.5.2", "1.51")));
+        let asked = engine(&socket, &version);
+        let selection = Selection {
+            docker_host: Some(format!("unix://{}", socket.display())),
+            memory: Some(file),
+            ..Selection::default()
+        };
+        connect(&selection).await.unwrap();
+        *version.lock().unwrap() = ("", "");
+        let began = std::time::Instant::now();
+        assert!(matches!(connect(&selection).await, Err(Error::EngineTimeout { .. })));
+        assert!(began.elapsed() < crate::engine::DEADLINE + Duration::from_secs(2), "{:?}", began.elapsed());
+        assert_eq!(asked.lock().unwrap().len(), 2, "it was not asked twice");
+    }
+}

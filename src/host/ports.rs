@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     process::Command,
 };
@@ -89,6 +89,11 @@ struct Socket {
     inode: u64,
 }
 
+/// A read gives whole lines until the kernel's buffer, a page, has no room for another.
+const SMALLEST_PAGE: usize = 4 << 10;
+const LARGEST_PAGE: usize = 64 << 10;
+const LONGEST_LINE: usize = 256;
+
 /// Linux's numbers of two states.
 const ESTABLISHED: u8 = 0x01;
 const LISTEN: u8 = 0x0a;
@@ -97,9 +102,23 @@ const LISTEN: u8 = 0x0a;
 fn sockets() -> Vec<Socket> {
     ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
+        .filter_map(|path| fs::File::open(path).and_then(table).ok())
         .flat_map(|table| parse(&table))
         .collect()
+}
+
+/// Reads a table of the kernel's to its end. For each read, also for one that only finds the end, the kernel walks
+/// through the hash table of all its connections, which takes milliseconds: what ends short of a page is not read on.
+fn table(mut file: impl Read) -> io::Result<String> {
+    let mut text = vec![];
+    let mut piece = vec![0; LARGEST_PAGE];
+    loop {
+        let length = file.read(&mut piece)?;
+        text.extend_from_slice(&piece[..length]);
+        if length < SMALLEST_PAGE - LONGEST_LINE {
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
+    }
 }
 
 /// The sockets that listen on a port.
@@ -119,11 +138,12 @@ fn client_of(sockets: &[Socket], peer: SocketAddr, ours: SocketAddr) -> Option<u
     sockets.iter().find(is_it).map(|s| s.uid)
 }
 
-/// The user who has the other end of a connection that we made to `server` on this machine, if `trusted` does not
-/// know them. `None` also where that cannot be seen, and where no process has it: Linux itself then sends it on, as
+/// The user who has the other end of one of the connections that we made to `server` on this machine, if `trusted` does
+/// not know them. `None` also where that cannot be seen, and where no process has it: Linux itself then sends it on, as
 /// root told it to.
-pub fn stranger(server: SocketAddr, ours: SocketAddr, trusted: impl Fn(u32) -> bool) -> Option<u32> {
-    stranger_in(&sockets(), server, ours, trusted)
+pub fn stranger(server: SocketAddr, ours: &[SocketAddr], trusted: impl Fn(u32) -> bool) -> Option<u32> {
+    let sockets = sockets();
+    ours.iter().find_map(|ours| stranger_in(&sockets, server, *ours, &trusted))
 }
 
 /// The listener counts as well as the connection: until a connection is accepted, Linux says that it is root's.
@@ -232,6 +252,36 @@ mod tests {
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn tables_of_several_pages_are_read_to_their_end() {
+        let held: Vec<TcpListener> = (0..120).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let all = sockets();
+        for listener in &held {
+            let address = listener.local_addr().unwrap();
+            assert!(all.iter().any(|s| s.state == LISTEN && s.local == address), "{address} of {}", all.len());
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_table_is_not_looked_for_twice() {
+        /// Gives one piece for each read.
+        struct Pieces(Vec<Vec<u8>>, usize);
+        impl Read for &mut Pieces {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let piece = self.0.get(self.1).cloned().unwrap_or_default();
+                self.1 += 1;
+                buffer[..piece.len()].copy_from_slice(&piece);
+                Ok(piece.len())
+            }
+        }
+        for (lengths, reads) in [(&[4050, 4000, 300][..], 3), (&[300], 1), (&[4050], 2), (&[], 1)] {
+            let mut pieces = Pieces(lengths.iter().map(|length| vec![b'x'; *length]).collect(), 0);
+            assert_eq!(table(&mut pieces).unwrap().len(), lengths.iter().sum::<usize>());
+            assert_eq!(pieces.1, reads, "{lengths:?}");
+        }
+    }
+
+    #[test]
     fn the_kernels_table_is_read() {
         let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 41231 1 0000000000000000 100 0 0 10 0
@@ -291,9 +341,9 @@ mod tests {
             let (server_side, peer) = listener.accept().unwrap();
             assert_eq!(user_of(peer, server_side.local_addr().unwrap()), Some(us), "{listen} from {connect}");
             let (server, ours) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
-            assert_eq!(stranger(server, ours, |uid| uid == us), None);
+            assert_eq!(stranger(server, &[ours], |uid| uid == us), None);
             if cfg!(target_os = "linux") {
-                assert_eq!(stranger(server, ours, |_| false), Some(us), "{listen} from {connect}");
+                assert_eq!(stranger(server, &[ours], |_| false), Some(us), "{listen} from {connect}");
             }
         }
     }

@@ -105,7 +105,8 @@ pub async fn plan_with(
     settings: &Settings,
     how: &How,
 ) -> Result<Planned> {
-    let mut planned = plan_from(instance, engine, look, settings, how).await?;
+    // On the heap: it is large, and a program that uses the library may have small stacks.
+    let mut planned = Box::pin(plan_from(instance, engine, look, settings, how)).await?;
     if !planned.plan.creates() {
         return Ok(planned);
     }
@@ -115,7 +116,7 @@ pub async fn plan_with(
         let host = engine.host().await?;
         if host != look.host {
             look.host = host;
-            planned = plan_from(instance, engine, &look, settings, how).await?;
+            planned = Box::pin(plan_from(instance, engine, &look, settings, how)).await?;
         }
     }
     let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);

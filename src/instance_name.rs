@@ -68,8 +68,54 @@ impl InstanceName {
 
     /// ` --instance NAME` for commands that are shown to the user; empty for the default instance.
     pub fn flag(&self) -> String {
-        if self.is_default() { String::new() } else { format!(" --instance {}", self.0) }
+        flag(&self.0)
     }
+}
+
+/// ` --instance NAME` for commands that are shown to the user; empty for the default instance.
+pub fn flag(instance: &str) -> String {
+    if instance == DEFAULT { String::new() } else { format!(" --instance {instance}") }
+}
+
+/// Commands that texts name and that work on one instance.
+const ABOUT_AN_INSTANCE: [&str; 18] = [
+    "autostart",
+    "backup",
+    "config",
+    "doctor",
+    "logs",
+    "mount",
+    "open",
+    "password",
+    "restart",
+    "restore",
+    "rollback",
+    "secret",
+    "setup",
+    "start",
+    "status",
+    "stop",
+    "supervise",
+    "update",
+];
+
+/// A text whose commands, such as `docklet start`, name an instance that is not the default one. A line that names
+/// one already stays as it is.
+pub fn in_commands(instance: &str, text: &str) -> String {
+    let flag = flag(instance);
+    let with_instance = |line: &str| {
+        let names_one = line.contains("--instance");
+        let mut words = line.split(' ').peekable();
+        let mut named = vec![];
+        while let Some(word) = words.next() {
+            let command =
+                words.peek().is_some_and(|next| ABOUT_AN_INSTANCE.contains(&next.trim_end_matches([',', ';'])));
+            let shown = if word == "docklet" && command && !names_one { flag.as_str() } else { "" };
+            named.push(format!("{word}{shown}"));
+        }
+        named.join(" ")
+    };
+    text.split('\n').map(with_instance).collect::<Vec<_>>().join("\n")
 }
 
 impl fmt::Display for InstanceName {
@@ -101,6 +147,18 @@ impl FromStr for InstanceName {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn commands_in_texts_name_the_instance() {
+        let text =
+            "restart it: docklet restart; or look:\ndocklet --instance b logs, docklet errors X\ndocklet start, later";
+        assert_eq!(in_commands(DEFAULT, text), text);
+        assert_eq!(
+            in_commands("work", text),
+            "restart it: docklet --instance work restart; or look:\ndocklet --instance b logs, docklet errors X\n\
+             docklet --instance work start, later"
+        );
+    }
 
     #[test]
     fn names_of_the_contract() {

@@ -186,7 +186,7 @@ impl Context {
 
     /// A terminal to ask on; `interrupted` is the hint after Ctrl-C.
     pub fn prompt(&self, interrupted: &str) -> Prompt {
-        prompt(self.output.streams(), interrupted)
+        prompt(self.output.streams(), interrupted).about(&self.name)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What now: the next step for each kind of failure, with a command where there is one.
 
 use super::{Error, ExitReport, ImageAction, ImageFault, ObjectKind};
-use crate::units::Bytes;
+use crate::{instance_name, units::Bytes};
 
 impl Error {
     /// The next step, with a command where there is one.
@@ -21,7 +21,7 @@ impl Error {
                 shell_words::quote(container)
             ),
             Error::NotRunning { .. } => "docklet start".to_owned(),
-            Error::NotSetUp { instance } => format!("docklet{} setup", instance_flag(instance)),
+            Error::NotSetUp { instance } => format!("docklet{} setup", instance_name::flag(instance)),
             Error::NoSuchObject { kind: ObjectKind::Container, .. } => "docklet start creates it and keeps the data".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Image, .. } => "docklet setup gets it again; for an image from a file: docklet setup --image-file TAR".to_owned(),
             Error::NoSuchObject { kind: ObjectKind::Volume, .. } => "docker volume ls".to_owned(),
@@ -35,6 +35,9 @@ impl Error {
             Error::EngineUnsupported { hint, .. } => hint.clone(),
             Error::EngineTimeout { .. } | Error::EngineGone { .. } => {
                 "check that the engine responds: docker version\nthen run the same command again to continue".to_owned()
+            }
+            Error::EngineRefused { reason, .. } if reason.contains("address pool") => {
+                "remove networks that nothing uses: docker network prune".to_owned()
             }
             Error::EngineRefused { .. } => {
                 "run the same command again to continue\nif it fails again, read the engine's log".to_owned()
@@ -131,11 +134,6 @@ impl Error {
             Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
         })
     }
-}
-
-/// ` --instance NAME` where the instance is not the default one.
-fn instance_flag(instance: &str) -> String {
-    if instance == crate::instance_name::DEFAULT { String::new() } else { format!(" --instance {instance}") }
 }
 
 /// The registry in an image reference as an argument; empty for Docker Hub, which needs none.

@@ -103,6 +103,7 @@ pub fn refusal(mounts: &[Mount], index: usize, around: &Surroundings<'_>) -> Opt
     source(&mount.host, around)
         .or_else(|| target(mount, around.appliance))
         .or_else(|| taken(mounts, index))
+        .or_else(|| movable(mounts, index, around.appliance))
         .or_else(|| others(mount, around))
 }
 
@@ -171,6 +172,21 @@ fn taken(mounts: &[Mount], index: usize) -> Option<String> {
     let mut others = mounts.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, other)| other);
     let below = others.find(|other| !other.read_only && real(&mount.host).starts_with(real(&other.host)))?;
     Some(format!("the agent can change {}, and so what is mounted from there", below.host.display()))
+}
+
+/// Why the agent could redirect it: it can move each folder between the target and the volume or mount that holds it, and
+/// put a link there, which the engine follows at the next start. A mount point itself cannot be moved while it is in use.
+fn movable(mounts: &[Mount], index: usize, appliance: &Appliance) -> Option<String> {
+    let target = Path::new(&mounts.get(index)?.container);
+    let parent = target.parent()?;
+    let volumes = appliance.volumes.iter().map(|volume| (Path::new(&volume.mount), true));
+    let mounted = mounts.iter().map(|mount| (Path::new(&mount.container), !mount.read_only));
+    let around = volumes.chain(mounted).filter(|(root, _)| parent.starts_with(root));
+    let (root, writable) = around.max_by_key(|(root, _)| root.components().count())?;
+    (writable && root != parent).then(|| {
+        let (target, parent, root) = (target.display(), parent.display(), root.display());
+        format!("the agent could move {parent}, and {target} with it; only a place directly in {root} is safe")
+    })
 }
 
 /// Why it cannot be beside what other instances have.

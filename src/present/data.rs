@@ -1,8 +1,9 @@
 //! The texts of what backup, restore, update and rollback came to. Pure, ASCII only.
 
-use super::{clean, status::instance_flag, style::Style};
+use super::{clean, style::Style};
 use crate::{
     data::archive::{LeftOut, Manifest},
+    instance_name,
     report::data::{
         BackupListReport, BackupReport, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport, VerifyReport,
     },
@@ -11,7 +12,7 @@ use crate::{
 
 /// `docklet backup`
 pub fn backup(report: &BackupReport, style: Style) -> String {
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     let mut text = format!("backed up into\n\n    {}\n\n", style.strong(&report.file));
     text.push_str(&format!("  size       {}\n", Bytes(report.size)));
     text.push_str(&format!("  holds      {} in {}", Bytes(report.bytes), files(report.files)));
@@ -34,7 +35,7 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
 
 /// `docklet backup list`
 pub fn backup_list(report: &BackupListReport, style: Style) -> String {
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     if report.backups.is_empty() {
         return format!("no backups in {}\n{} docklet{flag} backup", report.folder, style.hint("create one:"));
     }
@@ -120,7 +121,7 @@ pub fn pruned(report: &PruneReport, _style: Style) -> String {
 
 /// `docklet restore`
 pub fn restored(report: &RestoreReport, style: Style) -> String {
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     let now = if report.running {
         format!("it answers at {}", style.strong(&report.url))
     } else {
@@ -137,7 +138,7 @@ pub fn restored(report: &RestoreReport, style: Style) -> String {
 
 /// `docklet update --check`
 pub fn update_check(report: &UpdateCheckReport, style: Style) -> String {
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     let current = report.current.as_deref().unwrap_or("unknown");
     if !report.update_available {
         return format!("{} is the newest release", style.strong(current));
@@ -148,7 +149,7 @@ pub fn update_check(report: &UpdateCheckReport, style: Style) -> String {
 
 /// `docklet update` and `docklet rollback`
 pub fn updated(report: &UpdateReport, command: &str, style: Style) -> String {
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     let version = |version: &Option<String>| version.as_deref().unwrap_or("another image").to_owned();
     if !report.changed {
         return format!("nothing to do: {} is installed", version(&report.to));

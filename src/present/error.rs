@@ -7,14 +7,9 @@ use super::style::Style;
 use crate::{
     clean::{self, one_line},
     error::{Code, Error},
+    instance_name,
     report::Schema,
 };
-
-/// Commands that hints name and that work on one instance.
-const ABOUT_AN_INSTANCE: [&str; 13] = [
-    "backup", "config", "doctor", "logs", "mount", "open", "restart", "restore", "secret", "setup", "start", "status",
-    "stop",
-];
 
 /// The JSON form of an error.
 #[derive(Debug, Serialize)]
@@ -51,22 +46,7 @@ impl ErrorReport {
 /// The hint, whose commands name the instance that the failed one was about.
 fn hint(error: &Error, instance: Option<&str>) -> Option<String> {
     let hint = error.hint()?;
-    let Some(instance) = instance.filter(|i| *i != crate::instance_name::DEFAULT) else { return Some(hint) };
-    let with_instance = |line: &str| {
-        let names_one = line.contains("--instance");
-        let mut words = line.split(' ').peekable();
-        let mut named = vec![];
-        while let Some(word) = words.next() {
-            named.push(word.to_owned());
-            let command =
-                words.peek().is_some_and(|next| ABOUT_AN_INSTANCE.contains(&next.trim_end_matches([',', ';'])));
-            if word == "docklet" && command && !names_one {
-                named.push(format!("--instance {instance}"));
-            }
-        }
-        named.join(" ")
-    };
-    Some(hint.lines().map(with_instance).collect::<Vec<_>>().join("\n"))
+    Some(instance.map_or_else(|| hint.clone(), |instance| instance_name::in_commands(instance, &hint)))
 }
 
 /// The text: message, causes, and after a blank line the hint. Ends without a line break.

@@ -1,14 +1,15 @@
 //! The texts of what setup, start, stop, restart and uninstall came to. Pure, ASCII only.
 
-use super::{status::instance_flag, style::Style};
+use super::style::Style;
 use crate::{
+    instance_name,
     report::{AutostartReport, Kept, SetupReport, StartReport, StopReport, Thing, UninstallReport},
     units::Bytes,
 };
 
 /// The end of `docklet setup`. `password` is `Some` only when it is new: it is shown once.
 pub fn setup(report: &SetupReport, password: Option<&str>, style: Style) -> String {
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     if !report.changed && password.is_none() {
         return format!("nothing to do: {} is set up at {}", report.name, style.strong(&report.url));
     }
@@ -87,7 +88,7 @@ fn ending(report: &StopReport, style: Style) -> String {
 
 /// `docklet autostart`
 pub fn autostart(report: &AutostartReport, style: Style) -> String {
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     let mut text = if report.enabled {
         let manager = report.manager.map_or("nobody", |kind| kind.name());
         format!("autostart is {} ({manager})", style.ok("on"))
@@ -141,7 +142,7 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
         text.push_str(&kept(&report.kept, true));
     }
     if let Some(file) = &report.backup {
-        let flag = instance_flag(&report.instance);
+        let flag = instance_name::flag(&report.instance);
         text.push_str(&format!("last backup; to restore it: docklet{flag} restore {}\n", super::data::quoted(file)));
     }
     if report.left.is_empty() {

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 
 use super::style::{Style, columns};
 use crate::{
-    clock,
+    clock, instance_name,
     report::{ContainerStatus, DiskStatus, EgressStatus, ListReport, State, StatusReport, Wanted},
     units::{Bytes, Elapsed},
 };
@@ -15,7 +15,7 @@ const DECISIONS: usize = 3;
 /// `docklet` alone: one line that says how it is, and one with the next step where there is one.
 pub fn short(report: &StatusReport, style: Style) -> String {
     let name = &report.appliance;
-    let flag = instance_flag(&report.instance);
+    let flag = instance_name::flag(&report.instance);
     let at = report.url.as_deref().map(|url| format!(" at {url}")).unwrap_or_default();
     let (line, next) = match report.state {
         State::Running => (format!("{name} is {}{at}", style.ok("running")), format!("docklet{flag} open")),
@@ -41,9 +41,10 @@ pub fn short(report: &StatusReport, style: Style) -> String {
             (format!("{name} {}{why}", style.error("has failed")), format!("docklet{flag} {next}"))
         }
         State::NotSetUp => (format!("{name} is {}", style.strong("not set up")), format!("docklet{flag} setup")),
-        State::EngineUnreachable => {
-            (format!("{name}: {}", style.error("the container engine cannot be reached")), "docklet doctor".to_owned())
-        }
+        State::EngineUnreachable => (
+            format!("{name}: {}", style.error("the container engine cannot be reached")),
+            format!("docklet{flag} doctor"),
+        ),
     };
     if next.is_empty() { line } else { format!("{line}\n{} {next}", style.hint("next:")) }
 }
@@ -101,7 +102,7 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
     if report.state != State::NotSetUp {
         rows.push(("restarts", supervisor_text(report)));
         if report.supervisor.running && !report.supervisor.survives_reboot {
-            let flag = instance_flag(&report.instance);
+            let flag = instance_name::flag(&report.instance);
             rows.push((
                 "reboot",
                 format!("does not start after a reboot; to change that: docklet{flag} autostart enable"),
@@ -219,6 +220,7 @@ fn disk_text(disk: &DiskStatus, style: Style, now: OffsetDateTime) -> Option<Str
 pub(super) fn supervisor_text(report: &StatusReport) -> String {
     let supervisor = &report.supervisor;
     let count = match supervisor.restarts {
+        0 if supervisor.last_restart.is_some() => "none since the last start".to_owned(),
         0 => "none".to_owned(),
         n => n.to_string(),
     };
@@ -259,9 +261,4 @@ fn table<const N: usize>(rows: &[[String; N]], style: Style) -> String {
         if index == 0 { style.dim(&line) } else { line }
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// ` --instance NAME` where it is not the default one.
-pub(super) fn instance_flag(instance: &str) -> String {
-    if instance == crate::instance_name::DEFAULT { String::new() } else { format!(" --instance {instance}") }
 }

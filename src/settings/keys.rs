@@ -216,13 +216,14 @@ fn typed(default: &toml::Value, text: &str) -> Result<Value, String> {
         toml::Value::Boolean(_) => {
             Value::from(trimmed.parse::<bool>().map_err(|_| format!("`{text}` is neither true nor false"))?)
         }
-        toml::Value::Array(_) if trimmed.starts_with('[') => {
-            trimmed.parse::<Value>().map_err(|_| format!("`{text}` isn't a valid list"))?
-        }
-        toml::Value::Array(_) => {
-            let items = trimmed.split([',', ' ']).map(str::trim).filter(|item| !item.is_empty());
-            Value::Array(items.collect())
-        }
+        toml::Value::Array(_) => match trimmed.parse::<Value>() {
+            Ok(list @ Value::Array(_)) => list,
+            // An address may begin with a bracket, too: [fd00::1]:8080
+            _ if trimmed.starts_with('[') && trimmed.contains(['"', '\'']) => {
+                return Err(format!("`{text}` isn't a valid list"));
+            }
+            _ => trimmed.split([',', ' ']).map(str::trim).filter(|item| !item.is_empty()).collect(),
+        },
         _ => Value::from(text),
     })
 }

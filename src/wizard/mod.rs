@@ -216,7 +216,7 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
         Some(autostart) => autostart,
         None => prompt.yes_no(
             "Start opencode when you log in?",
-            "This installs a service for your user. To change it later: docklet autostart",
+            &format!("This installs a service for your user. To change it later: {}", prompt.command("autostart")),
             current.restart.autostart,
         )?,
     };

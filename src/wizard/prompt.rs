@@ -14,6 +14,7 @@ use super::look::Look;
 use crate::{
     clean,
     error::{Error, Result},
+    instance_name::InstanceName,
     present::{
         Style,
         style::{columns, wrap},
@@ -26,6 +27,8 @@ pub struct Prompt {
     look: Look,
     /// What is said after an interruption.
     interrupted: String,
+    /// The instance that commands in its texts name.
+    instance: InstanceName,
 }
 
 /// How a line is asked for.
@@ -47,7 +50,17 @@ impl Prompt {
     /// begins again».
     pub fn new(term: Term, style: Style, interrupted: impl Into<String>) -> Self {
         swallow_interrupts();
-        Prompt { term, look: Look(style), interrupted: interrupted.into() }
+        Prompt { term, look: Look(style), interrupted: interrupted.into(), instance: InstanceName::default() }
+    }
+
+    /// Commands in its texts name this instance.
+    pub fn about(self, instance: &InstanceName) -> Self {
+        Prompt { instance: instance.clone(), ..self }
+    }
+
+    /// A command as its texts show it.
+    pub(super) fn command(&self, arguments: &str) -> String {
+        format!("docklet{} {arguments}", self.instance.flag())
     }
 
     pub(super) fn style(&self) -> Style {

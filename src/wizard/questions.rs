@@ -237,9 +237,11 @@ pub(super) fn egress(prompt: &Prompt, current: &Settings) -> Result<Egress> {
     ];
     let items = modes.map(|(_, name, said)| (name.to_owned(), said.to_owned()));
     let default = modes.iter().position(|(mode, ..)| *mode == current.network.egress).unwrap_or_default();
-    let help = "Where may the agent connect to? To allow a model server on this machine later: \
-                docklet config set network.allow host:11434";
-    let index = prompt.select("Network", help, &items, default)?;
+    let help = format!(
+        "Where may the agent connect to? To allow a model server on this machine later: {}",
+        prompt.command("config set network.allow host:11434")
+    );
+    let index = prompt.select("Network", &help, &items, default)?;
     Ok(modes.get(index).map_or(current.network.egress, |(mode, ..)| *mode))
 }
 
@@ -334,11 +336,12 @@ fn provider<'a>(
     };
     let (question, last, help) = if keys.is_empty() {
         let help = "Which model provider do you have an API key for?";
-        ("Model provider", ("none, or later", "add one with docklet secret set, or on the page"), help)
+        let later = format!("add one with {}, or on the page", prompt.command("secret set"));
+        ("Model provider", ("none, or later", later), help)
     } else {
-        ("Another model provider", ("no more", ""), "Keys of several providers can be used side by side.")
+        ("Another model provider", ("no more", String::new()), "Keys of several providers can be used side by side.")
     };
-    let mut items = vec![(last.0.to_owned(), last.1.to_owned())];
+    let mut items = vec![(last.0.to_owned(), last.1)];
     items.extend(around.providers.iter().map(|p| (p.title.clone(), said(p))));
     let chosen = prompt.select(question, help, &items, 0)?;
     Ok(chosen.checked_sub(1).and_then(|index| around.providers.get(index)))

@@ -1,8 +1,11 @@
 //! Where the agent may connect to: `network.egress` and `network.allow` over listeners on this machine's bridge, in
 //! another network and at an address that counts as the Internet; over restarts, also past docklet.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::time::{Duration, Instant};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use crate::support::*;
 
@@ -15,11 +18,11 @@ fn listener() -> (TcpListener, u16) {
 
 /// Whether a program of the agent's gets a connection. A refusal has to come at once.
 fn reaches(world: &World, host: &str, port: u16) -> bool {
-    let script = "exit(IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) ? 0 : 1)";
+    let script = "exit(IO::Socket::IP->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) ? 0 : 1)";
     let port = port.to_string();
     let began = Instant::now();
     let container = world.container();
-    let done = docker_try(&["exec", &container, "perl", "-MIO::Socket::INET", "-e", script, host, &port]);
+    let done = docker_try(&["exec", &container, "perl", "-MIO::Socket::IP", "-e", script, host, &port]);
     assert!(began.elapsed() < Duration::from_secs(4), "{host}:{port} is refused, not left without an answer");
     match done.status.code() {
         Some(0) => true,
@@ -113,6 +116,55 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     assert_eq!(check["level"], "ok", "{check}");
     assert!(check["message"].as_str().unwrap().contains("this machine can't be reached"), "{check}");
     drop(internet);
+}
+
+/// Gives a running container an IPv6 network with this machine, past the engine, which need not have IPv6 then. The
+/// network is gone when the container stops.
+fn connect_ipv6(world: &World, hosts: [&str; 2]) {
+    let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
+    let outside = format!("v6{}", random_hex());
+    let mut script = format!(
+        "set -e; ip link add {outside} type veth peer name eth6 netns {pid}; ip link set {outside} up; \
+         inside='nsenter --net=/proc/{pid}/ns/net'; \
+         $inside sh -c 'echo 0 >/proc/sys/net/ipv6/conf/all/disable_ipv6'; $inside ip link set eth6 up;"
+    );
+    for host in hosts {
+        script += &format!(" ip -6 addr add {host}1/64 dev {outside} nodad;");
+        script += &format!(" $inside ip -6 addr add {host}2/64 dev eth6 nodad;");
+    }
+    let done = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(done.status.success(), "this test needs root: {}", shown(&done));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn egress_over_ipv6_on_docker() {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // The first counts as the Internet, the second is private.
+    let networks = ["2001:db8:d0c:1::", "fd0c:d0c:d0c:1::"];
+    let [internet, private] = networks.map(|network| format!("{network}1"));
+    let world = World::supervised();
+    world.setup();
+    let closed = |when: &str| {
+        connect_ipv6(&world, networks);
+        assert!(reaches(&world, &internet, port), "{when}: the Internet");
+        assert!(!reaches(&world, &private, port), "{when}: a private address");
+    };
+    closed("after setup");
+    world.ok(&["config", "set", "network.allow", &format!("[{private}]:{port}")]);
+    assert!(reaches(&world, &private, port), "an address with a port");
+    world.ok(&["config", "set", "network.allow", &format!("{private}/64")]);
+    assert!(reaches(&world, &private, port), "a range");
+    world.ok(&["config", "unset", "network.allow"]);
+    assert!(!reaches(&world, &private, port), "no longer allowed");
+    docker(&["restart", "--time", "5", &world.container()]);
+    let answers = || world.http_get("/global/health", Some(&world.password())).0 == 200;
+    wait_until(Duration::from_secs(30), "the page after docker restart", answers);
+    closed("after docker restart");
+    world.ok(&["config", "set", "network.egress", "all", "--yes"]);
+    connect_ipv6(&world, networks);
+    assert!(reaches(&world, &private, port), "all");
 }
 
 #[test]

@@ -111,20 +111,20 @@ fn a_single_file_is_mounted_and_may_be_replaced() {
     world.setup();
     let key = folder(&world, "keys").join("id_ed25519");
     fs::write(&key, "first").unwrap();
-    world.ok(&["--yes", "mount", "add", &format!("{}:/workspace/.keys/id_ed25519:ro", key.display())]);
-    assert_eq!(inside(&world, "/workspace/.keys/id_ed25519"), "first");
+    world.ok(&["--yes", "mount", "add", &format!("{}:/workspace/id_ed25519:ro", key.display())]);
+    assert_eq!(inside(&world, "/workspace/id_ed25519"), "first");
     let rw = world.inspect().unwrap()["Mounts"]
         .as_array()
         .unwrap()
         .iter()
-        .find_map(|mount| (mount["Destination"] == "/workspace/.keys/id_ed25519").then(|| mount["RW"].clone()));
+        .find_map(|mount| (mount["Destination"] == "/workspace/id_ed25519").then(|| mount["RW"].clone()));
     assert_eq!(rw, Some(false.into()));
     // As editors do.
     let new = key.with_extension("new");
     fs::write(&new, "second").unwrap();
     fs::rename(&new, &key).unwrap();
     world.ok(&["restart"]);
-    assert_eq!(inside(&world, "/workspace/.keys/id_ed25519"), "second");
+    assert_eq!(inside(&world, "/workspace/id_ed25519"), "second");
     let started = started_at(&world);
     fs::remove_file(&key).unwrap();
     symlink("/etc/shadow", &key).unwrap();

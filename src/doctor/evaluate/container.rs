@@ -231,9 +231,10 @@ pub(super) fn egress(facts: &Facts, container: &ContainerFacts) -> Finding {
             "the agent reaches a service of this machine in spite of the network rules",
             docklet(facts, "restart"),
         ),
-        Some(false) => {
-            ok(Check::Egress, format!("the network rules ({}) hold: this machine can't be reached", seen.mode))
-        }
+        Some(false) => ok(
+            Check::Egress,
+            format!("the network rules ({}) hold: this machine can't be reached by its private addresses", seen.mode),
+        ),
         None => ok(Check::Egress, format!("the network rules ({}) are loaded", seen.mode)),
     }
 }

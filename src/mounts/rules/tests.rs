@@ -90,6 +90,16 @@ fn folders_and_files_at_free_places_are_taken() {
 }
 
 #[test]
+fn what_the_agent_could_move_is_no_place_for_a_mount() {
+    let world = World::new();
+    world.refused(&["other:/workspace/a/b"], "could move /workspace/a");
+    world.refused(&["other:/home/opencode/.config/git/hooks:ro"], "could move /home/opencode/.config/git");
+    world.refused(&["code/app:/workspace/app", "other:/workspace/app/a/b"], "could move /workspace/app/a");
+    assert_eq!(world.refuses(&["code/app:/workspace/app:ro", "other:/workspace/app/a/b"]), None);
+    assert_eq!(world.refuses(&["code/app:/workspace/app", "other:/workspace/app/a", "file:/workspace/app/a/b"]), None);
+}
+
+#[test]
 fn what_is_neither_folder_nor_file_is_refused() {
     let world = World::new();
     let _socket = std::os::unix::net::UnixListener::bind(world.root.join("other/socket")).unwrap();

@@ -86,6 +86,20 @@ fn without_a_key_its_default_counts_and_its_comments_stay() {
 }
 
 #[test]
+fn a_list_is_typed_as_toml_or_as_words() {
+    for (typed, written) in [
+        ("[fd00::1]:8080", r#"["[fd00::1]:8080"]"#),
+        ("[fd00::1]", r#"["[fd00::1]"]"#),
+        ("host:11434, [fd00::1]:80", r#"["host:11434", "[fd00::1]:80"]"#),
+        (r#"["host", 'fd00::/64']"#, r#"["host", 'fd00::/64']"#),
+    ] {
+        let text = set("[network]\nallow = []\n", path(), "network.allow", typed).unwrap();
+        assert_eq!(text.trim(), format!("[network]\nallow = {written}"), "{typed}");
+    }
+    assert!(set("", path(), "network.allow", r#"["host", "#).is_err());
+}
+
+#[test]
 fn wrong_keys_and_values_are_refused() {
     for (key, nearest) in [
         ("network.prot", "network.port"),

@@ -8,6 +8,7 @@ use crate::{
     clock,
     desired_state::DesiredState,
     event::Event,
+    instance_name,
     report::Decision,
     settings::RestartPolicy,
     supervise::policy::{Limits, Note, Why},
@@ -60,6 +61,7 @@ impl Supervisor<'_> {
 
     /// A line in the log, and to whoever watches.
     fn say(&self, decision: &str, text: String) -> Decision {
+        let text = instance_name::in_commands(self.tools.instance.as_str(), &text);
         let decision = Decision { at: clock::now_rfc3339(), decision: decision.to_owned(), text };
         self.log.line(&format!("{} {:<15} {}", decision.at, decision.decision, decision.text));
         let Decision { at, decision: word, text } = decision.clone();

@@ -13,11 +13,13 @@ use super::{
     About, Host,
     endpoints::{Endpoint, Place},
 };
-use crate::{http, paths};
+use crate::{desired::VERSION, http, paths};
 
 /// What is kept, and of which engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
+    /// Version of the docklet that judged it: another one may judge otherwise.
+    docklet: String,
     socket: Socket,
     /// What it said of itself.
     pub(super) about: About,
@@ -45,7 +47,8 @@ impl Known {
     pub(super) fn load(file: &Path, place: &Place) -> Option<Self> {
         let Endpoint::Unix(path) = &place.endpoint else { return None };
         let mut known: Known = serde_json::from_str(&paths::read_text(file).ok()??).ok()?;
-        if known.about.endpoint != place.endpoint.to_string() || known.socket != Socket::at(path)? {
+        let same_place = known.about.endpoint == place.endpoint.to_string() && known.socket == Socket::at(path)?;
+        if known.docklet != VERSION || !same_place {
             return None;
         }
         known.about.origin.clone_from(&place.origin);
@@ -56,7 +59,7 @@ impl Known {
     pub(super) fn keep(file: &Path, about: &About, host: Option<&Host>) {
         let socket = about.endpoint.strip_prefix("unix://").and_then(|path| Socket::at(Path::new(path)));
         let Some(socket) = socket else { return };
-        let known = Known { socket, about: about.clone(), host: host.cloned() };
+        let known = Known { docklet: VERSION.to_owned(), socket, about: about.clone(), host: host.cloned() };
         if let Ok(text) = serde_json::to_string_pretty(&known) {
             let _ = paths::write_file(file, text.as_bytes(), 0o600);
         }
@@ -166,6 +169,11 @@ mod tests {
         *version.lock().unwrap() = ("29.0.0", "1.52");
         took();
 
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace(crate::desired::VERSION, "0.0.1")).unwrap();
+        connect(&selection).await.unwrap();
+        assert_eq!(took(), [who], "another docklet may judge otherwise");
+
         // A socket that was made anew is another engine's, whatever it says.
         std::fs::remove_file(&socket).unwrap();
         let again = engine(&socket, &version);
@@ -174,6 +182,13 @@ mod tests {
         std::fs::write(&file, "{damaged").unwrap();
         connect(&selection).await.unwrap();
         assert_eq!(*again.lock().unwrap(), [who, who]);
+        // Nothing is set up, or nothing can be written: the same calls, and no error.
+        let nowhere = Selection { memory: Some(folder.path().join("none/engine.json")), ..selection };
+        for _ in 0..2 {
+            connect(&nowhere).await.unwrap();
+        }
+        assert_eq!(*again.lock().unwrap(), [who; 4]);
+        assert!(!folder.path().join("none").exists());
     }
 
     #[tokio::test]

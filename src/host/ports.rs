@@ -98,13 +98,19 @@ const LONGEST_LINE: usize = 256;
 const ESTABLISHED: u8 = 0x01;
 const LISTEN: u8 = 0x0a;
 
+/// The kernel's tables of TCP sockets.
+const IPV4: &str = "/proc/net/tcp";
+const IPV6: &str = "/proc/net/tcp6";
+
 /// All TCP sockets; none where there is no `/proc`.
 fn sockets() -> Vec<Socket> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|path| fs::File::open(path).and_then(table).ok())
-        .flat_map(|table| parse(&table))
-        .collect()
+    let mut all = sockets_in(IPV4);
+    all.extend(sockets_in(IPV6));
+    all
+}
+
+fn sockets_in(path: &str) -> Vec<Socket> {
+    fs::File::open(path).and_then(table).map(|table| parse(&table)).unwrap_or_default()
 }
 
 /// Reads a table of the kernel's to its end. For each read, also for one that only finds the end, the kernel walks
@@ -142,8 +148,22 @@ fn client_of(sockets: &[Socket], peer: SocketAddr, ours: SocketAddr) -> Option<u
 /// not know them. `None` also where that cannot be seen, and where no process has it: Linux itself then sends it on, as
 /// root told it to.
 pub fn stranger(server: SocketAddr, ours: &[SocketAddr], trusted: impl Fn(u32) -> bool) -> Option<u32> {
-    let sockets = sockets();
+    let mut sockets = sockets_in(IPV4);
+    // No socket of the other table can have these connections then, nor get them.
+    if !has_both_ends(&sockets, server, ours) {
+        sockets.extend(sockets_in(IPV6));
+    }
     ours.iter().find_map(|ours| stranger_in(&sockets, server, *ours, &trusted))
+}
+
+/// Whether the listener on this very address and the other end of each connection are among these sockets.
+fn has_both_ends(sockets: &[Socket], server: SocketAddr, ours: &[SocketAddr]) -> bool {
+    let server = canonical(server);
+    let accepted = |ours: &SocketAddr| {
+        let remote = canonical(*ours);
+        sockets.iter().any(|s| s.state == ESTABLISHED && s.local == server && s.remote == remote)
+    };
+    sockets.iter().any(|s| s.state == LISTEN && s.local == server) && ours.iter().all(accepted)
 }
 
 /// The listener counts as well as the connection: until a connection is accepted, Linux says that it is root's.
@@ -354,6 +374,10 @@ mod tests {
         let find = |sockets: &[Socket]| stranger_in(sockets, server, ours, |uid| uid == 0);
         let listener = |at: &str, uid| socket(at, "0.0.0.0:0", LISTEN, uid);
         let accepted = |uid| socket("127.0.0.1:3000", "127.0.0.1:40000", ESTABLISHED, uid);
+        let both = |sockets: &[Socket]| has_both_ends(sockets, server, &[ours]);
+        assert!(both(&[listener("127.0.0.1:3000", 0), accepted(0)]));
+        assert!(!both(&[listener("127.0.0.1:3000", 0)]), "another table may have the connection");
+        assert!(!both(&[listener("0.0.0.0:3000", 0), accepted(0)]), "another table may have the listener");
         assert_eq!(find(&[]), None, "Linux itself sends it on");
         assert_eq!(find(&[listener("127.0.0.1:3000", 0), accepted(0)]), None);
         assert_eq!(find(&[listener("127.0.0.1:3000", 66), accepted(0)]), Some(66), "not accepted yet");

@@ -216,7 +216,9 @@ pub async fn apply(
     timeout: Duration,
 ) -> Result<()> {
     let probe = instance.probe(settings)?;
-    prepare_ca_bundle(instance, settings)?;
+    if !planned.is_empty() {
+        prepare_ca_bundle(instance, settings)?;
+    }
     let (_raise, never) = interrupt::pair();
     let interrupt = if how.uninterrupted { &never } else { &instance.interrupt };
     let tools = Tools {
@@ -240,7 +242,7 @@ pub async fn apply(
     let main = &planned.desired.container;
     let ran = how.running && planned.is_empty();
     let asks = ran && (main.egress.has_rules() || !timeout.is_zero());
-    let answers = asks && probe.look().await == Seen::Works;
+    let answers = asks && probe.health().await == Seen::Works;
     if ran && !answers && main.egress.has_rules() {
         // Somebody may have started it past docklet with nobody there to load its rules, for which its entrypoint waits.
         apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;

@@ -14,13 +14,13 @@ use crate::{
         restore,
         volumes::{HelperOf, Named},
     },
-    desired::{BindMount, VolumeSpec},
+    desired::{BindMount, Publish, VolumeSpec},
     engine::{Engine, build::BuildRequest, credentials, helper::HelperSpec, reference::Reference},
     error::{Error, ImageFault, ObjectKind, Result},
     event::{Event, Reporter},
     host::{base_image, ports, system},
     interrupt::Interrupt,
-    mounts,
+    mounts, observe,
     observed::PortState,
     paths::InstancePaths,
     plan::{Action, Made, Plan, Step},
@@ -250,7 +250,9 @@ async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()>
     };
     // Should this command be killed now, the next one sees that they are missing.
     Loaded::forget(&tools.sandbox.files);
-    engine.start_container(name).await.map_err(name_holder)?;
+    if let Err(error) = engine.start_container(name).await {
+        return Err(name_holder(engine, error).await);
+    }
     let loaded = load_rules(name, &made, tools).await;
     if loaded.is_err() {
         let _ = engine.stop_container(name, Duration::from_secs(1)).await;
@@ -289,16 +291,17 @@ fn places(binds: &[BindMount], gone: &[BindMount]) -> Vec<Place> {
     removed.chain(binds.iter().map(needed)).collect()
 }
 
-/// The engine's own word that a port is taken does not say by whom; the host may know.
-fn name_holder(error: Error) -> Error {
+/// The engine's own word that a port is taken does not say by whom; its list of containers or the host may know.
+async fn name_holder(engine: &Engine, error: Error) -> Error {
     match error {
         Error::PortInUse { address, port, holder: None, .. } if port > 0 => {
             let ip = address.parse().unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+            let container = observe::port_holder(engine, &Publish { address: ip, port, container_port: 0 }).await;
             let (holder, free_port) = match ports::state(ip, port) {
                 PortState::Taken { holder, free_port } => (holder, free_port),
                 PortState::Available => (None, ports::next_free(ip, port)),
             };
-            Error::PortInUse { address, port, holder, free_port }
+            Error::PortInUse { address, port, holder: container.ok().flatten().or(holder), free_port }
         }
         other => other,
     }

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 GET over any connection, read up to a limit, or line by line without an end. For the
+//! One HTTP/1.1 GET or HEAD over any connection, read up to a limit, or line by line without an end. For the
 //! page's probe and for the few engine calls that bollard cannot make. Opens no connection itself.
 
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use tokio::{
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
+    /// The headers.
+    pub headers: hyper::HeaderMap,
     /// The body, at most as long as was allowed.
     pub body: Bytes,
 }
@@ -26,9 +28,33 @@ pub async fn get<S>(stream: S, host: &str, path: &str, headers: &[(&str, &str)],
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    send(stream, hyper::Request::get(path), host, headers, limit).await
+}
+
+/// Sends one HEAD and reads the headers of the answer.
+///
+/// # Errors
+/// What went wrong, in a few words.
+pub async fn head<S>(stream: S, host: &str, path: &str) -> Result<Answer, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    send(stream, hyper::Request::head(path), host, &[], 0).await
+}
+
+async fn send<S>(
+    stream: S,
+    request: hyper::http::request::Builder,
+    host: &str,
+    headers: &[(&str, &str)],
+    limit: usize,
+) -> Result<Answer, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;
-    let mut request = hyper::Request::get(path).header("host", host).header("connection", "close");
+    let mut request = request.header("host", host).header("connection", "close");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -37,8 +63,9 @@ where
     let exchange = async move {
         let answer = sender.send_request(request).await.map_err(|e| words(&e))?;
         let status = answer.status().as_u16();
+        let headers = answer.headers().clone();
         let body = Limited::new(answer.into_body(), limit).collect().await.map_err(|e| e.to_string())?.to_bytes();
-        Ok(Answer { status, body })
+        Ok(Answer { status, headers, body })
     };
     drive(exchange, connection).await
 }

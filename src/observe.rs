@@ -1,36 +1,64 @@
 //! Looks at the engine and the host and fills [`Observed`]. Decides nothing and changes nothing.
-//! Three calls that go out together; a few more only when something is not as wanted.
+//! One call, or three that go out together; a few more only when something is not as wanted.
 
 use std::{net::IpAddr, path::PathBuf};
 
 use crate::{
     appliance::Appliance,
-    desired::{Desired, ImagePlan, VolumeSpec, label},
-    engine::{Engine, Host, docker::Listed, image::Image, storage::Labelled},
+    desired::{Desired, ImagePlan, Publish, VolumeSpec, label},
+    engine::{
+        Engine, Host,
+        docker::{Listed, PublishedPort},
+        image::Image,
+        storage::Labelled,
+    },
     error::Result,
     host::ports,
+    instance_name::InstanceName,
     observed::{Container, Observed, Ownership, PortState, Volume},
 };
 
 /// The engine's answers that do not depend on what is wanted.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// All containers, other people's too: one of them may hold our port.
+    /// The containers with the instance's names, at least.
     pub containers: Vec<Listed>,
-    /// Volumes whose name begins with the appliance's.
-    pub volumes: Vec<Labelled>,
+    /// Volumes whose name begins with the appliance's; `None`: not asked.
+    pub volumes: Option<Vec<Labelled>>,
     /// The engine's machine.
     pub host: Host,
 }
 
-/// Asks the engine what there is.
+/// Asks the engine for the instance's own containers. The cost does not grow with what else is on the engine.
+///
+/// # Errors
+/// When the engine does not answer within the deadline or refuses.
+pub async fn look_at_own(engine: &Engine, appliance: &Appliance, instance: &InstanceName) -> Result<Look> {
+    let app = &appliance.name;
+    let names = [
+        instance.container(app),
+        instance.previous_container(app),
+        instance.task_container(app),
+        instance.helper_container(app),
+    ];
+    let host = async {
+        match &engine.known_host {
+            Some(host) => Ok(host.clone()),
+            None => engine.host().await,
+        }
+    };
+    let (containers, host) = tokio::try_join!(engine.containers_named(&names), host)?;
+    Ok(Look { containers, volumes: None, host })
+}
+
+/// Asks the engine for all that there is, other people's containers too.
 ///
 /// # Errors
 /// When the engine does not answer within the deadline or refuses.
 pub async fn look(engine: &Engine, appliance: &Appliance) -> Result<Look> {
     let (containers, volumes, host) =
         tokio::try_join!(engine.containers(false), engine.volumes(&appliance.name), engine.host())?;
-    Ok(Look { containers, volumes, host })
+    Ok(Look { containers, volumes: Some(volumes), host })
 }
 
 /// Completes the look with what matters for what is wanted.
@@ -55,6 +83,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     let mut main = find(&desired.container.name).map(container);
     let mut previous = find(&desired.previous_name).map(container);
     let as_wanted = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.spec_hash.as_ref() == Some(&wanted_hash));
+    let mut listed = look.volumes.clone();
     let mut image_present = true;
     let mut image_is_foreign = false;
     let mut network = Some(Ownership::Ours);
@@ -67,11 +96,19 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
                 _ => Ok(None),
             }
         };
-        let (image, found, detail) = tokio::try_join!(
+        let volumes = async {
+            match listed.take() {
+                Some(volumes) => Ok(volumes),
+                None => engine.volumes(&desired.container.name).await,
+            }
+        };
+        let (image, found, detail, volumes) = tokio::try_join!(
             engine.image(desired.image.reference()),
             engine.network_labels(&desired.container.network),
-            inspect
+            inspect,
+            volumes
         )?;
+        listed = Some(volumes);
         image_present = image.is_some();
         let built = matches!(desired.image, ImagePlan::Build { .. });
         // Built images are shared between instances: whose label it is does not matter.
@@ -83,47 +120,61 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
             old.live = Some(Box::new(detail.live));
         }
     }
-    let among = |wanted: &[VolumeSpec]| {
-        let found = look.volumes.iter().filter(|v| wanted.iter().any(|wanted| wanted.name == v.name));
-        found.map(|v| Volume { name: v.name.clone(), ownership: Ownership::of(&v.labels, labels) }).collect()
+    // Those of a container that is as wanted are there and were looked at before it was made: no engine removes a volume
+    // that a container has.
+    let whose = |name: &str| match &listed {
+        Some(volumes) => volumes.iter().find(|v| v.name == name).map(|v| Ownership::of(&v.labels, labels)),
+        None => Some(Ownership::Ours),
     };
+    let volume = |v: &VolumeSpec| Some(Volume { name: v.name.clone(), ownership: whose(&v.name)? });
     Ok(Observed {
         main,
         previous,
         task: find(&desired.task_name).map(container),
         helper: find(&desired.helper_name).map(container),
-        volumes: among(&desired.volumes),
-        secrets: look
-            .volumes
-            .iter()
-            .find(|v| v.name == desired.container.secrets.volume)
-            .map(|v| Ownership::of(&v.labels, labels)),
+        volumes: desired.volumes.iter().filter_map(volume).collect(),
+        secrets: whose(&desired.container.secrets.volume),
         network,
         image_present,
         image_is_foreign,
-        port: port_state(&look.containers, desired),
+        port: port_state(engine, &look.containers, desired).await?,
     })
 }
 
-/// Whether the wanted port can be had: no other container publishes it, and nobody else on this
-/// machine listens on it. A port that our own running container holds can be had.
-fn port_state(containers: &[Listed], desired: &Desired) -> PortState {
+/// Whether the wanted port can be had. One that our own running container holds can. The engine is asked who holds it
+/// only when it is taken, or when this machine cannot tell that for an engine elsewhere.
+async fn port_state(engine: &Engine, containers: &[Listed], desired: &Desired) -> Result<PortState> {
     let wanted = &desired.container.publish;
-    let holds = |c: &&Listed| {
-        c.is_running() && c.ports.iter().any(|p| p.port == wanted.port && overlap(p.address, wanted.address))
-    };
-    let holder = containers.iter().find(holds);
-    match holder {
-        Some(c) if c.name == desired.container.name || c.name == desired.previous_name => PortState::Available,
-        Some(c) => {
-            let holder = Some(match c.labels.get(label::INSTANCE) {
-                Some(instance) => format!("container {} (docklet instance {instance})", c.name),
-                None => format!("container {}", c.name),
-            });
-            PortState::Taken { holder, free_port: ports::next_free(wanted.address, wanted.port) }
-        }
-        None => ports::state(wanted.address, wanted.port),
+    let own = [&desired.container.name, &desired.previous_name];
+    if containers.iter().any(|c| own.contains(&&c.name) && holds(c, wanted)) {
+        return Ok(PortState::Available);
     }
+    let here = ports::state(wanted.address, wanted.port);
+    if here == PortState::Available && engine.is_local() {
+        return Ok(here);
+    }
+    Ok(match port_holder(engine, wanted).await? {
+        None => here,
+        holder => PortState::Taken { holder, free_port: ports::next_free(wanted.address, wanted.port) },
+    })
+}
+
+/// The container that holds a port, in words.
+///
+/// # Errors
+/// When the engine does not answer within the deadline or refuses.
+pub async fn port_holder(engine: &Engine, wanted: &Publish) -> Result<Option<String>> {
+    let containers = engine.containers(false).await?;
+    let holder = containers.iter().find(|c| holds(c, wanted));
+    Ok(holder.map(|c| match c.labels.get(label::INSTANCE) {
+        Some(instance) => format!("container {} (docklet instance {instance})", c.name),
+        None => format!("container {}", c.name),
+    }))
+}
+
+fn holds(container: &Listed, wanted: &Publish) -> bool {
+    let is_it = |p: &PublishedPort| p.port == wanted.port && overlap(p.address, wanted.address);
+    container.is_running() && container.ports.iter().any(is_it)
 }
 
 fn overlap(held: Option<IpAddr>, wanted: IpAddr) -> bool {

@@ -119,6 +119,10 @@ impl InstancePaths {
     pub fn supervisor_state(&self) -> PathBuf {
         self.state.join("supervisor.json")
     }
+    /// What the engine said of itself and of its machine.
+    pub fn engine(&self) -> PathBuf {
+        self.state.join("engine.json")
+    }
     /// What the supervisor decided, one line each.
     pub fn supervisor_log(&self) -> PathBuf {
         self.state.join("supervisor.log")

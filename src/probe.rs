@@ -5,6 +5,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use base64::Engine as _;
+use futures_util::future::{join_all, try_join_all};
+use tokio::net::TcpStream;
 
 use crate::{
     appliance::Appliance,
@@ -86,16 +88,37 @@ impl Probe {
 
     /// Looks once.
     pub async fn look(&self) -> Seen {
-        for path in [&self.health, &self.page] {
-            match tokio::time::timeout(TIMEOUT, self.get(path)).await {
-                Ok(Ok(200)) => {}
-                Ok(Ok(401)) => return Seen::Unauthorized,
-                Ok(Ok(status)) => return Seen::Wrong { status, path: path.clone() },
-                Ok(Err(reason)) => return Seen::Silent { reason },
-                Err(_) => return Seen::Silent { reason: format!("nothing within {} s", TIMEOUT.as_secs()) },
-            }
-        }
-        Seen::Works
+        self.look_at(&[&self.health, &self.page]).await
+    }
+
+    /// Looks at the health path alone.
+    pub async fn health(&self) -> Seen {
+        self.look_at(&[&self.health]).await
+    }
+
+    /// Asks for all paths at the same time; the first that is not as it should be counts.
+    async fn look_at(&self, paths: &[&str]) -> Seen {
+        let late = || Seen::Silent { reason: format!("nothing within {} s", TIMEOUT.as_secs()) };
+        let streams = match tokio::time::timeout(TIMEOUT, self.connect(paths.len())).await {
+            Ok(Ok(streams)) => streams,
+            Ok(Err(reason)) => return Seen::Silent { reason },
+            Err(_) => return late(),
+        };
+        let ask = async |(stream, path): (TcpStream, &&str)| match tokio::time::timeout(
+            TIMEOUT,
+            self.get(stream, path, LARGEST_ANSWER),
+        )
+        .await
+        .map(|a| a.map(|a| a.status))
+        {
+            Ok(Ok(200)) => Seen::Works,
+            Ok(Ok(401)) => Seen::Unauthorized,
+            Ok(Ok(status)) => Seen::Wrong { status, path: (*path).to_owned() },
+            Ok(Err(reason)) => Seen::Silent { reason },
+            Err(_) => late(),
+        };
+        let seen = join_all(streams.into_iter().zip(paths).map(ask)).await;
+        seen.into_iter().find(|seen| *seen != Seen::Works).unwrap_or(Seen::Works)
     }
 
     /// The JSON that a path answers with; `None` when it does not answer with HTTP 200 and such JSON.
@@ -104,25 +127,35 @@ impl Probe {
         if answer.status == 200 { serde_json::from_slice(&answer.body).ok() } else { None }
     }
 
-    async fn get(&self, path: &str) -> Result<u16, String> {
-        self.ask(path, LARGEST_ANSWER).await.map(|answer| answer.status)
+    async fn ask(&self, path: &str, limit: usize) -> Result<http::Answer, String> {
+        match self.connect(1).await?.pop() {
+            Some(stream) => self.get(stream, path, limit).await,
+            None => Err("no connection".to_owned()),
+        }
     }
 
-    async fn ask(&self, path: &str, limit: usize) -> Result<http::Answer, String> {
-        let stream = tokio::net::TcpStream::connect(self.address).await.map_err(|e| crate::error::io_reason(&e))?;
-        self.refuse_strangers(&stream)?;
+    async fn get(&self, stream: TcpStream, path: &str, limit: usize) -> Result<http::Answer, String> {
         let headers = [("authorization", self.authorization.as_str()), ("user-agent", "docklet")];
         let host = self.address.to_string();
         http::get(stream, &host, path, &headers, limit).await
     }
 
+    /// So many connections to the page, none of which a stranger has the other end of.
+    async fn connect(&self, count: usize) -> Result<Vec<TcpStream>, String> {
+        let one = |_| TcpStream::connect(self.address);
+        let streams = try_join_all((0..count).map(one)).await.map_err(|e| crate::error::io_reason(&e))?;
+        self.refuse_strangers(&streams)?;
+        Ok(streams)
+    }
+
     /// The password goes to nobody who cannot read it anyway: root, who is the engine as a rule, ourselves, and the
     /// user that the engine runs as. Should the container end, any user of the machine may listen on its port.
-    fn refuse_strangers(&self, stream: &tokio::net::TcpStream) -> Result<(), String> {
-        let ours = stream.local_addr().map_err(|e| crate::error::io_reason(&e))?;
+    fn refuse_strangers(&self, streams: &[TcpStream]) -> Result<(), String> {
+        let ours = streams.iter().map(TcpStream::local_addr).collect::<Result<Vec<_>, _>>();
+        let ours = ours.map_err(|e| crate::error::io_reason(&e))?;
         let us = rustix::process::geteuid().as_raw();
         let trusted = |uid| uid == 0 || uid == us || Some(uid) == self.engine_user;
-        let Some(uid) = ports::stranger(self.address, ours, trusted) else { return Ok(()) };
+        let Some(uid) = ports::stranger(self.address, &ours, trusted) else { return Ok(()) };
         let user = system::name_of_user(uid).unwrap_or_else(|| uid.to_string());
         Err(format!("{} belongs to a process of the user {user}, so the password was not sent", self.address))
     }

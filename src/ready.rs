@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Time between two looks at the page.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How many lines of its log an error shows.
 pub const LOG_LINES: usize = 20;

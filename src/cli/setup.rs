@@ -61,7 +61,11 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     let mut answers = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
     let mut looks = vec![];
     for engine in &engines {
-        looks.push(observe::look(engine, &context.appliance).await?);
+        // The wizard names whoever holds a port.
+        looks.push(match interactive {
+            true => observe::look(engine, &context.appliance).await?,
+            false => observe::look_at_own(engine, &context.appliance, &context.name).await?,
+        });
     }
     if interactive {
         ask(context, args, &engines, &looks, &mut answers)?;

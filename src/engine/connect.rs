@@ -1,5 +1,5 @@
-//! Finds an engine that answers, with exactly one call to it, and says where from. What the
-//! answer means is `identify`'s, what a failure means `remedy`'s.
+//! Finds an engine that answers, with one call to it where it is known or asked for the first time, and says where from.
+//! What the answer means is `identify`'s, what a failure means `unreachable`'s.
 //!
 //! bollard joins its absolute paths to the base address, so its calls carry no API version and
 //! the engine answers each with its newest: there is nothing to negotiate.
@@ -22,6 +22,7 @@ use crate::{
         endpoints::{self, Endpoint, Place, Places},
         error::{clean, io_error, not_http, status_of, translate, within},
         identify::{self, Unusable, identify},
+        known::Known,
         unreachable::{self, Failure, explain, most_useful},
     },
     error::{Result, io_reason},
@@ -40,9 +41,10 @@ const CALL: &str = "say its version";
 /// Why there is none, and what to do on this system. A chosen engine has no second choice.
 pub async fn connect(selection: &Selection) -> Result<Engine> {
     let system = System::look();
+    let memory = selection.memory.as_deref();
     match endpoints::choose(selection)? {
-        Places::Chosen(place) => ask(&place).await.map_err(|failure| explain(&place, failure, system)),
-        Places::FirstOf(places) => first_of(distinct(places), system).await,
+        Places::Chosen(place) => ask(&place, memory).await.map_err(|failure| explain(&place, failure, system)),
+        Places::FirstOf(places) => first_of(distinct(places), memory, system).await,
     }
 }
 
@@ -55,7 +57,7 @@ pub async fn answering(selection: &Selection) -> Result<Vec<Engine>> {
         Places::Chosen(place) => vec![place],
         Places::FirstOf(places) => distinct(places),
     };
-    Ok(join_all(places.iter().map(ask)).await.into_iter().flatten().collect())
+    Ok(join_all(places.iter().map(|place| ask(place, None))).await.into_iter().flatten().collect())
 }
 
 impl Engine {
@@ -66,21 +68,25 @@ impl Engine {
     pub async fn host(&self) -> Result<Host> {
         let info = within("describe its machine", self.docker.info()).await?;
         let count = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
-        Ok(Host {
+        let host = Host {
             memory: count(info.mem_total),
             cpus: count(info.ncpu),
             rootless: info.security_options.unwrap_or_default().iter().any(|o| o.contains("rootless")),
             storage_driver: info.driver.unwrap_or_default(),
             data_folder: info.docker_root_dir.unwrap_or_default(),
             operating_system: info.operating_system.unwrap_or_default(),
-        })
+        };
+        if let Some(memory) = self.memory.as_deref().filter(|_| self.known_host.as_ref() != Some(&host)) {
+            Known::keep(memory, &self.about, Some(&host));
+        }
+        Ok(host)
     }
 }
 
-async fn first_of(places: Vec<Place>, system: System) -> Result<Engine> {
+async fn first_of(places: Vec<Place>, memory: Option<&Path>, system: System) -> Result<Engine> {
     let mut tried = vec![];
     for place in places {
-        match ask(&place).await {
+        match ask(&place, memory).await {
             Ok(engine) => return Ok(engine),
             Err(failure) if failure.may_go_on() => tried.push((place, failure)),
             Err(failure) => return Err(explain(&place, failure, system)),
@@ -105,13 +111,22 @@ fn real_path(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Asks a place for its version.
-async fn ask(place: &Place) -> Result<Engine, Failure> {
-    ask_within(DEADLINE, place).await
+/// Asks a place for its version, or whether it is still the one that is known.
+async fn ask(place: &Place, memory: Option<&Path>) -> Result<Engine, Failure> {
+    ask_within(DEADLINE, place, memory).await
 }
 
-async fn ask_within(deadline: Duration, place: &Place) -> Result<Engine, Failure> {
+async fn ask_within(deadline: Duration, place: &Place, memory: Option<&Path>) -> Result<Engine, Failure> {
     let docker = open(&place.endpoint)?;
+    let memory = memory.map(Path::to_owned);
+    if let Some(known) = memory.as_ref().and_then(|file| Known::load(file, place)) {
+        match known.still_holds(place, deadline).await {
+            Some(true) => return Ok(Engine { docker, about: known.about, known_host: known.host, memory }),
+            // What is wrong is found out below.
+            Some(false) => {}
+            None => return Err(Failure::Hangs),
+        }
+    }
     let version = match tokio::time::timeout(deadline, docker.version()).await {
         Ok(answer) => answer.map_err(|e| failure(place, e))?,
         Err(_) => return Err(Failure::Hangs),
@@ -121,7 +136,10 @@ async fn ask_within(deadline: Duration, place: &Place) -> Result<Engine, Failure
         _ => None,
     };
     let about = identify(version, place, socket.as_deref()).map_err(Failure::Unusable)?;
-    Ok(Engine { docker, about })
+    if let Some(memory) = &memory {
+        Known::keep(memory, &about, None);
+    }
+    Ok(Engine { docker, about, known_host: None, memory })
 }
 
 /// Makes a client for a place. Connects to nothing, but looks whether a socket is there.
@@ -262,7 +280,7 @@ mod tests {
         let socket = folder.path().join("engine.sock");
         let _served = listener(&socket, answer);
         let place = place(&socket);
-        explain(&place, ask_within(Duration::from_millis(500), &place).await.unwrap_err(), SYSTEM)
+        explain(&place, ask_within(Duration::from_millis(500), &place, None).await.unwrap_err(), SYSTEM)
     }
 
     #[tokio::test]
@@ -270,7 +288,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("engine.sock");
         let calls = listener(&socket, http("200 OK", VERSION));
-        let engine = ask(&place(&socket)).await.unwrap();
+        let engine = ask(&place(&socket), None).await.unwrap();
         assert_eq!(calls.load(Ordering::SeqCst), 1);
         assert_eq!(engine.about.endpoint, format!("unix://{}", socket.display()));
         assert_eq!((engine.about.name.as_str(), engine.about.api_version.as_str()), ("Docker", "1.51"));
@@ -303,15 +321,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("engine.sock");
         let place = place(&socket);
-        assert!(matches!(ask(&place).await, Err(Failure::Missing)));
+        assert!(matches!(ask(&place, None).await, Err(Failure::Missing)));
         std::fs::write(&socket, "").unwrap();
-        assert!(matches!(ask(&place).await, Err(Failure::Unusable(_))), "a file is no socket");
+        assert!(matches!(ask(&place, None).await, Err(Failure::Unusable(_))), "a file is no socket");
         std::fs::remove_file(&socket).unwrap();
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        assert!(matches!(ask(&place).await, Err(Failure::Refused(_))), "a left-over socket");
+        assert!(matches!(ask(&place, None).await, Err(Failure::Refused(_))), "a left-over socket");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let remote = Place { endpoint: Endpoint::Tcp(format!("127.0.0.1:{port}")), ..place };
-        match ask(&remote).await {
+        match ask(&remote, None).await {
             Err(Failure::Refused(reason)) => assert_eq!(reason, "connection refused"),
             other => panic!("{other:?}"),
         }
@@ -325,9 +343,9 @@ mod tests {
         let _sick = listener(&sick, http("503 Service Unavailable", ""));
         std::os::unix::fs::symlink(&well, &link).unwrap();
 
-        let found = first_of(vec![place(&none), place(&well), place(&sick)], SYSTEM).await.unwrap();
+        let found = first_of(vec![place(&none), place(&well), place(&sick)], None, SYSTEM).await.unwrap();
         assert_eq!(found.about.endpoint, format!("unix://{}", well.display()));
-        match first_of(vec![place(&none), place(&sick), place(&well)], SYSTEM).await {
+        match first_of(vec![place(&none), place(&sick), place(&well)], None, SYSTEM).await {
             Err(Error::EngineRefused { status: 503, .. }) => {}
             other => panic!("{other:?}"),
         }

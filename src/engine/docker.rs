@@ -141,6 +141,20 @@ impl Engine {
         Ok(list.into_iter().map(translate::listed).collect())
     }
 
+    /// The containers of these names, running or not. What else is on the engine costs next to nothing.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn containers_named(&self, names: &[String]) -> Result<Vec<Listed>> {
+        // The filter is an expression that matches anywhere in a name, which some engines begin with a slash.
+        let patterns = names.iter().map(|name| format!("^/?{}$", name.replace('.', "\\."))).collect();
+        let filters = HashMap::from([("name".to_owned(), patterns)]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let list = within("look for containers by name", self.docker.list_containers(Some(options))).await?;
+        let listed = list.into_iter().map(translate::listed);
+        Ok(listed.filter(|container| names.contains(&container.name)).collect())
+    }
+
     /// One container by name or id; `None` when there is none.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ pub struct Selection {
     pub config_home: Option<PathBuf>,
     /// `XDG_RUNTIME_DIR`, where rootless engines listen.
     pub runtime_dir: Option<PathBuf>,
+    /// The file that keeps what the engine said of itself; `None`: it is asked each time.
+    pub memory: Option<PathBuf>,
 }
 
 /// How an engine is reached.

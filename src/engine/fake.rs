@@ -106,7 +106,7 @@ pub(super) fn engine_at(host: &str) -> Engine {
         Some(_) => bollard::Docker::connect_with_unix(host, 120, &version),
         None => bollard::Docker::connect_with_http(host, 120, &version),
     };
-    Engine { docker: docker.unwrap(), about }
+    Engine { docker: docker.unwrap(), about, known_host: None, memory: None }
 }
 
 /// The engine that `DOCKER_HOST` names. A test that needs one and gets none fails.

@@ -2,7 +2,7 @@
 //! in the domain's words.
 //!
 //! - `connect`: finds an engine and says where from; `places`, `context`: where to look;
-//!   `identify`: what answered; `remedy`: why nothing did, and what to do
+//!   `identify`: what answered, `known`: what it said before; `remedy`: why nothing did, and what to do
 //! - `docker`: containers; `storage`: volumes and networks
 //! - `exec`: a command inside a running container; `task`: a short-lived container that works on volumes
 //! - `log`: what a container logs, as lines; `stats`: what it uses, as a stream
@@ -34,6 +34,7 @@ pub mod helper;
 mod identify;
 pub mod image;
 pub mod import;
+mod known;
 pub mod load;
 pub mod log;
 pub mod pull;
@@ -49,7 +50,7 @@ mod usage;
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Whether a message says that a disk is full.
 pub fn no_space(message: &str) -> bool {
@@ -65,6 +66,10 @@ pub struct Engine {
     docker: bollard::Docker,
     /// What it said of itself when it answered.
     pub about: About,
+    /// What it said of its machine to an earlier command, where that is known to be the same engine.
+    pub known_host: Option<Host>,
+    /// Where to keep what it says.
+    memory: Option<std::path::PathBuf>,
 }
 
 impl Engine {
@@ -76,7 +81,7 @@ impl Engine {
 }
 
 /// What an engine says of itself, and how it was found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// Where it listens, such as `unix:///var/run/docker.sock`.
     pub endpoint: String,
@@ -89,7 +94,6 @@ pub struct About {
     /// The newest API version that it speaks.
     pub api_version: String,
     /// Processor architecture in Go's words: `amd64`, `arm64`.
-    #[serde(skip)]
     pub architecture: String,
 }
 
@@ -101,7 +105,7 @@ impl About {
 }
 
 /// What an engine says of the machine that it runs on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Memory in bytes; 0 where it does not say.
     pub memory: u64,

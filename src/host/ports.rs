@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{self, ErrorKind, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     process::Command,
 };
@@ -89,17 +89,42 @@ struct Socket {
     inode: u64,
 }
 
+/// A read gives whole lines until the kernel's buffer, a page, has no room for another.
+const SMALLEST_PAGE: usize = 4 << 10;
+const LARGEST_PAGE: usize = 64 << 10;
+const LONGEST_LINE: usize = 256;
+
 /// Linux's numbers of two states.
 const ESTABLISHED: u8 = 0x01;
 const LISTEN: u8 = 0x0a;
 
+/// The kernel's tables of TCP sockets.
+const IPV4: &str = "/proc/net/tcp";
+const IPV6: &str = "/proc/net/tcp6";
+
 /// All TCP sockets; none where there is no `/proc`.
 fn sockets() -> Vec<Socket> {
-    ["/proc/net/tcp", "/proc/net/tcp6"]
-        .into_iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| parse(&table))
-        .collect()
+    let mut all = sockets_in(IPV4);
+    all.extend(sockets_in(IPV6));
+    all
+}
+
+fn sockets_in(path: &str) -> Vec<Socket> {
+    fs::File::open(path).and_then(table).map(|table| parse(&table)).unwrap_or_default()
+}
+
+/// Reads a table of the kernel's to its end. For each read, also for one that only finds the end, the kernel walks
+/// through the hash table of all its connections, which takes milliseconds: what ends short of a page is not read on.
+fn table(mut file: impl Read) -> io::Result<String> {
+    let mut text = vec![];
+    let mut piece = vec![0; LARGEST_PAGE];
+    loop {
+        let length = file.read(&mut piece)?;
+        text.extend_from_slice(&piece[..length]);
+        if length < SMALLEST_PAGE - LONGEST_LINE {
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
+    }
 }
 
 /// The sockets that listen on a port.
@@ -119,11 +144,26 @@ fn client_of(sockets: &[Socket], peer: SocketAddr, ours: SocketAddr) -> Option<u
     sockets.iter().find(is_it).map(|s| s.uid)
 }
 
-/// The user who has the other end of a connection that we made to `server` on this machine, if `trusted` does not
-/// know them. `None` also where that cannot be seen, and where no process has it: Linux itself then sends it on, as
+/// The user who has the other end of one of the connections that we made to `server` on this machine, if `trusted` does
+/// not know them. `None` also where that cannot be seen, and where no process has it: Linux itself then sends it on, as
 /// root told it to.
-pub fn stranger(server: SocketAddr, ours: SocketAddr, trusted: impl Fn(u32) -> bool) -> Option<u32> {
-    stranger_in(&sockets(), server, ours, trusted)
+pub fn stranger(server: SocketAddr, ours: &[SocketAddr], trusted: impl Fn(u32) -> bool) -> Option<u32> {
+    let mut sockets = sockets_in(IPV4);
+    // No socket of the other table can have these connections then, nor get them.
+    if !has_both_ends(&sockets, server, ours) {
+        sockets.extend(sockets_in(IPV6));
+    }
+    ours.iter().find_map(|ours| stranger_in(&sockets, server, *ours, &trusted))
+}
+
+/// Whether the listener on this very address and the other end of each connection are among these sockets.
+fn has_both_ends(sockets: &[Socket], server: SocketAddr, ours: &[SocketAddr]) -> bool {
+    let server = canonical(server);
+    let accepted = |ours: &SocketAddr| {
+        let remote = canonical(*ours);
+        sockets.iter().any(|s| s.state == ESTABLISHED && s.local == server && s.remote == remote)
+    };
+    sockets.iter().any(|s| s.state == LISTEN && s.local == server) && ours.iter().all(accepted)
 }
 
 /// The listener counts as well as the connection: until a connection is accepted, Linux says that it is root's.
@@ -232,6 +272,36 @@ mod tests {
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn tables_of_several_pages_are_read_to_their_end() {
+        let held: Vec<TcpListener> = (0..120).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let all = sockets();
+        for listener in &held {
+            let address = listener.local_addr().unwrap();
+            assert!(all.iter().any(|s| s.state == LISTEN && s.local == address), "{address} of {}", all.len());
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_table_is_not_looked_for_twice() {
+        /// Gives one piece for each read.
+        struct Pieces(Vec<Vec<u8>>, usize);
+        impl Read for &mut Pieces {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let piece = self.0.get(self.1).cloned().unwrap_or_default();
+                self.1 += 1;
+                buffer[..piece.len()].copy_from_slice(&piece);
+                Ok(piece.len())
+            }
+        }
+        for (lengths, reads) in [(&[4050, 4000, 300][..], 3), (&[300], 1), (&[4050], 2), (&[], 1)] {
+            let mut pieces = Pieces(lengths.iter().map(|length| vec![b'x'; *length]).collect(), 0);
+            assert_eq!(table(&mut pieces).unwrap().len(), lengths.iter().sum::<usize>());
+            assert_eq!(pieces.1, reads, "{lengths:?}");
+        }
+    }
+
+    #[test]
     fn the_kernels_table_is_read() {
         let tcp = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 41231 1 0000000000000000 100 0 0 10 0
@@ -291,9 +361,9 @@ mod tests {
             let (server_side, peer) = listener.accept().unwrap();
             assert_eq!(user_of(peer, server_side.local_addr().unwrap()), Some(us), "{listen} from {connect}");
             let (server, ours) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
-            assert_eq!(stranger(server, ours, |uid| uid == us), None);
+            assert_eq!(stranger(server, &[ours], |uid| uid == us), None);
             if cfg!(target_os = "linux") {
-                assert_eq!(stranger(server, ours, |_| false), Some(us), "{listen} from {connect}");
+                assert_eq!(stranger(server, &[ours], |_| false), Some(us), "{listen} from {connect}");
             }
         }
     }
@@ -304,6 +374,10 @@ mod tests {
         let find = |sockets: &[Socket]| stranger_in(sockets, server, ours, |uid| uid == 0);
         let listener = |at: &str, uid| socket(at, "0.0.0.0:0", LISTEN, uid);
         let accepted = |uid| socket("127.0.0.1:3000", "127.0.0.1:40000", ESTABLISHED, uid);
+        let both = |sockets: &[Socket]| has_both_ends(sockets, server, &[ours]);
+        assert!(both(&[listener("127.0.0.1:3000", 0), accepted(0)]));
+        assert!(!both(&[listener("127.0.0.1:3000", 0)]), "another table may have the connection");
+        assert!(!both(&[listener("0.0.0.0:3000", 0), accepted(0)]), "another table may have the listener");
         assert_eq!(find(&[]), None, "Linux itself sends it on");
         assert_eq!(find(&[listener("127.0.0.1:3000", 0), accepted(0)]), None);
         assert_eq!(find(&[listener("127.0.0.1:3000", 66), accepted(0)]), Some(66), "not accepted yet");

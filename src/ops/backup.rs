@@ -235,9 +235,10 @@ pub fn own_container<'a>(instance: &Instance, look: &'a Look) -> Option<&'a List
 pub fn existing(instance: &Instance, look: &Look) -> Result<Vec<Named>> {
     let ours = labels(&instance.appliance, &instance.name);
     let mut found = vec![];
+    let volumes = look.volumes.as_ref().ok_or_else(|| Error::bug("the engine was not asked for its volumes"))?;
     for volume in &instance.appliance.volumes {
         let name = instance.name.volume(&instance.appliance.name, &volume.role);
-        if let Some(there) = look.volumes.iter().find(|v| v.name == name) {
+        if let Some(there) = volumes.iter().find(|v| v.name == name) {
             if Ownership::of(&there.labels, &ours) == Ownership::Foreign {
                 return Err(Error::Foreign { kind: crate::error::ObjectKind::Volume, name });
             }

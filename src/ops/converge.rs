@@ -90,7 +90,7 @@ pub struct How {
 /// # Errors
 /// What [`observe::look`] and [`plan::converge`] find.
 pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how: &How) -> Result<Planned> {
-    let look = observe::look(engine, &instance.appliance).await?;
+    let look = observe::look_at_own(engine, &instance.appliance, &instance.name).await?;
     plan_with(instance, engine, &look, settings, how).await
 }
 
@@ -99,6 +99,38 @@ pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how
 /// # Errors
 /// As [`plan`].
 pub async fn plan_with(
+    instance: &Instance,
+    engine: &Engine,
+    look: &observe::Look,
+    settings: &Settings,
+    how: &How,
+) -> Result<Planned> {
+    // On the heap: it is large, and a program that uses the library may have small stacks.
+    let mut planned = Box::pin(plan_from(instance, engine, look, settings, how)).await?;
+    if !planned.plan.creates() {
+        return Ok(planned);
+    }
+    let mut look = look.clone();
+    if engine.known_host.is_some() {
+        // The machine may have got more memory or processors since it was asked about them.
+        let host = engine.host().await?;
+        if host != look.host {
+            look.host = host;
+            planned = Box::pin(plan_from(instance, engine, &look, settings, how)).await?;
+        }
+    }
+    let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
+    if there > 0 && wanted > there as f64 {
+        // The engine would refuse it, after the old container was stopped.
+        return Err(Error::Usage {
+            message: format!("{wanted} CPUs are set, but the engine has {there}"),
+            hint: Some(format!("docklet{} config set resources.cpus 0 takes all", instance.name.flag())),
+        });
+    }
+    Ok(planned)
+}
+
+async fn plan_from(
     instance: &Instance,
     engine: &Engine,
     look: &observe::Look,
@@ -142,14 +174,6 @@ pub async fn plan_with(
     if plan.starts() {
         mounts::verify(&settings.mounts, &instance.files.mounts())?;
     }
-    let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
-    if plan.creates() && there > 0 && wanted > there as f64 {
-        // The engine would refuse it, after the old container was stopped.
-        return Err(Error::Usage {
-            message: format!("{wanted} CPUs are set, but the engine has {there}"),
-            hint: Some(format!("docklet{} config set resources.cpus 0 takes all", instance.name.flag())),
-        });
-    }
     let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
     let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
     let container_id = observed.main.map(|c| c.id);
@@ -173,7 +197,7 @@ async fn at_rest(instance: &Instance, engine: &Engine, look: &observe::Look, des
     let mut observed = observe::observe(engine, look, desired).await?;
     while observed.may_be_starting() && begun.elapsed() < STARTING {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let look = observe::look(engine, &instance.appliance).await?;
+        let look = observe::look_at_own(engine, &instance.appliance, &instance.name).await?;
         observed = observe::observe(engine, &look, desired).await?;
     }
     Ok(observed)
@@ -192,7 +216,9 @@ pub async fn apply(
     timeout: Duration,
 ) -> Result<()> {
     let probe = instance.probe(settings)?;
-    prepare_ca_bundle(instance, settings)?;
+    if !planned.is_empty() {
+        prepare_ca_bundle(instance, settings)?;
+    }
     let (_raise, never) = interrupt::pair();
     let interrupt = if how.uninterrupted { &never } else { &instance.interrupt };
     let tools = Tools {
@@ -214,13 +240,16 @@ pub async fn apply(
     )?;
     apply::apply(&planned.recovery, &tools).await?;
     let main = &planned.desired.container;
-    if how.running && planned.is_empty() && main.egress.has_rules() && probe.look().await != Seen::Works {
+    let ran = how.running && planned.is_empty();
+    let asks = ran && (main.egress.has_rules() || !timeout.is_zero());
+    let answers = asks && probe.health().await == Seen::Works;
+    if ran && !answers && main.egress.has_rules() {
         // Somebody may have started it past docklet with nobody there to load its rules, for which its entrypoint waits.
         apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;
     }
     apply::apply(&planned.plan, &tools).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
-    if how.running && !waited && !timeout.is_zero() {
+    if how.running && !answers && !waited && !timeout.is_zero() {
         // «Running» is said of a page that answers, also when there was nothing to do.
         let name = &planned.desired.container.name;
         let url = planned.desired.url();

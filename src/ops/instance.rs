@@ -214,6 +214,7 @@ impl Instance {
             config_home: options.config_home.clone(),
             tls_verify: options.tls_verify,
             cert_path: options.cert_path.clone(),
+            memory: Some(self.files.engine()),
         }
     }
 

@@ -135,7 +135,7 @@ async fn set_up(instance: &Instance, options: &Setup, running: bool) -> Result<S
     make_password(instance, &mut given)?;
     let _lock = instance.lock("setup")?;
     let engine = instance.engine().await?;
-    let look = observe::look(&engine, &instance.appliance).await?;
+    let look = observe::look_at_own(&engine, &instance.appliance, &instance.name).await?;
     check(instance, &settings)?;
     let how = How { running, image_file, new_secrets: given.clone(), ..How::default() };
     let planned = converge::plan_with(instance, &engine, &look, &settings, &how).await?;

@@ -1,4 +1,4 @@
-//! Status: one look, with at most three engine calls.
+//! Status: one look, with at most three engine calls and one request to the page.
 
 use super::{Instance, autostart, stop::ownership};
 use crate::{
@@ -157,7 +157,7 @@ pub async fn answers(instance: &Instance, container: &Detail) -> Result<bool> {
         return Ok(false);
     }
     let Ok(probe) = instance.probe_of(&container.live.publish) else { return Ok(false) };
-    Ok(probe.look().await == Seen::Works)
+    Ok(probe.health().await == Seen::Works)
 }
 
 fn wanted(is_set_up: bool, wish: DesiredState) -> Wanted {

@@ -50,6 +50,15 @@ fn budgets_of_engine_calls() {
             .collect();
         assert!(calls.len() <= most, "{what} may make {most} calls\n{}", proxy.report());
         proxy.reset();
+        calls
+    };
+    // Docker runs other programs to answer the first two; the others cost the more the more is on the engine.
+    let cheap = |what: &str, most: usize| {
+        for call in within(what, most) {
+            let dear = matches!(call.route(), "/version" | "/info" | "/volumes" | "/system/df");
+            let all = call.route() == "/containers/json" && !call.path.contains("filters=");
+            assert!(!dear && !all, "{what}: {call:?}");
+        }
     };
     let image = world.image();
     proxy.reset();
@@ -57,16 +66,18 @@ fn budgets_of_engine_calls() {
     // Ten, four to write the secrets into their volume, and two to load the network rules.
     within("create and start", 16);
     world.ok(&["start"]);
-    within("start with nothing to do", 4);
+    cheap("start with nothing to do", 2);
+    world.setup();
+    cheap("setup with nothing to do", 2);
     world.ok(&["stop"]);
-    proxy.reset();
+    cheap("stop", 3);
     world.ok(&["start"]);
-    // As before, and two to load the network rules.
-    within("start", 8);
+    // Two that look and one that starts, two to load the network rules, and one to say how it is.
+    cheap("start", 6);
     world.ok(&["status"]);
-    within("status", 3);
+    cheap("status", 3);
     world.ok(&["list"]);
-    within("list", 2);
+    cheap("list", 2);
 }
 
 /// Runs a case for n = 1, 2, … until one says that there is no such call; how many there were. Several at the same time:
@@ -271,6 +282,8 @@ fn a_hanging_engine_is_a_network_error_within_the_deadline() {
 fn volumes_that_are_listed_late_are_waited_for() {
     let (world, proxy) = behind_proxy();
     world.setup();
+    // Only who creates a container asks for them.
+    docker(&["rm", "--force", &world.container()]);
     proxy.fault(Fault { at: At::every("GET", "/volumes"), action: Action::Delay(Duration::from_secs(8)) });
     world.ok(&["start"]);
     assert!(proxy.fired(), "{}", proxy.report());

@@ -291,6 +291,8 @@ impl World {
         ] {
             eprintln!("$ docker {}\n{}", args.join(" "), shown(&docker_try(&args)));
         }
+        let log = self.home.join("state").join(&self.name).join("supervisor.log");
+        eprintln!("supervisor.log:\n{}", fs::read_to_string(log).unwrap_or_default());
         eprintln!("processes: {:?}", self.processes());
     }
 }

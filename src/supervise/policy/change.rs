@@ -187,7 +187,12 @@ impl Policy {
                     (Body::Running(_), Some(away)) if away >= Duration::from_secs(1) && ending.is_quiet() => {
                         Some(Why::EngineAway(away))
                     }
-                    (Body::Running(_), _) => Some(self.why_ended(&ending)),
+                    (Body::Running(_), Some(_)) => Some(self.why_ended(&ending)),
+                    (Body::Running(_), None) => {
+                        // The look overtook the events of this end: they say whether somebody asked for it.
+                        self.hold_until = now + self.limits.settle;
+                        Some(self.why_ended(&ending))
+                    }
                     // It ended before, and that was judged then.
                     (Body::Ended, _) => None,
                     _ => Some(Why::NotRunning(ending.clone())),
@@ -215,7 +220,10 @@ impl Policy {
     }
 
     fn died(&mut self, now: Duration, ending: Ending, actions: &mut Vec<Action>) {
-        if self.acting.is_some() || !matches!(self.body, Body::Running(_) | Body::Unknown | Body::Paused) {
+        // An end that a look has just seen is judged now.
+        let just_seen = self.body == Body::Ended && now < self.hold_until;
+        if self.acting.is_some() || !(just_seen || matches!(self.body, Body::Running(_) | Body::Unknown | Body::Paused))
+        {
             return;
         }
         self.body = Body::Ended;

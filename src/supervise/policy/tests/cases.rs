@@ -202,6 +202,43 @@ fn docker_stop_is_a_wish_and_docker_restart_is_none() {
 }
 
 #[test]
+fn a_look_that_overtakes_the_events_of_an_end_waits_for_them() {
+    let ended = |code| Ending { code: Some(code), out_of_memory: false };
+    // `docker stop`, of which only the signal was told when the look saw the end, or not even that.
+    for signal_first in [true, false] {
+        let mut world = World::new(RestartPolicy::Always);
+        world.pass(MIN);
+        if signal_first {
+            world.feed(Input::AskedToEnd);
+        }
+        world.truth = Truth::Ended(0);
+        world.feed(Input::Touched);
+        if !signal_first {
+            world.feed(Input::AskedToEnd);
+        }
+        world.feed(Input::Died(ended(0)));
+        world.feed(Input::EndedOutside(Outside::Stopped));
+        world.pass(MIN);
+        assert_eq!((world.restarts.len(), world.adopted.as_slice()), (0, &[Outside::Stopped][..]));
+    }
+    // Nobody asked for this one: it is restarted as soon as the engine has told, else a little later.
+    let mut world = World::new(RestartPolicy::Always);
+    for told in [true, false] {
+        world.pass(6 * MIN);
+        let (before, now) = (world.restarts.len(), world.now);
+        world.truth = Truth::Ended(3);
+        world.feed(Input::Touched);
+        assert_eq!(world.restarts.len(), before, "not before it is known who asked");
+        match told {
+            true => world.feed(Input::Died(ended(3))),
+            false => world.pass(3 * S),
+        }
+        assert_eq!(world.restarts.len(), before + 1);
+        assert_eq!(world.restarts[before].0 - now, if told { Duration::ZERO } else { limits().settle });
+    }
+}
+
+#[test]
 fn docker_rm_is_a_wish_too() {
     let mut world = World::new(RestartPolicy::Always);
     world.pass(MIN);

@@ -29,7 +29,7 @@ macro_rules! as_text {
     };
 }
 /// The file format's version: always 1 so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FormatVersion;
 
 impl Serialize for FormatVersion {
@@ -160,7 +160,7 @@ impl fmt::Display for PackageName {
 }
 as_text!(PackageName);
 
-/// A memory limit: at least 256 MiB, below which the appliance cannot start.
+/// A memory limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory(pub Bytes);
 
@@ -251,12 +251,13 @@ impl<'de> Deserialize<'de> for Cpus {
     }
 }
 
-/// When docklet brings the appliance back.
+/// When docklet starts the appliance again.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// Whenever it is not running and the user wants it running.
+    #[default]
     Always,
     /// When it ended with another code than 0, or hangs.
     OnFailure,

@@ -1,12 +1,13 @@
 //! The JSON Schema of `settings.toml`, for editors: made from the types, shipped as
 //! `packaging/settings.schema.json`. Only tests need it.
-#![allow(clippy::unwrap_used)]
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, Memory, PackageName, Port, Settings, keys};
+use crate::settings::{
+    Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, Memory, PackageName, Port, Settings, keys,
+};
 
 macro_rules! schema {
     ($type:ident, $($json:tt)+) => {

@@ -142,6 +142,20 @@ impl Prompt {
         self.ask(question, help, ask, |index| items.get(*index).map(|i| i.0.clone()).unwrap_or_default())
     }
 
+    /// One of several values, each with a name and a description; the cursor begins at `default`.
+    pub(super) fn choose<T: Clone + PartialEq>(
+        &self,
+        question: &str,
+        help: &str,
+        choices: &[(T, &str, &str)],
+        default: &T,
+    ) -> Result<T> {
+        let items: Vec<_> = choices.iter().map(|(_, name, said)| ((*name).to_owned(), (*said).to_owned())).collect();
+        let at = choices.iter().position(|(value, ..)| value == default).unwrap_or_default();
+        let chosen = choices.get(self.select(question, help, &items, at)?);
+        chosen.map(|(value, ..)| value.clone()).ok_or_else(|| Error::bug("a choice that was not offered"))
+    }
+
     /// Any of several, by index.
     pub(super) fn many(
         &self,

@@ -8,13 +8,11 @@ use crate::{
     clean::{self, one_line},
     error::{Code, Error},
     instance_name,
-    report::Schema,
 };
 
 /// The JSON form of an error.
 #[derive(Debug, Serialize)]
 pub struct ErrorReport {
-    schema: Schema,
     error: Body,
 }
 
@@ -31,7 +29,6 @@ impl ErrorReport {
     /// The JSON form; `instance` is `None` when the command is about none.
     pub fn new(error: &Error, instance: Option<&str>) -> Self {
         ErrorReport {
-            schema: Schema,
             error: Body {
                 code: error.code(),
                 message: error.to_string(),

@@ -4,8 +4,10 @@ use time::OffsetDateTime;
 
 use super::style::{Style, columns};
 use crate::{
-    clock, instance_name,
-    report::{ContainerStatus, DiskStatus, EgressStatus, ListReport, State, StatusReport, Wanted},
+    clock,
+    desired_state::DesiredState,
+    instance_name,
+    report::{ContainerStatus, DiskStatus, EgressStatus, ListReport, State, StatusReport},
     units::{Bytes, Elapsed},
 };
 
@@ -55,22 +57,14 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
     if report.instance != crate::instance_name::DEFAULT {
         rows.push(("instance", report.instance.clone()));
     }
-    let wanted = report.desired;
     let as_wanted = matches!(
-        (report.state, wanted),
-        (State::Running | State::Starting, Wanted::Running)
-            | (State::Stopped, Wanted::Stopped)
+        (report.state, report.desired),
+        (State::Running | State::Starting, DesiredState::Running)
+            | (State::Stopped, DesiredState::Stopped)
             | (State::NotSetUp | State::EngineUnreachable, _)
     );
     if !as_wanted {
-        rows.push((
-            "wanted",
-            match wanted {
-                Wanted::Running => "running",
-                Wanted::Stopped => "stopped",
-            }
-            .to_owned(),
-        ));
+        rows.push(("wanted", report.desired.to_string()));
     }
     if let Some(container) = &report.container {
         rows.push(("container", container_text(container, report.state, now)));
@@ -120,8 +114,7 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         }
         rows.push(("backups", text));
     }
-    let skip = report.supervisor.decisions.len().saturating_sub(DECISIONS);
-    rows.extend(report.supervisor.decisions.iter().skip(skip).map(|d| ("events", format!("{} {}", d.at, d.text))));
+    rows.extend(events(report).map(|event| ("events", event)));
     let engine = &report.engine;
     if let Some(endpoint) = &engine.endpoint {
         let what = match (&engine.name, &engine.version) {
@@ -142,6 +135,12 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         before = label;
     }
     text
+}
+
+/// The supervisor's last decisions.
+pub(super) fn events(report: &StatusReport) -> impl Iterator<Item = String> {
+    let decisions = &report.supervisor.decisions;
+    decisions.iter().skip(decisions.len().saturating_sub(DECISIONS)).map(|d| format!("{} {}", d.at, d.text))
 }
 
 /// How many destinations of refused connections are shown.

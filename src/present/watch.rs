@@ -30,9 +30,6 @@ const NARROWEST_GRAPH: usize = 8;
 /// Above this, a graph says no more.
 const WIDEST_GRAPH: usize = 60;
 
-/// How many of the supervisor's last decisions are shown.
-const DECISIONS: usize = 3;
-
 /// The time, as the screen needs it.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
@@ -146,9 +143,7 @@ fn body(watch: &Watch, width: usize, style: Style, now: Now) -> Vec<(u8, &'stati
     if report.state != State::NotSetUp {
         rows.push((4, "restarts", status::supervisor_text(report)));
     }
-    let decisions = &report.supervisor.decisions;
-    let skip = decisions.len().saturating_sub(DECISIONS);
-    rows.extend(decisions.iter().skip(skip).map(|d| (5, "events", format!("{} {}", d.at, d.text))));
+    rows.extend(status::events(report).map(|event| (5, "events", event)));
     if let Some(image) = &report.image {
         rows.push((7, "image", image.reference.clone()));
     }
@@ -259,7 +254,7 @@ fn broken(line: &str, width: usize) -> Vec<String> {
     pieces
 }
 
-/// What came of the user's wish, above the footer.
+/// The result of the user's action, above the footer.
 fn message(watch: &Watch, width: usize, rows: usize, style: Style) -> Vec<String> {
     let Dialog::Told { lines, failed } = &watch.dialog else { return vec![] };
     let broken = lines.iter().flat_map(|line| {

@@ -29,7 +29,7 @@ pub struct ListEntry {
     pub id: String,
     /// Its state in the engine's word.
     pub state: String,
-    /// The engine's sentence, such as «Up 2 hours».
+    /// The engine's sentence, such as `Up 2 hours`.
     pub status: String,
     /// Published port; `None` while it does not run.
     pub port: Option<u16>,

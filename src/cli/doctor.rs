@@ -17,7 +17,7 @@ use crate::{
     error::{Code, Error, Result},
     ops::{autostart, setup::PROXIES, status},
     paths,
-    present::{ErrorReport, Versioned, doctor},
+    present::{Versioned, doctor, error},
     secrets,
     settings::Settings,
     supervise::{process, state},
@@ -97,7 +97,7 @@ async fn write_bundle(
         }),
         ..Contents::default()
     };
-    let as_json = |error: &Error| Versioned::value(&ErrorReport::new(error, Some(context.name.as_str())));
+    let as_json = |error: &Error| Versioned::value(&error::json(error, Some(context.name.as_str())));
     match (engine, settings) {
         (Some(engine), Ok(settings)) => {
             let (status, container, log) = tokio::join!(

@@ -69,7 +69,7 @@ impl Surface {
         }
     }
 
-    /// Clears a terminal that was resized: nobody knows what it shows.
+    /// Clears a terminal that was resized: its content is undefined then.
     pub fn clear(&mut self, output: &Output) {
         if let Surface::Screen(screen) = self {
             screen.shown.clear();

@@ -157,7 +157,7 @@ impl fmt::Display for Action {
                     [] => Ok(()),
                     [one] => write!(f, " with volume {}", one.name),
                     several => {
-                        // All begin with the container's name; said once, they fit on a line.
+                        // All begin with the container's name; without repeating it, they fit on a line.
                         let prefix = format!("{}-", spec.name);
                         let roles: Vec<&str> =
                             several.iter().map(|v| v.name.strip_prefix(&prefix).unwrap_or(&v.name)).collect();

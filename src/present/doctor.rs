@@ -1,6 +1,6 @@
 //! The text of `docklet doctor`. Pure. Each level has a word, so nothing relies on colour.
 
-use super::style::Style;
+use super::{data::count, style::Style};
 use crate::clean::one_line;
 use crate::doctor::{DoctorReport, Finding, Level};
 
@@ -54,12 +54,11 @@ fn skipped(checks: &[Finding]) -> Vec<(&str, Vec<String>)> {
 }
 
 fn sum(report: &DoctorReport, style: Style) -> String {
-    let count = |number: usize, word: &str| match number {
+    let number = |number: usize, word: &str| match number {
         0 => format!("no {word}s"),
-        1 => format!("1 {word}"),
-        number => format!("{number} {word}s"),
+        number => count(number as u64, word),
     };
-    let text = format!("{}, {}", count(report.problems, "problem"), count(report.warnings, "warning"));
+    let text = format!("{}, {}", number(report.problems, "problem"), number(report.warnings, "warning"));
     match (report.problems, report.warnings) {
         (0, 0) => style.ok(&text),
         (0, _) => style.warning(&text),

@@ -31,7 +31,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use self::{error::ErrorReport, style::Style};
+pub use self::style::Style;
 use crate::{
     clean,
     error::{Error, Result, is_full},
@@ -284,7 +284,7 @@ impl Output {
     /// output, and as text only where that cannot be written. Drop the reporter first, so that no bar is in the way.
     pub fn error(&self, error: &Error, instance: Option<&str>) {
         if self.streams.json {
-            let json = serde_json::to_string(&Versioned::of(&ErrorReport::new(error, instance))).unwrap_or_default();
+            let json = serde_json::to_string(&Versioned::of(&error::json(error, instance))).unwrap_or_default();
             self.stdout.line(&json);
             if self.written().is_ok() {
                 return;

@@ -189,7 +189,7 @@ pub struct Decision {
     pub text: String,
 }
 
-/// A port that somebody else took while the container did not run.
+/// A port that another program took while the container did not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortTaken {
     /// Address on the host.

@@ -58,7 +58,7 @@ pub fn find(key: &str) -> Result<&'static str> {
     if let Some(found) = names().find(|name| *name == key) {
         return Ok(found);
     }
-    // Somebody may know only the last part.
+    // A user may know only the last part.
     let last = key.rsplit('.').next().unwrap_or(key);
     let distance = |name: &&str| {
         let short = name.rsplit('.').next().unwrap_or(name);

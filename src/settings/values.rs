@@ -28,6 +28,19 @@ macro_rules! as_text {
         }
     };
 }
+
+/// Shown as the value in it.
+macro_rules! as_value {
+    ($($type:ty),+) => {
+        $(impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        })+
+    };
+}
+as_value!(Bind, Port, PackageName, Cpus, Every, Age);
+
 /// The file format's version: always 1 so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FormatVersion;
@@ -78,12 +91,6 @@ impl FromStr for Bind {
     }
 }
 
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// A port on the host: 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port(pub u16);
@@ -95,12 +102,6 @@ impl FromStr for Port {
             Ok(port) if port > 0 => Ok(Port(port)),
             _ => Err(format!("`{text}` isn't a valid port; ports are 1 to 65535")),
         }
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -150,12 +151,6 @@ impl FromStr for PackageName {
                 "`{text}` isn't a valid Debian package name; they are lower case, like python3 or build-essential"
             ))
         }
-    }
-}
-
-impl fmt::Display for PackageName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 as_text!(PackageName);
@@ -239,12 +234,6 @@ impl FromStr for Cpus {
     }
 }
 
-impl fmt::Display for Cpus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl<'de> Deserialize<'de> for Cpus {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         f64::deserialize(deserializer)?.to_string().parse().map_err(serde::de::Error::custom)
@@ -285,12 +274,6 @@ impl FromStr for Every {
         Ok(Every(text.to_owned()))
     }
 }
-
-impl fmt::Display for Every {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 as_text!(Every);
 as_text!(Allow);
 
@@ -314,12 +297,6 @@ impl FromStr for Age {
         }
         units::parse_duration(text)?;
         Ok(Age(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 as_text!(Age);

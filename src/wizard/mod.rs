@@ -66,7 +66,7 @@ pub struct Answers {
     pub autostart: Option<bool>,
     /// `--password-file`
     pub password: Option<PasswordChoice>,
-    /// `--secret-file`: whoever brings secrets in files is not asked for keys.
+    /// `--secret-file`, which skips the question for keys.
     pub keys: Option<BTreeMap<String, Secret>>,
     /// `--open`
     pub open: Option<bool>,

@@ -38,7 +38,7 @@ pub(super) fn engine(prompt: &Prompt, engines: &[EngineChoice]) -> Result<usize>
     )
 }
 
-/// Which port: a free one is proposed, and who holds a taken one is said.
+/// Which port; proposes a free one, and names the program that holds a taken one.
 pub(super) fn port(prompt: &Prompt, current: &Settings, state: &dyn Fn(Port) -> PortState) -> Result<Port> {
     let wanted = current.network.port;
     let (proposed, mut help) = match state(wanted) {

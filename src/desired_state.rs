@@ -1,7 +1,7 @@
 //! The desired state of an instance: running or stopped, as the user asked for it. A file in its state folder, so that it
 //! holds across a reboot.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::{
     paths,
 };
 
-/// What the user asked for.
+/// The desired state, as the user asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DesiredState {
@@ -18,6 +18,12 @@ pub enum DesiredState {
     Running,
     /// The container does not run.
     Stopped,
+}
+
+impl fmt::Display for DesiredState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// The desired state, and when it was asked for.

@@ -1,11 +1,12 @@
-//! What happens while docklet works, as one closed enum, and the one-method trait of those who
-//! show it. Whoever works reports; whoever shows decides how (`present`).
+//! Progress and messages of a running operation: one enum, and the trait of those that show it (`present`).
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// One thing that happened.
+use crate::report::Decision;
+
+/// Something that happened.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -15,7 +16,7 @@ pub enum Event {
         number: usize,
         /// How many steps the plan has.
         total: usize,
-        /// What is done, such as «build image opencode-cloud:1.18.33-0123456789ab».
+        /// What is done, such as `build image opencode-cloud:1.18.33-0123456789ab`.
         step: String,
     },
     /// A step of the plan ended well.
@@ -41,9 +42,9 @@ pub enum Event {
     },
     /// Still waiting for the page.
     Waiting {
-        /// What is waited for, such as «http://127.0.0.1:3000/ to answer».
+        /// What is waited for, such as `http://127.0.0.1:3000/ to answer`.
         what: String,
-        /// What was seen last, such as «no answer yet».
+        /// What was seen last, such as `no answer yet`.
         seen: String,
         /// Since when.
         #[serde(rename = "elapsed_seconds", serialize_with = "as_seconds")]
@@ -60,20 +61,13 @@ pub enum Event {
         line: String,
     },
     /// The supervisor decided or noticed something.
-    Decision {
-        /// When, RFC 3339 in UTC.
-        at: String,
-        /// What, in one word for programs, such as `restarted`.
-        decision: String,
-        /// The same for people, with the reason.
-        text: String,
-    },
-    /// Something that the user should know and that is no error.
+    Decision(Decision),
+    /// Something that the user should know and that is not an error.
     Note {
         /// One sentence.
         text: String,
     },
-    /// Something that the user should see to.
+    /// Something that needs the user's attention.
     Warning {
         /// One sentence.
         text: String,
@@ -93,7 +87,7 @@ impl Event {
             }
             Event::Waiting { what, seen, .. } => vec![what, seen],
             Event::Host { what, line } => vec![what, line],
-            Event::Decision { at, decision, text } => vec![at, decision, text],
+            Event::Decision(Decision { at, decision, text }) => vec![at, decision, text],
             Event::BuildLog { line: text } | Event::Note { text } | Event::Warning { text } => vec![text],
         };
         for text in texts {
@@ -167,7 +161,7 @@ pub struct Build {
     pub transfers: Vec<(String, u64, u64)>,
 }
 
-/// Shows events. Must not block and must not fail: showing is never a reason to stop working.
+/// Shows events. Must not block and must not fail, so that output never stops an operation.
 pub trait Reporter {
     /// Takes note of one event.
     fn report(&self, event: &Event);

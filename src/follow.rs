@@ -1,6 +1,5 @@
-//! One instance's container, followed through restarts, replacements and losses of the engine: what
-//! holds, what it logs, what it uses, as messages. One connection each for what happens, the log and
-//! the usage; nothing is asked for again unless something happened. Shows nothing, judges nothing.
+//! Follows one instance's container through restarts, replacements and losses of the engine, and sends its state, log and
+//! resource usage as messages. One connection each for events, log and usage; asks again only after an event.
 
 use std::{
     pin::Pin,
@@ -26,10 +25,10 @@ use crate::{
 /// Pauses between two attempts to reach the engine.
 const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
-/// Several things that happen at once are looked at once.
+/// Events within this time are handled together.
 const TOGETHER: Duration = Duration::from_millis(50);
 
-/// What happened between a look and the beginning of the event stream is found by another look.
+/// A second look finds what happened between the first one and the beginning of the event stream.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A stream that ended although its container runs is opened again after the first; the pause doubles up to the
@@ -53,7 +52,7 @@ pub struct Subject {
     pub usage: bool,
 }
 
-/// What is told.
+/// What happened.
 #[derive(Debug)]
 pub enum Message {
     /// The engine answers.
@@ -62,7 +61,7 @@ pub enum Message {
     Lost(Error),
     /// How the container is after something happened; `None`: there is none.
     Container(Option<Box<Detail>>),
-    /// From here on, lines are of this run. All lines of the one before have been told.
+    /// The following lines are of this run. All lines of the previous one have been sent.
     Run(Box<Detail>),
     /// A line of the log.
     Log(LogLine),
@@ -72,7 +71,7 @@ pub enum Message {
     Usage(Usage),
 }
 
-/// Follows until nobody listens any more. Waits while the listener is busy: memory is bounded.
+/// Follows until the receiver is closed. Waits while the receiver is busy: memory is bounded.
 pub async fn follow(subject: Subject, engine: Option<Engine>, to: Sender<Message>) {
     let mut follower = Follower { subject, to, mark: Mark::default(), run: None, reopen: REOPEN.0, stale: None };
     let mut engine = engine;
@@ -86,7 +85,7 @@ pub async fn follow(subject: Subject, engine: Option<Engine>, to: Sender<Message
             Ok(engine) => {
                 pause = RECONNECT.0;
                 if engine.is_local() {
-                    // This one, also when the user turns to another one meanwhile.
+                    // Stay with this one, even if the user's context changes meanwhile.
                     follower.subject.selection.host = Some(engine.about.endpoint.clone());
                 }
                 match follower.connected(&engine).await {
@@ -133,7 +132,7 @@ struct Follower {
 }
 
 impl Follower {
-    /// Follows as long as the engine is there; why it is not. `Ok`: nobody listens any more.
+    /// Follows while the engine answers; the error says why it does not. `Ok`: the receiver is closed.
     async fn connected(&mut self, engine: &Engine) -> Result<()> {
         let Subject { appliance, instance, .. } = &self.subject;
         let mut events = Box::pin(engine.events_and_health(appliance, instance, None));
@@ -166,7 +165,7 @@ impl Follower {
                         self.reopen = REOPEN.0;
                         if self.mark.is_new(&line) { self.tell(Message::Log(line)).await } else { Ok(()) }
                     }
-                    // Ended with its container, or broken off: a look tells.
+                    // It ended with its container, or the connection broke: another look shows which.
                     Some(Err(_)) | None => {
                         log = None;
                         let runs = detail.as_ref().is_some_and(|detail| detail.running);
@@ -277,7 +276,7 @@ impl Follower {
     }
 }
 
-/// Nobody listens any more.
+/// The receiver is closed.
 struct Gone;
 
 /// Whether an event ends what is measured: engines go on telling the last numbers, or nothing at all.

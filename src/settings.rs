@@ -1,13 +1,8 @@
-//! `settings.toml`: the only file that says what is wanted. Reads it strictly, checks it, and
-//! writes it so that comments, order and unknown formatting survive. Asks nobody and prints
-//! nothing. `values`: the types of its values; `keys`: single keys by their dotted paths.
+//! `settings.toml`: reads it strictly, checks it, and writes it so that comments, order and spelling survive.
+//! `values`: the types of its values; `keys`: changes to its text, key by key.
 
 mod egress;
-#[cfg(test)]
-mod fuzz;
 pub mod keys;
-#[cfg(test)]
-mod schema;
 mod values;
 
 use std::{
@@ -16,7 +11,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use toml_edit::{DocumentMut, Item, Table, TableLike};
 
 pub use self::egress::{Allow, Egress};
 pub use self::values::{
@@ -75,7 +69,7 @@ keep = 7
 
 /// All settings of one instance.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Version of the file's format.
@@ -88,9 +82,9 @@ pub struct Settings {
     pub image: Image,
     /// Limits.
     pub resources: Resources,
-    /// What happens when it dies.
+    /// When docklet starts it again.
     pub restart: Restart,
-    /// Whom it trusts.
+    /// Certificates.
     pub trust: Trust,
     /// Who the agent commits as.
     pub git: Git,
@@ -101,24 +95,6 @@ pub struct Settings {
     /// Folders of the host inside the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            version: FormatVersion,
-            network: Network::default(),
-            engine: EngineSetting::default(),
-            image: Image::default(),
-            resources: Resources::default(),
-            restart: Restart::default(),
-            trust: Trust::default(),
-            git: Git::default(),
-            update: Update::default(),
-            backup: Backup::default(),
-            mounts: vec![],
-        }
-    }
 }
 
 /// `[network]`
@@ -205,19 +181,13 @@ impl Default for Resources {
 
 /// `[restart]`
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Restart {
     /// When docklet brings it back.
     pub policy: RestartPolicy,
     /// Whether it starts with the user's session.
     pub autostart: bool,
-}
-
-impl Default for Restart {
-    fn default() -> Self {
-        Restart { policy: RestartPolicy::Always, autostart: false }
-    }
 }
 
 /// `[trust]`
@@ -313,13 +283,13 @@ impl Settings {
         Ok(())
     }
 
-    /// Writes the settings file, changing only what differs: comments and order survive.
+    /// Writes the settings file, changing only what differs: comments, order and spelling survive.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// When the file cannot be read or written, or is not valid.
     pub fn save(&self, path: &Path) -> Result<()> {
         let before = paths::read_text(path)?;
-        let after = self.edit(before.as_deref().unwrap_or(TEMPLATE))?;
+        let after = self.edit(before.as_deref().unwrap_or(TEMPLATE), path)?;
         if before.as_deref() == Some(after.as_str()) {
             return Ok(());
         }
@@ -330,63 +300,9 @@ impl Settings {
     }
 
     /// The text of a settings file with these settings in it, made from another text.
-    fn edit(&self, text: &str) -> Result<String> {
-        let mut document: DocumentMut = text.parse().map_err(|e| Error::bug(format!("settings do not parse: {e}")))?;
-        let mut wanted =
-            toml_edit::ser::to_document(self).map_err(|e| Error::bug(format!("settings do not serialise: {e}")))?;
-        // The same folders in other words, such as without `read_only`, stay as they are written.
-        if toml::from_str::<Settings>(text).is_ok_and(|before| before.mounts == self.mounts) {
-            wanted.remove("mounts");
-        }
-        merge(document.as_table_mut(), wanted.as_table());
-        if self.mounts.is_empty() {
-            document.remove("mounts");
-        }
-        Ok(document.to_string())
+    fn edit(&self, text: &str, path: &Path) -> Result<String> {
+        keys::change(text, &Settings::parse(text, path)?, self)
     }
-}
-
-/// Sets in `document` what is different in `wanted`, keeping the comments around each value. A
-/// section stays as it is written: as a table, inline, or dotted.
-fn merge(document: &mut dyn TableLike, wanted: &dyn TableLike) {
-    for (key, new) in wanted.iter() {
-        if let Some(new) = new.as_table_like() {
-            let below = document.entry(key).or_insert_with(|| Item::Table(Table::new()));
-            if let Some(below) = below.as_table_like_mut() {
-                merge(below, new);
-            }
-            continue;
-        }
-        if let Item::Value(toml_edit::Value::Array(list)) = new
-            && list.iter().any(toml_edit::Value::is_inline_table)
-        {
-            let tables: toml_edit::ArrayOfTables =
-                list.iter().filter_map(|v| v.as_inline_table()).map(|t| t.clone().into_table()).collect();
-            let same = document.get(key).is_some_and(|old| plain(old) == plain(&Item::ArrayOfTables(tables.clone())));
-            if !same {
-                document.insert(key, Item::ArrayOfTables(tables));
-            }
-            continue;
-        }
-        match (document.get_mut(key), new) {
-            (Some(old), new) if plain(old) == plain(new) => {}
-            (Some(Item::Value(old)), Item::Value(new)) => {
-                let decor = old.decor().clone();
-                *old = new.clone();
-                *old.decor_mut() = decor;
-            }
-            _ => {
-                document.insert(key, new.clone());
-            }
-        }
-    }
-}
-
-/// An item's value without comments and white space, for comparing.
-fn plain(item: &Item) -> Option<toml::Value> {
-    let mut document = DocumentMut::new();
-    document.insert("x", item.clone());
-    toml::from_str::<toml::Table>(&document.to_string()).ok()?.remove("x")
 }
 
 /// Line and column, both from 1, of a byte offset.
@@ -396,7 +312,7 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// From serde's «unknown field `prot`, expected one of `bind`, `port`», the nearest known key.
+/// The nearest known key, from serde's "unknown field `prot`, expected one of `bind`, `port`".
 fn nearest_key(reason: &str) -> Option<String> {
     let quoted: Vec<&str> = reason.split('`').skip(1).step_by(2).collect();
     let (unknown, known) = quoted.split_first()?;
@@ -414,68 +330,4 @@ fn nearest_key(reason: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn parse(text: &str) -> Result<Settings> {
-        Settings::parse(text, Path::new("settings.toml"))
-    }
-
-    #[test]
-    fn the_template_is_the_default() {
-        assert_eq!(parse(TEMPLATE).unwrap(), Settings::default());
-        assert_eq!(parse("").unwrap(), Settings::default());
-        assert_eq!(Settings::default().edit(TEMPLATE).unwrap(), TEMPLATE);
-    }
-
-    #[test]
-    fn comments_survive_a_change() {
-        let mut settings = Settings::default();
-        settings.network.port = Port(3001);
-        settings.mounts = vec!["/home/me/app:/workspace/app:ro".parse().unwrap()];
-        let text = settings.edit(TEMPLATE).unwrap();
-        assert_eq!(parse(&text).unwrap(), settings);
-        for comment in TEMPLATE.lines().filter_map(|l| l.split_once('#')).map(|(_, c)| c) {
-            assert!(text.contains(comment), "{comment}\n{text}");
-        }
-        assert_eq!(settings.edit(&text).unwrap(), text, "a second save changes nothing");
-        let back = Settings::default().edit(&text).unwrap();
-        assert_eq!(back.trim_end(), TEMPLATE.trim_end());
-    }
-
-    #[test]
-    fn a_wrong_key_is_refused_with_place_and_nearest_key() {
-        match parse("version = 1\n[network]\n  prot = 1\n") {
-            Err(Error::SettingsInvalid { line, column, suggestion, .. }) => {
-                assert_eq!((line, column), (3, 3));
-                assert_eq!(suggestion.unwrap(), "did you mean `port`? Known here: bind, port, egress, allow");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn wrong_values_are_refused() {
-        for text in [
-            "version = 2",
-            "[network]\nport = 0",
-            "[network]\nport = 70000",
-            "[network]\nbind = \"example.org\"",
-            "[resources]\nmemory = \"4 potatoes\"",
-            "[resources]\nmemory = \"1MiB\"",
-            "[resources]\ncpus = -1",
-            "[resources]\npids = 1",
-            "[resources]\ndisk = \"50\"",
-            "[resources]\ndisk = \"much\"",
-            "[restart]\npolicy = \"engine\"",
-            "[image]\nsource = \"pull\"",
-            "[image]\nextra_packages = [\"$(reboot)\"]",
-            "[backup]\nevery = \"soon\"",
-            "[[mounts]]\nhost = \"/x\"",
-            "not toml",
-        ] {
-            assert!(matches!(parse(text), Err(Error::SettingsInvalid { .. })), "{text}");
-        }
-    }
-}
+mod tests;

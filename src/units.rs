@@ -1,5 +1,4 @@
-//! Amounts that users write and read: bytes («4GiB»), processors, durations.
-//! Parsing and printing only; `parse(print(x)) == x` is held by a property test.
+//! Amounts that users write and read: bytes (`4GiB`), durations, versions. Parsing and printing only.
 
 use std::{fmt, str::FromStr, time::Duration};
 

@@ -25,7 +25,7 @@ const ASK: &str = "DOCKLET_COMPLETE";
 /// Prints a shell's script.
 pub fn run(context: &Context, shell: Shell) -> Result<()> {
     let script = script(shell)?;
-    context.output.result(&json!({"schema": 1, "script": script}), |_| script.clone());
+    context.output.result(&json!({"script": script}), |_| script.clone());
     Ok(())
 }
 

@@ -33,7 +33,7 @@ pub async fn run(context: &Context, action: &ConfigAction) -> Result<()> {
         ConfigAction::Edit => edit(context).await,
         ConfigAction::Path => {
             let path = context.files.settings().display().to_string();
-            context.output.result(&json!({"schema": 1, "instance": context.name, "path": path}), |_| path.clone());
+            context.output.result(&json!({"instance": context.name, "path": path}), |_| path.clone());
             Ok(())
         }
     }
@@ -47,7 +47,7 @@ fn show(context: &Context) -> Result<()> {
     let defaults = keys::values(&Settings::default())?;
     let values = keys::values(&settings)?;
     let report = json!({
-        "schema": 1, "instance": context.name, "path": context.files.settings().display().to_string(),
+        "instance": context.name, "path": context.files.settings().display().to_string(),
         "set_up": is_set_up, "settings": settings,
     });
     context.output.result(&report, |style| {
@@ -63,7 +63,7 @@ fn show(context: &Context) -> Result<()> {
 fn get(context: &Context, key: &str) -> Result<()> {
     let settings = Settings::load(&context.files.settings())?.unwrap_or_default();
     let value = keys::get(&settings, key)?;
-    let report = json!({"schema": 1, "instance": context.name, "key": key, "value": value});
+    let report = json!({"instance": context.name, "key": key, "value": value});
     context.output.result(&report, |_| value.as_ref().map(plain).unwrap_or_default());
     Ok(())
 }
@@ -98,7 +98,7 @@ async fn change(
     let effect = change::settings(context, &before, &after).await?;
     let value = keys::get(&after, key)?;
     let report = json!({
-        "schema": 1, "instance": context.name, "key": key, "before": keys::get(&before, key)?, "value": value,
+        "instance": context.name, "key": key, "before": keys::get(&before, key)?, "value": value,
         "changed": changed, "effect": effect,
     });
     context.output.result(&report, |_| {
@@ -150,7 +150,7 @@ async fn edit(context: &Context) -> Result<()> {
         paths::write_file(&path, new.as_bytes(), 0o600)?;
     }
     let effect = if changed { change::settings(context, &before, &after).await? } else { Effect::default() };
-    let report = json!({"schema": 1, "instance": context.name, "changed": changed, "effect": effect});
+    let report = json!({"instance": context.name, "changed": changed, "effect": effect});
     context.output.result(&report, |_| {
         if changed { "the settings are saved".to_owned() } else { "nothing was changed".to_owned() }
     });

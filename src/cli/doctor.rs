@@ -17,7 +17,7 @@ use crate::{
     error::{Code, Error, Result},
     ops::{autostart, setup::PROXIES, status},
     paths,
-    present::{ErrorReport, doctor},
+    present::{Versioned, doctor, error},
     secrets,
     settings::Settings,
     supervise::{process, state},
@@ -83,11 +83,10 @@ async fn write_bundle(
     facts: Option<&EngineFacts>,
     engine: Option<&Engine>,
 ) -> Result<()> {
-    let json = |value: std::result::Result<serde_json::Value, serde_json::Error>| value.unwrap_or_default();
     let name = context.container_name();
     let settings = Settings::load(&context.files.settings());
     let mut contents = Contents {
-        doctor: json(serde_json::to_value(report)),
+        doctor: Versioned::value(report),
         settings: std::fs::read_to_string(context.files.settings()).ok(),
         build_log: bundle::tail(&context.files.build_log()),
         supervisor_log: bundle::tail(&context.files.state.join("supervisor.log")),
@@ -98,7 +97,7 @@ async fn write_bundle(
         }),
         ..Contents::default()
     };
-    let as_json = |error: &Error| json(serde_json::to_value(ErrorReport::new(error, Some(context.name.as_str()))));
+    let as_json = |error: &Error| Versioned::value(&error::json(error, Some(context.name.as_str())));
     match (engine, settings) {
         (Some(engine), Ok(settings)) => {
             let (status, container, log) = tokio::join!(
@@ -106,7 +105,7 @@ async fn write_bundle(
                 engine.inspect_for_report(&name),
                 engine.log_tail(&name, bundle::LOG_LINES)
             );
-            contents.status = status.map_or_else(|e| as_json(&e), |report| json(serde_json::to_value(report)));
+            contents.status = status.map_or_else(|e| as_json(&e), |report| Versioned::value(&report));
             contents.container = container.ok().flatten();
             contents.log = log;
         }

@@ -14,7 +14,7 @@ pub fn run(context: &Context, args: &args::Errors) -> Result<()> {
         Some(code) => vec![error_codes::entry(code)],
         None => error_codes::all(),
     };
-    context.output.result(&json!({"schema": 1, "errors": entries}), |style| {
+    context.output.result(&json!({"errors": entries}), |style| {
         let show = |entry: &Entry| {
             let name = style.strong(&error_codes::name(entry.code));
             format!(

@@ -50,7 +50,7 @@ pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
     let code = exec.exit_code().await?;
     if context.global.json {
         let report = json!({
-            "schema": 1, "instance": context.name, "exit_code": code,
+            "instance": context.name, "exit_code": code,
             "stdout": String::from_utf8_lossy(&collected.stdout), "stderr": String::from_utf8_lossy(&collected.stderr),
             "truncated": collected.truncated,
         });

@@ -18,7 +18,7 @@ use crate::{
     follow::{self, Message},
     lock::Lock,
     ops,
-    report::{LogsReport, Schema},
+    report::LogsReport,
     units,
 };
 
@@ -74,7 +74,6 @@ async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: Lo
         let truncated = lines.len() > limit;
         lines.drain(..lines.len().saturating_sub(limit));
         let report = LogsReport {
-            schema: Schema,
             instance: context.name.to_string(),
             line_count: lines.len(),
             lines,

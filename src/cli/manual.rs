@@ -15,7 +15,7 @@ pub fn run(context: &Context, args: &args::Man) -> Result<()> {
     let pages = pages()?;
     let Some(folder) = &args.dir else {
         let main = pages.into_iter().next().map(|(_, text)| text).unwrap_or_default();
-        context.output.result(&json!({"schema": 1, "page": main}), |_| main.clone());
+        context.output.result(&json!({"page": main}), |_| main.clone());
         return Ok(());
     };
     fs_err::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, &e))?;
@@ -24,7 +24,7 @@ pub fn run(context: &Context, args: &args::Man) -> Result<()> {
     }
     let names: Vec<String> =
         pages.into_iter().map(|(name, _)| Path::new(folder).join(name).display().to_string()).collect();
-    context.output.result(&json!({"schema": 1, "files": names}), |_| names.join("\n"));
+    context.output.result(&json!({"files": names}), |_| names.join("\n"));
     Ok(())
 }
 

@@ -28,6 +28,7 @@ mod update;
 mod usage;
 mod watch;
 mod watch_action;
+mod watch_surface;
 
 use std::process::ExitCode;
 

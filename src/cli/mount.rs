@@ -94,7 +94,7 @@ fn write(context: &Context, edit: impl FnOnce(&str) -> Result<String>) -> Result
 async fn finish(context: &Context, before: &Settings, mount: &Mount, changed: bool, what: &str) -> Result<Effect> {
     let after = context.settings()?;
     let effect = if changed { change::settings(context, before, &after).await? } else { Effect::default() };
-    let report = json!({"schema": 1, "instance": context.name, "mount": mount, "changed": changed, "effect": effect});
+    let report = json!({"instance": context.name, "mount": mount, "changed": changed, "effect": effect});
     context.output.result(&report, |_| format!("{mount} {what}"));
     Ok(effect)
 }
@@ -125,7 +125,7 @@ fn list(context: &Context) -> Result<()> {
         })
     };
     let entries: Vec<_> = settings.mounts.iter().map(entry).collect();
-    let report = json!({"schema": 1, "instance": context.name, "mounts": entries});
+    let report = json!({"instance": context.name, "mounts": entries});
     context.output.result(&report, |style| {
         let line = |mount: &Mount| {
             let gone = if mount.host.exists() { String::new() } else { style.warning("  (missing)") };

@@ -26,8 +26,7 @@ pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
     match opened.reason {
         Some(reason) => print(context, &opened.page, Some(reason)),
         None => {
-            let report =
-                json!({ "schema": 1, "instance": context.name, "url": opened.page, "user": null, "password": null });
+            let report = json!({ "instance": context.name, "url": opened.page, "user": null, "password": null });
             context.output.result(&report, |_| format!("opened {} in the browser", opened.page));
             Ok(())
         }
@@ -39,7 +38,7 @@ pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
 fn print(context: &Context, page: &str, reason: Option<NoBrowser>) -> Result<()> {
     let (user, password) = (&context.appliance.login.user, context.password()?);
     let report = json!({
-        "schema": 1, "instance": context.name, "url": page, "user": user, "password": password.reveal(),
+        "instance": context.name, "url": page, "user": user, "password": password.reveal(),
     });
     if let Some(reason) = reason {
         let text = reason.hint(context.settings()?.network.port.0);

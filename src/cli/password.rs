@@ -20,7 +20,7 @@ pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
     }
     let password = context.password()?;
     let report = serde_json::json!({
-        "schema": 1, "instance": context.name, "user": context.appliance.login.user, "password": password.reveal(),
+        "instance": context.name, "user": context.appliance.login.user, "password": password.reveal(),
     });
     context.output.result(&report, |_| password.reveal().to_owned());
     Ok(())

@@ -41,7 +41,7 @@ async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<
         context.reporter.report(&Event::Note { text });
     }
     let effect = if changed { change::secret(context).await? } else { change::Effect::default() };
-    let report = json!({"schema": 1, "instance": context.name, "name": name, "changed": changed, "effect": effect});
+    let report = json!({"instance": context.name, "name": name, "changed": changed, "effect": effect});
     context
         .output
         .result(&report, |_| format!("{name} is {}", if changed { "set" } else { "set already, to the same value" }));
@@ -88,7 +88,7 @@ pub fn read_file(file: &Path) -> Result<Secret> {
 fn list(context: &Context) -> Result<()> {
     let names = secrets::names(&context.files.secrets())?;
     let password = &context.appliance.login.password_secret;
-    let report = json!({"schema": 1, "instance": context.name, "secrets": names});
+    let report = json!({"instance": context.name, "secrets": names});
     context.output.result(&report, |style| {
         if names.is_empty() {
             return style.dim("no secrets");
@@ -122,7 +122,7 @@ async fn remove(context: &Context, name: &str) -> Result<()> {
         });
     }
     let effect = change::secret(context).await?;
-    let report = json!({"schema": 1, "instance": context.name, "name": name, "changed": true, "effect": effect});
+    let report = json!({"instance": context.name, "name": name, "changed": true, "effect": effect});
     context.output.result(&report, |_| format!("{name} is removed"));
     Ok(())
 }

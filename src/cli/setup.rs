@@ -99,7 +99,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     }
     if args.dry_run {
         let report = serde_json::json!({
-            "schema": 1, "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
+            "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
             "secrets": new_secrets,
         });
         context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));

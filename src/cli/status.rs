@@ -67,9 +67,7 @@ pub async fn short(context: &Context) -> Result<ExitCode> {
             "docklet runs {}, an AI coding agent with a web page, in a container on this machine\nto get started: docklet{flag} setup",
             context.appliance.title
         );
-        context
-            .output
-            .result(&serde_json::json!({"schema": 1, "instance": context.name, "state": "not_set_up"}), |_| text);
+        context.output.result(&serde_json::json!({"instance": context.name, "state": "not_set_up"}), |_| text);
         return Ok(ExitCode::SUCCESS);
     }
     run(context, Form::Short).await

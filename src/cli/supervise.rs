@@ -26,7 +26,7 @@ pub async fn run(context: &Context, args: &args::Supervise) -> Result<()> {
         interrupt: &context.interrupt,
     })
     .await?;
-    let report = serde_json::json!({"schema": 1, "instance": context.name, "ended": end.text()});
+    let report = serde_json::json!({"instance": context.name, "ended": end.text()});
     context.output.result(&report, |_| String::new());
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! `docklet status --watch`: feeds the model with what happens, draws it, and does what it says.
-//! Decides nothing itself. Without a terminal it prints a line for each change.
+//! `docklet status --watch`: feeds the model with what happens, draws it, and does what it demands. Decides nothing itself.
 
 use std::{
     pin::Pin,
@@ -7,28 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use time::OffsetDateTime;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{self, Receiver},
-};
+use tokio::sync::mpsc::{self, Receiver};
 
 use super::{
     context::Context,
-    exec::changed,
     logs::interrupted,
     watch_action::{self, Doing},
+    watch_surface::{Surface, Typed},
 };
 use crate::{
     clean,
     engine::{Engine, docker::Detail, log::LogRequest},
     error::{Error, Result},
     follow::{self, Message},
-    host::terminal::{self, Raw},
     ops,
-    present::watch::{Changes, Now, paint, screen},
+    present::watch::Changes,
     report::StatusReport,
     settings::Settings,
     watch::{
@@ -47,14 +40,11 @@ const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_sec
 /// How often the volumes are measured: that makes the engine walk through them.
 const MEASURE_VOLUMES: Duration = Duration::from_secs(600);
 
-/// Least time between two pictures, however much is logged.
+/// Least time between two drawings, however much is logged.
 const FRAME: Duration = Duration::from_millis(50);
 
-/// Messages that wait while a picture is drawn.
+/// Messages that wait during a drawing.
 const WAITING: usize = 64;
-
-/// A terminal that does not say its size.
-const USUAL_SIZE: (u16, u16) = (80, 24);
 
 /// Watches until a key, or a signal, ends it.
 pub async fn run(context: &Context) -> Result<ExitCode> {
@@ -77,62 +67,7 @@ pub async fn run(context: &Context) -> Result<ExitCode> {
     Watcher::new(context, surface).run(from).await
 }
 
-/// Where it is shown.
-enum Surface {
-    /// The whole terminal.
-    Screen(Box<Screen>),
-    /// A line for each change.
-    Lines(Changes),
-}
-
-struct Screen {
-    _raw: Raw,
-    keys: Option<Receiver<Bytes>>,
-    resized: Option<Signal>,
-    hangup: Option<Signal>,
-    shown: Vec<String>,
-}
-
-impl Surface {
-    fn open() -> Result<Self> {
-        let (resized, hangup) = (signal(SignalKind::window_change()).ok(), signal(SignalKind::hangup()).ok());
-        let raw = Raw::enter_screen()?;
-        let keys = Some(terminal::input());
-        Ok(Surface::Screen(Box::new(Screen { _raw: raw, keys, resized, hangup, shown: vec![] })))
-    }
-
-    /// The next that comes from the terminal.
-    async fn next(&mut self) -> Typed {
-        let Surface::Screen(screen) = self else { return std::future::pending().await };
-        let Screen { keys, resized, hangup, .. } = screen.as_mut();
-        let read = async {
-            match keys {
-                Some(keys) => keys.recv().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            bytes = read => match bytes {
-                Some(bytes) => Typed::Bytes(bytes),
-                None => {
-                    *keys = None;
-                    Typed::Gone
-                }
-            },
-            () = changed(resized) => Typed::Resized,
-            () = changed(hangup) => Typed::Gone,
-        }
-    }
-}
-
-/// What comes from the terminal.
-enum Typed {
-    Bytes(Bytes),
-    Resized,
-    Gone,
-}
-
-/// What was looked up beside everything else.
+/// The result of a request that ran in the background.
 enum Found {
     Report(u64, Result<Box<StatusReport>>),
     Answers(bool),
@@ -146,9 +81,8 @@ struct Watcher<'a> {
     began: Instant,
     engine: Option<Engine>,
     container: Option<Box<Detail>>,
-    /// As they were when they last parsed: somebody may be editing them.
+    /// The last valid ones: the file may be in an editor.
     settings: Option<Settings>,
-    report: Option<StatusReport>,
     answers: bool,
     /// Counts looks: an answer to an earlier one is old.
     looks: u64,
@@ -175,7 +109,6 @@ impl<'a> Watcher<'a> {
             engine: None,
             container: None,
             settings: None,
-            report: None,
             answers: false,
             looks: 0,
             looking: FuturesUnordered::new(),
@@ -193,7 +126,7 @@ impl<'a> Watcher<'a> {
     async fn run(mut self, mut from: Receiver<Message>) -> Result<ExitCode> {
         loop {
             if !self.draw() {
-                return Ok(ExitCode::SUCCESS); // nobody reads on
+                return Ok(ExitCode::SUCCESS); // the output is closed
             }
             let due = self.due();
             let demand = tokio::select! {
@@ -202,15 +135,16 @@ impl<'a> Watcher<'a> {
                 typed = self.surface.next() => match typed {
                     Typed::Bytes(bytes) => self.typed(&bytes),
                     Typed::Resized => {
-                        self.repaint();
+                        self.surface.clear(&self.context.output);
+                        (self.changed, self.drawn_at) = (true, None);
                         None
                     }
                     Typed::Gone => self.end(),
                 },
                 said = said(&mut self.doing) => self.feed(said),
-                Some(found) = self.looking.next() => self.found(found)?,
+                Some(found) = self.looking.next() => self.found(found).map(|()| None)?,
                 message = from.recv() => match message {
-                    Some(message) => self.take(message)?,
+                    Some(message) => self.take(message).map(|()| None)?,
                     None => return Err(Error::bug("the follower ended")),
                 },
                 () = tokio::time::sleep_until(due.into()) => None,
@@ -225,7 +159,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// A signal, or the terminal has gone: ends as soon as what is being done has.
+    /// A signal, or the terminal has gone: ends when the running action has ended.
     fn end(&mut self) -> Option<Demand> {
         self.told = true;
         if !matches!(self.watch.dialog, Dialog::Doing { .. }) {
@@ -250,7 +184,7 @@ impl<'a> Watcher<'a> {
         self.watch.feed(input, self.began.elapsed())
     }
 
-    /// The last demand of several keys counts; one that ends it counts at once.
+    /// Of several keys the last demand counts, but quitting counts at once.
     fn typed(&mut self, bytes: &[u8]) -> Option<Demand> {
         let mut demand = None;
         for key in keys(bytes) {
@@ -262,7 +196,7 @@ impl<'a> Watcher<'a> {
         demand
     }
 
-    fn take(&mut self, message: Message) -> Result<Option<Demand>> {
+    fn take(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Connected(engine) => {
                 self.engine = Some(*engine);
@@ -293,10 +227,10 @@ impl<'a> Watcher<'a> {
                 self.feed(Input::Usage(usage));
             }
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// Something happened to the container: looks at it and at the page, beside everything else.
+    /// Something happened to the container: looks at it and at the page, in the background.
     fn look(&mut self, container: Option<Box<Detail>>) {
         let Some(engine) = self.engine.clone() else { return };
         if let Some(detail) = &container {
@@ -323,7 +257,7 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    fn found(&mut self, found: Found) -> Result<Option<Demand>> {
+    fn found(&mut self, found: Found) -> Result<()> {
         match found {
             Found::Report(look, report) if look == self.looks => match report {
                 Ok(report) => {
@@ -334,7 +268,7 @@ impl<'a> Watcher<'a> {
                         self.measure_at = Some(Instant::now());
                     }
                 }
-                // An engine that hangs is told by the follower.
+                // The follower reports an engine that does not answer.
                 Err(error) if error.code().exit_status() == crate::error::Code::NetworkError.exit_status() => {}
                 Err(error) => return Err(error),
             },
@@ -348,7 +282,7 @@ impl<'a> Watcher<'a> {
                 self.feed(Input::Sizes(sizes));
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     fn probe_again(&mut self) {
@@ -358,8 +292,7 @@ impl<'a> Watcher<'a> {
     }
 
     fn report(&mut self, report: StatusReport) {
-        if self.report.as_ref() != Some(&report) {
-            self.report = Some(report.clone());
+        if self.watch.report.as_ref() != Some(&report) {
             self.feed(Input::Report(Box::new(report)));
         }
     }
@@ -396,57 +329,36 @@ impl<'a> Watcher<'a> {
         Ok(())
     }
 
-    /// What the supervisor and the user have said: files, no engine.
+    /// Reads again what is in files: the supervisor's state and the desired state.
     fn look_again(&mut self) -> Result<()> {
-        let Some(mut report) = self.report.clone() else { return Ok(()) };
+        let Some(mut report) = self.watch.report.clone() else { return Ok(()) };
         ops::status::look_again(self.context, &mut report, self.answers)?;
         self.report(report);
         Ok(())
     }
 
-    /// Everything anew: a terminal that was resized shows what it likes.
-    fn repaint(&mut self) {
-        if let Surface::Screen(screen) = &mut self.surface {
-            screen.shown.clear();
-            self.context.output.raw("\u{1b}[2J");
-            (self.changed, self.drawn_at) = (true, None);
-        }
-    }
-
-    /// Draws, if something changed and it is time. `false` once nobody reads any more.
+    /// Draws, if something changed and it is time. `false` when the output is closed.
     fn draw(&mut self) -> bool {
         if !self.changed || self.drawn_at.is_some_and(|at| at.elapsed() < FRAME) {
             return true;
         }
         (self.changed, self.drawn_at) = (false, Some(Instant::now()));
-        let (output, wall) = (&self.context.output, OffsetDateTime::now_utc());
-        match &mut self.surface {
-            Surface::Screen(shown) => {
-                let now = Now { since_begin: self.began.elapsed(), wall };
-                let lines = screen(&self.watch, terminal::size().unwrap_or(USUAL_SIZE), output.style(), now);
-                let before = std::mem::replace(&mut shown.shown, lines);
-                let text = paint(&before, &shown.shown);
-                text.is_empty() || output.raw(&text)
-            }
-            Surface::Lines(changes) => {
-                changes.since(&self.watch, wall).iter().all(|line| output.raw(&format!("{}\n", one_line(line))))
-            }
-        }
+        self.surface.show(&self.watch, self.began.elapsed(), &self.context.output)
     }
 }
 
 async fn said(doing: &mut Option<Doing>) -> Input {
     match doing {
         Some(doing) => {
-            // A thread that panicked says nothing any more.
+            // The thread has panicked.
             doing.said.recv().await.unwrap_or_else(|| Input::Done(Err("error: it ended unexpectedly".to_owned())))
         }
         None => std::future::pending().await,
     }
 }
 
-/// Foreign text as one harmless line of characters of known width.
-fn one_line(text: &str) -> String {
+/// Text from elsewhere as one line without control characters.
+pub(super) fn one_line(text: &str) -> String {
     let start: String = text.chars().take(4 * model::LOG_COLUMNS).collect();
     clean::one_line(&start)
 }

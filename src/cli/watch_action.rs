@@ -1,5 +1,5 @@
-//! A command run beside the screen of the watch: the very code of `stop`, `restart` and `open`, lock
-//! and all, in a thread of its own, because taking the lock may wait. What it would show is handed over.
+//! Runs `stop`, `restart` or `open` while the watch is shown, in a thread of its own because taking the lock may block.
+//! Its output goes to the watch.
 
 use std::{
     io::{self, Write},
@@ -26,9 +26,9 @@ const GRACE: u64 = 10;
 
 /// A command that runs.
 pub struct Doing {
-    /// What it says; ends with [`Input::Done`].
+    /// Its progress; ends with [`Input::Done`].
     pub said: UnboundedReceiver<Input>,
-    /// Breaks it off, where it can be.
+    /// Interrupts it.
     pub raise: Raise,
 }
 
@@ -42,7 +42,7 @@ pub fn begin(context: &Context, action: WatchAction) -> Doing {
     std::thread::spawn(move || {
         let done = run(action, global, streams, interrupt, to.clone());
         let done = done.map_err(|e| error::text(&e, Some(&instance), Style::PLAIN));
-        // Nobody listens any more when the watch has ended.
+        // Fails when the watch has ended.
         let _ = to.send(Input::Done(done));
     });
     Doing { said, raise }

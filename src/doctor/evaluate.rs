@@ -1,6 +1,6 @@
-//! Facts → findings. Pure: one function for each check, all of them always. What a check says is one
-//! line; what mends it is a command, and where it can be without one, none. Here the settings' checks; `engine`,
-//! `container` and `host` have the others.
+//! Facts → findings. Pure. [`CHECKS`] lists all checks in the order in which they are shown; each is one function, which
+//! returns the reason where it cannot be made. The checks of settings and files are here; `engine`, `container` and `host`
+//! have the others.
 
 mod container;
 mod engine;
@@ -8,135 +8,124 @@ mod host;
 
 use crate::{
     doctor::{
-        Check, Finding, Level,
-        facts::{ContainerFacts, EngineFacts, Facts, MountFacts, SettingsFact},
+        Finding, Level,
+        facts::{ContainerFacts, EngineFacts, Facts, MountFacts, SettingsFact, Unseen},
     },
+    error::Error,
     host::checkup::{FileFact, Space},
     observed::Ownership,
-    settings::ImageSource,
+    settings::{ImageSource, Settings},
     units::Bytes,
 };
 
-/// The engine goes its own ways: this machine's variables are not the engine's.
-const ENGINE_NETWORK: &str = "check the engine's own name server and proxy: docker info --format '{{.HTTPSProxy}}'";
+/// What a check found, or why it was not made.
+type Answer = Result<Finding, Unseen>;
 
-/// All findings, in the order of [`Check`].
+type Check = fn(&Facts) -> Answer;
+
+const CHECKS: [(&str, Check); 31] = [
+    ("settings", settings),
+    ("mounts", mounts),
+    ("files", files),
+    ("host_space", host::host_space),
+    ("engine", engine::found),
+    ("permission", engine::permission),
+    ("api", engine::api),
+    ("answer_time", engine::answer_time),
+    ("snap", engine::snap),
+    ("storage", engine::storage),
+    ("engine_space", engine::engine_space),
+    ("memory", engine::memory),
+    ("architecture", engine::architecture),
+    ("clock", engine::clock),
+    ("neighbours", engine::neighbours),
+    ("container", container::state),
+    ("page", container::page),
+    ("port", host::port),
+    ("localhost", host::localhost),
+    ("drift", container::drift),
+    ("restart_policy", container::restart_policy),
+    ("image", container::image),
+    ("volumes", container::volumes),
+    ("outside_writes", container::outside_writes),
+    ("registry", engine::registry),
+    ("host_network", host::host_network),
+    ("container_network", container::container_network),
+    ("egress", container::egress),
+    ("trust", host::trust),
+    ("supervisor", host::supervisor),
+    ("reboot", host::reboot),
+];
+
+/// A finding for each check, in the order of [`CHECKS`].
 pub fn evaluate(facts: &Facts) -> Vec<Finding> {
-    let engine = engine_checks(facts);
-    let mut all = vec![settings(facts), mounts(facts), files(facts), host::host_space(facts)];
-    all.extend(engine);
-    all.extend([
-        host::port(facts),
-        host::localhost(facts),
-        host::host_network(facts),
-        host::trust(facts),
-        host::supervisor(facts),
-        host::reboot(facts),
-    ]);
-    all.sort_by_key(|finding| finding.id);
-    all
-}
-
-/// Those that need the engine.
-fn engine_checks(facts: &Facts) -> Vec<Finding> {
-    let engine = match &facts.engine {
-        Ok(engine) => engine,
-        Err(error) => return engine::without_engine(error),
+    let unusable = facts.engine.as_ref().err().map(engine::unusable);
+    let find = |(id, check): (&'static str, Check)| match &unusable {
+        Some(finding) if finding.id == id => finding.clone(),
+        _ => Finding { id, ..check(facts).unwrap_or_else(|reason| finding(Level::Skipped, reason, None)) },
     };
-    let mut all = vec![
-        engine::found(engine),
-        ok(Check::Permission, "you have permission to use the engine"),
-        ok(Check::Api, format!("the engine speaks API {}", engine.about.api_version)),
-        engine::answer_time(engine),
-        engine::snap(engine),
-        engine::storage(engine),
-        engine::engine_space(facts, engine),
-        engine::memory(facts, engine),
-        engine::architecture(facts, engine),
-        engine::clock(engine),
-        engine::neighbours(facts, engine),
-        engine::registry(facts, engine),
-        container::volumes(facts, engine),
-        container::drift(facts, engine),
-    ];
-    all.extend(container_checks(facts, engine));
-    all
+    CHECKS.map(find).into()
 }
 
-/// Every check that needs a container.
-const OF_CONTAINER: [Check; 6] =
-    [Check::Page, Check::RestartPolicy, Check::Image, Check::OutsideWrites, Check::ContainerNetwork, Check::Egress];
-
-fn container_checks(facts: &Facts, engine: &EngineFacts) -> Vec<Finding> {
-    let container = match &engine.container {
-        Ok(Some(container)) if container.ownership == Ownership::Ours => container,
-        other => {
-            let reason = match other {
-                Ok(None) => "there is no container",
-                Ok(Some(_)) => "the container is not ours",
-                Err(reason) => reason,
-            };
-            let mut all = vec![container::existence(facts, other)];
-            all.extend(OF_CONTAINER.map(|check| skipped(check, reason)));
-            return all;
-        }
-    };
-    vec![
-        container::state(facts, container),
-        container::page(facts, container),
-        container::restart_policy(facts, container),
-        container::image(facts, container),
-        container::outside_writes(facts, container),
-        container::container_network(facts, container),
-        container::egress(facts, container),
-    ]
+/// The engine, where one answers.
+fn engine(facts: &Facts) -> Result<&EngineFacts, Unseen> {
+    facts.engine.as_ref().map_err(|_| "no engine is available".to_owned())
 }
 
-// --- settings and files --------------------------------------------------------------------------
-
-fn settings(facts: &Facts) -> Finding {
-    match &facts.settings {
-        SettingsFact::Valid(_) => ok(Check::Settings, "the settings are valid"),
-        SettingsFact::NotSetUp => warning(Check::Settings, "nothing is set up yet", docklet(facts, "setup")),
-        SettingsFact::Broken(error) => {
-            let message = [error.to_string()].into_iter().chain(error.causes()).collect::<Vec<_>>().join(": ");
-            problem(Check::Settings, message, error.hint().unwrap_or_else(|| docklet(facts, "config edit")))
-        }
+/// Our container, where there is one.
+fn ours(facts: &Facts) -> Result<&ContainerFacts, Unseen> {
+    match engine(facts)?.container.as_ref()? {
+        None => Err("there is no container".to_owned()),
+        Some(container) if container.ownership == Ownership::Ours => Ok(container),
+        Some(_) => Err("the container is not ours".to_owned()),
     }
 }
 
-fn mounts(facts: &Facts) -> Finding {
+/// The settings, where there are valid ones.
+fn set_up(facts: &Facts) -> Result<&Settings, Unseen> {
+    facts.settings.valid().ok_or_else(|| "nothing is set up".to_owned())
+}
+
+fn settings(facts: &Facts) -> Answer {
+    Ok(match &facts.settings {
+        SettingsFact::Valid(_) => ok("the settings are valid"),
+        SettingsFact::NotSetUp => warning("nothing is set up yet", docklet(facts, "setup")),
+        SettingsFact::Broken(error) => {
+            problem(with_causes(error), error.hint().unwrap_or_else(|| docklet(facts, "config edit")))
+        }
+    })
+}
+
+fn mounts(facts: &Facts) -> Answer {
     let MountFacts { number, refused, advice } = &facts.mounts;
     if let Some(error) = refused {
-        let message = std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ");
         let hint = error.hint().unwrap_or_default();
-        return problem(Check::Mounts, message, hint.replace("docklet mount", &docklet(facts, "mount")));
+        return Ok(problem(with_causes(error), hint.replace("docklet mount", &docklet(facts, "mount"))));
     }
-    match (advice.first(), number) {
+    Ok(match (advice.first(), number) {
         (Some(first), _) => {
-            let message = format!("{}{}", first.what, more(advice.len()));
-            Finding { fix: first.command.clone(), ..warning(Check::Mounts, message, String::new()) }
+            finding(Level::Warning, format!("{}{}", first.what, more(advice.len())), first.command.clone())
         }
-        (None, 0) => ok(Check::Mounts, "no folders of this machine are mounted"),
-        (None, _) => ok(Check::Mounts, "all mounted folders exist and are unchanged"),
-    }
+        (None, 0) => ok("no folders of this machine are mounted"),
+        (None, _) => ok("all mounted folders exist and are unchanged"),
+    })
 }
 
-fn files(facts: &Facts) -> Finding {
+fn files(facts: &Facts) -> Answer {
     if facts.files.is_empty() {
-        return skipped(Check::Files, "there are no files yet");
+        return Err("there are no files yet".to_owned());
     }
     let about = &facts.about;
-    // Root may do everything; whose files it looks at is not its business.
+    // Root may do everything, so the owner does not matter.
     let strange: Vec<&FileFact> = facts.files.iter().filter(|file| about.uid != 0 && file.owner != about.uid).collect();
     if let Some(first) = strange.first() {
         let owner = if first.owner == 0 { "root".to_owned() } else { format!("user {}", first.owner) };
         let message = format!("{} belongs to {owner}{}, not to you", shown(first), more(strange.len()));
-        // A folder takes what is in it along.
+        // The command is recursive.
         let inside =
             |file: &FileFact| strange.iter().any(|f| f.folder && f.path != file.path && file.path.starts_with(&f.path));
         let tops = strange.iter().filter(|file| !inside(file)).map(|file| quoted(file)).collect::<Vec<_>>();
-        return problem(Check::Files, message, format!("sudo chown -R {} {}", about.user, tops.join(" ")));
+        return Ok(problem(message, format!("sudo chown -R {} {}", about.user, tops.join(" "))));
     }
     // What lies in a folder that nobody else may enter is safe, whatever its own mode.
     let guarded = |file: &FileFact| {
@@ -159,17 +148,17 @@ fn files(facts: &Facts) -> Finding {
             (file.mode & !wanted & 0o077 != 0).then_some((file, wanted))
         })
         .collect();
-    match too_open.first() {
-        None => ok(Check::Files, "docklet's files belong to you, and only you can read the secrets"),
+    Ok(match too_open.first() {
+        None => ok("docklet's files belong to you, and only you can read the secrets"),
         Some((first, _)) => {
             let secret = too_open.iter().any(|(file, _)| file.path.starts_with(&about.secrets));
             let what = if secret { "can be read" } else { "can be changed" };
             let message =
                 format!("{} has mode {:04o}{}: it {what} by others", shown(first), first.mode, more(too_open.len()));
             let fixes = too_open.iter().map(|(file, wanted)| format!("chmod {wanted:o} {}", quoted(file)));
-            problem(Check::Files, message, fixes.collect::<Vec<_>>().join("\n"))
+            problem(message, fixes.collect::<Vec<_>>().join("\n"))
         }
-    }
+    })
 }
 
 fn shown(file: &FileFact) -> String {
@@ -185,46 +174,43 @@ fn more(count: usize) -> String {
     if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
 }
 
-fn room(check: Check, space: Space, what: &str, (low, least): (u64, u64), fix: &str) -> Finding {
+fn room(space: Space, what: &str, (low, least): (u64, u64), fix: &str) -> Finding {
     let message = format!("{} of {} are free {what}", Bytes(space.free), Bytes(space.total));
     match space.free {
-        free if free < least => problem(check, message, fix),
-        free if free < low => warning(check, message, fix),
-        _ => ok(check, message),
+        free if free < least => problem(message, fix),
+        free if free < low => warning(message, fix),
+        _ => ok(message),
     }
 }
 
-/// Our container, where there is one.
-fn ours(facts: &Facts) -> Option<&ContainerFacts> {
-    let container = facts.engine.as_ref().ok()?.container.as_ref().ok()?.as_ref()?;
-    (container.ownership == Ownership::Ours).then_some(container)
-}
-
-/// Whether the engine has to be asked for a registry at all.
+/// Whether the engine needs a registry at all.
 pub fn needs_registry(source: ImageSource) -> bool {
     source != ImageSource::Load
 }
-
-// --- words ---------------------------------------------------------------------------------------
 
 fn docklet(facts: &Facts, command: &str) -> String {
     format!("docklet{} {command}", facts.about.flag)
 }
 
-fn ok(id: Check, message: impl Into<String>) -> Finding {
-    Finding { id, level: Level::Ok, message: message.into(), fix: None }
+fn with_causes(error: &Error) -> String {
+    std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ")
 }
 
-fn skipped(id: Check, reason: impl Into<String>) -> Finding {
-    Finding { id, level: Level::Skipped, message: reason.into(), fix: None }
+/// A finding without its id, which [`evaluate`] adds.
+fn finding(level: Level, message: impl Into<String>, fix: Option<String>) -> Finding {
+    Finding { id: "", level, message: message.into(), fix }
 }
 
-fn warning(id: Check, message: impl Into<String>, fix: impl Into<String>) -> Finding {
-    Finding { id, level: Level::Warning, message: message.into(), fix: Some(fix.into()) }
+fn ok(message: impl Into<String>) -> Finding {
+    finding(Level::Ok, message, None)
 }
 
-fn problem(id: Check, message: impl Into<String>, fix: impl Into<String>) -> Finding {
-    Finding { id, level: Level::Problem, message: message.into(), fix: Some(fix.into()) }
+fn warning(message: impl Into<String>, fix: impl Into<String>) -> Finding {
+    finding(Level::Warning, message, Some(fix.into()))
+}
+
+fn problem(message: impl Into<String>, fix: impl Into<String>) -> Finding {
+    finding(Level::Problem, message, Some(fix.into()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Takes secrets out of text: the values that docklet keeps, in every spelling in which they travel,
-//! and what looks like a secret of somebody else. Pure.
+//! Removes secrets from text: the values that docklet stores, in every encoding in which they may appear, and what looks
+//! like another secret. Pure.
 
 use std::collections::BTreeSet;
 
@@ -11,19 +11,18 @@ use base64::{
 /// What stands where a secret was.
 pub const MASK: &str = "***";
 
-/// Shorter ones cannot be told from ordinary text.
+/// Shorter ones cannot be distinguished from ordinary text.
 const SHORTEST: usize = 4;
 
 /// A line of a secret of several lines that is long enough to mean something alone.
 const SHORTEST_LINE: usize = 8;
 
-/// What a secret follows, or begins with. With what may stand before it: nothing of a word.
+/// What a secret follows, or begins with. Marks inside a word do not count.
 const MARKS: [&str; 8] = ["auth_token=", "Basic ", "Bearer ", "sk-", "ghp_", "gho_", "github_pat_", "xoxb-"];
 
 /// Least length of what follows a mark, so that words are left alone.
 const SHORTEST_TOKEN: usize = 12;
 
-/// Takes secrets out.
 #[derive(Clone)]
 pub struct Redactor {
     /// The longest first, so that a secret within another does not leave the rest of it.
@@ -59,7 +58,7 @@ impl Redactor {
         self.blind
     }
 
-    /// The text without them.
+    /// The text without secrets.
     pub fn clean(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for spelling in &self.spellings {

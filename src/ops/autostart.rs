@@ -6,7 +6,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     host::service::{self, Kind, Service, Services},
-    report::{AutostartReport, Schema, Thing, ThingKind},
+    report::{AutostartReport, Thing, ThingKind},
     settings::Settings,
     supervise::process,
 };
@@ -95,7 +95,6 @@ pub async fn look(instance: &Instance) -> AutostartReport {
         (Ok(()), true, _) => None,
     };
     AutostartReport {
-        schema: Schema,
         instance: instance.name.to_string(),
         changed: false,
         enabled,

@@ -26,10 +26,7 @@ use crate::{
     observed::Ownership,
     paths,
     present::data as text,
-    report::{
-        Schema,
-        data::{BackupEntry, BackupListReport, BackupReport, PruneReport, VerifyReport},
-    },
+    report::data::{BackupEntry, BackupListReport, BackupReport, PruneReport, VerifyReport},
     secrets::{self, Secret},
     settings::Settings,
 };
@@ -72,7 +69,6 @@ impl Instance {
             prune_scheduled(self, usize::try_from(keep).unwrap_or(usize::MAX))?;
         }
         Ok(BackupReport {
-            schema: Schema,
             instance: self.name.to_string(),
             file: made.file.display().to_string(),
             created,
@@ -335,7 +331,6 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
         }
     };
     Ok(BackupListReport {
-        schema: Schema,
         instance: instance.name.to_string(),
         folder: folder.display().to_string(),
         backups: store::list(&folder)?.into_iter().map(entry).collect(),
@@ -380,7 +375,6 @@ pub async fn verify(instance: &Instance, file: &Path) -> Result<VerifyReport> {
     let contents = restore::verify(file, instance.reporter.as_ref(), &instance.interrupt).await?;
     instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
     Ok(VerifyReport {
-        schema: Schema,
         file: file.display().to_string(),
         valid: true,
         missing_volumes: missing_volumes(instance, &contents.header),
@@ -422,7 +416,6 @@ pub fn prune(instance: &Instance, keep: usize, dry_run: bool) -> Result<PruneRep
     drop(lock);
     let shown = |path: &PathBuf| path.display().to_string();
     Ok(PruneReport {
-        schema: Schema,
         instance: instance.name.to_string(),
         dry_run,
         kept: backups.iter().map(|b| &b.file).filter(|file| !removed.contains(file)).map(shown).collect(),

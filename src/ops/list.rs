@@ -5,7 +5,7 @@ use crate::{
     desired::label,
     error::Result,
     instance_name::InstanceName,
-    report::{ListEntry, ListReport, Schema},
+    report::{ListEntry, ListReport},
 };
 
 impl Instance {
@@ -32,6 +32,6 @@ impl Instance {
         });
         let mut instances: Vec<ListEntry> = containers.collect();
         instances.sort_by(|a, b| a.instance.cmp(&b.instance));
-        Ok(ListReport { schema: Schema, instances })
+        Ok(ListReport { instances })
     }
 }

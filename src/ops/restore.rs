@@ -31,7 +31,7 @@ use crate::{
     observe::{self, Look},
     plan::{self, guarded::prepare},
     present::data as text,
-    report::{Schema, data::RestoreReport},
+    report::data::RestoreReport,
     secrets::{self, Secret},
     settings::{ImageSource, Settings},
     units::Version,
@@ -129,7 +129,6 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         instance.reporter.report(&Event::Note { text });
     }
     Ok(RestoreReport {
-        schema: Schema,
         instance: instance.name.to_string(),
         file: file.display().to_string(),
         created: contents.header.created.clone(),

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     mounts as rules, observe,
-    report::{Schema, SetupReport, VolumeStatus},
+    report::{SetupReport, VolumeStatus},
     secrets::{self, Secret},
     settings::{Bind, ImageSource, Memory, Port, Settings},
     units::Bytes,
@@ -263,7 +263,6 @@ impl Job {
         secrets.retain(|name| *name != instance.appliance.login.password_secret);
         let volume = |v: &VolumeSpec| VolumeStatus { name: v.name.clone(), mount: v.mount.clone(), exists: true };
         Ok(SetupReport {
-            schema: Schema,
             instance: instance.name.to_string(),
             changed: !planned.is_empty(),
             container_id: planned.container_id.clone(),

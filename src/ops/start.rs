@@ -13,7 +13,7 @@ use crate::{
     error::{Error, ObjectKind, Result},
     event::Event,
     plan::Action,
-    report::{ContainerReport, Schema, StartReport},
+    report::{ContainerReport, StartReport},
     settings::Settings,
     supervise,
 };
@@ -180,7 +180,6 @@ async fn carry_out(
 fn unchanged(instance: &Instance, planned: &converge::Planned) -> StartReport {
     StartReport {
         container: ContainerReport {
-            schema: Schema,
             instance: instance.name.to_string(),
             container_id: planned.container_id.clone().unwrap_or_default(),
             name: instance.container_name(),

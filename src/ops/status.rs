@@ -11,8 +11,8 @@ use crate::{
     observed::Ownership,
     probe::Seen,
     report::{
-        BackupStatus, ContainerStatus, DiskStatus, EgressStatus, EngineStatus, ImageStatus, Schema, State,
-        StatusReport, SupervisorStatus, VolumeStatus, Wanted,
+        BackupStatus, ContainerStatus, DiskStatus, EgressStatus, EngineStatus, ImageStatus, State, StatusReport,
+        SupervisorStatus, VolumeStatus,
     },
     sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
@@ -35,11 +35,10 @@ impl Instance {
 fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusReport> {
     let said = desired_state::recorded(&instance.files.desired())?;
     Ok(StatusReport {
-        schema: Schema,
         instance: instance.name.to_string(),
         appliance: instance.appliance.name.clone(),
         state: if settings.is_some() { State::Stopped } else { State::NotSetUp },
-        desired: wanted(settings.is_some(), said.desired),
+        desired: desired(settings.is_some(), said.desired),
         url: settings.map(|s| page_url(s.network.bind.0, s.network.port.0)),
         container: None,
         image: None,
@@ -142,7 +141,7 @@ pub fn without_engine(instance: &Instance, settings: Option<&Settings>) -> Resul
 /// The same container with what the supervisor and the user have said since.
 pub fn look_again(instance: &Instance, report: &mut StatusReport, answers: bool) -> Result<()> {
     let said = desired_state::recorded(&instance.files.desired())?;
-    report.desired = wanted(instance.files.settings().exists(), said.desired);
+    report.desired = desired(instance.files.settings().exists(), said.desired);
     let survives_reboot = report.supervisor.survives_reboot;
     report.supervisor = SupervisorStatus { survives_reboot, ..state::look(&instance.files, &said).0 };
     if report.container.is_some() {
@@ -160,24 +159,24 @@ pub async fn answers(instance: &Instance, container: &Detail) -> Result<bool> {
     Ok(probe.health().await == Seen::Works)
 }
 
-fn wanted(is_set_up: bool, wish: DesiredState) -> Wanted {
-    if is_set_up && wish == DesiredState::Running { Wanted::Running } else { Wanted::Stopped }
+fn desired(is_set_up: bool, recorded: DesiredState) -> DesiredState {
+    if is_set_up { recorded } else { DesiredState::Stopped }
 }
 
-/// What the container, the page, the supervisor and the user's wish are together.
+/// What the container, the page, the supervisor and the desired state are together.
 fn state(instance: &Instance, report: &StatusReport, answers: bool) -> State {
     let (desired, supervisor) = (report.desired, &report.supervisor);
     let Some(container) = &report.container else { return report.state };
     if !container.running {
-        if desired == Wanted::Running && (supervisor.gave_up || supervisor.port_taken.is_some()) {
+        if desired == DesiredState::Running && (supervisor.gave_up || supervisor.port_taken.is_some()) {
             return State::Failed;
         }
-        if desired == Wanted::Running && supervisor.running && restart_policy(instance) == RestartPolicy::Always {
+        if desired == DesiredState::Running && supervisor.running && restart_policy(instance) == RestartPolicy::Always {
             return State::Starting; // it is about to be restarted
         }
         // Ended by itself or by a polite request is «stopped»; anything else is a failure, unless
         // the user wants it so.
-        let failed = desired == Wanted::Running && !matches!(container.exit_code, None | Some(0 | 143));
+        let failed = desired == DesiredState::Running && !matches!(container.exit_code, None | Some(0 | 143));
         return if failed { State::Failed } else { State::Stopped };
     }
     if container.paused {

@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     observed::Ownership,
-    report::{Kept, Schema, Thing, ThingKind, UninstallReport},
+    report::{Kept, Thing, ThingKind, UninstallReport},
     settings::{ImageSource, Settings},
     supervise::process,
 };
@@ -79,7 +79,6 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
     let sizes =
         if inventory.volumes.is_empty() { Default::default() } else { engine.volume_sizes().await.unwrap_or_default() };
     let mut report = UninstallReport {
-        schema: Schema,
         instance: instance.name.to_string(),
         dry_run: args.dry_run,
         backup: None,
@@ -305,7 +304,7 @@ async fn remove(
     let mut number = 0;
     let mut step = |kind: ThingKind, name: &str| {
         number += 1;
-        let step = format!("remove {} {name}", kind.word());
+        let step = format!("remove {kind} {name}");
         instance.reporter.report(&Event::StepStarted { number, total, step: step.clone() });
         (number, step, std::time::Instant::now())
     };

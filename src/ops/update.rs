@@ -18,10 +18,7 @@ use crate::{
     event::Event,
     observe::Look,
     present::data as text,
-    report::{
-        Schema,
-        data::{UpdateCheckReport, UpdateReport},
-    },
+    report::data::{UpdateCheckReport, UpdateReport},
     settings::{ImageSource, Settings},
 };
 
@@ -151,7 +148,6 @@ async fn nothing_to_do(
         guarded::settle(instance, engine, settings, running, timeout).await?;
     }
     Ok(UpdateReport {
-        schema: Schema,
         instance: instance.name.to_string(),
         changed: false,
         from: current.clone(),
@@ -290,7 +286,7 @@ async fn check(instance: &Instance, settings: &Settings) -> Result<UpdateCheckRe
             (None, !here)
         }
     };
-    Ok(UpdateCheckReport { schema: Schema, instance: instance.name.to_string(), current, latest, update_available })
+    Ok(UpdateCheckReport { instance: instance.name.to_string(), current, latest, update_available })
 }
 
 fn build(instance: &Instance, engine: &Engine, settings: &Settings, release: Release, look: &Look) -> Target {

@@ -1,10 +1,10 @@
-//! Plans for what must not lose data: update, rollback and restore are one guarded change. The old container waits under
-//! another name while a new one proves itself on the same volumes, behind a backup of them. Names and labels alone tell
+//! Plans for changes that must not lose data: update, rollback and restore are one guarded change. After a backup of the
+//! volumes, the old container is renamed and kept until a new one on the same volumes is ready. Names and labels alone show
 //! where a command was killed:
 //!
 //! | what is there | it means | the next command |
 //! |---|---|---|
-//! | the container with `docklet.undo`, and the previous one | it has not proved itself | unpacks the backup, puts the previous one back |
+//! | the container with `docklet.undo`, and the previous one | the new one is not known to work | unpacks the backup, puts the previous one back |
 //! | only the previous one | it was renamed, or was being put back | gives it its name again |
 //! | the container with `docklet.undo`, no previous one | committed | nothing |
 //!
@@ -24,8 +24,8 @@ use crate::{
 const BROKEN_OFF: &str = "the previous command was interrupted";
 const UNPROVED: &str = "it has not proved itself";
 
-/// What leads out of a state that a killed command left behind, and what will be there then. An
-/// empty plan when nothing was left behind.
+/// Completes or reverts what a killed command left: the plan, and what will be there after it. Empty when nothing was
+/// left.
 ///
 /// # Errors
 /// [`crate::error::Error::Foreign`] when one of our names is taken by something that is not ours.
@@ -39,7 +39,7 @@ pub fn recover(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed
     }
     if let Some(task) = then.task.take() {
         plan.push(Action::RemoveContainer { name: task.name }, BROKEN_OFF);
-        // Whoever reads volumes pauses the container for it; nobody else's pause is taken back.
+        // A task that reads volumes pauses the container; a pause by the user stays.
         if let Some(main) = then.main.as_mut().filter(|c| c.paused) {
             plan.push(Action::UnpauseContainer { name: name.clone() }, BROKEN_OFF);
             main.paused = false;
@@ -47,7 +47,7 @@ pub fn recover(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed
     }
     let unproved = then.main.as_ref().is_some_and(|main| main.undo.is_some());
     if then.main.is_some() && !unproved {
-        // What `start` replaces needs no backup: it takes it from there.
+        // `start` replaces containers without a backup and continues by itself.
         return Ok((plan, then));
     }
     if let Some(previous) = then.previous.take() {
@@ -64,7 +64,7 @@ pub fn recover(desired: &Desired, observed: &Observed) -> Result<(Plan, Observed
     Ok((plan, then))
 }
 
-/// The new container never proved itself: it goes, and what it did to the data with it.
+/// Removes a new container that never became ready, and what it did to the data.
 fn undo_data(plan: &mut Plan, desired: &Desired, main: &Container, previous: &Container) {
     let name = desired.container.name.clone();
     if main.paused {
@@ -83,7 +83,7 @@ fn unpack(desired: &Desired, file: PathBuf, image: String) -> Action {
     Action::UnpackBackup { file, volumes: desired.volumes.clone(), image, task: desired.task_name.clone() }
 }
 
-/// Brings the image here and whatever else a change needs, while the container still runs.
+/// Gets the image and whatever else a change needs, while the container still runs.
 ///
 /// # Errors
 /// As [`super::converge`].
@@ -113,8 +113,8 @@ pub struct Change<'a> {
     pub archive: Option<PathBuf>,
 }
 
-/// Starts the wanted container on the volumes and waits until it answers; the one before, which has been stopped, is kept.
-/// Should a step fail, [`recover`] leads back, as after a kill.
+/// Starts the desired container on the volumes and waits until it answers; the previous one, which has been stopped, is
+/// kept. If a step fails, [`recover`] reverts it, as after a kill.
 pub fn change(desired: &Desired, observed: &Observed, change: &Change<'_>) -> Plan {
     let mut plan = Plan::default();
     let name = desired.container.name.clone();
@@ -138,7 +138,7 @@ pub fn change(desired: &Desired, observed: &Observed, change: &Change<'_>) -> Pl
     plan
 }
 
-/// Commits what has proved itself. `stop`: the instance is one that does not run.
+/// Commits the change. `stop`: the instance was stopped before.
 pub fn commit(desired: &Desired, stop: bool) -> Plan {
     let mut plan = Plan::default();
     if stop {

@@ -15,9 +15,9 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
     let flag = instance_name::flag(&report.instance);
     let mut text = format!("backed up into\n\n    {}\n\n", style.strong(&report.file));
     text.push_str(&format!("  size       {}\n", Bytes(report.size)));
-    text.push_str(&format!("  holds      {} in {}", Bytes(report.bytes), files(report.files)));
+    text.push_str(&format!("  holds      {} in {}", Bytes(report.bytes), count(report.files, "file")));
     if report.left_out_count > 0 {
-        text.push_str(&format!(", without {}", paths(report.left_out_count)));
+        text.push_str(&format!(", without {}", count(report.left_out_count, "path")));
     }
     text.push_str("\n  checked    every file was read back");
     if let Some(seconds) = report.paused_seconds {
@@ -68,7 +68,7 @@ pub fn verified(report: &VerifyReport, style: Style) -> String {
         report.file,
         style.ok("whole"),
         Bytes(report.bytes),
-        files(report.files),
+        count(report.files, "file"),
         if report.secrets { ", and secrets" } else { "" },
         report.created,
         report.instance,
@@ -83,7 +83,7 @@ fn lacks(text: &mut String, missing_volumes: &[String], left_out: u64) {
         text.push_str(&format!("\n  {}", without_volumes(missing_volumes)));
     }
     if left_out > 0 {
-        text.push_str(&format!("\n  without {}, which could not be backed up", paths(left_out)));
+        text.push_str(&format!("\n  without {}, which could not be backed up", count(left_out, "path")));
     }
 }
 
@@ -105,12 +105,12 @@ pub fn left_out(made: &Manifest) -> Option<String> {
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
     let are = if made.left_out_count == 1 { "is" } else { "are" };
     (made.left_out_count > 0)
-        .then(|| format!("{} {are} not in the backup: {}{more}", paths(made.left_out_count), named.join(", ")))
+        .then(|| format!("{} {are} not in the backup: {}{more}", count(made.left_out_count, "path"), named.join(", ")))
 }
 
 /// `docklet backup prune`
 pub fn pruned(report: &PruneReport, _style: Style) -> String {
-    let kept = format!("{} kept", count(report.kept.len(), "backup"));
+    let kept = format!("{} kept", count(report.kept.len() as u64, "backup"));
     if report.removed.is_empty() {
         return format!("nothing to remove, {kept}");
     }
@@ -128,7 +128,7 @@ pub fn restored(report: &RestoreReport, style: Style) -> String {
         format!("it is stopped, as before; to start it: docklet{flag} start")
     };
     let mut text =
-        format!("restored {} in {} from {}; {now}", Bytes(report.bytes), files(report.files), report.created);
+        format!("restored {} in {} from {}; {now}", Bytes(report.bytes), count(report.files, "file"), report.created);
     if let Some(before) = &report.before {
         text.push_str(&format!("\nto get the previous data back: docklet{flag} restore {}", quoted(before)));
     }
@@ -175,14 +175,7 @@ pub fn quoted(path: &str) -> String {
     shell_words::quote(path).into_owned()
 }
 
-fn files(number: u64) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), "file")
-}
-
-fn paths(number: u64) -> String {
-    count(usize::try_from(number).unwrap_or(usize::MAX), "path")
-}
-
-fn count(number: usize, what: &str) -> String {
+/// `1 file`, `2 files`.
+pub(super) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

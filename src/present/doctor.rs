@@ -1,13 +1,13 @@
 //! The text of `docklet doctor`. Pure. Each level has a word, so nothing relies on colour.
 
-use super::style::Style;
+use super::{data::count, style::Style};
 use crate::clean::one_line;
 use crate::doctor::{DoctorReport, Finding, Level};
 
 /// Columns of the longest word.
 const WIDTH: usize = 7;
 
-/// One line for each check, what mends it below, what was not looked at by reason, and the sum.
+/// One line for each check with its fix below, the skipped ones by reason, and how many problems there are.
 pub fn text(report: &DoctorReport, style: Style) -> String {
     let mut text = String::new();
     for finding in report.checks.iter().filter(|finding| finding.level != Level::Skipped) {
@@ -40,12 +40,11 @@ fn mark(level: Level, style: Style) -> String {
     }
 }
 
-/// The names of those that were not looked at, by reason, in the order of the first.
+/// The names of the skipped checks by reason, in the order of the first.
 fn skipped(checks: &[Finding]) -> Vec<(&str, Vec<String>)> {
     let mut groups: Vec<(&str, Vec<String>)> = vec![];
     for finding in checks.iter().filter(|finding| finding.level == Level::Skipped) {
-        let name = serde_json::to_value(finding.id).ok().and_then(|v| v.as_str().map(|s| s.replace('_', " ")));
-        let name = name.unwrap_or_default();
+        let name = finding.id.replace('_', " ");
         match groups.iter_mut().find(|(reason, _)| *reason == finding.message) {
             Some((_, names)) => names.push(name),
             None => groups.push((&finding.message, vec![name])),
@@ -55,12 +54,11 @@ fn skipped(checks: &[Finding]) -> Vec<(&str, Vec<String>)> {
 }
 
 fn sum(report: &DoctorReport, style: Style) -> String {
-    let count = |number: usize, word: &str| match number {
+    let number = |number: usize, word: &str| match number {
         0 => format!("no {word}s"),
-        1 => format!("1 {word}"),
-        number => format!("{number} {word}s"),
+        number => count(number as u64, word),
     };
-    let text = format!("{}, {}", count(report.problems, "problem"), count(report.warnings, "warning"));
+    let text = format!("{}, {}", number(report.problems, "problem"), number(report.warnings, "warning"));
     match (report.problems, report.warnings) {
         (0, 0) => style.ok(&text),
         (0, _) => style.warning(&text),

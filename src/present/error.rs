@@ -1,46 +1,23 @@
-//! An error as text and as JSON (contract, section 4). The words are the error's own; here is only
-//! their order and colour.
+//! An error as text and as JSON: order and colour only, the words are the error's own.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::style::Style;
 use crate::{
     clean::{self, one_line},
-    error::{Code, Error},
+    error::Error,
     instance_name,
-    report::Schema,
 };
 
-/// The JSON form of an error.
-#[derive(Debug, Serialize)]
-pub struct ErrorReport {
-    schema: Schema,
-    error: Body,
-}
-
-#[derive(Debug, Serialize)]
-struct Body {
-    code: Code,
-    message: String,
-    causes: Vec<String>,
-    hint: Option<String>,
-    instance: Option<String>,
-}
-
-impl ErrorReport {
-    /// The JSON form; `instance` is `None` when the command is about none.
-    pub fn new(error: &Error, instance: Option<&str>) -> Self {
-        ErrorReport {
-            schema: Schema,
-            error: Body {
-                code: error.code(),
-                message: error.to_string(),
-                causes: error.causes(),
-                hint: hint(error, instance),
-                instance: instance.map(str::to_owned),
-            },
-        }
-    }
+/// The JSON form; `instance` is `None` when the command is about none.
+pub fn json(error: &Error, instance: Option<&str>) -> Value {
+    json!({"error": {
+        "code": error.code(),
+        "message": error.to_string(),
+        "causes": error.causes(),
+        "hint": hint(error, instance),
+        "instance": instance,
+    }})
 }
 
 /// The hint, whose commands name the instance that the failed one was about.

@@ -1,18 +1,13 @@
-//! Progress for programs: one JSON object a line, each with `"schema": 1` and `"event"`. The
-//! states of transfers and builds are thinned out to five a second; the last one always comes.
+//! Progress for programs: one JSON object a line, each with `"schema": 1` and `"event"`. At most
+//! five states of a transfer or build a second; the last one is always written.
 
 use std::{
     cell::RefCell,
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
-
-use super::{Clock, SharedWriter};
-use crate::{
-    event::{Event, Reporter},
-    report::Schema,
-};
+use super::{Clock, SharedWriter, Versioned};
+use crate::event::{Event, Reporter};
 
 /// Least time between two states of the same work.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -31,20 +26,13 @@ struct State {
     held: Option<Event>,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    schema: Schema,
-    #[serde(flatten)]
-    event: &'a Event,
-}
-
 impl Json {
     pub(super) fn new(to: SharedWriter, clock: Clock) -> Self {
         Json { to, clock, state: RefCell::default() }
     }
 
     fn write(&self, event: &Event) {
-        if let Ok(text) = serde_json::to_string(&Line { schema: Schema, event }) {
+        if let Ok(text) = serde_json::to_string(&Versioned::of(event)) {
             self.to.line(&text);
         }
     }

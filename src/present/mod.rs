@@ -1,6 +1,5 @@
-//! Who shows what happened: results to standard output, progress and messages to standard error.
-//! The only code that writes to either; what the streams can do is handed in, so that every way of
-//! showing is tested against a string.
+//! Shows results on standard output, progress and messages on standard error. The only code that writes to either; what
+//! the streams can do is a parameter, so that tests can show to a string.
 //!
 //! - `progress`: for people at a terminal (indicatif lives there and nowhere else); `plain`: without
 //!   a terminal; `json`: for programs
@@ -32,14 +31,14 @@ use std::{
 
 use serde::Serialize;
 
-pub use self::{error::ErrorReport, style::Style};
+pub use self::style::Style;
 use crate::{
     clean,
     error::{Error, Result, is_full},
     event::{Event, Reporter, Silent},
 };
 
-/// Tells the time; tests hand in their own.
+/// The time; tests have their own.
 type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// When colours are used: `--color`.
@@ -125,8 +124,8 @@ impl Streams {
     }
 }
 
-/// A stream that several write to, whole lines each. Once it could not be written to, as when its
-/// reader is gone, it swallows what comes: showing is no reason to break off work.
+/// A stream with several writers of whole lines. After a failed write, as when its reader is gone, it ignores the rest:
+/// output never stops an operation.
 #[derive(Clone)]
 struct SharedWriter {
     to: Arc<Mutex<Box<dyn Write + Send>>>,
@@ -176,6 +175,26 @@ pub fn unwritten(error: &io::Error) -> Result<()> {
     }
 }
 
+/// An object of the JSON form, with its version.
+#[derive(Serialize)]
+pub struct Versioned<'a, T> {
+    schema: u32,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+impl<'a, T: Serialize> Versioned<'a, T> {
+    /// The current version.
+    pub fn of(object: &'a T) -> Self {
+        Versioned { schema: 1, object }
+    }
+
+    /// The object as a value.
+    pub fn value(object: &'a T) -> serde_json::Value {
+        serde_json::to_value(Versioned::of(object)).unwrap_or_default()
+    }
+}
+
 /// Hands on events whose texts are single lines without control characters.
 struct Clean<R>(R);
 
@@ -217,7 +236,7 @@ impl Output {
     /// empty text writes nothing.
     pub fn result<R: Serialize>(&self, report: &R, text: impl FnOnce(Style) -> String) {
         if self.streams.json {
-            match serde_json::to_string(report) {
+            match serde_json::to_string(&Versioned::of(report)) {
                 Ok(json) => self.stdout.line(&json),
                 Err(e) => self.error(&Error::bug(format!("a result does not serialise: {e}")), None),
             }
@@ -265,7 +284,7 @@ impl Output {
     /// output, and as text only where that cannot be written. Drop the reporter first, so that no bar is in the way.
     pub fn error(&self, error: &Error, instance: Option<&str>) {
         if self.streams.json {
-            let json = serde_json::to_string(&ErrorReport::new(error, instance)).unwrap_or_default();
+            let json = serde_json::to_string(&Versioned::of(&error::json(error, instance))).unwrap_or_default();
             self.stdout.line(&json);
             if self.written().is_ok() {
                 return;
@@ -274,8 +293,7 @@ impl Output {
         self.stderr.line(&error::text(error, instance, self.streams.stderr_style()));
     }
 
-    /// Who shows what happens, on standard error. Dropping it leaves the terminal tidy and marks a
-    /// step that was still running as not done.
+    /// Shows events on standard error. Dropping it cleans up the terminal and marks a running step as not done.
     pub fn reporter(&self) -> Box<dyn Reporter> {
         let style = self.streams.stderr_style();
         let to = self.stderr.clone();

@@ -8,10 +8,10 @@ use std::{
 
 use super::{
     Clock, SharedWriter,
-    progress::amount,
+    progress::{build_line, of_total},
     style::{Style, ticking},
 };
-use crate::event::{Build, Event, Reporter, Transfer};
+use crate::event::{Event, Reporter, Transfer};
 
 /// Least time between two lines inside a step.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ impl Reporter for Plain {
                 self.begin_outside(what);
                 self.inside(|| line.clone());
             }
-            Event::Decision { at, text, .. } => self.to.line(&format!("{at} {text}")),
+            Event::Decision(made) => self.to.line(&format!("{} {}", made.at, made.text)),
             Event::Note { text } => self.to.line(text),
             Event::Warning { text } => self.to.line(&format!("{} {text}", self.style.warning("warning:"))),
         }
@@ -95,17 +95,9 @@ impl Reporter for Plain {
 }
 
 fn transfer_line(transfer: &Transfer) -> String {
-    let mut text = amount(transfer);
+    let mut text = of_total(transfer.done, transfer.total);
     if transfer.layers_total > 0 {
         text.push_str(&format!(", {} of {} layers done", transfer.layers_done, transfer.layers_total));
     }
     text
-}
-
-fn build_line(build: &Build) -> String {
-    match &build.running {
-        Some(step) => format!("step {} of {}: {}", build.number, build.total, step),
-        None if build.total == 0 => "waiting for the builder".to_owned(),
-        None => format!("{} of {} steps done", build.done, build.total),
-    }
 }

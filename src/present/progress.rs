@@ -33,15 +33,10 @@ type Size = Arc<dyn Fn() -> (usize, usize) + Send + Sync>;
 /// See the module.
 pub struct Human {
     bar: ProgressBar,
-    state: Arc<Mutex<State>>,
+    step: Arc<Mutex<Option<Step>>>,
     style: Style,
     clock: Clock,
     size: Size,
-}
-
-#[derive(Default)]
-struct State {
-    step: Option<Step>,
 }
 
 struct Step {
@@ -95,13 +90,13 @@ impl Human {
     }
 
     pub(super) fn on(target: ProgressDrawTarget, style: Style, clock: Clock, size: Size) -> Self {
-        let state = Arc::new(Mutex::new(State::default()));
+        let step = Arc::new(Mutex::new(None));
         let bar = ProgressBar::with_draw_target(None, target);
-        let (shared, now, room) = (Arc::clone(&state), Arc::clone(&clock), Arc::clone(&size));
+        let (shared, now, room) = (Arc::clone(&step), Arc::clone(&clock), Arc::clone(&size));
         let draw = move |_: &ProgressState, to: &mut dyn fmt::Write| {
             let (rows, width) = room();
-            let lines = locked(&shared).step.as_mut().map(|step| step.lines(style, now(), rows, width));
-            // Nobody could be told that a string cannot be written to.
+            let lines = locked(&shared).as_mut().map(|step: &mut Step| step.lines(style, now(), rows, width));
+            // Writing to a string cannot fail.
             let _ = to.write_str(&lines.unwrap_or_default().join("\n"));
         };
         bar.set_style(
@@ -110,7 +105,7 @@ impl Human {
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
                 .with_key("body", draw),
         );
-        Human { bar, state, style, clock, size }
+        Human { bar, step, style, clock, size }
     }
 
     /// A line that stays, above the running step.
@@ -140,12 +135,12 @@ impl Human {
             log: VecDeque::new(),
             furthest: BTreeMap::new(),
         };
-        locked(&self.state).step = Some(step);
+        *locked(&self.step) = Some(step);
     }
 
     /// Something outside a plan, such as installing an engine, is over when something else begins.
     fn end_outside(&self) {
-        let outside = locked(&self.state).step.take_if(|step| step.number.is_empty());
+        let outside = locked(&self.step).take_if(|step| step.number.is_empty());
         if let Some(step) = outside {
             let elapsed = (self.clock)().duration_since(step.began);
             self.ended(&self.style.check(), &step.name, &Elapsed(elapsed).to_string());
@@ -153,7 +148,7 @@ impl Human {
     }
 
     fn begin_outside(&self, name: &str) {
-        let known = locked(&self.state).step.as_ref().is_some_and(|s| !s.number.is_empty() || s.name == name);
+        let known = locked(&self.step).as_ref().is_some_and(|s| !s.number.is_empty() || s.name == name);
         if !known {
             self.begin(String::new(), name);
         }
@@ -161,14 +156,14 @@ impl Human {
 
     fn change(&self, change: impl FnOnce(&mut Step, Instant)) {
         let now = (self.clock)();
-        if let Some(step) = locked(&self.state).step.as_mut() {
+        if let Some(step) = locked(&self.step).as_mut() {
             change(step, now);
         }
     }
 }
 
-fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked(step: &Mutex<Option<Step>>) -> MutexGuard<'_, Option<Step>> {
+    step.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reporter for Human {
@@ -176,7 +171,7 @@ impl Reporter for Human {
         match event {
             Event::StepStarted { number, total, step } => self.begin(format!("[{number}/{total}]"), step),
             Event::StepDone { step, elapsed, .. } => {
-                locked(&self.state).step = None;
+                *locked(&self.step) = None;
                 self.ended(&self.style.check(), step, &Elapsed(*elapsed).to_string());
             }
             Event::Transfer(transfer) => self.change(|step, now| step.transfer(transfer, now)),
@@ -190,7 +185,7 @@ impl Reporter for Human {
                 self.begin_outside(what);
                 self.change(|step, _| step.log_line(line));
             }
-            Event::Decision { at, text, .. } => self.note(&format!("{} {text}", self.style.dim(at))),
+            Event::Decision(made) => self.note(&format!("{} {}", self.style.dim(&made.at), made.text)),
             Event::Note { text } => self.note(text),
             Event::Warning { text } => self.note(&format!("{} {text}", self.style.warning("warning:"))),
         }
@@ -200,7 +195,7 @@ impl Reporter for Human {
 
 impl Drop for Human {
     fn drop(&mut self) {
-        let step = locked(&self.state).step.take();
+        let step = locked(&self.step).take();
         if let Some(step) = step.filter(|step| !step.number.is_empty()) {
             let after = format!("stopped after {}", Elapsed((self.clock)().duration_since(step.began)));
             self.ended(&self.style.cross(), &step.name, &after);
@@ -260,23 +255,16 @@ impl Step {
             style.dim(&time)
         )];
         let bars = MOST_BARS.min(rows.saturating_sub(4).max(1));
-        let mut below = match std::mem::replace(&mut self.view, View::Nothing) {
-            View::Nothing => (vec![], View::Nothing),
-            View::Transfer(transfer, speed) => {
-                let shown = self.transfer_lines(&transfer, &speed, style, width, bars);
-                (shown, View::Transfer(transfer, speed))
-            }
-            View::Build(build, at) => {
-                let shown = self.build_lines(&build, now.duration_since(at), style, width, bars);
-                (shown, View::Build(build, at))
-            }
+        let view = std::mem::replace(&mut self.view, View::Nothing);
+        lines.extend(match &view {
+            View::Nothing => vec![],
+            View::Transfer(transfer, speed) => self.transfer_lines(transfer, speed, style, width, bars),
+            View::Build(build, at) => self.build_lines(build, now.duration_since(*at), style, width, bars),
             View::Waiting { seen, timeout } => {
-                let shown = format!("{seen}, waiting up to {}", ticking(timeout));
-                (vec![format!("    {}", style.dim(&shown))], View::Waiting { seen, timeout })
+                vec![format!("    {}", style.dim(&format!("{seen}, waiting up to {}", ticking(*timeout))))]
             }
-        };
-        self.view = below.1;
-        lines.append(&mut below.0);
+        });
+        self.view = view;
         lines.truncate(rows.saturating_sub(1).max(1));
         let left = rows.saturating_sub(1 + lines.len());
         let log = self.log.iter().skip(self.log.len().saturating_sub(left));
@@ -295,7 +283,7 @@ impl Step {
         bars: usize,
     ) -> Vec<String> {
         let fraction = self.fraction("", transfer.done, transfer.total);
-        let mut all = vec![amount(transfer)];
+        let mut all = vec![of_total(transfer.done, transfer.total)];
         if let Some(speed) = speed.get() {
             all.push(format!("{}/s", Bytes(speed)));
             if let Some(left) = transfer.total.saturating_sub(transfer.done).checked_div(speed).filter(|s| *s > 0) {
@@ -303,7 +291,7 @@ impl Step {
             }
         }
         if transfer.layers_total == 0 && transfer.total == 0 {
-            // Nobody knows how much there is: no bar.
+            // The total is not known: no bar.
             return vec![format!("    {}", style.dim(&all.join("  ")))];
         }
         let percent = format!("{:>3}%", (fraction * 100.0) as u64);
@@ -338,7 +326,7 @@ impl Step {
         if layer.total == 0 {
             return format!("    {}", style.dim(&label));
         }
-        bar_line(&label, fraction, &[format!("{} of {}", Bytes(layer.done), Bytes(layer.total))], style, width)
+        bar_line(&label, fraction, &[of_total(layer.done, layer.total)], style, width)
     }
 
     fn build_lines(&mut self, build: &Build, since: Duration, style: Style, width: usize, bars: usize) -> Vec<String> {
@@ -350,37 +338,39 @@ impl Step {
                 let room = width.saturating_sub(columns(&start) + columns(&time) + 2);
                 lines.push(format!("{start}{}  {}", style.fit(step, room.max(8)), style.dim(&time)));
             }
-            None if build.total == 0 => lines.push("    waiting for the builder".to_owned()),
-            None => lines.push(format!("    {} of {} steps done", build.done, build.total)),
+            None => lines.push(format!("    {}", build_line(build))),
         }
         for (name, done, total) in build.transfers.iter().take(bars) {
             let label = style.fit(name, (width / 2).saturating_sub(4).clamp(8, 28));
             if *total == 0 {
                 lines.push(format!("    {label}  {}", style.dim(&Bytes(*done).to_string())));
-            } else {
-                let fraction = self.fraction(name, *done, *total);
-                lines.push(bar_line(
-                    &label,
-                    fraction,
-                    &[format!("{} of {}", Bytes(*done), Bytes(*total))],
-                    style,
-                    width,
-                ));
+                continue;
             }
+            let fraction = self.fraction(name, *done, *total);
+            lines.push(bar_line(&label, fraction, &[of_total(*done, *total)], style, width));
         }
         lines
     }
 }
 
-/// How much there is of a transfer, and of how much.
-pub(super) fn amount(transfer: &Transfer) -> String {
-    match transfer.total {
-        0 => Bytes(transfer.done).to_string(),
-        total => format!("{} of {}", Bytes(transfer.done), Bytes(total)),
+/// How much is done, and of how much where that is known.
+pub(super) fn of_total(done: u64, total: u64) -> String {
+    match total {
+        0 => Bytes(done).to_string(),
+        total => format!("{} of {}", Bytes(done), Bytes(total)),
     }
 }
 
-/// A bar between its label and what is said of it; on a narrow terminal, less is said, last first.
+/// The step of a build in a line.
+pub(super) fn build_line(build: &Build) -> String {
+    match &build.running {
+        Some(step) => format!("step {} of {}: {}", build.number, build.total, step),
+        None if build.total == 0 => "waiting for the builder".to_owned(),
+        None => format!("{} of {} steps done", build.done, build.total),
+    }
+}
+
+/// A bar between its label and `said`; on a narrow terminal without the last of it.
 fn bar_line(label: &str, fraction: f64, said: &[String], style: Style, width: usize) -> String {
     const LEAST: usize = 8;
     const MOST: usize = 24;

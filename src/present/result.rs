@@ -111,18 +111,19 @@ pub fn autostart(report: &AutostartReport, style: Style) -> String {
 
 /// What `docklet uninstall` will do: shown before the question, and all of `--dry-run`.
 pub fn uninstall_plan(report: &UninstallReport, style: Style) -> String {
-    let mut text = String::new();
-    if report.removed.is_empty() {
-        text.push_str("nothing to remove\n");
-    } else {
-        text.push_str(&format!("{}\n", style.strong("will be removed")));
-        text.push_str(&things(&report.removed));
-    }
+    uninstall_lists(report, ("will be removed", "will be kept"), false, style).trim_end().to_owned()
+}
+
+/// What goes and what stays, below their headings; with `how`, the commands that remove the latter.
+fn uninstall_lists(report: &UninstallReport, (removed, stays): (&str, &str), how: bool, style: Style) -> String {
+    let mut text = match report.removed.is_empty() {
+        true => "nothing to remove\n".to_owned(),
+        false => format!("{}\n{}", style.strong(removed), things(&report.removed)),
+    };
     if !report.kept.is_empty() {
-        text.push_str(&format!("{}\n", style.strong("will be kept")));
-        text.push_str(&kept(&report.kept, false));
+        text.push_str(&format!("{}\n{}", style.strong(stays), kept(&report.kept, how)));
     }
-    text.trim_end().to_owned()
+    text
 }
 
 /// The end of `docklet uninstall`, with its proof.
@@ -130,17 +131,7 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
     if report.dry_run {
         return uninstall_plan(report, style);
     }
-    let mut text = String::new();
-    if report.removed.is_empty() {
-        text.push_str("nothing to remove\n");
-    } else {
-        text.push_str(&format!("{}\n", style.strong("removed")));
-        text.push_str(&things(&report.removed));
-    }
-    if !report.kept.is_empty() {
-        text.push_str(&format!("{}\n", style.strong("kept")));
-        text.push_str(&kept(&report.kept, true));
-    }
+    let mut text = uninstall_lists(report, ("removed", "kept"), true, style);
     if let Some(file) = &report.backup {
         let flag = instance_name::flag(&report.instance);
         text.push_str(&format!("last backup; to restore it: docklet{flag} restore {}\n", super::data::quoted(file)));
@@ -156,7 +147,7 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
 }
 
 fn things(things: &[Thing]) -> String {
-    things.iter().map(|thing| format!("  {:<10}  {}\n", thing.kind.word(), thing.name)).collect()
+    things.iter().map(|thing| format!("  {:<10}  {}\n", thing.kind, thing.name)).collect()
 }
 
 /// What is kept; with `how`, the command that removes it below those that it removes.
@@ -164,7 +155,7 @@ fn kept(kept: &[Kept], how: bool) -> String {
     let mut text = String::new();
     for (index, thing) in kept.iter().enumerate() {
         let size = thing.size.map(|size| format!(" ({})", Bytes(size))).unwrap_or_default();
-        text.push_str(&format!("  {:<10}  {}{size}\n", thing.kind.word(), thing.name));
+        text.push_str(&format!("  {:<10}  {}{size}\n", thing.kind, thing.name));
         let last_of_its_kind = kept.get(index + 1).is_none_or(|next| next.how_to_remove != thing.how_to_remove);
         if how && last_of_its_kind {
             text.push_str(&format!("  {:<10}  to remove: {}\n", "", thing.how_to_remove));

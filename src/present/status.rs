@@ -4,8 +4,10 @@ use time::OffsetDateTime;
 
 use super::style::{Style, columns};
 use crate::{
-    clock, instance_name,
-    report::{ContainerStatus, DiskStatus, EgressStatus, ListReport, State, StatusReport, Wanted},
+    clock,
+    desired_state::DesiredState,
+    instance_name,
+    report::{ContainerStatus, DiskStatus, EgressStatus, ListReport, State, StatusReport},
     units::{Bytes, Elapsed},
 };
 
@@ -55,22 +57,14 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
     if report.instance != crate::instance_name::DEFAULT {
         rows.push(("instance", report.instance.clone()));
     }
-    let wanted = report.desired;
     let as_wanted = matches!(
-        (report.state, wanted),
-        (State::Running | State::Starting, Wanted::Running)
-            | (State::Stopped, Wanted::Stopped)
+        (report.state, report.desired),
+        (State::Running | State::Starting, DesiredState::Running)
+            | (State::Stopped, DesiredState::Stopped)
             | (State::NotSetUp | State::EngineUnreachable, _)
     );
     if !as_wanted {
-        rows.push((
-            "wanted",
-            match wanted {
-                Wanted::Running => "running",
-                Wanted::Stopped => "stopped",
-            }
-            .to_owned(),
-        ));
+        rows.push(("wanted", report.desired.to_string()));
     }
     if let Some(container) = &report.container {
         rows.push(("container", container_text(container, report.state, now)));
@@ -120,8 +114,7 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         }
         rows.push(("backups", text));
     }
-    let skip = report.supervisor.decisions.len().saturating_sub(DECISIONS);
-    rows.extend(report.supervisor.decisions.iter().skip(skip).map(|d| ("events", format!("{} {}", d.at, d.text))));
+    rows.extend(events(report).map(|event| ("events", event)));
     let engine = &report.engine;
     if let Some(endpoint) = &engine.endpoint {
         let what = match (&engine.name, &engine.version) {
@@ -144,13 +137,19 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
     text
 }
 
+/// The supervisor's last decisions.
+pub(super) fn events(report: &StatusReport) -> impl Iterator<Item = String> {
+    let decisions = &report.supervisor.decisions;
+    decisions.iter().skip(decisions.len().saturating_sub(DECISIONS)).map(|d| format!("{} {}", d.at, d.text))
+}
+
 /// How many destinations of refused connections are shown.
 const DESTINATIONS: usize = 3;
 
 /// Where the agent may connect to, and what was refused.
 fn egress_text(egress: &EgressStatus) -> String {
     let mut text = match egress.mode.as_str() {
-        "internet" => "the Internet, but no private addresses".to_owned(),
+        "internet" => "the Internet, but not this machine or its local network".to_owned(),
         "listed" => "only what network.allow lists".to_owned(),
         _ => return "everything, this machine and its network included (network.egress all)".to_owned(),
     };

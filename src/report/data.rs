@@ -2,14 +2,11 @@
 
 use serde::Serialize;
 
-use super::Schema;
 use crate::data::archive::{LeftOut, VolumeTotals};
 
 /// `docklet backup`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BackupReport {
-    /// Version of this form.
-    pub schema: Schema,
     /// Whose.
     pub instance: String,
     /// The backup.
@@ -60,8 +57,6 @@ pub struct BackupEntry {
 /// `docklet backup list`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BackupListReport {
-    /// Version of this form.
-    pub schema: Schema,
     /// Whose.
     pub instance: String,
     /// The folder.
@@ -73,8 +68,6 @@ pub struct BackupListReport {
 /// `docklet backup verify`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VerifyReport {
-    /// Version of this form.
-    pub schema: Schema,
     /// The backup.
     pub file: String,
     /// Always true: one that is not is an error.
@@ -100,8 +93,6 @@ pub struct VerifyReport {
 /// `docklet backup prune`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PruneReport {
-    /// Version of this form.
-    pub schema: Schema,
     /// Whose.
     pub instance: String,
     /// Whether this only says what would be done.
@@ -115,8 +106,6 @@ pub struct PruneReport {
 /// `docklet restore`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RestoreReport {
-    /// Version of this form.
-    pub schema: Schema,
     /// Into which instance.
     pub instance: String,
     /// From which backup.
@@ -150,8 +139,6 @@ pub struct RestoreReport {
 /// `docklet update --check`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UpdateCheckReport {
-    /// Version of this form.
-    pub schema: Schema,
     /// Whose.
     pub instance: String,
     /// The version that is there; `None` where the image does not say.
@@ -165,8 +152,6 @@ pub struct UpdateCheckReport {
 /// `docklet update` and `docklet rollback`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UpdateReport {
-    /// Version of this form.
-    pub schema: Schema,
     /// Whose.
     pub instance: String,
     /// Whether there was anything to do.

@@ -19,15 +19,6 @@ pub enum Egress {
 }
 
 impl Egress {
-    /// As it is written in the settings, in the label and in the container's environment.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Egress::Internet => "internet",
-            Egress::Listed => "listed",
-            Egress::All => "all",
-        }
-    }
-
     /// Whether rules have to be loaded for it.
     pub fn has_rules(self) -> bool {
         self != Egress::All
@@ -36,17 +27,15 @@ impl Egress {
 
 impl fmt::Display for Egress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        self.serialize(f)
     }
 }
 
 impl FromStr for Egress {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        [Egress::Internet, Egress::Listed, Egress::All]
-            .into_iter()
-            .find(|egress| egress.as_str() == text)
-            .ok_or_else(|| format!("`{text}` isn't an egress mode; use internet, listed or all"))
+        <Self as clap::ValueEnum>::from_str(text, false)
+            .map_err(|_| format!("`{text}` isn't an egress mode; use internet, listed or all"))
     }
 }
 

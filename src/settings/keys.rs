@@ -60,7 +60,7 @@ pub fn find(key: &str) -> Result<&'static str> {
     if let Some(found) = names().find(|name| *name == key) {
         return Ok(found);
     }
-    // Somebody may know only the last part.
+    // A user may know only the last part.
     let last = key.rsplit('.').next().unwrap_or(key);
     let distance = |name: &&str| {
         let short = name.rsplit('.').next().unwrap_or(name);
@@ -139,6 +139,24 @@ pub fn unset(text: &str, path: &Path, key: &str) -> Result<String> {
         }),
         Err(error) => Err(error),
     }
+}
+
+/// The file's text with all settings of `desired`; what is the same in `before`, which it holds, stays as it is written.
+///
+/// # Errors
+/// When the text does not parse.
+pub(super) fn change(text: &str, before: &Settings, desired: &Settings) -> Result<String> {
+    let mut text = text.to_owned();
+    let old = values(before)?;
+    for (key, value) in values(desired)?.into_iter().filter(|new| new.0 != MOUNTS && !old.contains(new)) {
+        let value = value.to_string().parse().map_err(|e| Error::bug(format!("{key} does not parse: {e}")))?;
+        text = put(&text, key, &value)?;
+    }
+    let same = before.mounts.iter().zip(&desired.mounts).take_while(|(old, new)| old == new).count();
+    for index in (same..before.mounts.len()).rev() {
+        text = remove_mount(&text, index)?;
+    }
+    desired.mounts.iter().skip(same).try_fold(text, |text, mount| add_mount(&text, mount))
 }
 
 /// The file's text with one more mount at its end.

@@ -28,8 +28,21 @@ macro_rules! as_text {
         }
     };
 }
+
+/// Shown as the value in it.
+macro_rules! as_value {
+    ($($type:ty),+) => {
+        $(impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        })+
+    };
+}
+as_value!(Bind, Port, PackageName, Cpus, Every, Age);
+
 /// The file format's version: always 1 so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FormatVersion;
 
 impl Serialize for FormatVersion {
@@ -78,12 +91,6 @@ impl FromStr for Bind {
     }
 }
 
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// A port on the host: 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Port(pub u16);
@@ -95,12 +102,6 @@ impl FromStr for Port {
             Ok(port) if port > 0 => Ok(Port(port)),
             _ => Err(format!("`{text}` isn't a valid port; ports are 1 to 65535")),
         }
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -152,15 +153,9 @@ impl FromStr for PackageName {
         }
     }
 }
-
-impl fmt::Display for PackageName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 as_text!(PackageName);
 
-/// A memory limit: at least 256 MiB, below which the appliance cannot start.
+/// A memory limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory(pub Bytes);
 
@@ -239,24 +234,19 @@ impl FromStr for Cpus {
     }
 }
 
-impl fmt::Display for Cpus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 impl<'de> Deserialize<'de> for Cpus {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         f64::deserialize(deserializer)?.to_string().parse().map_err(serde::de::Error::custom)
     }
 }
 
-/// When docklet brings the appliance back.
+/// When docklet starts the appliance again.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
     /// Whenever it is not running and the user wants it running.
+    #[default]
     Always,
     /// When it ended with another code than 0, or hangs.
     OnFailure,
@@ -282,12 +272,6 @@ impl FromStr for Every {
             return Err("a backup every 0 s would never end; leave it empty for none".to_owned());
         }
         Ok(Every(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Every {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 as_text!(Every);
@@ -338,12 +322,6 @@ impl FromStr for Age {
         }
         units::parse_duration(text)?;
         Ok(Age(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Age {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 as_text!(Age);

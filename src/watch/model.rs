@@ -60,9 +60,9 @@ pub enum Input {
     Log(String),
     /// A key.
     Key(Key),
-    /// What is done on the user's wish has come so far.
+    /// Progress of the running action.
     Progress(String),
-    /// It is done: what came of it, or why not.
+    /// The action has ended: its result or its error.
     Done(Result<String, String>),
 }
 

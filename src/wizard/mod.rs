@@ -1,6 +1,5 @@
-//! Questions → settings. Asks what neither a flag nor the environment has answered, each question
-//! with a help line, a default on Enter and the reason beside the field when an answer cannot be
-//! taken. Changes nothing: it returns what was chosen.
+//! Questions → settings. Asks what neither a flag nor the environment has answered. Each question has a help line and a
+//! default on Enter, and shows why it refuses an answer. Changes nothing: it returns what was chosen.
 
 mod look;
 pub mod prompt;
@@ -67,41 +66,10 @@ pub struct Answers {
     pub autostart: Option<bool>,
     /// `--password-file`
     pub password: Option<PasswordChoice>,
-    /// `--secret-file`: whoever brings secrets in files is not asked for keys.
+    /// `--secret-file`, which skips the question for keys.
     pub keys: Option<BTreeMap<String, Secret>>,
     /// `--open`
     pub open: Option<bool>,
-}
-
-impl Answers {
-    /// Whether no question is left that is always asked.
-    fn complete(&self) -> bool {
-        let Answers {
-            engine: _,
-            port,
-            source,
-            extra_packages,
-            memory,
-            mounts,
-            egress,
-            restart,
-            autostart,
-            password,
-            keys,
-            open: _,
-        } = self;
-        let builds = matches!(source, Some(Source::Build));
-        port.is_some()
-            && source.is_some()
-            && (extra_packages.is_some() || !builds)
-            && memory.is_some()
-            && mounts.is_some()
-            && egress.is_some()
-            && restart.is_some()
-            && autostart.is_some()
-            && password.is_some()
-            && keys.is_some()
-    }
 }
 
 /// An engine that answers.
@@ -161,22 +129,10 @@ pub struct Choice {
 /// [`Error::Interrupted`] after Esc or Ctrl-C.
 pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Surroundings<'_>) -> Result<Choice> {
     let mut settings = current.clone();
-    if !answered.complete() {
-        prompt.say(&prompt.style().dim("Press Enter to accept the default. Esc or Ctrl-C quits without changes.\n"))?;
-    }
-    let engine = match answered.engine {
-        Some(index) => index,
-        None if around.engines.len() > 1 => questions::engine(prompt, around.engines)?,
-        None => 0,
-    };
-    settings.network.port = match answered.port {
-        Some(port) => port,
-        None => questions::port(prompt, current, around.port_state)?,
-    };
-    let source = match &answered.source {
-        Some(source) => source.clone(),
-        None => questions::source(prompt, current, around)?,
-    };
+    prompt.say(&prompt.style().dim("Press Enter to accept the default. Esc or Ctrl-C quits without changes.\n"))?;
+    let engine = answered.engine.map_or_else(|| questions::engine(prompt, around.engines), Ok)?;
+    settings.network.port = or_ask(&answered.port, || questions::port(prompt, current, around.port_state))?;
+    let source = or_ask(&answered.source, || questions::source(prompt, current, around))?;
     let mut image_file = None;
     match source {
         Source::Build => settings.image.source = ImageSource::Build,
@@ -196,50 +152,35 @@ pub fn ask(prompt: &Prompt, current: &Settings, answered: &Answers, around: &Sur
         }
         None => {}
     }
-    settings.resources.memory = match answered.memory {
-        Some(memory) => memory,
-        None => questions::memory(prompt, current, around.engines.get(engine).map_or(0, |e| e.memory))?,
-    };
+    let engine_memory = around.engines.get(engine).map_or(0, |e| e.memory);
+    settings.resources.memory = or_ask(&answered.memory, || questions::memory(prompt, current, engine_memory))?;
     match &answered.mounts {
         Some(mounts) => settings.mounts.clone_from(mounts),
         None => settings.mounts.extend(questions::mount(prompt, current, around)?),
     }
-    settings.network.egress = match answered.egress {
-        Some(egress) => egress,
-        None => questions::egress(prompt, current)?,
-    };
-    settings.restart.policy = match answered.restart {
-        Some(policy) => policy,
-        None => questions::restart(prompt, current)?,
-    };
-    settings.restart.autostart = match answered.autostart {
-        Some(autostart) => autostart,
-        None => prompt.yes_no(
-            "Start opencode when you log in?",
-            &format!("This installs a service for your user. To change it later: {}", prompt.command("autostart")),
-            current.restart.autostart,
-        )?,
-    };
-    let password = match &answered.password {
-        Some(password) => password.clone(),
-        None => questions::password(prompt, around.has_password)?,
-    };
-    let keys = match &answered.keys {
-        Some(keys) => keys.clone(),
-        None => questions::keys(prompt, around)?,
-    };
-    let open = match answered.open {
-        Some(open) => open,
-        None if around.can_open => {
-            prompt.yes_no("Open the page in the browser when it is ready?", "You will be signed in.", true)?
-        }
-        None => false,
-    };
+    settings.network.egress = or_ask(&answered.egress, || questions::egress(prompt, current))?;
+    settings.restart.policy = or_ask(&answered.restart, || questions::restart(prompt, current))?;
+    settings.restart.autostart = or_ask(&answered.autostart, || {
+        let help =
+            format!("This installs a service for your user. To change it later: {}", prompt.command("autostart"));
+        prompt.yes_no("Start opencode when you log in?", &help, current.restart.autostart)
+    })?;
+    let password = or_ask(&answered.password, || questions::password(prompt, around.has_password))?;
+    let keys = or_ask(&answered.keys, || questions::keys(prompt, around))?;
+    let open = or_ask(&answered.open, || match around.can_open {
+        true => prompt.yes_no("Open the page in the browser when it is ready?", "You will be signed in.", true),
+        false => Ok(false),
+    })?;
     Ok(Choice { settings, engine, image_file, password, keys, open })
 }
 
-/// Asks whether to install a container engine; `how` says what that does, such as «installs the
-/// package docker.io with apt, through sudo, and starts it».
+/// What a flag has answered, or else what the user answers.
+fn or_ask<T: Clone>(answer: &Option<T>, ask: impl FnOnce() -> Result<T>) -> Result<T> {
+    answer.clone().map_or_else(ask, Ok)
+}
+
+/// Asks whether to install a container engine; `how` says what that does, such as `installs the package docker.io with
+/// apt, through sudo, and starts it`.
 ///
 /// # Errors
 /// [`Error::Interrupted`] after Esc or Ctrl-C.
@@ -306,17 +247,10 @@ pub fn passphrase(prompt: &Prompt) -> Result<Secret> {
 /// [`Error::Interrupted`].
 pub fn new_passphrase(prompt: &Prompt) -> Result<Secret> {
     let help = "This passphrase encrypts the secrets in the backup. They can't be recovered without it.";
-    let line = Line { question: "Passphrase for the secrets", help, default: None, initial: "", hidden: true };
-    let first = prompt.line(&line, |text| match text {
+    questions::twice(prompt, "Passphrase for the secrets", help, "passphrase", |text| match text {
         "" => Err("the passphrase must not be empty".to_owned()),
         text => Ok(Secret::new(text)),
-    })?;
-    let line = Line { question: "Repeat it", help: "", default: None, initial: "", hidden: true };
-    prompt.line(&line, |text| match text {
-        text if text == first.reveal() => Ok(()),
-        _ => Err("the passphrases don't match".to_owned()),
-    })?;
-    Ok(first)
+    })
 }
 
 #[cfg(test)]

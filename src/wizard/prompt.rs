@@ -1,7 +1,7 @@
 //! Asks one thing on a terminal: a choice, several, yes or no, a line, a hidden line. Lists are
 //! dialoguer's. The line is our own, on the same terminal library: dialoguer's knows no Esc, loses
 //! what was typed when it is refused, garbles lines longer than the terminal is wide, and leaves
-//! the terminal without echo when a password is broken off.
+//! the terminal without echo when a password is interrupted.
 //!
 //! Knows nothing of settings.
 
@@ -25,7 +25,7 @@ use crate::{
 pub struct Prompt {
     term: Term,
     look: Look,
-    /// What is said after an interruption.
+    /// The hint after Esc or Ctrl-C.
     interrupted: String,
     /// The instance that commands in its texts name.
     instance: InstanceName,
@@ -46,8 +46,7 @@ pub(super) struct Line<'a> {
 }
 
 impl Prompt {
-    /// `interrupted` is the hint after Esc or Ctrl-C, such as «nothing was changed; docklet setup
-    /// begins again».
+    /// `interrupted` is the hint after Esc or Ctrl-C, such as `nothing was changed; docklet setup begins again`.
     pub fn new(term: Term, style: Style, interrupted: impl Into<String>) -> Self {
         swallow_interrupts();
         Prompt { term, look: Look(style), interrupted: interrupted.into(), instance: InstanceName::default() }
@@ -126,7 +125,7 @@ impl Prompt {
         }
     }
 
-    /// One of several. `items` are a name and what is said of it.
+    /// One of several. `items` are names and descriptions.
     pub(super) fn select(
         &self,
         question: &str,
@@ -140,6 +139,20 @@ impl Prompt {
             select.interact_on_opt(&self.term).map_err(|e| self.dialoguer(e))
         };
         self.ask(question, help, ask, |index| items.get(*index).map(|i| i.0.clone()).unwrap_or_default())
+    }
+
+    /// One of several values, each with a name and a description; the cursor begins at `default`.
+    pub(super) fn choose<T: Clone + PartialEq>(
+        &self,
+        question: &str,
+        help: &str,
+        choices: &[(T, &str, &str)],
+        default: &T,
+    ) -> Result<T> {
+        let items: Vec<_> = choices.iter().map(|(_, name, said)| ((*name).to_owned(), (*said).to_owned())).collect();
+        let at = choices.iter().position(|(value, ..)| value == default).unwrap_or_default();
+        let chosen = choices.get(self.select(question, help, &items, at)?);
+        chosen.map(|(value, ..)| value.clone()).ok_or_else(|| Error::bug("a choice that was not offered"))
     }
 
     /// Any of several, by index.
@@ -326,9 +339,8 @@ impl Drop for QuietTerminal {
     }
 }
 
-/// dialoguer's lists raise SIGINT against this very process when they read Ctrl-C. Once somebody
-/// listens to that signal it does not kill, and the list ends with «interrupted», which is ours to
-/// handle. tokio keeps the listener for the rest of the process.
+/// dialoguer's lists raise SIGINT against this process when they read Ctrl-C. With a listener for that signal the process
+/// is not killed, and the list ends with the error `interrupted`. tokio keeps the listener for the rest of the process.
 fn swallow_interrupts() {
     #[cfg(unix)]
     {

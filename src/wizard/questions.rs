@@ -1,5 +1,4 @@
-//! The questions, one function each: help, default, and what is taken for an answer. What the host
-//! says of a port is asked through [`Surroundings`]; of a folder or a file only whether it is there.
+//! The questions, one function each: help, default, and which answers are valid.
 
 use std::{
     collections::BTreeMap,
@@ -13,15 +12,18 @@ use super::{
 };
 use crate::{
     appliance::{PackageChoice, Provider},
-    error::{Error, Result},
+    error::Result,
     observed::PortState,
     secrets::{LEAST_PASSWORD_LENGTH, Secret, check_key, check_password},
     settings::{Egress, ImageSource, Memory, Mount, PackageName, Port, Resources, RestartPolicy, Settings},
     units::Bytes,
 };
 
-/// Which engine, by index.
+/// Which engine, by index; asked only where several answer.
 pub(super) fn engine(prompt: &Prompt, engines: &[EngineChoice]) -> Result<usize> {
+    if engines.len() < 2 {
+        return Ok(0);
+    }
     let items: Vec<_> = engines
         .iter()
         .map(|e| {
@@ -36,7 +38,7 @@ pub(super) fn engine(prompt: &Prompt, engines: &[EngineChoice]) -> Result<usize>
     )
 }
 
-/// Which port: a free one is proposed, and who holds a taken one is said.
+/// Which port; proposes a free one, and names the program that holds a taken one.
 pub(super) fn port(prompt: &Prompt, current: &Settings, state: &dyn Fn(Port) -> PortState) -> Result<Port> {
     let wanted = current.network.port;
     let (proposed, mut help) = match state(wanted) {
@@ -67,23 +69,17 @@ pub(super) fn port(prompt: &Prompt, current: &Settings, state: &dyn Fn(Port) -> 
 
 /// Where the image comes from.
 pub(super) fn source(prompt: &Prompt, current: &Settings, around: &Surroundings<'_>) -> Result<Source> {
-    let items = [
-        ("build it here", "takes a few minutes the first time; recommended"),
-        ("pull it", "from a registry"),
-        ("load it", "from a file made with docker save"),
-    ]
-    .map(|(name, said)| (name.to_owned(), said.to_owned()));
-    let default = match current.image.source {
-        ImageSource::Build => 0,
-        ImageSource::Pull => 1,
-        ImageSource::Load => 2,
-    };
+    let sources = [
+        (ImageSource::Build, "build it here", "takes a few minutes the first time; recommended"),
+        (ImageSource::Pull, "pull it", "from a registry"),
+        (ImageSource::Load, "load it", "from a file made with docker save"),
+    ];
     let help = "The image contains opencode and its tools. Where should it come from? (arrow keys and Enter)";
-    let chosen = prompt.select("Image", help, &items, default)?;
+    let chosen = prompt.choose("Image", help, &sources, &current.image.source)?;
     let known = Some(current.image.reference.as_str()).filter(|reference| !reference.is_empty());
     match chosen {
-        0 => Ok(Source::Build),
-        1 => {
+        ImageSource::Build => Ok(Source::Build),
+        ImageSource::Pull => {
             let help = "Name of the image, such as registry.example.org/opencode-cloud:1.18.33.";
             let line = Line { question: "Image to pull", help, default: known, initial: "", hidden: false };
             prompt
@@ -94,7 +90,7 @@ pub(super) fn source(prompt: &Prompt, current: &Settings, around: &Surroundings<
                 })
                 .map(Source::Pull)
         }
-        _ => {
+        ImageSource::Load => {
             let loaded = known.filter(|_| current.image.source == ImageSource::Load);
             let help = match loaded {
                 Some(_) => "Path of the file. Leave empty to keep the image that was loaded before.",
@@ -235,27 +231,21 @@ pub(super) fn egress(prompt: &Prompt, current: &Settings) -> Result<Egress> {
         (Egress::Listed, "listed hosts only", "only what network.allow lists"),
         (Egress::All, "everything", "including this machine and its local network"),
     ];
-    let items = modes.map(|(_, name, said)| (name.to_owned(), said.to_owned()));
-    let default = modes.iter().position(|(mode, ..)| *mode == current.network.egress).unwrap_or_default();
     let help = format!(
         "Where may the agent connect to? To allow a model server on this machine later: {}",
         prompt.command("config set network.allow host:11434")
     );
-    let index = prompt.select("Network", &help, &items, default)?;
-    Ok(modes.get(index).map_or(current.network.egress, |(mode, ..)| *mode))
+    prompt.choose("Network", &help, &modes, &current.network.egress)
 }
 
-/// When it is brought back.
+/// When docklet restarts it.
 pub(super) fn restart(prompt: &Prompt, current: &Settings) -> Result<RestartPolicy> {
     let policies = [
         (RestartPolicy::Always, "always", "whenever opencode exits or hangs, until you stop it"),
         (RestartPolicy::OnFailure, "on failure", "only when opencode crashes or hangs"),
         (RestartPolicy::Never, "never", "you restart opencode yourself"),
     ];
-    let items = policies.map(|(_, name, said)| (name.to_owned(), said.to_owned()));
-    let default = policies.iter().position(|(policy, ..)| *policy == current.restart.policy).unwrap_or_default();
-    let index = prompt.select("Restart", "When should docklet restart opencode?", &items, default)?;
-    Ok(policies.get(index).map_or(current.restart.policy, |(policy, ..)| *policy))
+    prompt.choose("Restart", "When should docklet restart opencode?", &policies, &current.restart.policy)
 }
 
 /// Which password.
@@ -267,37 +257,41 @@ pub(super) fn password(prompt: &Prompt, has_one: bool) -> Result<PasswordChoice>
     if has_one {
         choices.insert(0, (PasswordChoice::Keep, "keep it", "the current password"));
     }
-    let items: Vec<_> = choices.iter().map(|(_, name, said)| ((*name).to_owned(), (*said).to_owned())).collect();
     let help = "The page asks for this password. It keeps other programs and web pages out.";
-    let index = prompt.select("Password", help, &items, 0)?;
-    match choices.into_iter().nth(index) {
-        Some((PasswordChoice::Own(_), ..)) => own_password(prompt).map(PasswordChoice::Own),
-        Some((choice, ..)) => Ok(choice),
-        None => Err(Error::bug("a password choice that was not offered")),
+    let first = choices[0].0.clone();
+    match prompt.choose("Password", help, &choices, &first)? {
+        PasswordChoice::Own(_) => {
+            let help = format!("At least {LEAST_PASSWORD_LENGTH} characters. Your input is hidden.");
+            twice(prompt, "Your password", &help, "password", check_password).map(PasswordChoice::Own)
+        }
+        choice => Ok(choice),
     }
 }
 
-fn own_password(prompt: &Prompt) -> Result<Secret> {
-    let help = format!("At least {LEAST_PASSWORD_LENGTH} characters. Your input is hidden.");
-    let mut help = help.as_str();
+/// A new secret, typed twice; `what` is its kind.
+pub(super) fn twice(
+    prompt: &Prompt,
+    question: &str,
+    help: &str,
+    what: &str,
+    check: impl Fn(&str) -> Result<Secret, String>,
+) -> Result<Secret> {
+    let again = format!("Enter the {what} again.");
+    let mut help = help;
     loop {
-        let line = Line { question: "Your password", help, default: None, initial: "", hidden: true };
-        let first = prompt.line(&line, check_password)?;
-        let again = "Leave empty to re-enter the password.";
-        let line = Line { question: "Repeat it", help: again, default: None, initial: "", hidden: true };
-        let same = prompt.line(&line, |text| {
-            if text.is_empty() {
-                Ok(false)
-            } else if text == first.reveal() {
-                Ok(true)
-            } else {
-                Err("the passwords don't match; try again, or leave it empty (Ctrl-U) to re-enter both".to_owned())
-            }
+        let line = Line { question, help, default: None, initial: "", hidden: true };
+        let first = prompt.line(&line, &check)?;
+        let repeat = format!("Leave empty to re-enter the {what}.");
+        let line = Line { question: "Repeat it", help: &repeat, default: None, initial: "", hidden: true };
+        let same = prompt.line(&line, |text| match text {
+            "" => Ok(false),
+            text if text == first.reveal() => Ok(true),
+            _ => Err(format!("the {what}s don't match; try again, or leave it empty (Ctrl-U) to re-enter both")),
         })?;
         if same {
             return Ok(first);
         }
-        help = "Enter the password again.";
+        help = &again;
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
         mounts,
     },
     plan::guarded::prepare,
-    report::{Schema, data::UpdateReport},
+    report::data::UpdateReport,
     settings::Settings,
 };
 
@@ -116,7 +116,6 @@ impl Change<'_> {
         let running = guarded::shall_run(instance, ran)?;
         guarded::settle(instance, engine, &target.settings, running, self.timeout).await?;
         Ok(UpdateReport {
-            schema: Schema,
             instance: instance.name.to_string(),
             changed: true,
             from: self.current.clone(),

@@ -36,7 +36,7 @@ struct Made {
     running: bool,
 }
 
-/// A small engine with data in its volumes: a program of image N writes «N» behind what it finds.
+/// A small engine with data in its volumes: a program of image N appends `N` to what it finds.
 #[derive(Debug, Clone)]
 struct Model {
     containers: BTreeMap<String, Made>,

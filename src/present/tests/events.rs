@@ -62,11 +62,11 @@ fn a_setup() -> Vec<(u64, Event)> {
         (72_100, started(3, "create container opencode-cloud")),
         (
             72_300,
-            Event::Decision {
+            Event::Decision(crate::report::Decision {
                 at: "2026-11-21T02:59:30Z".into(),
                 decision: "restarted".into(),
                 text: "restarted within 280 ms: exited with code 3 (restart 1)".into(),
-            },
+            }),
         ),
         (72_300, Event::Warning { text: "this engine sets no limit on processes".into() }),
         (72_400, done(3, "create container opencode-cloud", 300)),

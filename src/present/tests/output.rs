@@ -71,7 +71,11 @@ fn nothing_foreign_reaches_a_terminal_with_what_a_terminal_obeys() {
         output.result(&[format!("b\u{1b}[31m{EVIL}")], |style| style.error(&format!("b\u{1b}[31m{EVIL}")));
         assert_eq!(out.text(), format!("{foreign}\n"));
         output.reporter().report(&Event::Note { text: format!("b{EVIL}\nerror: not ours") });
-        output.reporter().report(&Event::Decision { at: "b".into(), decision: "x".into(), text: EVIL.into() });
+        output.reporter().report(&Event::Decision(crate::report::Decision {
+            at: "b".into(),
+            decision: "x".into(),
+            text: EVIL.into(),
+        }));
         let lines = format!("{foreign} error: not ours\nb {}\n", &foreign[1..]);
         assert_eq!(err.text(), lines);
         let log_tail = vec![format!("b{EVIL}\nerror: not ours")];
@@ -87,9 +91,9 @@ fn nothing_foreign_reaches_a_terminal_with_what_a_terminal_obeys() {
     assert_eq!(err.text(), "a]0;Tbcdef\n");
     // In JSON it stays as it is: JSON escapes it.
     let (json, out, _) = output(Streams { json: true, ..terminal });
-    json.result(&[EVIL], |_| String::new());
-    let read: Vec<String> = serde_json::from_str(&out.text()).unwrap();
-    assert_eq!(read, [EVIL]);
+    json.result(&serde_json::json!({ "name": EVIL }), |_| String::new());
+    let read: serde_json::Value = serde_json::from_str(&out.text()).unwrap();
+    assert_eq!(read, serde_json::json!({ "schema": 1, "name": EVIL }));
     assert!(!out.text().contains('\u{1b}'));
 }
 

@@ -56,7 +56,7 @@ fn status_texts() {
     let mut all = vec![a_status()];
     let mut stopped = a_status();
     stopped.instance = "work".into();
-    (stopped.state, stopped.desired) = (State::Stopped, Wanted::Stopped);
+    (stopped.state, stopped.desired) = (State::Stopped, DesiredState::Stopped);
     stopped.supervisor.running = false;
     if let Some(container) = &mut stopped.container {
         container.state = "exited".into();
@@ -66,7 +66,7 @@ fn status_texts() {
     }
     let mut failed = stopped.clone();
     failed.instance = "default".into();
-    (failed.state, failed.desired) = (State::Failed, Wanted::Running);
+    (failed.state, failed.desired) = (State::Failed, DesiredState::Running);
     failed.supervisor = SupervisorStatus {
         restarts: 5,
         last_restart: Some(LastRestart { at: "2026-11-21T02:59:00Z".into(), reason: "exit code 1".into() }),
@@ -79,7 +79,7 @@ fn status_texts() {
     };
     let nothing = StatusReport {
         state: State::NotSetUp,
-        desired: Wanted::Stopped,
+        desired: DesiredState::Stopped,
         url: None,
         container: None,
         image: None,
@@ -125,7 +125,7 @@ fn status_texts() {
     }
     let shown: Vec<String> = all.iter().map(|report| status::long(report, Style::PLAIN, now)).collect();
     assert_snapshot!(shown.join("\n----\n"));
-    insta::assert_json_snapshot!("status_json", [&all[0], &all[3], &all[6]]);
+    insta::assert_json_snapshot!("status_json", [&all[0], &all[3], &all[6]].map(Versioned::of));
 }
 
 #[test]
@@ -139,7 +139,6 @@ fn list_texts() {
         port,
     };
     let report = ListReport {
-        schema: Schema,
         instances: vec![
             entry("default", Some(3000), "Up 2 hours (healthy)"),
             entry("a-rather-long-name", None, "Exited (143) 5 minutes ago"),
@@ -159,7 +158,6 @@ fn list_texts() {
 #[test]
 fn result_texts() {
     let setup = SetupReport {
-        schema: Schema,
         instance: "default".into(),
         changed: true,
         container_id: Some("4f5e".into()),
@@ -172,7 +170,6 @@ fn result_texts() {
         volumes: volumes(),
     };
     let container = |state: &str, running| ContainerReport {
-        schema: Schema,
         instance: "default".into(),
         container_id: "4f5e".into(),
         name: "opencode-cloud".into(),
@@ -189,11 +186,11 @@ fn result_texts() {
     };
     let start = StartReport { container: container("running", true), url: "http://127.0.0.1:3000/".into() };
     assert_eq!(
-        serde_json::to_string(&start).unwrap(),
+        serde_json::to_string(&Versioned::of(&start)).unwrap(),
         r#"{"schema":1,"instance":"default","container_id":"4f5e","name":"opencode-cloud","state":"running","running":true,"changed":true,"url":"http://127.0.0.1:3000/"}"#
     );
     assert_eq!(
-        serde_json::to_string(&stop).unwrap(),
+        serde_json::to_string(&Versioned::of(&stop)).unwrap(),
         r#"{"schema":1,"instance":"default","container_id":"4f5e","name":"opencode-cloud","state":"exited","running":false,"changed":true,"exit_code":143,"graceful_shutdown":true,"killed":false,"oom_killed":false}"#
     );
     let thing = |kind, name: &str| Thing { kind, name: name.into() };
@@ -205,7 +202,6 @@ fn result_texts() {
     };
     let uninstall = UninstallReport {
         backup: None,
-        schema: Schema,
         instance: "default".into(),
         dry_run: false,
         removed: vec![

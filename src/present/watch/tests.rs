@@ -8,7 +8,7 @@ use insta::assert_snapshot;
 use super::*;
 use crate::{
     engine::stats::Usage,
-    report::{ContainerStatus, Decision, EngineStatus, ImageStatus, Schema, SupervisorStatus, VolumeStatus, Wanted},
+    report::{ContainerStatus, Decision, DesiredState, EngineStatus, ImageStatus, SupervisorStatus, VolumeStatus},
     watch::{Input, Key},
 };
 
@@ -25,11 +25,10 @@ pub fn a_report() -> StatusReport {
     StatusReport {
         backup: None,
         disk: crate::report::DiskStatus::default(),
-        schema: Schema,
         instance: "default".into(),
         appliance: "opencode-cloud".into(),
         state: State::Running,
-        desired: Wanted::Running,
+        desired: DesiredState::Running,
         url: Some("http://127.0.0.1:3000/".into()),
         container: Some(ContainerStatus {
             id: "0123456789ab".into(),

@@ -64,8 +64,7 @@ impl Supervisor<'_> {
         let text = instance_name::in_commands(self.tools.instance.as_str(), &text);
         let decision = Decision { at: clock::now_rfc3339(), decision: decision.to_owned(), text };
         self.log.line(&format!("{} {:<15} {}", decision.at, decision.decision, decision.text));
-        let Decision { at, decision: word, text } = decision.clone();
-        self.tools.reporter.report(&Event::Decision { at, decision: word, text });
+        self.tools.reporter.report(&Event::Decision(decision.clone()));
         decision
     }
 

@@ -1,4 +1,4 @@
-//! The one who sits before the pseudo-terminal of a wizard's test: types, and looks at the screen.
+//! The user in a test of the wizard: types into the pseudo-terminal and reads its screen.
 
 use std::{
     fs::File,
@@ -12,12 +12,11 @@ use std::{
 use expectrl::{Session, session::OsSession};
 use rustix::termios::{LocalModes, tcgetattr};
 
-use super::{HOME, OUTCOME, RUN};
+use super::child::{HOME, OUTCOME, RUN};
 
 /// Long enough for a busy machine; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The one who types and looks.
 pub(super) struct Person {
     session: OsSession,
     bytes: Receiver<Vec<u8>>,
@@ -31,7 +30,7 @@ impl Person {
         std::fs::create_dir(folder.path().join("my app")).unwrap();
         std::fs::create_dir(folder.path().join("refused")).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "wizard::tests::wizard_child", "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", "wizard::tests::child::wizard_child", "--nocapture", "--test-threads=1"]);
         command.env(RUN, run).env(OUTCOME, folder.path().join("outcome")).env(HOME, folder.path());
         let mut session = Session::spawn(command).unwrap();
         session.get_process_mut().set_window_size(80, 24).unwrap();

@@ -1,12 +1,11 @@
 //! The JSON Schema of `settings.toml`, for editors: made from the types, shipped as
 //! `packaging/settings.schema.json`. Only tests need it.
-#![allow(clippy::unwrap_used)]
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{
+use crate::settings::{
     Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, Memory, PackageName, Port, Settings, keys,
 };
 

@@ -1,21 +1,78 @@
-//! Bounded fuzzing of settings: files of any text, good files in every spelling of TOML and with damage, and values as
-//! users type them. What cannot be read is an error with its place; what can is kept, with every comment.
+//! Settings files: good and wrong ones, and by property tests any text, good files in every spelling of TOML and with
+//! damage, and values as users type them. What cannot be read is an error with its place; comments survive changes.
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+mod schema;
 
 use proptest::prelude::*;
 
-use super::{Age, Bind, Cpus, DiskLimit, Every, Memory, Mount, PackageName, Port, Settings, TEMPLATE, keys};
-use crate::{
-    engine::reference::Reference,
-    error::{Code, Error},
-    instance_name::InstanceName,
-};
+use super::*;
+use crate::{engine::reference::Reference, error::Code, instance_name::InstanceName};
 
 fn path() -> &'static Path {
     Path::new("settings.toml")
+}
+
+fn parse(text: &str) -> Result<Settings> {
+    Settings::parse(text, path())
+}
+
+#[test]
+fn the_template_is_the_default() {
+    assert_eq!(parse(TEMPLATE).unwrap(), Settings::default());
+    assert_eq!(parse("").unwrap(), Settings::default());
+    assert_eq!(Settings::default().edit(TEMPLATE, path()).unwrap(), TEMPLATE);
+}
+
+#[test]
+fn comments_survive_a_change() {
+    let mut settings = Settings::default();
+    settings.network.port = Port(3001);
+    settings.mounts = vec!["/home/me/app:/workspace/app:ro".parse().unwrap()];
+    let text = settings.edit(TEMPLATE, path()).unwrap();
+    assert_eq!(parse(&text).unwrap(), settings);
+    for comment in TEMPLATE.lines().filter_map(|l| l.split_once('#')).map(|(_, c)| c) {
+        assert!(text.contains(comment), "{comment}\n{text}");
+    }
+    assert_eq!(settings.edit(&text, path()).unwrap(), text, "a second save changes nothing");
+    let back = Settings::default().edit(&text, path()).unwrap();
+    assert_eq!(back.trim_end(), TEMPLATE.trim_end());
+}
+
+#[test]
+fn a_wrong_key_is_refused_with_place_and_nearest_key() {
+    match parse("version = 1\n[network]\n  prot = 1\n") {
+        Err(Error::SettingsInvalid { line, column, suggestion, .. }) => {
+            assert_eq!((line, column), (3, 3));
+            assert_eq!(suggestion.unwrap(), "did you mean `port`? Known here: bind, port, egress, allow");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn wrong_values_are_refused() {
+    for text in [
+        "version = 2",
+        "[network]\nport = 0",
+        "[network]\nport = 70000",
+        "[network]\nbind = \"example.org\"",
+        "[resources]\nmemory = \"4 potatoes\"",
+        "[resources]\nmemory = \"1MiB\"",
+        "[resources]\ncpus = -1",
+        "[resources]\npids = 1",
+        "[resources]\ndisk = \"50\"",
+        "[resources]\ndisk = \"much\"",
+        "[restart]\npolicy = \"engine\"",
+        "[image]\nsource = \"pull\"",
+        "[image]\nextra_packages = [\"$(reboot)\"]",
+        "[backup]\nevery = \"soon\"",
+        "[[mounts]]\nhost = \"/x\"",
+        "not toml",
+    ] {
+        assert!(matches!(parse(text), Err(Error::SettingsInvalid { .. })), "{text}");
+    }
 }
 
 /// Parses, and checks what must hold of any text.
@@ -204,7 +261,7 @@ proptest! {
         // As setup saves a change, in whatever spelling the section is.
         wanted.network.port = Port(4321);
         wanted.resources.memory = "2GiB".parse().unwrap();
-        let saved = wanted.edit(&text).unwrap();
+        let saved = wanted.edit(&text, path()).unwrap();
         prop_assert_eq!(read(&saved), Some(wanted), "{}", saved);
         prop_assert_eq!(comments(&saved), comments(&text), "{}", saved);
     }
@@ -227,7 +284,7 @@ proptest! {
             let mut wanted = settings.clone();
             wanted.network.port = Port(4321);
             wanted.mounts = vec!["/x y:/workspace/x:ro".parse().unwrap()];
-            let saved = wanted.edit(&text).unwrap();
+            let saved = wanted.edit(&text, path()).unwrap();
             prop_assert_eq!(read(&saved), Some(wanted), "{}\n->\n{}", text, saved);
         }
     }

@@ -5,10 +5,11 @@
 //! - `backup`: volumes → file; `restore`: file → volumes
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
 //! - `pipe`: between asynchronous streams and the threads that pack and unpack
-//! - `encryption`: secrets under a passphrase; `data_check`: what the program itself says that it holds
+//! - `encryption`: secrets under a passphrase; `age`: the format for that; `data_check`: what the program itself says that it holds
 //! - `schedule`: when the next one is due
 //! - `store`: the backups that are there: names, list, which ones go
 
+mod age;
 pub mod archive;
 pub mod backup;
 pub mod data_check;

@@ -22,7 +22,7 @@ const EXCEPTIONS: [(&str, &str); 1] = [("option-ext", "MPL-2.0")]; // concerns c
 const BANNED: [&str; 4] = ["native-tls", "openssl", "openssl-sys", "aws-lc-sys"];
 
 /// Crates of which two versions would be a mistake: large ones, and those whose types two crates must share.
-const ONCE: [&str; 9] = ["age", "bollard", "clap", "hyper", "ring", "rustls", "serde", "tokio", "zstd-sys"];
+const ONCE: [&str; 8] = ["bollard", "clap", "hyper", "ring", "rustls", "serde", "tokio", "zstd-sys"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

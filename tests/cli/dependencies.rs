@@ -2,6 +2,7 @@
 //! actions of continuous integration are pinned. A test and no `cargo-deny`: that takes minutes to install, and what is
 //! needed of it is little. Known holes are looked up by continuous integration alone, for they need the network.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +24,9 @@ const BANNED: [&str; 4] = ["native-tls", "openssl", "openssl-sys", "aws-lc-sys"]
 
 /// Crates of which two versions would be a mistake: large ones, and those whose types two crates must share.
 const ONCE: [&str; 8] = ["bollard", "clap", "hyper", "ring", "rustls", "serde", "tokio", "zstd-sys"];
+
+/// Most crates that an installation may compile: it takes minutes as it is.
+const MOST: usize = 200;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -51,16 +55,29 @@ fn crates_come_from_the_registry_and_none_is_banned() {
     }
 }
 
-#[test]
-fn licences_allow_it() {
+/// What cargo says when it is run for the system that it runs on: only what that needs was downloaded.
+fn cargo(arguments: &[&str], choice: &str) -> Vec<u8> {
     let host = Command::new(env!("CARGO")).args(["-vV"]).output().unwrap();
     let host = String::from_utf8(host.stdout).unwrap();
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).expect("the host's name");
-    // Only what this machine builds was downloaded.
-    let arguments = ["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", host];
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    let here = ["--offline", "--locked", choice, host];
+    let output = Command::new(env!("CARGO")).args(arguments).args(here).current_dir(root()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    output.stdout
+}
+
+#[test]
+fn an_installation_stays_small() {
+    let tree = cargo(&["tree", "--edges", "normal,build", "--prefix", "none", "--no-dedupe"], "--target");
+    let tree = String::from_utf8(tree).unwrap();
+    let crates: BTreeSet<&str> = tree.lines().map(|line| line.trim_end_matches(" (proc-macro)")).collect();
+    assert!((100..=MOST).contains(&crates.len()), "{} crates", crates.len());
+}
+
+#[test]
+fn licences_allow_it() {
+    let metadata = cargo(&["metadata", "--format-version", "1"], "--filter-platform");
+    let metadata: Value = serde_json::from_slice(&metadata).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     assert!(packages.len() > 100, "{}", packages.len());
     for package in packages {

@@ -57,6 +57,8 @@ pub struct Appliance {
     /// Environment set on the container; no secrets.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Its own client for a terminal.
+    pub client: Client,
     /// How it is built.
     pub build: BuildDefaults,
     /// Ready-made choices of extra packages.
@@ -68,6 +70,16 @@ pub struct Appliance {
     /// The release that is built in place of the embedded one.
     #[serde(skip)]
     pub release: Option<Release>,
+}
+
+/// The program's own client, which runs inside.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Client {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// The flag before the folder to work in.
+    pub folder_flag: String,
 }
 
 /// What tells that the data is there.

@@ -18,7 +18,7 @@ pub fn rfc3339(time: OffsetDateTime) -> String {
     whole.format(&Rfc3339).unwrap_or_default()
 }
 
-/// Reads an engine's time. Docker's zero time («0001-01-01T00:00:00Z», never happened) is `None`.
+/// Reads an engine's time. Docker's zero time ("0001-01-01T00:00:00Z", never happened) is `None`.
 pub fn parse(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().filter(|t| t.year() > 1)
 }

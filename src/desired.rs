@@ -236,7 +236,7 @@ impl ContainerSpec {
         hex(&Sha256::digest(text.as_bytes()))[..16].to_owned()
     }
 
-    /// What is different in `wanted`, in words: «memory 4 GiB → 2 GiB».
+    /// What is different in `wanted`, in words: "memory 4 GiB → 2 GiB".
     pub fn differences(&self, wanted: &ContainerSpec) -> Vec<String> {
         let mut found = vec![];
         let mut compare = |what: &str, old: String, new: String| {

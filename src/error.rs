@@ -233,7 +233,7 @@ pub fn is_full(error: &std::io::Error) -> bool {
     matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
-/// The operating system's words for an I/O error, without Rust's «(os error N)».
+/// The operating system's words for an I/O error, without Rust's "(os error N)".
 pub fn io_reason(error: &std::io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {

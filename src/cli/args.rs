@@ -17,7 +17,7 @@ use clap_complete::engine::ArgValueCompleter;
 pub use config::{
     Autostart, AutostartAction, Config, ConfigAction, MountAction, MountCommand, SecretAction, SecretCommand,
 };
-pub use daily::{Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise};
+pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise};
 pub use data::{Backup, BackupAction, Restore, Rollback, Uninstall, Update};
 pub use setup::Setup;
 pub use support::{Completions, Doctor, Errors, Man, Shell};
@@ -142,6 +142,8 @@ pub enum Command {
     Secret(SecretCommand),
     /// Mount folders of this machine in the container
     Mount(MountCommand),
+    /// Use opencode in this terminal instead of the browser, attached to the same sessions
+    Attach(Attach),
     /// Open a shell in the container, in the projects folder
     #[command(after_help = "Example: docklet shell")]
     Shell,

@@ -23,7 +23,7 @@ use crate::{
     supervise::{process, state},
 };
 
-/// Looks at everything; ends with the exit code of «it does not run as it should» when there is a
+/// Looks at everything; ends with the exit code of "it does not run as it should" when there is a
 /// problem.
 pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
     // Before the looking, which takes a while.

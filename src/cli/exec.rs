@@ -59,17 +59,26 @@ pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
     Ok(exit_code(code))
 }
 
-/// Opens a shell on this terminal.
+/// Opens a shell on this terminal: the shell of the image, else the one that is always there.
 pub async fn shell(context: &Context) -> Result<ExitCode> {
+    on_terminal(context, "the shell", ["/bin/sh", "-c", "exec \"$(command -v bash || command -v sh)\""]).await
+}
+
+/// Runs a command on this terminal; `what` it is, for messages.
+pub async fn on_terminal<'a>(
+    context: &'a Context,
+    what: &str,
+    command: impl IntoIterator<Item = &'a str>,
+) -> Result<ExitCode> {
     if context.global.json {
         return Err(Error::Usage {
-            message: "a shell has no JSON form".to_owned(),
+            message: format!("{what} has no JSON form"),
             hint: Some("docklet exec --json -- COMMAND".to_owned()),
         });
     }
     if !context.environment.stdin_is_terminal || !context.output.streams().stdout_is_terminal {
         return Err(Error::Usage {
-            message: "a shell needs a terminal on both sides".to_owned(),
+            message: format!("{what} needs a terminal on both sides"),
             hint: Some("without one: docklet exec -- COMMAND".to_owned()),
         });
     }
@@ -78,8 +87,7 @@ pub async fn shell(context: &Context) -> Result<ExitCode> {
     let plain = request(context, &mark);
     let term = context.environment.term.clone().unwrap_or_else(|| "xterm".to_owned());
     let request = ExecRequest {
-        // The shell of the image, else the one that is always there.
-        command: entered(context, ["/bin/sh", "-c", "exec \"$(command -v bash || command -v sh)\""]),
+        command: entered(context, command),
         environment: plain.environment.iter().cloned().chain([("TERM".to_owned(), term)]).collect(),
         terminal: true,
         input: true,
@@ -91,7 +99,7 @@ pub async fn shell(context: &Context) -> Result<ExitCode> {
         pump(context, &engine, &mut exec, (&mark, "HUP"), |piece| context.output.bytes(&piece.bytes, false)).await;
     drop(raw);
     if context.interrupt.is_raised() {
-        return Err(Error::Interrupted { next: "the shell in the container was stopped too".to_owned() });
+        return Err(Error::Interrupted { next: format!("{what} in the container was stopped too") });
     }
     ended?;
     Ok(exit_code(exec.exit_code().await?))

@@ -239,7 +239,7 @@ impl<'a> Follow<'a> {
     }
 }
 
-/// Seconds since 1970 of «10m» before `now`, or of a time or date, in UTC where it names no zone.
+/// Seconds since 1970 of "10m" before `now`, or of a time or date, in UTC where it names no zone.
 fn since(text: &str, now: OffsetDateTime) -> Result<i32> {
     let parsed = if let Ok(ago) = units::parse_duration(text) {
         // Longer ago than time goes back means: all.

@@ -1,6 +1,7 @@
 //! The commands: one file each, short. Parses, puts the context together, runs, renders errors.
 
 pub mod args;
+mod attach;
 mod autostart;
 mod backup;
 mod change;
@@ -98,6 +99,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Status(_)) => return status::run(context, status::Form::Long).await,
         Some(Command::Autostart(args)) => return autostart::run(context, args.action).await,
         Some(Command::Exec(args)) => return exec::exec(context, &args).await,
+        Some(Command::Attach(args)) => return attach::run(context, &args).await,
         Some(Command::Shell) => return exec::shell(context).await,
         Some(Command::Errors(args)) => errors::run(context, &args),
         Some(Command::Completions(args)) => complete::run(context, args.shell),

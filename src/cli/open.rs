@@ -1,5 +1,7 @@
 //! `docklet open`
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use super::{args, context::Context};
@@ -14,7 +16,11 @@ use crate::{
 };
 
 /// How long the browser may take to ask for the address.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the page may be too busy to answer, and the time between two tries.
+const BUSY: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Opens the page in the browser, signed in, or prints how to sign in by hand.
 pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
@@ -101,9 +107,14 @@ async fn look(context: &Context) -> Result<Publish> {
         return Err(stopped(&container.status));
     }
     let publish = container.live.publish;
-    match context.probe_of(&publish)?.look().await {
-        Seen::Works => Ok(publish),
-        seen => Err(Error::Unhealthy { name, reason: seen.to_string(), log: vec![] }),
+    let (probe, began) = (context.probe_of(&publish)?, Instant::now());
+    loop {
+        match probe.look().await {
+            Seen::Works => return Ok(publish),
+            // An agent at work can keep the page from answering for some seconds.
+            Seen::Silent { .. } if began.elapsed() < BUSY => tokio::time::sleep(PAUSE).await,
+            seen => return Err(Error::Unhealthy { name, reason: seen.to_string(), log: vec![] }),
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Trace {
     steps: Vec<Step>,
     /// BuildKit's digest → index of the step.
     by_digest: HashMap<String, usize>,
-    /// Steps of each stage, from the «2/5» of its steps' names.
+    /// Steps of each stage, from the "2/5" of its steps' names.
     stages: BTreeMap<String, usize>,
     /// What was reported as done last, so that the next never falls behind it.
     last_done: usize,

@@ -122,7 +122,7 @@ pub(in crate::engine) mod tests {
         std::fs::write(path, text).unwrap();
     }
 
-    /// sha256 of «colima», as `printf colima | sha256sum` gives it.
+    /// sha256 of "colima", as `printf colima | sha256sum` gives it.
     pub(in crate::engine) const COLIMA: &str = "f24fd3749c1368328e2b149bec149cb6795619f244c5b584e844961215dadd16";
 
     #[test]

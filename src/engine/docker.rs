@@ -1,4 +1,4 @@
-//! Containers on the engine: a dozen verbs in the domain's words. «Already so» is
+//! Containers on the engine: a dozen verbs in the domain's words. "Already so" is
 //! success everywhere (HTTP 304), and a missing thing is `None` where one asks for it.
 
 use std::{
@@ -48,7 +48,7 @@ pub struct Listed {
     pub labels: BTreeMap<String, String>,
     /// `running`, `exited`, `created`, `paused`, …
     pub state: String,
-    /// For people: «Up 2 hours».
+    /// For people: "Up 2 hours".
     pub status: String,
     /// Published ports.
     pub ports: Vec<PublishedPort>,

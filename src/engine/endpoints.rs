@@ -121,7 +121,7 @@ impl Kind {
 pub(in crate::engine) struct Place {
     /// How it is reached.
     pub(in crate::engine) endpoint: Endpoint,
-    /// Why it is looked at, such as «DOCKER_HOST» or «the default socket».
+    /// Why it is looked at, such as "DOCKER_HOST" or "the default socket".
     pub(in crate::engine) origin: String,
     /// Whose it is.
     pub(in crate::engine) kind: Kind,

@@ -13,8 +13,8 @@ use crate::{
 /// Longest reason that is shown; some proxies answer with a whole page.
 const LONGEST_REASON: usize = 400;
 
-/// Runs one short call to the engine under the deadline. `call` completes «the engine refused
-/// to …», such as «start the container».
+/// Runs one short call to the engine under the deadline. `call` completes "the engine refused
+/// to …", such as "start the container".
 ///
 /// # Errors
 /// What [`translate`] makes of the engine's error; [`Error::EngineTimeout`] after [`DEADLINE`].
@@ -116,8 +116,8 @@ pub(in crate::engine) fn not_http(error: &Theirs) -> bool {
     false
 }
 
-/// The engine's message without its wrapping: one line, no JSON around it, no «Error response
-/// from daemon».
+/// The engine's message without its wrapping: one line, no JSON around it, no "Error response
+/// from daemon".
 pub(in crate::engine) fn clean(message: &str) -> String {
     #[derive(serde::Deserialize)]
     struct Wrapped {

@@ -183,8 +183,8 @@ fn size(bytes: i64) -> u64 {
     u64::try_from(bytes).unwrap_or(0)
 }
 
-/// From «conflict: unable to remove repository reference "x" (must force) - container 0a1b is
-/// using its referenced image 2c3d», who uses it.
+/// From "conflict: unable to remove repository reference "x" (must force) - container 0a1b is
+/// using its referenced image 2c3d", who uses it.
 fn user_of(reason: &str) -> String {
     let words: Vec<&str> = reason.split_whitespace().collect();
     words

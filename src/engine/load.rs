@@ -132,7 +132,7 @@ fn transfer(layers: &mut Layers, sent: u64, size: u64) -> Transfer {
     all
 }
 
-/// From «Loaded image: a:1» or «Loaded image ID: sha256:…», what was loaded. Podman names several in
+/// From "Loaded image: a:1" or "Loaded image ID: sha256:…", what was loaded. Podman names several in
 /// one line.
 fn loaded(text: &str) -> Vec<String> {
     text.lines()

@@ -85,9 +85,9 @@ impl Engine {
 pub struct About {
     /// Where it listens, such as `unix:///var/run/docker.sock`.
     pub endpoint: String,
-    /// Why this one, such as «DOCKER_HOST» or «the default socket».
+    /// Why this one, such as "DOCKER_HOST" or "the default socket".
     pub origin: String,
-    /// What it is: «Docker», «rootless Docker», «Docker Desktop», «Colima», «OrbStack», «Podman».
+    /// What it is: "Docker", "rootless Docker", "Docker Desktop", "Colima", "OrbStack", "Podman".
     pub name: String,
     /// Its version.
     pub version: String,
@@ -117,6 +117,6 @@ pub struct Host {
     pub storage_driver: String,
     /// Its data folder, such as `/var/lib/docker`.
     pub data_folder: String,
-    /// Operating system in its words, such as «Docker Desktop» or «Debian GNU/Linux 12».
+    /// Operating system in its words, such as "Docker Desktop" or "Debian GNU/Linux 12".
     pub operating_system: String,
 }

@@ -198,8 +198,8 @@ fn url_safe_credentials(docker: bollard::Docker) -> bollard::Docker {
     })
 }
 
-/// Whether a message that is about no layer says that the image is complete: Docker's «Status: …»,
-/// or Podman's «Pull complete» with the image's own id.
+/// Whether a message that is about no layer says that the image is complete: Docker's "Status: …",
+/// or Podman's "Pull complete" with the image's own id.
 fn is_last(info: &CreateImageInfo) -> bool {
     info.status.as_deref().is_some_and(|s| s.starts_with("Status: ") || s == "Pull complete")
 }

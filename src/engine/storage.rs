@@ -1,4 +1,4 @@
-//! Volumes and networks on the engine. «Already so» is success, and a missing thing is `None` where
+//! Volumes and networks on the engine. "Already so" is success, and a missing thing is `None` where
 //! one asks for it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -157,7 +157,7 @@ impl Engine {
     }
 }
 
-/// From «volume is in use - [0123…, 4567…]», who uses it.
+/// From "volume is in use - [0123…, 4567…]", who uses it.
 fn user_of(message: &str) -> String {
     match (message.find('['), message.rfind(']')) {
         (Some(start), Some(end)) if start < end => {

@@ -99,7 +99,7 @@ const ARCHITECTURE: &[&str] = &[
     "does not match the specified platform",
     "exec format error",
 ];
-/// Docker Hub says «denied» to everybody for what does not exist, so as not to tell what does.
+/// Docker Hub says "denied" to everybody for what does not exist, so as not to tell what does.
 const NOT_FOUND: &[&str] = &[
     "manifest unknown",
     "name unknown",
@@ -301,7 +301,7 @@ pub(super) fn mask_urls(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Those with «127.0.0.1:547», «no such host», «tar file», «executor failed» were captured from Docker
+    /// Those with "127.0.0.1:547", "no such host", "tar file", "executor failed" were captured from Docker
     /// 20.10; the others are from memory.
     #[test]
     fn the_words_are_understood() {

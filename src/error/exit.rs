@@ -18,7 +18,7 @@ pub struct ExitReport {
 }
 
 impl ExitReport {
-    /// The cause in words, such as «killed: out of memory at 4 GiB».
+    /// The cause in words, such as "killed: out of memory at 4 GiB".
     pub fn cause(&self) -> String {
         if let Some(text) = &self.engine_error {
             return text.clone();

@@ -46,7 +46,7 @@ pub struct Entrance {
     pub hold: Option<String>,
 }
 
-/// How long a browser may take to sign in at such a place. It does so on the first «401», a moment after it went
+/// How long a browser may take to sign in at such a place. It does so on the first "401", a moment after it went
 /// there; nobody can see it. One that was slower asks its user for the password.
 const SIGN_IN: Duration = Duration::from_millis(1000);
 

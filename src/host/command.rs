@@ -45,7 +45,7 @@ pub struct Failed {
 }
 
 impl<'a> Program<'a> {
-    /// A program and what it is for, such as «install docker.io».
+    /// A program and what it is for, such as "install docker.io".
     pub fn new(what: &'a str, name: &'a str) -> Self {
         Program { what, name, arguments: vec![], environment: vec![], as_root: false, output: None }
     }

@@ -44,7 +44,7 @@ pub struct Installed {
     pub endpoint: String,
     /// Whether it starts again after a reboot.
     pub survives_reboot: bool,
-    /// How it was started, for the user: «systemctl enable --now docker».
+    /// How it was started, for the user: "systemctl enable --now docker".
     pub how: String,
     /// The group that this user was put into and this session does not have yet: until the next
     /// login, only [`with_group`] can talk to the engine.
@@ -133,7 +133,7 @@ fn packages(manager: PackageManager, os_release: &str, apparmor: bool) -> Result
         PackageManager::Apt if apparmor => vec!["docker.io", "iptables", "ca-certificates", "apparmor"],
         PackageManager::Apt => vec!["docker.io", "iptables", "ca-certificates"],
         PackageManager::Dnf if ids.contains(&"amzn") => vec!["docker"],
-        // Red Hat's own call Podman «docker»; it has no daemon.
+        // Red Hat's own call Podman "docker"; it has no daemon.
         PackageManager::Dnf if ids.first() != Some(&"fedora") => {
             return Err(Failed {
                 step: "look for a package with an engine".to_owned(),
@@ -277,7 +277,7 @@ fn failed(failure: Failed) -> Error {
 struct RecordedState(std::cell::RefCell<String>);
 
 impl RecordedState {
-    /// From «process 4711, log in …».
+    /// From "process 4711, log in …".
     fn pid(&self) -> Option<u32> {
         self.0.borrow().strip_prefix("process ")?.split(',').next()?.parse().ok()
     }

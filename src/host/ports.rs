@@ -1,5 +1,5 @@
 //! Is a port free on this machine, and if not, who has it. A listener on all addresses takes it
-//! from one on 127.0.0.1, and one on `::1` alone takes it from «localhost», so all are tested.
+//! from one on 127.0.0.1, and one on `::1` alone takes it from "localhost", so all are tested.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ const SEARCH: u16 = 1000;
 /// Below this, only root may listen; the engine is root, we may not be.
 const FIRST_UNPRIVILEGED: u16 = 1024;
 
-/// Whether `port` can be published on `address`. Port 0 means «any», which is always there.
+/// Whether `port` can be published on `address`. Port 0 means "any", which is always there.
 pub fn state(address: IpAddr, port: u16) -> PortState {
     if port == 0 || is_free(address, port) {
         return PortState::Available;

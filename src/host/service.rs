@@ -109,7 +109,7 @@ impl Services {
 
     /// What is there of an instance's service, whole or not.
     pub fn traces(&self, instance: &InstanceName) -> Vec<PathBuf> {
-        // A link whose file is gone does not «exist».
+        // A link whose file is gone does not "exist".
         let there = |path: &PathBuf| std::fs::symlink_metadata(path).is_ok();
         [Some(self.file(instance)), self.link(instance)].into_iter().flatten().filter(there).collect()
     }

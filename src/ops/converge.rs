@@ -250,7 +250,7 @@ pub async fn apply(
     apply::apply(&planned.plan, &tools).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
     if how.running && !answers && !waited && !timeout.is_zero() {
-        // «Running» is said of a page that answers, also when there was nothing to do.
+        // "Running" is said of a page that answers, also when there was nothing to do.
         let name = &planned.desired.container.name;
         let url = planned.desired.url();
         tokio::select! {

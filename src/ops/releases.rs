@@ -30,7 +30,7 @@ pub async fn chosen(
     to: Option<&str>,
 ) -> Result<Release> {
     let own = Appliance::embedded()?.built_release();
-    // Releases are tagged with a «v» before the number.
+    // Releases are tagged with a "v" before the number.
     let to = to.map(|to| to.strip_prefix('v').unwrap_or(to));
     let base = current.unwrap_or(&own.version);
     if let Some(to) = to

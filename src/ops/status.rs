@@ -174,7 +174,7 @@ fn state(instance: &Instance, report: &StatusReport, answers: bool) -> State {
         if desired == DesiredState::Running && supervisor.running && restart_policy(instance) == RestartPolicy::Always {
             return State::Starting; // it is about to be restarted
         }
-        // Ended by itself or by a polite request is «stopped»; anything else is a failure, unless
+        // Ended by itself or by a polite request is "stopped"; anything else is a failure, unless
         // the user wants it so.
         let failed = desired == DesiredState::Running && !matches!(container.exit_code, None | Some(0 | 143));
         return if failed { State::Failed } else { State::Stopped };

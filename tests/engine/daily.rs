@@ -124,7 +124,7 @@ fn sees(session: &mut OsSession, text: &str) {
     if let Err(error) = session.expect(text) {
         let mut rest = [0u8; 4096];
         let length = session.try_read(&mut rest).unwrap_or(0);
-        panic!("«{text}» did not appear: {error}\n{}", String::from_utf8_lossy(&rest[..length]));
+        panic!("`{text}` did not appear: {error}\n{}", String::from_utf8_lossy(&rest[..length]));
     }
 }
 
@@ -167,6 +167,26 @@ fn a_shell_is_a_real_terminal_and_leaves_ours_as_it_was() {
     sees(&mut session, "ready-2");
     session.send("\u{4}").unwrap();
     sees(&mut session, "code=0");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn attach_runs_the_client_in_the_folder_that_is_meant() {
+    let world = World::new();
+    let client = r#"printf '#!/bin/sh\necho "client: $*"; tty; read word; echo "typed $word"; exit 7\n' >/usr/local/bin/opencode"#;
+    let image = world.build(
+        &stand_in(),
+        &["USER 0", &format!("RUN {client} && chmod 755 /usr/local/bin/opencode"), "USER 1000:1000"],
+    );
+    world.ok(&["setup", "--yes", "--image", &image, "--port", &world.port.to_string()]);
+    let mut session = terminal(&world, "\"$DOCKLET\" attach app; echo \"code=$?\"");
+    sees(&mut session, "client: attach http://127.0.0.1:3000 --dir /workspace/app");
+    sees(&mut session, "/dev/pts/");
+    session.send_line("word").unwrap();
+    sees(&mut session, "typed word");
+    sees(&mut session, "code=7");
+    let refused = world.fails(&["attach"], 2);
+    assert!(shown(&refused).contains("needs a terminal"), "{}", shown(&refused));
 }
 
 #[test]

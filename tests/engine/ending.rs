@@ -132,7 +132,7 @@ fn stop_success_stop_graceful_exit_stop_already_stopped() {
 fn stop_killed_exit() {
     let world = World::new();
     world.setup();
-    // «once»: it removes the file when it has read it.
+    // "once": it removes the file when it has read it.
     world.misbehave("ignore-term once");
     wait_until(SOON, "the stand-in to know", || {
         !docker_try(&["exec", &world.container(), "test", "-e", "/workspace/.stand-in"]).status.success()

@@ -35,7 +35,7 @@ impl Following {
         while !self.seen.iter().any(|line| line.contains(text)) {
             match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
-                Err(_) => panic!("«{text}» did not come:\n{}", self.seen.join("\n")),
+                Err(_) => panic!("`{text}` did not come:\n{}", self.seen.join("\n")),
             }
         }
     }

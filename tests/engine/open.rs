@@ -102,6 +102,28 @@ fn address_user_and_password_are_printed_where_no_browser_can_be_shown() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn a_page_that_is_too_busy_for_a_moment_is_opened() {
+    let world = World::new();
+    world.setup();
+    world.misbehave("hang");
+    wait_until(SOON, "the page to hang", || world.http_get("/global/health", None).0 == 0);
+    programs(&world, &[("browser", 0)]);
+    let path = format!("{}:{}", world.folder().display(), std::env::var("PATH").unwrap());
+    let mut command = world.docklet();
+    command.arg("open").env("PATH", path).env("BROWSER", "browser").env("DISPLAY", ":none");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // One try takes three seconds.
+    let began = std::time::Instant::now();
+    wait_until(SOON, "a try that failed", || began.elapsed() > std::time::Duration::from_secs(4));
+    assert!(child.try_wait().unwrap().is_none(), "it still waits for the page");
+    world.misbehave("");
+    wait_until(SOON, "the browser", || told(&world, "browser").is_some());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn another_user_who_comes_first_gets_nothing() {
     let world = World::new();
     world.setup();

@@ -1,5 +1,7 @@
 //! The page of the real opencode in a browser, as somebody sees it who typed `docklet open`.
 
+use std::process::Child;
+
 use crate::browser::Browser;
 use crate::open::opened;
 use crate::real::real;
@@ -20,15 +22,21 @@ fn add_project(browser: &Browser, open: &str) {
     }
 }
 
+/// `docklet open` ends when the browser has come.
+fn ends_well(docklet: Child) {
+    let ended = docklet.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", shown(&ended));
+}
+
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn real_page_opens_signed_in_offers_the_projects_and_begins_a_session() {
     let world = real();
     let page = format!("http://127.0.0.1:{}/", world.port);
     let browser = Browser::start(&world);
-    let (mut docklet, address) = opened(&world, "browser", &[("BROWSER", "browser"), ("DISPLAY", ":none")]);
+    let (docklet, address) = opened(&world, "browser", &[("BROWSER", "browser"), ("DISPLAY", ":none")]);
     browser.go(&address);
-    assert!(docklet.wait().unwrap().success(), "docklet open ends when the browser has come");
+    ends_well(docklet);
     browser.sees("Add project");
     assert_eq!(browser.address(), page, "without the password");
 
@@ -49,9 +57,9 @@ fn real_page_opens_signed_in_offers_the_projects_and_begins_a_session() {
 
     // The plain address goes on working in a browser that has signed in.
     let browser = Browser::start(&world);
-    let (mut docklet, address) = opened(&world, "browser", &[("BROWSER", "browser"), ("DISPLAY", ":none")]);
+    let (docklet, address) = opened(&world, "browser", &[("BROWSER", "browser"), ("DISPLAY", ":none")]);
     browser.go(&address);
-    assert!(docklet.wait().unwrap().success());
+    ends_well(docklet);
     browser.sees("Add project");
     browser.go(&page);
     browser.sees("Add project");

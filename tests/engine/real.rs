@@ -27,7 +27,7 @@ fn real_opencode_answers_keeps_its_data_and_has_no_privileges() {
     assert!(page.to_lowercase().contains("<title>opencode"), "{page}");
     assert_eq!(world.http_get("/", None).0, 401);
 
-    // What the dialog «Add project» lists: the folders of what opencode takes for home.
+    // What the dialog "Add project" lists: the folders of what opencode takes for home.
     let (_, path) = world.http_get("/path", Some(&password));
     assert_eq!(serde_json::from_str::<Value>(&path).unwrap()["home"], "/workspace", "{path}");
 

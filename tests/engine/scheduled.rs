@@ -44,7 +44,9 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
     assert!(status["backup"]["last"].is_string() && status["backup"]["error"].is_null(), "{status}");
 
     // One that fails is told loudly. Nobody can write into a folder that is a file.
-    world.ok(&["config", "set", "backup.every", "1h"]);
+    // A backup may be under way.
+    let slower = || world.run(&["config", "set", "backup.every", "1h"]).status.success();
+    wait_until(SOON, "the time between backups can be set", slower);
     let folder = world.home.join("data").join(&world.name).join("backups");
     wait_until(SOON, "no backup is being made", || world.run(&["backup", "prune", "--keep", "9"]).status.success());
     let aside = folder.with_file_name("aside");

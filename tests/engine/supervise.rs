@@ -38,7 +38,7 @@ fn log(world: &World) -> String {
 }
 
 fn wait_for_log(world: &World, text: &str) {
-    wait_until(SOON, &format!("the log says «{text}»"), || log(world).contains(text));
+    wait_until(SOON, &format!("the log says `{text}`"), || log(world).contains(text));
 }
 
 fn pid(world: &World) -> Option<u32> {
@@ -250,7 +250,7 @@ fn a_crash_loop_ends_and_start_begins_afresh() {
     let output = world.fails(&["status"], 3);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     for words in ["gave up restarting", "exited with code 9", "told to exit after a while", " start tries again"] {
-        assert!(error.contains(words), "no «{words}» in\n{error}");
+        assert!(error.contains(words), "no `{words}` in\n{error}");
     }
     // Heal it.
     let volume = format!("{}:/workspace", world.volumes()[1]);

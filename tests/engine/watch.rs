@@ -180,7 +180,7 @@ fn without_a_terminal_a_line_for_each_change() {
     let mut seen = vec![];
     let mut sees = |text: &str| {
         let found = lines.by_ref().inspect(|line| seen.push(line.clone())).any(|line| line.contains(text));
-        assert!(found, "«{text}» did not come:\n{}", seen.join("\n"));
+        assert!(found, "`{text}` did not come:\n{}", seen.join("\n"));
     };
     sees("is running at");
     docker(&["kill", &world.container()]);

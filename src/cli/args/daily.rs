@@ -1,5 +1,7 @@
 //! The arguments of what runs it and looks at it: start, stop, status, logs, the page, commands inside.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// Arguments of `docklet start`.
@@ -88,6 +90,16 @@ pub struct Password {
     /// Generate a new password and restart opencode
     #[arg(long)]
     pub rotate: bool,
+}
+
+/// Arguments of `docklet attach`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet attach ~/code/app")]
+pub struct Attach {
+    /// Folder to work in: a mounted folder of this machine, or a folder in the container [default: the current folder if
+    /// it is mounted, else /workspace]
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// Arguments of `docklet exec`.

@@ -60,7 +60,7 @@ pub fn first_difference(computed: impl Read, recorded: impl Read) -> io::Result<
 }
 
 /// One line in `sha256sum`'s format: a name with a line end or a backslash in it is escaped, and the
-/// line begins with a backslash then (GNU coreutils, «md5sum invocation»).
+/// line begins with a backslash then (GNU coreutils, "md5sum invocation").
 fn line(path: &[u8], sha256: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(path.len() + 68);
     let escaped = path.iter().any(|b| matches!(b, b'\n' | b'\r' | b'\\'));

@@ -261,7 +261,7 @@ impl Extended {
                     let equals = record.iter().position(|b| *b == b'=')?;
                     let (key, value) = (&record[..equals], &record[equals + 1..]);
                     match key {
-                        // The name of a sparse file; `path` holds a made-up one then (GNU tar, «PAX Format, Version 1.0»).
+                        // The name of a sparse file; `path` holds a made-up one then (GNU tar, "PAX Format, Version 1.0").
                         b"GNU.sparse.name" => {
                             self.path = Some(value.to_vec());
                             self.sparse_path = true;
@@ -278,7 +278,7 @@ impl Extended {
     }
 }
 
-/// The first «LENGTH KEY=VALUE\n» record without length and line end, and what is behind it.
+/// The first "LENGTH KEY=VALUE\n" record without length and line end, and what is behind it.
 fn pax_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = bytes.iter().take(20).position(|b| *b == b' ')?;
     let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;

@@ -44,7 +44,7 @@ fn without_mounts(instruction: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// From «[tool 2/5] RUN …»: the stage, 2 and 5.
+/// From "[tool 2/5] RUN …": the stage, 2 and 5.
 pub(super) fn position(vertex: &str) -> Option<(String, usize, usize)> {
     let (bracket, _) = vertex.strip_prefix('[')?.split_once("] ")?;
     let (stage, count) = bracket.rsplit_once(' ').unwrap_or(("", bracket));
@@ -53,7 +53,7 @@ pub(super) fn position(vertex: &str) -> Option<(String, usize, usize)> {
     (number >= 1 && number <= total).then(|| (stage.trim().to_owned(), number, total))
 }
 
-/// From Podman's «[1/2] STEP 2/5: RUN …», «STEP 2/5: …» or the old builder's «Step 2/5 : …».
+/// From Podman's "[1/2] STEP 2/5: RUN …", "STEP 2/5: …" or the old builder's "Step 2/5 : …".
 pub(super) fn plain_step(line: &str) -> Option<(usize, usize, String)> {
     let at = line.find("STEP ").or_else(|| line.find("Step "))?;
     let before = &line[..at];

@@ -37,8 +37,10 @@ fn texts_of_a_plain_service() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+#[ignore = "needs systemd-analyze: tests/run brings it"]
 fn a_unit_is_what_systemd_reads() {
-    let Some(analyze) = which("systemd-analyze") else { return };
+    let analyze = which("systemd-analyze").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let nasty = folder.path().join(NASTY.trim_start_matches('/'));
     std::fs::create_dir_all(nasty.parent().unwrap()).unwrap();

@@ -84,7 +84,7 @@ fn what_is_no_whole_backup_of_ours_is_refused_and_nothing_is_written() {
         std::fs::write(&bad, bytes).unwrap();
         proxy.reset();
         let refused = error(&world, &["restore", bad_path, "--yes"], 11, "BACKUP_INVALID");
-        assert!(refused.to_string().contains(reason), "{what}: «{reason}» in {refused}");
+        assert!(refused.to_string().contains(reason), "{what}: `{reason}` in {refused}");
         assert!(refused["hint"].is_string(), "{what}: {refused}");
         assert_eq!(proxy.writing_calls().len(), 0, "{what}\n{}", proxy.report());
         if what != "another appliance" {

@@ -35,7 +35,7 @@ fn an_update_that_fails_leaves_image_and_data_as_they_were() {
         publish(&world, &stand_in_2(), &[&format!("ENV STAND_IN=\"{words}\"")]);
         let output = world.fails(&[&["update"], more].concat(), 11);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(text.contains(reason), "«{reason}» is the reason for {words}\n{text}");
+        assert!(text.contains(reason), "`{reason}` is the reason for {words}\n{text}");
         assert!(!words.contains("exit") || text.contains("fatal: told to exit"), "the log is shown\n{text}");
         assert_eq!(runs(&world, words), image, "{words}: the image of before runs again");
         assert_whole(&world, words);

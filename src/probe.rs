@@ -104,18 +104,17 @@ impl Probe {
             Ok(Err(reason)) => return Seen::Silent { reason },
             Err(_) => return late(),
         };
-        let ask = async |(stream, path): (TcpStream, &&str)| match tokio::time::timeout(
-            TIMEOUT,
-            self.get(stream, path, LARGEST_ANSWER),
-        )
-        .await
-        .map(|a| a.map(|a| a.status))
-        {
-            Ok(Ok(200)) => Seen::Works,
-            Ok(Ok(401)) => Seen::Unauthorized,
-            Ok(Ok(status)) => Seen::Wrong { status, path: (*path).to_owned() },
-            Ok(Err(reason)) => Seen::Silent { reason },
-            Err(_) => late(),
+        let ask = async |(stream, path): (TcpStream, &&str)| {
+            let answer = self.get(stream, path, LARGEST_ANSWER);
+            match tokio::time::timeout(TIMEOUT, answer).await {
+                Ok(Ok(answer)) => match answer.status {
+                    200 => Seen::Works,
+                    401 => Seen::Unauthorized,
+                    status => Seen::Wrong { status, path: (*path).to_owned() },
+                },
+                Ok(Err(reason)) => Seen::Silent { reason },
+                Err(_) => late(),
+            }
         };
         let seen = join_all(streams.into_iter().zip(paths).map(ask)).await;
         seen.into_iter().find(|seen| *seen != Seen::Works).unwrap_or(Seen::Works)

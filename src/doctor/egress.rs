@@ -9,8 +9,7 @@ use tokio::net::TcpListener;
 use crate::{
     doctor::facts::{EgressFacts, Unseen},
     engine::{Engine, docker::Detail},
-    host::networks,
-    sandbox::{network_rules::HOST_NAME, own_networks::is_private},
+    sandbox::{network_rules::HOST_NAME, own_networks},
     settings::{Allow, Settings},
 };
 
@@ -48,9 +47,8 @@ pub async fn look(engine: &Engine, detail: &Detail, settings: &Settings) -> Resu
     }
     facts.loaded = ended.code == 0;
     let host: Option<IpAddr> = ended.output.lines().find_map(|line| line.trim().parse().ok());
-    let own = if engine.is_local() { networks::own().unwrap_or_default() } else { vec![] };
-    let public = own.iter().map(IpNet::addr).filter(|address| !is_private(address)).take(MOST_ADDRESSES);
-    for address in host.into_iter().chain(public) {
+    let own = if engine.is_local() { own_networks::here().unwrap_or_default() } else { vec![] };
+    for address in host.into_iter().chain(own.iter().map(IpNet::addr).take(MOST_ADDRESSES)) {
         if !is_allowed(address, settings).await
             && let Some(reached) = reaches(engine, detail, address).await
         {

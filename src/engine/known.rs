@@ -139,17 +139,25 @@ mod tests {
         asked
     }
 
+    const SOCKET: &str = "engine.sock";
+    const FILE: &str = "engine.json";
+
+    /// The engine in this folder, remembered in it.
+    fn selection(folder: &Path) -> Selection {
+        Selection {
+            docker_host: Some(format!("unix://{}", folder.join(SOCKET).display())),
+            memory: Some(folder.join(FILE)),
+            ..Selection::default()
+        }
+    }
+
     #[tokio::test]
     async fn a_known_engine_is_pinged_and_another_one_is_asked_who_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        let (socket, file) = (folder.path().join("engine.sock"), folder.path().join("engine.json"));
+        let selection = selection(folder.path());
+        let (socket, file) = (folder.path().join(SOCKET), folder.path().join(FILE));
         let version = Arc::new(Mutex::new(("28.5.2", "1.51")));
         let asked = engine(&socket, &version);
-        let selection = Selection {
-            docker_host: Some(format!("unix://{}", socket.display())),
-            memory: Some(file.clone()),
-            ..Selection::default()
-        };
         let took = || std::mem::take(&mut *asked.lock().unwrap());
         let (who, ping) = ("GET /version HTTP/1.1", "HEAD /_ping HTTP/1.1");
 
@@ -194,14 +202,9 @@ mod tests {
     #[tokio::test]
     async fn a_known_engine_that_hangs_has_one_deadline() {
         let folder = tempfile::tempdir().unwrap();
-        let (socket, file) = (folder.path().join("engine.sock"), folder.path().join("engine.json"));
+        let selection = selection(folder.path());
         let version = Arc::new(Mutex::new(("28.5.2", "1.51")));
-        let asked = engine(&socket, &version);
-        let selection = Selection {
-            docker_host: Some(format!("unix://{}", socket.display())),
-            memory: Some(file),
-            ..Selection::default()
-        };
+        let asked = engine(&folder.path().join(SOCKET), &version);
         connect(&selection).await.unwrap();
         *version.lock().unwrap() = ("", "");
         let began = std::time::Instant::now();

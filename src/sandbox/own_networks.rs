@@ -27,7 +27,7 @@ const SHORTEST_PREFIX: (u8, u8) = (8, 16);
 /// What the system or the engine says.
 pub async fn look(engine: &Engine, helper: &HelperSpec, appliance: &Appliance) -> Result<Vec<IpNet>> {
     if engine.is_local() {
-        return here();
+        return here().map(networks_of);
     }
     let helper = HelperSpec {
         command: vec![appliance.container.network_rules.clone(), "addresses".to_owned()],
@@ -41,10 +41,11 @@ pub async fn look(engine: &Engine, helper: &HelperSpec, appliance: &Appliance) -
         let what = "reading the addresses of the engine's machine".to_owned();
         return Err(Error::HelperFailed { what, reason: ended.reason() });
     }
-    Ok(public(String::from_utf8_lossy(&output).lines().filter_map(|line| line.trim().parse().ok())))
+    let listed = String::from_utf8_lossy(&output).lines().filter_map(|line| line.trim().parse().ok()).collect();
+    Ok(networks_of(public(listed)))
 }
 
-/// Those of this machine.
+/// The addresses of this machine that count as public, each with the length of its network's prefix.
 ///
 /// # Errors
 /// What the system says.
@@ -53,16 +54,20 @@ pub fn here() -> Result<Vec<IpNet>> {
     networks::own().map(public).map_err(|error| Error::HelperFailed { what: what(), reason: error.to_string() })
 }
 
-fn public(networks: impl IntoIterator<Item = IpNet>) -> Vec<IpNet> {
+fn public(mut addresses: Vec<IpNet>) -> Vec<IpNet> {
+    addresses.retain(|found| !is_private(&found.addr()));
+    addresses
+}
+
+fn networks_of(addresses: Vec<IpNet>) -> Vec<IpNet> {
     let network = |found: IpNet| {
         let shortest = if found.addr().is_ipv4() { SHORTEST_PREFIX.0 } else { SHORTEST_PREFIX.1 };
         if found.prefix_len() < shortest { IpNet::from(found.addr()) } else { found.trunc() }
     };
-    let mut public: Vec<IpNet> =
-        networks.into_iter().filter(|network| !is_private(&network.addr())).map(network).collect();
-    public.sort();
-    public.dedup();
-    public
+    let mut networks: Vec<IpNet> = addresses.into_iter().map(network).collect();
+    networks.sort();
+    networks.dedup();
+    networks
 }
 
 /// Whether the rules of `internet` refuse an address everywhere (see docker/network-rules).
@@ -87,7 +92,8 @@ mod tests {
         let found =
             ["127.0.0.1/8", "192.168.1.7/24", "203.0.113.5/24", "203.0.113.9/24", "198.51.100.7/0", "fe80::1/64"];
         let found = found.into_iter().chain(["2001:db8:1:2::7/64", "fd00::1/64"]);
-        let public: Vec<String> = public(found.map(|n| n.parse().unwrap())).iter().map(ToString::to_string).collect();
-        assert_eq!(public, ["198.51.100.7/32", "203.0.113.0/24", "2001:db8:1:2::/64"]);
+        let networks = networks_of(public(found.map(|n| n.parse().unwrap()).collect()));
+        let shown: Vec<String> = networks.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["198.51.100.7/32", "203.0.113.0/24", "2001:db8:1:2::/64"]);
     }
 }

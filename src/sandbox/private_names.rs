@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path};
 use ipnet::IpNet;
 
 use crate::{
+    appliance::Appliance,
     engine::{Engine, helper::HelperSpec},
     error::Result,
     sandbox::own_networks::{self, is_private},
@@ -22,22 +23,23 @@ done
 wait
 "#;
 
-/// Those of the names that have a private address, or one of this machine's own networks, with one of them. `helper`
+/// Those of the names that have a private address, or one in a network of the engine's machine, with one of them. `helper`
 /// shares the container's network.
 ///
 /// # Errors
 /// What the engine says.
 pub async fn look(
     engine: &Engine,
+    appliance: &Appliance,
     mut helper: HelperSpec,
     user: String,
     names: &[Allow],
 ) -> Result<BTreeMap<Allow, IpAddr>> {
+    let own = own_networks::look(engine, &helper, appliance).await?;
     helper.user = user;
     helper.command = ["/bin/sh", "-c", LOOK, "look"].map(str::to_owned).to_vec();
     helper.command.extend(names.iter().map(ToString::to_string));
     let (_, output) = engine.run_helper(&helper, None).await?;
-    let own = if engine.is_local() { own_networks::here()? } else { vec![] };
     Ok(parse(&String::from_utf8_lossy(&output), &own))
 }
 

@@ -131,6 +131,12 @@ fn engine_over_tcp() -> String {
     format!("tcp://{address}")
 }
 
+/// What `doctor` says of the rules.
+fn doctors_check(world: &World) -> serde_json::Value {
+    let checks = json(&world.run(&["doctor", "--json"]))["checks"].clone();
+    checks.as_array().unwrap().iter().find(|check| check["id"] == "egress").unwrap().clone()
+}
+
 fn gateway(world: &World) -> String {
     let network = world.container();
     docker(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", &network])
@@ -190,16 +196,14 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     let status = world.status();
     assert_eq!(status["egress"]["mode"], "internet");
     assert!(status["egress"]["destinations"].to_string().contains("169.254.169.254"), "{status}");
-    let checks = json(&world.run(&["doctor", "--json"]))["checks"].clone();
-    let check = checks.as_array().unwrap().iter().find(|check| check["id"] == "egress").unwrap().clone();
+    let check = doctors_check(&world);
     assert_eq!(check["level"], "ok", "{check}");
     assert!(check["message"].as_str().unwrap().contains("this machine can't be reached"), "{check}");
     // It tries the public address, too: one that is let in past docklet is a hole.
     let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
     let hole = format!("insert rule inet docklet output ip daddr {} accept", public.host);
     as_root(&format!("nsenter --net=/proc/{pid}/ns/net nft {hole}"));
-    let checks = json(&world.run(&["doctor", "--json"]))["checks"].clone();
-    let check = checks.as_array().unwrap().iter().find(|check| check["id"] == "egress").unwrap().clone();
+    let check = doctors_check(&world);
     assert_eq!(check["level"], "problem", "{check}");
     world.ok(&["restart"]);
     closed("after the hole was mended");

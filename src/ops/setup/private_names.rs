@@ -36,7 +36,10 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
     let helper =
         network_rules::helper(&planned.sandbox.helper, &spec.image, &planned.sandbox.labels, "names", Some(&spec.name));
     // A look that fails is no reason to call a setup failed that works.
-    let Ok(mut found) = private_names::look(engine, helper, spec.user.clone(), &wanted).await else { return Ok(()) };
+    let Ok(mut found) = private_names::look(engine, &instance.appliance, helper, spec.user.clone(), &wanted).await
+    else {
+        return Ok(());
+    };
     found.retain(|name, _| {
         !settings.network.allow.iter().any(|a| a.host == name.host && a.port.is_none_or(|p| Some(p) == name.port))
     });

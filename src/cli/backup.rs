@@ -18,7 +18,7 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
     match &args.action {
         None => {
             let passphrase = passphrase(context, args)?;
-            let options = Backup { file: args.file.clone(), passphrase, scheduled: args.scheduled };
+            let options = Backup { file: args.file.clone(), passphrase, scheduled: false };
             let report = context.backup(&options).await?;
             context.output.result(&report, |style| text::backup(&report, style));
         }

@@ -15,12 +15,16 @@ use crate::{
     },
     engine::Engine,
     error::{Code, Error, Result},
-    ops::{autostart, setup::PROXIES, status},
+    ops::{
+        autostart,
+        setup::PROXIES,
+        status,
+        supervisor::{process, state},
+    },
     paths,
     present::{Versioned, doctor, error},
     secrets,
     settings::Settings,
-    supervise::{process, state},
 };
 
 /// Looks at everything; ends with the exit code of "it does not run as it should" when there is a

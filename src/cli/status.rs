@@ -7,11 +7,13 @@ use crate::{
     desired_state,
     error::{Error, Result},
     event::Event,
-    ops::status::{look, without_engine},
+    ops::{
+        status::{look, without_engine},
+        supervisor::state,
+    },
     present::status,
     report::{State, StatusReport},
     settings::Settings,
-    supervise::state,
 };
 
 /// Exit code for an instance that is set up and does not run.

@@ -1,6 +1,6 @@
 //! Autostart: the supervisor started by the user's own service manager. Also what setup and uninstall do about it.
 
-use super::Instance;
+use super::{Instance, supervisor::process};
 use crate::{
     desired_state::{self, DesiredState},
     error::{Error, Result},
@@ -8,7 +8,6 @@ use crate::{
     host::service::{self, Kind, Service, Services},
     report::{AutostartReport, Thing, ThingKind},
     settings::Settings,
-    supervise::process,
 };
 
 /// Switches it on; whether that changed anything.

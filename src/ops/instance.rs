@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     questions::{Questions, Unattended},
-    release,
+    release, supervisor,
 };
 use crate::{
     appliance::Appliance,
@@ -28,7 +28,6 @@ use crate::{
     probe::Probe,
     secrets::{self, Secret},
     settings::Settings,
-    supervise,
 };
 
 /// How long an operation waits for the supervisor to finish a restart, for which it may have to kill a
@@ -249,7 +248,7 @@ impl Instance {
             match Lock::take(&self.files.lock(), &self.name, command) {
                 // The supervisor has it only for what is soon done.
                 Err(Error::Locked { holder, .. })
-                    if (holder == JUST_BEGUN || holder.starts_with(&format!("docklet {} ", supervise::run::NAME)))
+                    if (holder == JUST_BEGUN || holder.starts_with(&format!("docklet {} ", supervisor::NAME)))
                         && began.elapsed() < SUPERVISOR_WORKS
                         && !self.interrupt.is_raised() =>
                 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Instance,
     converge::{self, How, Planned},
-    mounts,
+    mounts, supervisor,
 };
 use crate::{
     desired_state::{self, DesiredState},
@@ -15,7 +15,6 @@ use crate::{
     plan::Action,
     report::{ContainerReport, StartReport},
     settings::Settings,
-    supervise,
 };
 
 /// How to start.
@@ -50,7 +49,7 @@ impl Instance {
 /// As [`Instance::start`].
 pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
     let settings = instance.settings()?;
-    let _lock = instance.lock(supervise::run::RECOVERY)?;
+    let _lock = instance.lock(supervisor::RECOVERY)?;
     if desired_state::read(&instance.files.desired())? == DesiredState::Stopped {
         return Ok(None); // a `docklet stop` was quicker
     }
@@ -188,5 +187,27 @@ fn unchanged(instance: &Instance, planned: &converge::Planned) -> StartReport {
             changed: false,
         },
         url: planned.desired.url(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Options, instance_name::InstanceName, paths};
+
+    #[tokio::test]
+    async fn a_recovery_does_not_start_what_was_stopped_meanwhile() {
+        let home = tempfile::tempdir().unwrap();
+        let host = Some("unix:///nonexistent".to_owned());
+        let options = Options { folder: Some(home.path().to_owned()), host, ..Options::default() };
+        let instance = Instance::open(InstanceName::default(), options).unwrap();
+        paths::create_folder(&instance.files.config, 0o700).unwrap();
+        std::fs::write(instance.files.settings(), "version = 1\n").unwrap();
+        paths::create_folder(&instance.files.state, 0o700).unwrap();
+        desired_state::write(&instance.files.desired(), DesiredState::Stopped).unwrap();
+        assert!(recover(&instance).await.unwrap().is_none(), "the engine is not asked");
+        desired_state::write(&instance.files.desired(), DesiredState::Running).unwrap();
+        assert!(recover(&instance).await.is_err(), "the engine is asked, and is not there");
     }
 }

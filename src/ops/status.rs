@@ -1,6 +1,6 @@
 //! Status: one look, with at most three engine calls and one request to the page.
 
-use super::{Instance, autostart, stop::ownership};
+use super::{Instance, autostart, stop::ownership, supervisor::state};
 use crate::{
     data::schedule::Last,
     desired::page_url,
@@ -16,7 +16,6 @@ use crate::{
     },
     sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
-    supervise::state,
 };
 
 impl Instance {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Instance, mounts, start};
+use super::{Instance, mounts, start, supervisor::state::State};
 use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, connect, docker::Detail},
@@ -10,7 +10,6 @@ use crate::{
     event::Event,
     observed::Ownership,
     report::{ContainerReport, StopReport},
-    supervise::state::State,
 };
 
 /// Time between SIGTERM and SIGKILL.

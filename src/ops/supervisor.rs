@@ -1,4 +1,10 @@
 //! Makes sure that a supervisor runs.
+//!
+//! - `process`: is one running, start one of its own, end it
+//! - `state`: what it remembers, and what `status` reads
+
+pub mod process;
+pub mod state;
 
 use std::ffi::OsString;
 
@@ -9,11 +15,16 @@ use crate::{
     error::{Error, Result},
     event::Event,
     settings::{RestartPolicy, Settings},
-    supervise::{
-        process::{self, Launch},
-        state::State,
-    },
 };
+
+use process::Launch;
+use state::State;
+
+/// What the supervisor calls itself in a lock.
+pub const NAME: &str = "supervise";
+
+/// What finishes the work of a killed command for it, in a lock.
+pub const RECOVERY: &str = "supervise recovery";
 
 /// Who supervises after [`ensure_running`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +85,7 @@ async fn service_has_it(instance: &Instance, settings: &Settings) -> Result<bool
 }
 
 /// This same program, with what this command was told about instance and engine.
-///
-/// # Errors
-/// When it cannot be found.
-pub fn launch(instance: &Instance, command: &[&str]) -> Result<Launch> {
+fn launch(instance: &Instance, command: &[&str]) -> Result<Launch> {
     let program =
         std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
     let mut arguments: Vec<OsString> = vec!["--quiet".into(), "--instance".into(), instance.name.as_str().into()];

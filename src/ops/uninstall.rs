@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Instance, autostart, backup, guarded, other_home, stop};
+use super::{Instance, autostart, backup, guarded, other_home, stop, supervisor::process};
 use crate::{
     data::store::{self, Reason},
     desired::labels,
@@ -13,7 +13,6 @@ use crate::{
     observed::Ownership,
     report::{Kept, Thing, ThingKind, UninstallReport},
     settings::{ImageSource, Settings},
-    supervise::process,
 };
 
 /// What there is, and what shall happen to it.

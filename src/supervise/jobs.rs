@@ -1,28 +1,25 @@
-//! Commands that the supervisor has run as processes of their own: what finishes the work of a
-//! command that was killed, and the scheduled backup. They take the instance's lock themselves, and
-//! their memory is gone with them.
+//! Operations that the supervisor runs by itself: what completes or reverts the work of a command that was killed, and
+//! the scheduled backup. Each runs in a thread of its own, so that the loop goes on, and takes the instance's lock.
 
-use std::{ffi::OsString, process::Stdio, time::Duration};
+use std::{thread::JoinHandle, time::Duration};
 
 use time::OffsetDateTime;
-use tokio::{io::AsyncReadExt as _, process::Command};
 
-use super::process::Launch;
 use crate::{
     clock,
     data::schedule::Last,
     desired::label,
     engine::{Engine, docker::Detail},
+    error::{Error, Result},
     instance_name::InstanceName,
+    interrupt::{self, Interrupt, Raise},
     observed::Ownership,
+    ops::{Instance, Options, backup::Backup, start},
     settings::Every,
 };
 
 /// Least time between two attempts at the same job.
 const AGAIN: Duration = Duration::from_secs(60);
-
-/// Most that is kept of what a command says.
-const SAID: u64 = 4096;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,22 +30,20 @@ pub enum Job {
     Backup,
 }
 
-impl Job {
-    fn arguments(self) -> &'static [&'static str] {
-        match self {
-            Job::Recover => &["start", "--recover"],
-            Job::Backup => &["backup", "--scheduled"],
-        }
-    }
-}
-
-/// How an job ended: `Err` with the last words of the command.
+/// How a job ended: `Err` with the error and its causes.
 pub type Done = (Job, Result<(), String>);
+
+/// One that runs.
+struct Running {
+    raise: Raise,
+    thread: JoinHandle<()>,
+}
 
 /// Runs one at a time.
 pub struct Jobs {
-    launch: Option<Launch>,
-    running: Option<Job>,
+    name: InstanceName,
+    options: Options,
+    running: Option<Running>,
     next_recovery: OffsetDateTime,
     next_backup: Option<OffsetDateTime>,
     /// A backup that failed, whether it could write that down or not, is not tried again before.
@@ -58,11 +53,20 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// `launch` is this same program with what it was told about instance and engine; without it
-    /// there are no jobs.
-    pub fn new(launch: Option<Launch>) -> Self {
+    /// Of this instance.
+    pub fn new(name: InstanceName, options: Options) -> Self {
         let begin = OffsetDateTime::UNIX_EPOCH;
-        Jobs { launch, running: None, next_recovery: begin, next_backup: None, no_backup_before: begin, pause: AGAIN }
+        // It is one itself.
+        let options = Options { supervise: false, verbose: false, ..options };
+        Jobs {
+            name,
+            options,
+            running: None,
+            next_recovery: begin,
+            next_backup: None,
+            no_backup_before: begin,
+            pause: AGAIN,
+        }
     }
 
     /// Plans the next backup from the settings and the last one.
@@ -78,18 +82,31 @@ impl Jobs {
 
     /// Whether recovering may be tried now.
     pub fn may_recover(&self) -> bool {
-        self.running.is_none() && self.launch.is_some() && self.next_recovery <= OffsetDateTime::now_utc()
+        self.running.is_none() && self.next_recovery <= OffsetDateTime::now_utc()
     }
 
-    /// Starts the command. Whoever gets the future has to wait for it, and to call [`Jobs::ended`].
-    pub fn start(&mut self, job: Job) -> Option<impl Future<Output = Done> + Send + use<>> {
-        let launch = self.launch.clone()?;
-        self.running = Some(job);
+    /// Begins a job. Whoever is told of its end has to call [`Jobs::ended`].
+    pub fn start(&mut self, job: Job, tell: impl FnOnce(Done) + Send + 'static) {
         match job {
             Job::Recover => self.next_recovery = OffsetDateTime::now_utc() + AGAIN,
             Job::Backup => self.next_backup = Some(OffsetDateTime::now_utc() + AGAIN),
         }
-        Some(async move { (job, run(&launch, job).await) })
+        let (raise, interrupt) = interrupt::pair();
+        let (name, options) = (self.name.clone(), self.options.clone());
+        let thread = std::thread::spawn(move || {
+            let done = run(job, name, options, interrupt);
+            let text = |error: Error| std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>();
+            tell((job, done.map_err(|error| text(error).join("; "))));
+        });
+        self.running = Some(Running { raise, thread });
+    }
+
+    /// Interrupts the job that runs, if one does, and waits until it has put everything right.
+    pub async fn interrupt(&mut self) {
+        if let Some(Running { raise, thread }) = self.running.take() {
+            raise.raise();
+            let _ = tokio::task::spawn_blocking(|| thread.join()).await;
+        }
     }
 
     /// Takes note of the end.
@@ -101,29 +118,17 @@ impl Jobs {
     }
 }
 
-async fn run(launch: &Launch, job: Job) -> Result<(), String> {
-    let arguments = launch.arguments.iter().cloned().chain(job.arguments().iter().map(OsString::from));
-    let child = Command::new(&launch.program)
-        .args(arguments)
-        .envs(launch.environment.iter().map(|(key, value)| (key, value)))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.map_err(|e| e.to_string())?;
-    let mut said = vec![];
-    if let Some(stderr) = child.stderr.take() {
-        // It is quiet: what it says is its error.
-        let _ = stderr.take(SAID).read_to_end(&mut said).await;
-    }
-    let status = child.wait().await.map_err(|e| e.to_string())?;
-    if status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&said);
-    let lines = said.lines().map(str::trim).take_while(|line| !line.starts_with("hint:")).filter(|l| !l.is_empty());
-    let text = lines.collect::<Vec<_>>().join("; ");
-    Err(if text.is_empty() { status.to_string() } else { text })
+/// Runs a job to its end. The instance is opened anew: another command may have changed its release.
+fn run(job: Job, name: InstanceName, options: Options, interrupt: Interrupt) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::bug(format!("no runtime: {e}")))?;
+    let instance = Instance::open(name, options)?.interrupted_by(interrupt);
+    runtime.block_on(async {
+        match job {
+            Job::Recover => start::recover(&instance).await.map(drop),
+            Job::Backup => instance.backup(&Backup { scheduled: true, ..Backup::default() }).await.map(drop),
+        }
+    })
 }
 
 /// Whether a command that was killed left something behind: asked only when the container is
@@ -161,11 +166,12 @@ mod tests {
 
     #[test]
     fn a_backup_that_could_not_begin_is_not_tried_again_at_once() {
-        let mut jobs = Jobs::new(None);
+        let mut jobs = Jobs::new(InstanceName::default(), Options::default());
         let (every, never_yet): (Every, Last) = ("24h".parse().unwrap(), Last::default());
         jobs.plan(&every, &never_yet);
         assert!(jobs.backup_is_due());
-        jobs.running = Some(Job::Backup);
+        let (raise, _) = interrupt::pair();
+        jobs.running = Some(Running { raise, thread: std::thread::spawn(|| ()) });
         assert!(!jobs.backup_is_due(), "one at a time");
         jobs.ended(&(Job::Backup, Err("another docklet command works".to_owned())));
         jobs.plan(&every, &never_yet);

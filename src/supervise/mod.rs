@@ -24,6 +24,4 @@
 pub mod jobs;
 pub mod log;
 pub mod policy;
-pub mod process;
 pub mod run;
-pub mod state;

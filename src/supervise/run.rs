@@ -26,31 +26,23 @@ use tokio::sync::mpsc;
 use super::{
     jobs::{self, Job, Jobs},
     log::Log,
-    policy::{Input, Limits, Policy},
-    process::Launch,
-    state::State,
+    policy::{Input, Limits, Past, Policy},
 };
 use crate::{
-    appliance::Appliance,
+    clock,
     data::schedule::Last,
     desired::{Publish, VERSION},
     desired_state::{self, DesiredState, RecordedState},
-    engine::{Engine, connect::Selection, events::ContainerEvent},
-    error::{Error, Result},
-    event::Reporter,
-    instance_name::InstanceName,
-    interrupt::Interrupt,
+    engine::{Engine, events::ContainerEvent},
+    error::Result,
     lock::Lock,
-    paths::InstancePaths,
+    ops::{
+        Instance,
+        supervisor::{NAME, state::State},
+    },
     probe::Seen,
     settings::{RestartPolicy, Settings},
 };
-
-/// What this calls itself in a lock.
-pub const NAME: &str = "supervise";
-
-/// What finishes the work of a killed command for it, in a lock.
-pub const RECOVERY: &str = "supervise recovery";
 
 /// The longest it does not look at its files and clocks.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -60,27 +52,6 @@ const LOOK_LOCKED: Duration = Duration::from_millis(500);
 
 /// An inspection that failed, or that may have been too early, is made again after this.
 const INSPECT_AGAIN: Duration = Duration::from_secs(2);
-
-/// What the supervisor works with.
-pub struct Tools<'a> {
-    /// What is installed.
-    pub appliance: &'a Appliance,
-    /// Whose.
-    pub instance: &'a InstanceName,
-    /// Its files.
-    pub files: &'a InstancePaths,
-    /// Which engine.
-    pub selection: Selection,
-    /// This same program with what it was told, for commands of their own; `None`: none are run.
-    pub launch: Option<Launch>,
-    /// Whether it is a process of its own, which ends when there is nothing to supervise. One that
-    /// a service manager or a person started goes on until it is told to end.
-    pub detached: bool,
-    /// Shows each decision.
-    pub reporter: &'a dyn Reporter,
-    /// Whether to end.
-    pub interrupt: &'a Interrupt,
-}
 
 /// Why the supervisor ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,22 +78,25 @@ impl End {
     }
 }
 
-/// Supervises until it is told to end. Leaves the container as it is then.
+/// Supervises until the instance's interrupt tells it to end. Leaves the container as it is then. The reporter gets each
+/// decision. A `detached` one is a process of its own, which ends when there is nothing to supervise; one that a service
+/// manager or a person started goes on until it is told to end.
 ///
 /// # Errors
 /// [`Error::Locked`] when another supervisor runs, [`Error::NotSetUp`], and what
 /// [`Settings::load`] finds.
-pub async fn run(tools: Tools<'_>) -> Result<End> {
-    let settings = Settings::load(&tools.files.settings())?
-        .ok_or_else(|| Error::NotSetUp { instance: tools.instance.to_string() })?;
-    let lock = Lock::take(&tools.files.supervisor_lock(), tools.instance, NAME)?;
+pub async fn run(instance: &Instance, detached: bool) -> Result<End> {
+    let settings = instance.settings()?;
+    let lock = Lock::take(&instance.files.supervisor_lock(), &instance.name, NAME)?;
     let (sender, mut inbox) = mpsc::unbounded_channel();
     let watcher =
-        watcher::watch(tools.selection.clone(), tools.appliance.name.clone(), tools.instance.clone(), sender.clone());
+        watcher::watch(instance.selection(), instance.appliance.name.clone(), instance.name.clone(), sender.clone());
     let watcher = tokio::spawn(watcher);
-    let mut supervisor = Supervisor::new(&tools, lock, settings.restart.policy, sender)?;
+    let mut supervisor = Supervisor::new(instance, detached, lock, settings.restart.policy, sender)?;
     let (end, held) = supervisor.supervise(&mut inbox).await;
     watcher.abort();
+    // One that holds a container still lets it go on before the process is gone.
+    supervisor.jobs.interrupt().await;
     if end != End::Disowned {
         // Else these files may be another one's by now.
         supervisor.state.pid = None;
@@ -146,7 +120,8 @@ enum Message {
 }
 
 struct Supervisor<'a> {
-    tools: &'a Tools<'a>,
+    instance: &'a Instance,
+    detached: bool,
     lock: Lock,
     policy: Policy,
     jobs: Jobs,
@@ -178,12 +153,13 @@ struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     fn new(
-        tools: &'a Tools<'a>,
+        instance: &'a Instance,
+        detached: bool,
         lock: Lock,
         mode: RestartPolicy,
         sender: mpsc::UnboundedSender<Message>,
     ) -> Result<Self> {
-        let files = tools.files;
+        let files = &instance.files;
         let settings_stamp = Stamp::of(&files.settings());
         let state_stamp = Stamp::of(&files.desired());
         let said = desired_state::recorded(&files.desired())?;
@@ -195,8 +171,8 @@ impl<'a> Supervisor<'a> {
         state.version = VERSION.to_owned();
         state.pid = Some(std::process::id());
         state.endpoint = None;
-        let limits = Limits::contract(tools.appliance.health.ready_timeout());
-        let past = state.past(time::OffsetDateTime::now_utc());
+        let limits = Limits::contract(instance.appliance.health.ready_timeout());
+        let past = past(&state, time::OffsetDateTime::now_utc());
         let mut seed = [0; 8];
         // Without randomness there is no jitter, and that is all.
         let _ = getrandom::fill(&mut seed);
@@ -204,14 +180,14 @@ impl<'a> Supervisor<'a> {
         let mut supervisor = Supervisor {
             lock,
             policy,
-            jobs: Jobs::new(tools.launch.clone()),
+            jobs: Jobs::new(instance.name.clone(), instance.options.clone()),
             disk: disk::DiskWatch::new(Instant::now()),
             state,
             log: Log::new(files.supervisor_log()),
             began: Instant::now(),
             sender,
             engine: None,
-            container: tools.instance.container(&tools.appliance.name),
+            container: instance.container_name(),
             run: 0,
             publish: None,
             out_of_memory: false,
@@ -225,7 +201,8 @@ impl<'a> Supervisor<'a> {
             adopted: false,
             lost_because: String::new(),
             asleep: time_asleep(),
-            tools,
+            instance,
+            detached,
         };
         let takes_over = left.map(|pid| format!("; replaces pid {pid}, which exited unexpectedly"));
         let text = format!("supervisor {VERSION} started (pid {})", std::process::id());
@@ -238,7 +215,7 @@ impl<'a> Supervisor<'a> {
         loop {
             let message = tokio::select! {
                 biased;
-                () = self.tools.interrupt.wait() => return (End::Told, None),
+                () = self.instance.interrupt.wait() => return (End::Told, None),
                 message = inbox.recv() => message,
                 () = tokio::time::sleep_until(self.wake_at().into()) => None,
             };
@@ -281,11 +258,11 @@ impl<'a> Supervisor<'a> {
     /// on it.
     fn has_nothing_to_do(&self) -> Option<Lock> {
         let idle = self.policy.wish() == DesiredState::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
-        if !self.tools.detached || !idle || self.policy.locked() {
+        if !self.detached || !idle || self.policy.locked() {
             return None;
         }
         let held = self.instance_lock()?;
-        let files = self.tools.files;
+        let files = &self.instance.files;
         let unchanged = desired_state::recorded(&files.desired()).is_ok_and(|said| said == self.said)
             && Stamp::of(&files.settings()) == self.settings_stamp;
         unchanged.then_some(held)
@@ -293,12 +270,12 @@ impl<'a> Supervisor<'a> {
 
     /// The instance's lock, if nobody else has it.
     fn instance_lock(&self) -> Option<Lock> {
-        Lock::take(&self.tools.files.lock(), self.tools.instance, NAME).ok()
+        Lock::take(&self.instance.files.lock(), &self.instance.name, NAME).ok()
     }
 
     /// Whether another command holds the instance's lock.
     fn command_at_work(&self) -> bool {
-        !self.loading_rules && Lock::is_held(&self.tools.files.lock())
+        !self.loading_rules && Lock::is_held(&self.instance.files.lock())
     }
 
     /// Feeds the policy, does what it says, and feeds it what comes of that, until it is content.
@@ -312,18 +289,20 @@ impl<'a> Supervisor<'a> {
     }
 
     fn run_job(&mut self, job: Job) {
-        if let Some(work) = self.jobs.start(job) {
-            let sender = self.sender.clone();
-            tokio::spawn(async move {
-                let _ = sender.send(Message::Ran(work.await));
-            });
-        }
+        let sender = self.sender.clone();
+        self.jobs.start(job, move |done| drop(sender.send(Message::Ran(done))));
     }
 
     /// Reads anew when the next backup is due.
     fn plan_backups(&mut self) {
-        if let Ok(Some(settings)) = Settings::load(&self.tools.files.settings()) {
-            self.jobs.plan(&settings.backup.every, &Last::load(&self.tools.files.backup_state()));
+        if let Ok(Some(settings)) = Settings::load(&self.instance.files.settings()) {
+            self.jobs.plan(&settings.backup.every, &Last::load(&self.instance.files.backup_state()));
         }
     }
+}
+
+/// What the policy has to know of the supervisors before.
+fn past(state: &State, now: time::OffsetDateTime) -> Past {
+    let ago = |at: &String| Duration::try_from(now - clock::parse(at)?).ok();
+    Past { restarts: state.recent.iter().filter_map(ago).collect(), gave_up: state.gave_up.is_some() }
 }

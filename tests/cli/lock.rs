@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::support::{Home, shown};
+use crate::support::Home;
 
 /// Holds the lock as somebody else would.
 fn held(home: &Home, holder: &str) -> File {
@@ -38,11 +38,4 @@ fn what_the_supervisor_is_finishing_is_waited_for() {
         // It has gone on as far as the engine, which is not there.
         assert_eq!(stop.wait().unwrap().code(), Some(5), "{holder}");
     }
-}
-
-#[test]
-fn a_recovery_does_not_start_what_was_stopped_meanwhile() {
-    let home = Home::set_up();
-    let output = home.run(&["start", "--recover"]);
-    assert!(output.status.success() && output.stdout.is_empty(), "the engine is not asked\n{}", shown(&output));
 }

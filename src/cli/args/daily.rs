@@ -14,9 +14,6 @@ pub struct Start {
     /// Do not wait for the page
     #[arg(long)]
     pub no_wait: bool,
-    /// Run by the supervisor to finish what a killed command left behind
-    #[arg(long, hide = true)]
-    pub recover: bool,
 }
 
 /// Arguments of `docklet stop`.

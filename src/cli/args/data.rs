@@ -20,9 +20,6 @@ pub struct Backup {
     /// File with the passphrase for the secrets, or - for standard input
     #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
-    /// Made by the supervisor when its time has come
-    #[arg(long, hide = true)]
-    pub scheduled: bool,
 }
 
 /// What to do with backups that are there.

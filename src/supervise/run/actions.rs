@@ -15,13 +15,11 @@ use crate::{
     host::ports,
     mounts,
     observed::PortState,
+    ops::supervisor::state::GaveUp,
     ready,
     report::{LastRestart, PortTaken},
     sandbox::network_rules::Loaded,
-    supervise::{
-        policy::{Action, Input, Limits, Outside, Why},
-        state::GaveUp,
-    },
+    supervise::policy::{Action, Input, Limits, Outside, Why},
     units::Elapsed,
 };
 
@@ -67,7 +65,7 @@ impl Supervisor<'_> {
     /// Restarts, if that is still right now that the lock is held.
     async fn restart(&mut self, why: Why, inputs: &mut VecDeque<Input>) -> Input {
         let Some(_lock) = self.instance_lock() else { return Input::RestartCancelled };
-        let said = desired_state::recorded(&self.tools.files.desired());
+        let said = desired_state::recorded(&self.instance.files.desired());
         let Some(engine) = self.engine.clone() else { return Input::RestartCancelled };
         if !said.is_ok_and(|said| said == self.said) {
             return Input::RestartCancelled;
@@ -84,7 +82,7 @@ impl Supervisor<'_> {
         };
         let began = Instant::now();
         let done = async {
-            let known = self.tools.files.mounts();
+            let known = self.instance.files.mounts();
             let places = || detail.live.binds.iter().map(|bind| bind.container.as_str());
             mounts::verify_places(places(), &known)?;
             if hung {
@@ -93,7 +91,7 @@ impl Supervisor<'_> {
                 // Until now a program of the agent's could swap what is mounted.
                 mounts::verify_places(places(), &known)?;
             }
-            Loaded::forget(self.tools.files);
+            Loaded::forget(&self.instance.files);
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.
             if let Err(error) = self.load_rules(&engine, &detail).await {
@@ -167,7 +165,7 @@ impl Supervisor<'_> {
             }
             log = engine.log_tail(&self.container, LOG_LINES).await;
         }
-        let limits = Limits::contract(self.tools.appliance.health.ready_timeout());
+        let limits = Limits::contract(self.instance.appliance.health.ready_timeout());
         let gave_up = GaveUp {
             at: clock::now_rfc3339(),
             cause,
@@ -196,7 +194,7 @@ impl Supervisor<'_> {
     }
 
     fn adopt(&mut self, wish: DesiredState, text: String, inputs: &mut VecDeque<Input>) {
-        let path = self.tools.files.desired();
+        let path = self.instance.files.desired();
         let lock = self.instance_lock();
         if lock.is_none() && !self.loading_rules {
             // Whatever that command is about, it knows better.

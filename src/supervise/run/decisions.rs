@@ -61,10 +61,10 @@ impl Supervisor<'_> {
 
     /// A line in the log, and to whoever watches.
     fn say(&self, decision: &str, text: String) -> Decision {
-        let text = instance_name::in_commands(self.tools.instance.as_str(), &text);
+        let text = instance_name::in_commands(self.instance.name.as_str(), &text);
         let decision = Decision { at: clock::now_rfc3339(), decision: decision.to_owned(), text };
         self.log.line(&format!("{} {:<15} {}", decision.at, decision.decision, decision.text));
-        self.tools.reporter.report(&Event::Decision(decision.clone()));
+        self.instance.reporter.report(&Event::Decision(decision.clone()));
         decision
     }
 
@@ -80,7 +80,7 @@ impl Supervisor<'_> {
         let now = time::OffsetDateTime::now_utc();
         let within = Limits::contract(Duration::ZERO).within;
         self.state.recent.retain(|at| clock::parse(at).is_some_and(|at| now - at < within));
-        if let Err(error) = self.state.save(&self.tools.files.supervisor_state()) {
+        if let Err(error) = self.state.save(&self.instance.files.supervisor_state()) {
             self.log.line(&format!("{} {:<15} {error}", clock::now_rfc3339(), "state_not_kept"));
         }
     }

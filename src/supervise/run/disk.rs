@@ -62,10 +62,10 @@ impl Supervisor<'_> {
         if self.disk.measuring || Instant::now() < self.disk.next {
             return;
         }
-        let Ok(Some(settings)) = Settings::load(&self.tools.files.settings()) else { return };
+        let Ok(Some(settings)) = Settings::load(&self.instance.files.settings()) else { return };
         self.disk.next = Instant::now() + EVERY;
         self.disk.measuring = true;
-        let folders = self.tools.appliance.volumes.iter().map(|v| v.mount.as_str());
+        let folders = self.instance.appliance.volumes.iter().map(|v| v.mount.as_str());
         let mounted: Vec<String> = settings.mounts.iter().map(|m| m.container.clone()).collect();
         let limited = settings.resources.disk.bytes().is_some();
         let mut before = self.state.disk.clone();
@@ -87,7 +87,7 @@ impl Supervisor<'_> {
         self.disk.measuring = false;
         self.disk.data_folder = measured.data_folder;
         self.state.disk = measured.disk;
-        let settings = Settings::load(&self.tools.files.settings()).ok().flatten();
+        let settings = Settings::load(&self.instance.files.settings()).ok().flatten();
         let limit = settings.and_then(|settings| settings.resources.disk.bytes());
         let warning = disk::warning(&self.state.disk, limit);
         let warned = std::mem::replace(&mut self.disk.warned, warning.is_some());

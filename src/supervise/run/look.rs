@@ -46,7 +46,7 @@ impl Supervisor<'_> {
         {
             return false;
         }
-        let (appliance, instance) = (self.tools.appliance, self.tools.instance);
+        let (appliance, instance) = (&self.instance.appliance, &self.instance.name);
         let labels = labels(appliance, instance);
         if !jobs::left_behind(engine, detail, instance, &appliance.name, &labels).await {
             return false;
@@ -56,7 +56,7 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn is_ours(&self, detail: &Detail) -> bool {
-        Ownership::of(&detail.labels, &labels(self.tools.appliance, self.tools.instance)) == Ownership::Ours
+        Ownership::of(&detail.labels, &labels(&self.instance.appliance, &self.instance.name)) == Ownership::Ours
     }
 
     pub(super) fn remember(&mut self, detail: &Detail) {
@@ -85,13 +85,13 @@ impl Supervisor<'_> {
     /// Looks at the page beside everything else: a page that hangs takes its time.
     pub(super) fn probe(&self) {
         let sender = self.sender.clone();
-        let login = &self.tools.appliance.login;
+        let login = &self.instance.appliance.login;
         // Read anew each time: it may have been rotated.
-        let password = secrets::read(&self.tools.files.secrets(), &login.password_secret).ok().flatten();
+        let password = secrets::read(&self.instance.files.secrets(), &login.password_secret).ok().flatten();
         match (&self.publish, password) {
             (Some(publish), Some(password)) => {
-                let owner = connect::owner(&self.tools.selection);
-                let probe = Probe::new(self.tools.appliance, publish, &password).with_engine_user(owner);
+                let owner = connect::owner(&self.instance.selection());
+                let probe = Probe::new(&self.instance.appliance, publish, &password).with_engine_user(owner);
                 tokio::spawn(async move {
                     let _ = sender.send(Message::Probed(probe.look().await));
                 });

@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     instance_name::InstanceName,
     observed::Ownership,
+    ops::Instance,
     paths::InstancePaths,
     sandbox::network_rules::{self, Loaded, Rules},
     settings::Settings,
@@ -29,12 +30,10 @@ const FAILED_AGAIN: Duration = Duration::from_secs(60);
 impl Supervisor<'_> {
     /// Loads the rules of a container that was just started.
     pub(super) async fn load_rules(&mut self, engine: &Engine, detail: &Detail) -> Result<()> {
-        let tools = self.tools;
-        let Some((rules, helper)) = rules_for(detail, tools.appliance, tools.instance, tools.files)? else {
-            return Ok(());
-        };
-        network_rules::load(engine, helper, &rules, tools.appliance).await?;
-        Loaded::keep(tools.files, &rules, None);
+        let Instance { appliance, name, files, .. } = self.instance;
+        let Some((rules, helper)) = rules_for(detail, appliance, name, files)? else { return Ok(()) };
+        network_rules::load(engine, helper, &rules, appliance).await?;
+        Loaded::keep(files, &rules, None);
         Ok(())
     }
 
@@ -48,8 +47,8 @@ impl Supervisor<'_> {
             return;
         };
         (self.rules_at, self.loading_rules) = (None, true);
-        let (files, instance) = (self.tools.files.clone(), self.tools.instance.clone());
-        let (appliance, sender) = (self.tools.appliance.clone(), self.sender.clone());
+        let (files, instance) = (self.instance.files.clone(), self.instance.name.clone());
+        let (appliance, sender) = (self.instance.appliance.clone(), self.sender.clone());
         tokio::spawn(async move {
             let done = refresh(&engine, &appliance, &instance, &files).await;
             drop(lock);

@@ -32,7 +32,7 @@ impl Stamp {
 impl Supervisor<'_> {
     /// Looks at all of it, and feeds the policy with what changed.
     pub(super) async fn look_around(&mut self) -> Option<End> {
-        let files = self.tools.files;
+        let files = &self.instance.files;
         if !self.lock.is_named(&files.supervisor_lock()) {
             return Some(End::Disowned);
         }
@@ -70,7 +70,7 @@ impl Supervisor<'_> {
     }
 
     async fn look_at_desired_state(&mut self) {
-        let path = self.tools.files.desired();
+        let path = self.instance.files.desired();
         let stamp = Stamp::of(&path);
         if stamp == self.state_stamp {
             return;

@@ -1,14 +1,11 @@
 //! What the supervisor remembers in its state file, and what `status` reads from there. A file that
 //! was cut short (a full disk, a machine that lost power) counts as none.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
-use super::policy::Past;
 use crate::{
-    clock,
     desired_state::RecordedState,
     disk::DiskUse,
     error::{Error, Result},
@@ -107,12 +104,6 @@ impl State {
         let too_many = self.decisions.len().saturating_sub(DECISIONS);
         self.decisions.drain(..too_many);
     }
-
-    /// What the state machine has to know of it.
-    pub fn past(&self, now: OffsetDateTime) -> Past {
-        let ago = |at: &String| Duration::try_from(now - clock::parse(at)?).ok();
-        Past { restarts: self.recent.iter().filter_map(ago).collect(), gave_up: self.gave_up.is_some() }
-    }
 }
 
 /// What `status` says of the supervisor, and why it gave up if it did.
@@ -142,7 +133,7 @@ pub fn look(files: &InstancePaths, said: &RecordedState) -> (SupervisorStatus, O
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{desired_state::DesiredState, instance_name::InstanceName, paths::Paths};
+    use crate::{clock, desired_state::DesiredState, instance_name::InstanceName, paths::Paths};
 
     fn decision(n: usize) -> Decision {
         Decision { at: "2026-11-21T01:19:58Z".into(), decision: "restart".into(), text: n.to_string() }
@@ -158,7 +149,6 @@ mod tests {
         assert_eq!(state.decisions.last(), Some(&decision(19)));
         state.save(&path).unwrap();
         assert_eq!(State::load(&path), state);
-        assert_eq!(state.past(OffsetDateTime::now_utc()).restarts.len(), 1);
         let whole = std::fs::read(&path).unwrap();
         for length in 0..whole.len() - 1 {
             std::fs::write(&path, &whole[..length]).unwrap();

@@ -5,26 +5,26 @@
 //! Times are durations since any fixed moment; they must not run while the machine sleeps.
 //!
 //! - `input`: what it is told; `action`: what it says; `limits`: the numbers
-//! - `change`: how what happened changes what it knows; `decide`: what follows from that, and when
+//! - `track`: how what happened changes what it knows; `decide`: what follows from that, and when
 
 mod action;
-mod change;
 mod decide;
 mod input;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod track;
 
 use std::{collections::VecDeque, time::Duration};
 
-pub use action::{Action, Note, Why};
-pub use input::{Ending, Health, Input, Outside, Sight};
+pub use action::{Action, LogEntry, RestartReason};
+pub use input::{ContainerState, ExitStatus, Health, Input, Outside};
 pub use limits::Limits;
 
 use crate::{desired_state::DesiredState, settings::RestartPolicy};
 
 #[derive(Debug, Clone, PartialEq)]
-enum Body {
+enum Tracked {
     Unknown,
     Missing,
     Foreign,
@@ -50,11 +50,11 @@ impl Run {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Link {
+enum Connection {
     /// Not reached yet.
     New,
-    Here,
-    Away {
+    Up,
+    Down {
         since: Duration,
     },
 }
@@ -73,16 +73,16 @@ pub struct Past {
 pub struct Policy {
     limits: Limits,
     mode: RestartPolicy,
-    wish: DesiredState,
+    desired: DesiredState,
     locked: bool,
-    link: Link,
+    connection: Connection,
     was_away: Option<Duration>,
-    body: Body,
-    need: Option<Why>,
+    container: Tracked,
+    need: Option<RestartReason>,
     /// The need was said to be waiting.
     announced: bool,
     /// A restart is under way.
-    acting: Option<Why>,
+    acting: Option<RestartReason>,
     attempts: u32,
     /// So many attempts in a row found the port taken; who had it last.
     port_attempts: u32,
@@ -106,9 +106,16 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A new one. Feed it [`Input::Asked`] only when the user says something new: `wish` is what
-    /// held before.
-    pub fn new(limits: Limits, mode: RestartPolicy, wish: DesiredState, past: &Past, now: Duration, seed: u64) -> Self {
+    /// A new one. Feed it [`Input::Requested`] only when the user says something new: `desired` is what held
+    /// before.
+    pub fn new(
+        limits: Limits,
+        mode: RestartPolicy,
+        desired: DesiredState,
+        past: &Past,
+        now: Duration,
+        seed: u64,
+    ) -> Self {
         let recent: VecDeque<Duration> =
             past.restarts.iter().filter(|ago| **ago < limits.within).map(|ago| now.saturating_sub(*ago)).collect();
         let attempts = u32::try_from(recent.len()).unwrap_or(u32::MAX);
@@ -124,11 +131,11 @@ impl Policy {
             gave_up: past.gave_up,
             limits,
             mode,
-            wish,
+            desired,
             locked: false,
-            link: Link::New,
+            connection: Connection::New,
             was_away: None,
-            body: Body::Unknown,
+            container: Tracked::Unknown,
             need: None,
             announced: false,
             acting: None,
@@ -145,8 +152,8 @@ impl Policy {
     }
 
     /// What is wanted, as far as it knows.
-    pub fn wish(&self) -> DesiredState {
-        self.wish
+    pub fn desired(&self) -> DesiredState {
+        self.desired
     }
 
     /// Whether it gave up.

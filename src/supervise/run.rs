@@ -1,15 +1,15 @@
 //! The loop that feeds the policy and does what it says: the engine's events, the page, the clock,
-//! the user's wish, the settings and the lock go in; restarts, inspections and lines in the log
+//! the desired state, the settings and the lock go in; restarts, inspections and lines in the log
 //! come out. Decides nothing itself but whether it may act at this very moment.
 //!
 //! - `disk`: watches the engine's disk beside that
 //! - in: `watcher` and `messages`, what the engine and the page tell; `poll`, what nobody tells of
-//! - out: `look`, `actions`, `network` and `decisions`
+//! - out: `inspect`, `actions`, `network` and `decisions`
 
 mod actions;
 mod decisions;
 mod disk;
-mod look;
+mod inspect;
 mod messages;
 mod network;
 mod poll;
@@ -141,11 +141,11 @@ struct Supervisor<'a> {
     rules_at: Option<Instant>,
     /// Whether they are being loaded: the instance's lock is held for it.
     loading_rules: bool,
-    said: RecordedState,
+    recorded: RecordedState,
     state_stamp: Stamp,
     settings_stamp: Stamp,
     mode: RestartPolicy,
-    /// The wish to stop came from outside: whoever had it may take it back there.
+    /// The desired state `stopped` came from outside docklet, so a start outside docklet undoes it.
     adopted: bool,
     lost_because: String,
     asleep: Duration,
@@ -162,11 +162,11 @@ impl<'a> Supervisor<'a> {
         let files = &instance.files;
         let settings_stamp = Stamp::of(&files.settings());
         let state_stamp = Stamp::of(&files.desired());
-        let said = desired_state::recorded(&files.desired())?;
+        let recorded = desired_state::recorded(&files.desired())?;
         let mut state = State::load(&files.supervisor_state());
         let left = state.pid;
-        if state.desired_at != said.at {
-            state.begin_afresh(&said);
+        if state.desired_at != recorded.at {
+            state.begin_afresh(&recorded);
         }
         state.version = VERSION.to_owned();
         state.pid = Some(std::process::id());
@@ -176,7 +176,7 @@ impl<'a> Supervisor<'a> {
         let mut seed = [0; 8];
         // Without randomness there is no jitter, and that is all.
         let _ = getrandom::fill(&mut seed);
-        let policy = Policy::new(limits, mode, said.desired, &past, Duration::ZERO, u64::from_ne_bytes(seed));
+        let policy = Policy::new(limits, mode, recorded.desired, &past, Duration::ZERO, u64::from_ne_bytes(seed));
         let mut supervisor = Supervisor {
             lock,
             policy,
@@ -194,7 +194,7 @@ impl<'a> Supervisor<'a> {
             inspect_at: None,
             rules_at: None,
             loading_rules: false,
-            said,
+            recorded,
             state_stamp,
             settings_stamp,
             mode,
@@ -219,7 +219,7 @@ impl<'a> Supervisor<'a> {
                 message = inbox.recv() => message,
                 () = tokio::time::sleep_until(self.wake_at().into()) => None,
             };
-            // First what holds, then what happened: a wish or a lock may explain it.
+            // First what holds, then what happened: a request or a lock may explain it.
             if let Some(end) = self.look_around().await {
                 return (end, None);
             }
@@ -231,7 +231,7 @@ impl<'a> Supervisor<'a> {
             if self.inspect_at.is_some_and(|at| Instant::now() >= at) {
                 self.feed(Input::Touched).await;
             }
-            let free = self.engine.is_some() && !self.policy.locked() && self.policy.wish() == DesiredState::Running;
+            let free = self.engine.is_some() && !self.policy.locked() && self.policy.desired() == DesiredState::Running;
             if free && self.jobs.backup_is_due() {
                 self.run_job(Job::Backup);
             }
@@ -257,13 +257,13 @@ impl<'a> Supervisor<'a> {
     /// `start` holds it as well when it looks whether one runs, so none ends while `start` relies
     /// on it.
     fn has_nothing_to_do(&self) -> Option<Lock> {
-        let idle = self.policy.wish() == DesiredState::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
+        let idle = self.policy.desired() == DesiredState::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
         if !self.detached || !idle || self.policy.locked() {
             return None;
         }
         let held = self.instance_lock()?;
         let files = &self.instance.files;
-        let unchanged = desired_state::recorded(&files.desired()).is_ok_and(|said| said == self.said)
+        let unchanged = desired_state::recorded(&files.desired()).is_ok_and(|recorded| recorded == self.recorded)
             && Stamp::of(&files.settings()) == self.settings_stamp;
         unchanged.then_some(held)
     }

@@ -3,76 +3,76 @@
 
 use std::time::Duration;
 
-use super::input::{Ending, Outside};
+use super::input::{ExitStatus, Outside};
 use crate::{desired_state::DesiredState, error::ExitReport, settings::RestartPolicy, units::Elapsed};
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Ask the engine for the container, and hand in [`Input::Look`](super::Input::Look).
+    /// Ask the engine for the container, and hand in [`Input::Inspected`](super::Input::Inspected).
     Inspect,
     /// Probe the page, and hand in [`Input::Probed`](super::Input::Probed).
     Probe,
     /// Start the container, after stopping it when it runs; hand in what came of it.
-    Restart(Why),
+    Restart(RestartReason),
     /// Remember that it is of no use.
-    GiveUp(Why),
+    GiveUp(RestartReason),
     /// Set the engine's restart policy to `no` again.
     SetPolicyBack {
         /// What somebody made it.
         from: String,
     },
-    /// Somebody ended it past docklet: take that as the user's wish.
+    /// Somebody ended it past docklet: take that as the user's request.
     AdoptStop(Outside),
-    /// Somebody started it past docklet: take that as the user's wish.
+    /// Somebody started it past docklet: take that as the user's request.
     AdoptStart,
     /// Say so.
-    Tell(Note),
+    Log(LogEntry),
 }
 
 /// Why a restart is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub enum RestartReason {
     /// It ended.
-    Ended(Ending),
+    Ended(ExitStatus),
     /// The page did not answer so many times in a row; what was seen last.
     Hung(u32, String),
     /// The engine was away for so long, and the container with it.
     EngineAway(Duration),
     /// It was not running when it was looked for.
-    NotRunning(Ending),
+    NotRunning(ExitStatus),
 }
 
-impl Why {
+impl RestartReason {
     /// Whether such a restart counts towards giving up. That the engine was away says nothing
     /// about the appliance.
     pub fn counts(&self) -> bool {
-        !matches!(self, Why::EngineAway(_))
+        !matches!(self, RestartReason::EngineAway(_))
     }
 
     /// The reason for people; `exit` knows more about an end than the state machine.
     pub fn text(&self, exit: Option<&ExitReport>) -> String {
-        let cause = |ending: &Ending| match exit {
+        let cause = |status: &ExitStatus| match exit {
             Some(report) => report.cause(),
-            None => match ending {
-                Ending { out_of_memory: true, .. } => "killed: out of memory".to_owned(),
-                Ending { code: Some(code), .. } => format!("exited with code {code}"),
-                Ending { code: None, .. } => "never ran".to_owned(),
+            None => match status {
+                ExitStatus { out_of_memory: true, .. } => "killed: out of memory".to_owned(),
+                ExitStatus { code: Some(code), .. } => format!("exited with code {code}"),
+                ExitStatus { code: None, .. } => "never ran".to_owned(),
             },
         };
         match self {
-            Why::Ended(ending) => cause(ending),
-            Why::Hung(times, seen) => format!("page did not answer {times} times ({seen})"),
-            Why::EngineAway(time) => format!("engine was away for {}", Elapsed(*time)),
-            Why::NotRunning(Ending { code: None, .. }) => "was not running".to_owned(),
-            Why::NotRunning(ending) => format!("was not running ({})", cause(ending)),
+            RestartReason::Ended(status) => cause(status),
+            RestartReason::Hung(times, seen) => format!("page did not answer {times} times ({seen})"),
+            RestartReason::EngineAway(time) => format!("engine was away for {}", Elapsed(*time)),
+            RestartReason::NotRunning(ExitStatus { code: None, .. }) => "was not running".to_owned(),
+            RestartReason::NotRunning(status) => format!("was not running ({})", cause(status)),
         }
     }
 }
 
 /// Something worth a line in the log.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Note {
+pub enum LogEntry {
     /// The page answers, so long after the start.
     Answers(Duration),
     /// The page answers again after misses.
@@ -82,9 +82,9 @@ pub enum Note {
     /// The page refuses our password.
     Refused,
     /// A restart has to wait.
-    Waiting(Why, Duration),
+    Waiting(RestartReason, Duration),
     /// It ended and is left so, by the setting.
-    LeftEnded(Ending, RestartPolicy),
+    LeftEnded(ExitStatus, RestartPolicy),
     /// The restart failed.
     RestartFailed(String),
     /// Somebody has the port, so the restart has to wait; who.
@@ -104,5 +104,5 @@ pub enum Note {
     /// Another command is at work, or has ended.
     Locked(bool),
     /// The user wants this.
-    Asked(DesiredState),
+    Requested(DesiredState),
 }

@@ -7,7 +7,7 @@ use crate::{desired_state::DesiredState, settings::RestartPolicy};
 
 /// What is seen of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
+pub enum ContainerState {
     /// There is none of that name.
     Missing,
     /// There is one, and it is not ours.
@@ -20,19 +20,19 @@ pub enum Sight {
         run: i128,
     },
     /// It ended, or has never run.
-    Ended(Ending),
+    Ended(ExitStatus),
 }
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
+pub struct ExitStatus {
     /// Exit code; `None` when it never ran.
     pub code: Option<i64>,
     /// The engine's out-of-memory flag.
     pub out_of_memory: bool,
 }
 
-impl Ending {
+impl ExitStatus {
     /// As the program ends by itself when it is asked to or everything around it goes down; says
     /// nothing about a fault of its own.
     pub(super) fn is_quiet(&self) -> bool {
@@ -40,7 +40,7 @@ impl Ending {
     }
 }
 
-/// What the page said.
+/// What the page recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// It answers.
@@ -65,8 +65,8 @@ pub enum Outside {
 pub enum Input {
     /// Nothing but that time went by.
     Tick,
-    /// The user said, just now or before the supervisor began, what is wanted. Begins afresh.
-    Asked(DesiredState),
+    /// The user recorded, just now or before the supervisor began, what is wanted. Begins afresh.
+    Requested(DesiredState),
     /// The setting.
     Mode(RestartPolicy),
     /// Another docklet command took (`true`) or released the instance's lock.
@@ -76,11 +76,11 @@ pub enum Input {
     /// It can.
     EngineBack,
     /// The engine was asked for the container.
-    Look(Sight),
+    Inspected(ContainerState),
     /// The engine says that the container's restart policy is this.
     EnginePolicy(String),
     /// The engine tells that the container ended.
-    Died(Ending),
+    Died(ExitStatus),
     /// Somebody sent it the signal that asks it to end.
     AskedToEnd,
     /// Somebody stopped or removed it.
@@ -98,8 +98,8 @@ pub enum Input {
         /// The new run.
         run: i128,
     },
-    /// It is asked to end for [`Action::Restart`](super::Action::Restart): what the engine tells of that end is no wish
-    /// of anybody's.
+    /// It is asked to end for [`Action::Restart`](super::Action::Restart): that end is not the
+    /// user's request.
     Stopping,
     /// It was tried and failed.
     RestartFailed(String),

@@ -30,7 +30,7 @@ struct World {
     run: i128,
     engine: bool,
     locked: bool,
-    wish: DesiredState,
+    desired: DesiredState,
     /// A start fails while this holds.
     broken: bool,
     /// A start fails while somebody has the port; who.
@@ -40,12 +40,12 @@ struct World {
     dies_after: Option<Duration>,
     started_at: Duration,
     // The oracle's own books.
-    restarts: Vec<(Duration, Why)>,
+    restarts: Vec<(Duration, RestartReason)>,
     in_a_row: u32,
     last_act: Option<Duration>,
     healthy_since: Option<Duration>,
     gave_up: bool,
-    told: Vec<Note>,
+    told: Vec<LogEntry>,
     adopted: Vec<Outside>,
     set_back: Vec<String>,
 }
@@ -66,7 +66,7 @@ impl World {
             run: 1,
             engine: true,
             locked: false,
-            wish: DesiredState::Running,
+            desired: DesiredState::Running,
             broken: false,
             port_taken: None,
             port_attempts: vec![],
@@ -86,7 +86,7 @@ impl World {
     }
 
     fn feed(&mut self, input: Input) {
-        if let Input::Asked(_) = input {
+        if let Input::Requested(_) = input {
             (self.in_a_row, self.gave_up, self.last_act) = (0, false, None);
             self.restarts.clear();
         }
@@ -98,12 +98,12 @@ impl World {
     fn act(&mut self, action: Action) {
         match action {
             Action::Inspect if self.engine => {
-                let sight = match self.truth {
-                    Truth::Gone => Sight::Missing,
-                    Truth::Ended(code) => Sight::Ended(Ending { code: Some(code), out_of_memory: false }),
-                    Truth::Running { .. } => Sight::Running { run: self.run },
+                let seen = match self.truth {
+                    Truth::Gone => ContainerState::Missing,
+                    Truth::Ended(code) => ContainerState::Ended(ExitStatus { code: Some(code), out_of_memory: false }),
+                    Truth::Running { .. } => ContainerState::Running { run: self.run },
                 };
-                self.feed(Input::Look(sight));
+                self.feed(Input::Inspected(seen));
             }
             Action::Inspect => {}
             Action::Probe => {
@@ -119,7 +119,7 @@ impl World {
                 }
                 self.feed(Input::Probed(if good { Health::Good } else { Health::Bad("nothing within 3 s".into()) }));
             }
-            Action::Restart(why) => self.restart(why),
+            Action::Restart(reason) => self.restart(reason),
             Action::GiveUp(_) => {
                 let recent = self.restarts.iter().filter(|(at, _)| self.now - *at < limits().within).count();
                 assert!(recent >= 5, "gave up after {recent} restarts");
@@ -128,30 +128,30 @@ impl World {
             Action::SetPolicyBack { from } => self.set_back.push(from),
             Action::AdoptStop(how) => {
                 self.adopted.push(how);
-                self.wish = DesiredState::Stopped;
-                self.feed(Input::Asked(DesiredState::Stopped));
+                self.desired = DesiredState::Stopped;
+                self.feed(Input::Requested(DesiredState::Stopped));
             }
             Action::AdoptStart => {
-                self.wish = DesiredState::Running;
-                self.feed(Input::Asked(DesiredState::Running));
+                self.desired = DesiredState::Running;
+                self.feed(Input::Requested(DesiredState::Running));
             }
-            Action::Tell(note) => self.told.push(note),
+            Action::Log(entry) => self.told.push(entry),
         }
     }
 
     /// The laws.
-    fn restart(&mut self, why: Why) {
+    fn restart(&mut self, reason: RestartReason) {
         assert!(!self.locked, "restarted while another command held the lock");
-        assert_eq!(self.wish, DesiredState::Running, "restarted against the user's wish");
+        assert_eq!(self.desired, DesiredState::Running, "restarted against the user's request");
         assert!(!self.gave_up, "restarted after giving up");
         assert!(self.engine, "restarted without an engine");
         if let Some(last) = self.last_act {
             let least = limits().backoff(self.in_a_row);
             assert!(self.now - last >= least, "{:?} after restart {}", self.now - last, self.in_a_row);
         }
-        if why.counts() {
+        if reason.counts() {
             let recent =
-                self.restarts.iter().filter(|(at, why)| why.counts() && self.now - *at < limits().within).count();
+                self.restarts.iter().filter(|(at, reason)| reason.counts() && self.now - *at < limits().within).count();
             assert!(recent < 5, "restart {} within ten minutes", recent + 1);
         }
         self.healthy_since = None;
@@ -165,7 +165,7 @@ impl World {
             self.feed(Input::PortTaken(holder));
             return self.tells_of_the_stop(hung);
         }
-        self.restarts.push((self.now, why));
+        self.restarts.push((self.now, reason));
         self.in_a_row += 1;
         self.last_act = Some(self.now);
         if self.broken {
@@ -184,7 +184,7 @@ impl World {
     fn tells_of_the_stop(&mut self, stopped: bool) {
         if stopped {
             self.feed(Input::AskedToEnd);
-            self.feed(Input::Died(Ending { code: Some(0), out_of_memory: false }));
+            self.feed(Input::Died(ExitStatus { code: Some(0), out_of_memory: false }));
             self.feed(Input::EndedOutside(Outside::Stopped));
         }
     }
@@ -221,7 +221,7 @@ impl World {
         self.truth = Truth::Ended(code);
         self.healthy_since = None;
         if self.engine {
-            self.feed(Input::Died(Ending { code: Some(code), out_of_memory: false }));
+            self.feed(Input::Died(ExitStatus { code: Some(code), out_of_memory: false }));
         }
     }
 
@@ -243,9 +243,9 @@ impl World {
         self.feed(Input::Lock(held));
     }
 
-    fn ask(&mut self, wish: DesiredState) {
-        self.wish = wish;
-        self.feed(Input::Asked(wish));
+    fn ask(&mut self, desired: DesiredState) {
+        self.desired = desired;
+        self.feed(Input::Requested(desired));
     }
 
     fn docker_stop(&mut self) {

@@ -1,4 +1,4 @@
-//! What the supervisor does once the policy has decided: restarts, gives up, takes over a wish. Says so
+//! What the supervisor does once the policy has decided: restarts, gives up, adopts a desired state. Says so
 //! by way of `decisions`.
 
 use std::{
@@ -19,7 +19,7 @@ use crate::{
     ready,
     report::{LastRestart, PortTaken},
     sandbox::network_rules::Loaded,
-    supervise::policy::{Action, Input, Limits, Outside, Why},
+    supervise::policy::{Action, Input, Limits, Outside, RestartReason},
     units::Elapsed,
 };
 
@@ -34,14 +34,14 @@ impl Supervisor<'_> {
         match action {
             Action::Inspect => self.inspect(inputs).await,
             Action::Probe => self.probe(),
-            Action::Restart(why) => {
-                let done = self.restart(why, inputs).await;
+            Action::Restart(reason) => {
+                let done = self.restart(reason, inputs).await;
                 if done == Input::RestartCancelled && self.command_at_work() {
                     inputs.push_back(Input::Lock(true));
                 }
                 inputs.push_back(done);
             }
-            Action::GiveUp(why) => self.give_up(&why).await,
+            Action::GiveUp(reason) => self.give_up(&reason).await,
             Action::SetPolicyBack { from } => self.set_policy_back(&from).await,
             Action::AdoptStop(how) => {
                 let how = match how {
@@ -58,27 +58,27 @@ impl Supervisor<'_> {
                     inputs,
                 );
             }
-            Action::Tell(note) => self.tell(note),
+            Action::Log(entry) => self.record(entry),
         }
     }
 
     /// Restarts, if that is still right now that the lock is held.
-    async fn restart(&mut self, why: Why, inputs: &mut VecDeque<Input>) -> Input {
+    async fn restart(&mut self, reason: RestartReason, inputs: &mut VecDeque<Input>) -> Input {
         let Some(_lock) = self.instance_lock() else { return Input::RestartCancelled };
-        let said = desired_state::recorded(&self.instance.files.desired());
+        let recorded = desired_state::recorded(&self.instance.files.desired());
         let Some(engine) = self.engine.clone() else { return Input::RestartCancelled };
-        if !said.is_ok_and(|said| said == self.said) {
+        if !recorded.is_ok_and(|recorded| recorded == self.recorded) {
             return Input::RestartCancelled;
         }
         let Ok(Some(detail)) = engine.container(&self.container).await else { return Input::RestartCancelled };
-        let hung = matches!(why, Why::Hung(..));
+        let hung = matches!(reason, RestartReason::Hung(..));
         if !self.is_ours(&detail) || detail.paused || detail.running != hung {
             return Input::RestartCancelled;
         }
         // After a start that failed, the engine's own report is about that.
-        let reason = match &self.state.port_taken {
-            Some(taken) => format!("{}; its port was taken by {}", why.text(None), taken.who()),
-            None => why.text(Some(&exit_report(&detail))),
+        let cause_text = match &self.state.port_taken {
+            Some(taken) => format!("{}; its port was taken by {}", reason.text(None), taken.who()),
+            None => reason.text(Some(&exit_report(&detail))),
         };
         let began = Instant::now();
         let done = async {
@@ -113,12 +113,12 @@ impl Supervisor<'_> {
                 self.out_of_memory = false;
                 self.state.port_taken = None;
                 self.state.restarts += 1;
-                self.state.last_restart = Some(LastRestart { at: clock::now_rfc3339(), reason: reason.clone() });
-                if why.counts() {
+                self.state.last_restart = Some(LastRestart { at: clock::now_rfc3339(), reason: cause_text.clone() });
+                if reason.counts() {
                     self.state.recent.push(clock::now_rfc3339());
                 }
                 let text = format!(
-                    "restarted within {}: {reason} (restart {})",
+                    "restarted within {}: {cause_text} (restart {})",
                     Elapsed(began.elapsed()),
                     self.state.restarts
                 );
@@ -136,7 +136,7 @@ impl Supervisor<'_> {
                 Input::PortTaken(text)
             }
             Err(error) => {
-                if why.counts() {
+                if reason.counts() {
                     self.state.recent.push(clock::now_rfc3339());
                 }
                 Input::RestartFailed(
@@ -157,11 +157,11 @@ impl Supervisor<'_> {
         PortTaken { address, port, holder, free_port }
     }
 
-    async fn give_up(&mut self, why: &Why) {
-        let (mut cause, mut log) = (why.text(None), vec![]);
+    async fn give_up(&mut self, reason: &RestartReason) {
+        let (mut cause, mut log) = (reason.text(None), vec![]);
         if let Some(engine) = self.engine.clone() {
             if let Ok(Some(detail)) = engine.container(&self.container).await {
-                cause = why.text(Some(&exit_report(&detail)));
+                cause = reason.text(Some(&exit_report(&detail)));
             }
             log = engine.log_tail(&self.container, LOG_LINES).await;
         }
@@ -193,7 +193,7 @@ impl Supervisor<'_> {
         self.decided("policy_set_back", text);
     }
 
-    fn adopt(&mut self, wish: DesiredState, text: String, inputs: &mut VecDeque<Input>) {
+    fn adopt(&mut self, desired: DesiredState, text: String, inputs: &mut VecDeque<Input>) {
         let path = self.instance.files.desired();
         let lock = self.instance_lock();
         if lock.is_none() && !self.loading_rules {
@@ -201,22 +201,22 @@ impl Supervisor<'_> {
             inputs.push_back(Input::Lock(true));
             return;
         }
-        if !desired_state::recorded(&path).is_ok_and(|said| said == self.said) {
+        if !desired_state::recorded(&path).is_ok_and(|recorded| recorded == self.recorded) {
             return;
         }
-        if let Err(error) = desired_state::write(&path, wish) {
-            self.decided("wish_not_kept", format!("{text}; it could not be written down: {error}"));
+        if let Err(error) = desired_state::write(&path, desired) {
+            self.decided("desired_not_kept", format!("{text}; it could not be written down: {error}"));
             return;
         }
         self.state_stamp = Stamp::of(&path);
         self.adopted = true;
         self.decided("adopted", text);
-        if let Ok(said) = desired_state::recorded(&path) {
-            self.state.begin_afresh(&said);
-            self.said = said;
+        if let Ok(recorded) = desired_state::recorded(&path) {
+            self.state.begin_afresh(&recorded);
+            self.recorded = recorded;
             self.save();
         }
-        inputs.push_back(Input::Asked(wish));
+        inputs.push_back(Input::Requested(desired));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the supervisor says: each note and decision as a line in the log and an event, and in the state
+//! What the supervisor says: each log entry and decision as a line in the log and an event, and in the state
 //! file what `status` shows. Does nothing else.
 
 use std::time::Duration;
@@ -11,46 +11,46 @@ use crate::{
     instance_name,
     report::Decision,
     settings::RestartPolicy,
-    supervise::policy::{Limits, Note, Why},
+    supervise::policy::{Limits, LogEntry, RestartReason},
     units::Elapsed,
 };
 
 impl Supervisor<'_> {
-    pub(super) fn tell(&mut self, note: Note) {
-        let (decision, text) = match note {
-            Note::Answers(after) => ("answers", format!("page ready after {}", Elapsed(after))),
-            Note::AnswersAgain => ("answers", "the page answers again".to_owned()),
-            Note::Missed(count, seen) => ("missed", format!("the page did not answer ({count} in a row): {seen}")),
-            Note::Refused => (
+    pub(super) fn record(&mut self, entry: LogEntry) {
+        let (decision, text) = match entry {
+            LogEntry::Answers(after) => ("answers", format!("page ready after {}", Elapsed(after))),
+            LogEntry::AnswersAgain => ("answers", "the page answers again".to_owned()),
+            LogEntry::Missed(count, seen) => ("missed", format!("the page did not answer ({count} in a row): {seen}")),
+            LogEntry::Refused => (
                 "refused",
                 "the page rejects docklet's password; to apply the stored password: docklet restart; to generate a new one: docklet password --rotate"
                     .to_owned(),
             ),
-            Note::Waiting(why, time) => {
-                ("waiting", format!("the next restart is in {}: {}", Elapsed(time), why.text(None)))
+            LogEntry::Waiting(reason, time) => {
+                ("waiting", format!("the next restart is in {}: {}", Elapsed(time), reason.text(None)))
             }
-            Note::LeftEnded(ending, mode) => {
+            LogEntry::LeftEnded(status, mode) => {
                 let mode = match mode {
                     RestartPolicy::Always => "always",
                     RestartPolicy::OnFailure => "on-failure",
                     RestartPolicy::Never => "never",
                 };
-                ("left", format!("{}; not restarted, because restart.policy is {mode}", Why::Ended(ending).text(None)))
+                ("left", format!("{}; not restarted, because restart.policy is {mode}", RestartReason::Ended(status).text(None)))
             }
-            Note::RestartFailed(reason) => ("restart_failed", format!("the restart failed: {reason}")),
-            Note::PortTaken(holder) => {
+            LogEntry::RestartFailed(reason) => ("restart_failed", format!("the restart failed: {reason}")),
+            LogEntry::PortTaken(holder) => {
                 ("port_taken", format!("the container cannot be restarted: {holder}; docklet retries until the port is free"))
             }
-            Note::EngineLost => ("engine_lost", format!("the engine cannot be reached: {}", self.lost_because)),
-            Note::EngineBack(away) => ("engine_back", format!("the engine is back after {}", Elapsed(away))),
-            Note::Missing => ("missing", format!("container {} does not exist; to create it: docklet start", self.container)),
-            Note::Foreign => ("foreign", format!("container {} was not made by docklet, so it is not supervised", self.container)),
-            Note::Paused => ("paused", "the container is paused, so it is not supervised".to_owned()),
-            Note::Slept(time) => ("slept", format!("the machine slept for {}", Elapsed(time))),
-            Note::Locked(true) => ("waits", "waiting for another docklet command".to_owned()),
-            Note::Locked(false) => ("goes_on", "the other docklet command has ended".to_owned()),
-            Note::Asked(DesiredState::Running) => ("asked", "desired state is now running; the restart count is reset".to_owned()),
-            Note::Asked(DesiredState::Stopped) => ("asked", "desired state is now stopped".to_owned()),
+            LogEntry::EngineLost => ("engine_lost", format!("the engine cannot be reached: {}", self.lost_because)),
+            LogEntry::EngineBack(away) => ("engine_back", format!("the engine is back after {}", Elapsed(away))),
+            LogEntry::Missing => ("missing", format!("container {} does not exist; to create it: docklet start", self.container)),
+            LogEntry::Foreign => ("foreign", format!("container {} was not made by docklet, so it is not supervised", self.container)),
+            LogEntry::Paused => ("paused", "the container is paused, so it is not supervised".to_owned()),
+            LogEntry::Slept(time) => ("slept", format!("the machine slept for {}", Elapsed(time))),
+            LogEntry::Locked(true) => ("waits", "waiting for another docklet command".to_owned()),
+            LogEntry::Locked(false) => ("goes_on", "the other docklet command has ended".to_owned()),
+            LogEntry::Requested(DesiredState::Running) => ("asked", "desired state is now running; the restart count is reset".to_owned()),
+            LogEntry::Requested(DesiredState::Stopped) => ("asked", "desired state is now stopped".to_owned()),
         };
         if matches!(decision, "waits" | "goes_on") {
             self.say(decision, text);

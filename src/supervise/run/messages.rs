@@ -8,7 +8,7 @@ use crate::{
     probe::Seen,
     supervise::{
         jobs,
-        policy::{Ending, Health, Input, Outside},
+        policy::{ExitStatus, Health, Input, Outside},
     },
 };
 
@@ -70,7 +70,7 @@ impl Supervisor<'_> {
                 self.out_of_memory = false;
                 Input::Started
             }
-            Kind::Died { code } => Input::Died(Ending { code: *code, out_of_memory: self.out_of_memory }),
+            Kind::Died { code } => Input::Died(ExitStatus { code: *code, out_of_memory: self.out_of_memory }),
             Kind::Stopped => Input::EndedOutside(Outside::Stopped),
             // SIGTERM, what `docker stop` begins with.
             Kind::Signalled { signal: 15 } => Input::AskedToEnd,

@@ -1,5 +1,5 @@
 //! What nobody tells of and is looked at on every turn of the loop: the clocks, the locks, the user's
-//! wish and the settings. No engine call, a few system calls.
+//! desired state and the settings. No engine call, a few system calls.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -76,19 +76,19 @@ impl Supervisor<'_> {
             return;
         }
         self.state_stamp = stamp;
-        let Ok(said) = desired_state::recorded(&path) else { return };
-        if said != self.said {
+        let Ok(recorded) = desired_state::recorded(&path) else { return };
+        if recorded != self.recorded {
             self.adopted = false;
-            self.take_desired_state(said).await;
+            self.take_desired_state(recorded).await;
         }
     }
 
-    async fn take_desired_state(&mut self, said: RecordedState) {
-        self.state.begin_afresh(&said);
-        let wish = said.desired;
-        self.said = said;
+    async fn take_desired_state(&mut self, recorded: RecordedState) {
+        self.state.begin_afresh(&recorded);
+        let desired = recorded.desired;
+        self.recorded = recorded;
         self.save();
-        Box::pin(self.feed(Input::Asked(wish))).await;
+        Box::pin(self.feed(Input::Requested(desired))).await;
     }
 }
 

@@ -106,7 +106,7 @@ fn two_misses_are_forgiven_and_a_refused_password_is_not_healed() {
     for n in 1..1000 {
         for action in policy.handle(world.now + n * 10 * S, Input::Probed(Health::Refused)) {
             assert!(!matches!(action, Action::Restart(_)));
-            told += usize::from(action == Action::Tell(Note::Refused));
+            told += usize::from(action == Action::Log(LogEntry::Refused));
         }
     }
     assert_eq!(told, 1, "said once");
@@ -183,7 +183,7 @@ fn docker_stop_is_a_wish_and_docker_restart_is_none() {
     world.truth = Truth::Running { answers: true };
     world.run += 1;
     world.feed(Input::Started);
-    assert_eq!(world.wish, DesiredState::Running);
+    assert_eq!(world.desired, DesiredState::Running);
     world.pass(MIN);
     // `docker restart`
     world.docker_stop();
@@ -192,7 +192,7 @@ fn docker_stop_is_a_wish_and_docker_restart_is_none() {
     world.run += 1;
     world.feed(Input::Started);
     world.pass(10 * MIN);
-    assert_eq!((world.wish, world.restarts.len()), (DesiredState::Running, 0));
+    assert_eq!((world.desired, world.restarts.len()), (DesiredState::Running, 0));
     // Only a signal, as of `docker kill -s TERM`: nobody stopped it.
     world.feed(Input::AskedToEnd);
     world.dies(143);
@@ -203,7 +203,7 @@ fn docker_stop_is_a_wish_and_docker_restart_is_none() {
 
 #[test]
 fn a_look_that_overtakes_the_events_of_an_end_waits_for_them() {
-    let ended = |code| Ending { code: Some(code), out_of_memory: false };
+    let ended = |code| ExitStatus { code: Some(code), out_of_memory: false };
     // `docker stop`, of which only the signal was told when the look saw the end, or not even that.
     for signal_first in [true, false] {
         let mut world = World::new(RestartPolicy::Always);
@@ -249,14 +249,14 @@ fn docker_rm_is_a_wish_too() {
     world.pass(60 * MIN);
     assert_eq!(world.adopted, [Outside::Removed]);
     assert!(world.restarts.len() <= 1);
-    // One that is missing without anybody having removed it is not taken for a wish.
+    // One that is missing without anybody having removed it is not taken for a request.
     let mut world = World::new(RestartPolicy::Always);
     world.engine(false);
     world.truth = Truth::Gone;
     world.engine(true);
     world.pass(60 * MIN);
     assert!(world.adopted.is_empty() && world.restarts.is_empty());
-    assert_eq!(world.told.iter().filter(|note| **note == Note::Missing).count(), 1);
+    assert_eq!(world.told.iter().filter(|entry| **entry == LogEntry::Missing).count(), 1);
 }
 
 #[test]
@@ -274,16 +274,16 @@ fn never_and_on_failure() {
     world.dies(0);
     world.pass(60 * MIN);
     assert!(world.restarts.is_empty());
-    assert!(world.told.iter().any(|note| matches!(note, Note::LeftEnded(..))));
+    assert!(world.told.iter().any(|entry| matches!(entry, LogEntry::LeftEnded(..))));
     world.ask(DesiredState::Running);
     world.pass(S);
     world.dies(2);
     world.pass(3 * S);
-    assert!(matches!(world.restarts.last().unwrap().1, Why::Ended(_)));
+    assert!(matches!(world.restarts.last().unwrap().1, RestartReason::Ended(_)));
     world.pass(MIN);
     world.hangs();
     world.pass(MIN);
-    assert!(matches!(world.restarts.last().unwrap().1, Why::Hung(..)), "to hang is a failure");
+    assert!(matches!(world.restarts.last().unwrap().1, RestartReason::Hung(..)), "to hang is a failure");
 }
 
 #[test]
@@ -337,13 +337,13 @@ fn the_next_supervisor_goes_on_where_the_last_one_ended() {
     let past = Past { restarts: vec![500 * S, 9 * S, 7 * S, 5 * S, 2 * S], gave_up: false };
     let mut policy = Policy::new(limits(), RestartPolicy::Always, DesiredState::Running, &past, now, 7);
     policy.handle(now, Input::EngineBack);
-    let ended = Sight::Ended(Ending { code: Some(1), out_of_memory: false });
-    let actions = policy.handle(now, Input::Look(ended.clone()));
+    let ended = ContainerState::Ended(ExitStatus { code: Some(1), out_of_memory: false });
+    let actions = policy.handle(now, Input::Inspected(ended.clone()));
     assert!(actions.iter().any(|action| matches!(action, Action::GiveUp(_))), "{actions:?}");
     let past = Past { gave_up: true, ..Past::default() };
     let mut policy = Policy::new(limits(), RestartPolicy::Always, DesiredState::Running, &past, now, 7);
     policy.handle(now, Input::EngineBack);
-    assert_eq!(policy.handle(now, Input::Look(ended)), [], "it has given up, also across a reboot");
+    assert_eq!(policy.handle(now, Input::Inspected(ended)), [], "it has given up, also across a reboot");
 }
 
 #[test]
@@ -380,9 +380,9 @@ fn a_taken_port_is_waited_for_as_long_as_it_takes() {
         assert!((least..=least * 5 / 4 + S).contains(gap) && *gap <= 61 * S, "pause {n}: {gap:?}");
     }
     assert!(gaps.len() > 7 * 24 * 60 - 60, "{} attempts", gaps.len());
-    let told = |world: &World| world.told.iter().filter(|note| matches!(note, Note::PortTaken(_))).count();
+    let told = |world: &World| world.told.iter().filter(|entry| matches!(entry, LogEntry::PortTaken(_))).count();
     assert_eq!(told(&world), 1, "said once");
-    assert!(!world.told.iter().any(|note| matches!(note, Note::Waiting(..))), "{:?}", world.told);
+    assert!(!world.told.iter().any(|entry| matches!(entry, LogEntry::Waiting(..))), "{:?}", world.told);
     world.port_taken = Some("port 3000 on 127.0.0.1 is taken by ruby (pid 4712)".into());
     world.pass(3 * MIN);
     assert_eq!(told(&world), 2, "and when another one has it");
@@ -411,7 +411,7 @@ fn a_page_that_hung_comes_back_though_its_start_failed_at_first() {
             }
             (world.broken, world.port_taken) = (false, None);
             world.pass(5 * S);
-            assert_eq!(world.adopted, [], "our own stop is nobody's wish");
+            assert_eq!(world.adopted, [], "our own stop is not the user's request");
             assert_eq!(world.truth, Truth::Running { answers: true }, "{mode:?}");
             // A stop by somebody else still is one.
             world.pass(MIN);
@@ -426,7 +426,7 @@ fn a_page_that_hung_comes_back_though_its_start_failed_at_first() {
 fn no_probe_is_sent_before_it_is_known_that_the_container_runs() {
     let mut policy = World::new(RestartPolicy::Always).policy;
     let now = 5000 * S;
-    let ended = Sight::Ended(Ending { code: Some(137), out_of_memory: false });
+    let ended = ContainerState::Ended(ExitStatus { code: Some(137), out_of_memory: false });
     for (before, after) in [
         (Input::EngineLost, Input::EngineBack),
         (Input::Lock(true), Input::Lock(false)),
@@ -434,8 +434,8 @@ fn no_probe_is_sent_before_it_is_known_that_the_container_runs() {
         (Input::Tick, Input::Touched),
     ] {
         let shown = format!("{after:?}");
-        policy.handle(now, Input::Asked(DesiredState::Running));
-        policy.handle(now, Input::Look(Sight::Running { run: 1 }));
+        policy.handle(now, Input::Requested(DesiredState::Running));
+        policy.handle(now, Input::Inspected(ContainerState::Running { run: 1 }));
         policy.handle(now, Input::Probed(Health::Good));
         policy.handle(now + S, before);
         let actions = policy.handle(now + MIN, after);
@@ -444,9 +444,9 @@ fn no_probe_is_sent_before_it_is_known_that_the_container_runs() {
         let actions = policy.handle(now + MIN + S, Input::Tick);
         assert!(!actions.contains(&Action::Probe), "{shown}: {actions:?}");
         let mut dead = policy.clone();
-        let actions = dead.handle(now + MIN + S, Input::Look(ended.clone()));
+        let actions = dead.handle(now + MIN + S, Input::Inspected(ended.clone()));
         assert!(!actions.contains(&Action::Probe), "{shown}: {actions:?}");
-        let actions = policy.handle(now + MIN + S, Input::Look(Sight::Running { run: 1 }));
+        let actions = policy.handle(now + MIN + S, Input::Inspected(ContainerState::Running { run: 1 }));
         assert!(actions.contains(&Action::Probe), "{shown}: {actions:?}");
         policy.handle(now + MIN + S, Input::Probed(Health::Good));
     }

@@ -13,7 +13,7 @@ use crate::{
     secrets,
     supervise::{
         jobs::{self, Job},
-        policy::{Ending, Input, Sight},
+        policy::{ContainerState, ExitStatus, Input},
     },
 };
 
@@ -32,7 +32,7 @@ impl Supervisor<'_> {
                         inputs.push_back(Input::EnginePolicy(detail.restart_policy.clone()));
                     }
                 }
-                inputs.push_back(Input::Look(self.sight(detail.as_ref())));
+                inputs.push_back(Input::Inspected(self.container_state(detail.as_ref())));
             }
             // Should the engine be gone, the watcher says so; should it only be busy, ask again.
             Err(_) => self.inspect_at = Some(Instant::now() + INSPECT_AGAIN),
@@ -42,7 +42,10 @@ impl Supervisor<'_> {
     /// Whether a killed command's work is being finished now. Nothing else is decided until it is.
     async fn recovers(&mut self, engine: &Engine, detail: Option<&Detail>) -> bool {
         let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::UNDO));
-        if as_usual || !self.jobs.may_recover() || self.policy.wish() != DesiredState::Running || self.command_at_work()
+        if as_usual
+            || !self.jobs.may_recover()
+            || self.policy.desired() != DesiredState::Running
+            || self.command_at_work()
         {
             return false;
         }
@@ -72,13 +75,15 @@ impl Supervisor<'_> {
         self.publish = Some(detail.live.publish).filter(|publish| publish.port > 0);
     }
 
-    fn sight(&self, detail: Option<&Detail>) -> Sight {
+    fn container_state(&self, detail: Option<&Detail>) -> ContainerState {
         match detail {
-            None => Sight::Missing,
-            Some(detail) if !self.is_ours(detail) => Sight::Foreign,
-            Some(detail) if detail.paused => Sight::Paused,
-            Some(detail) if detail.running => Sight::Running { run: detail.run.unwrap_or(0) },
-            Some(detail) => Sight::Ended(Ending { code: detail.exit_code, out_of_memory: detail.oom_killed }),
+            None => ContainerState::Missing,
+            Some(detail) if !self.is_ours(detail) => ContainerState::Foreign,
+            Some(detail) if detail.paused => ContainerState::Paused,
+            Some(detail) if detail.running => ContainerState::Running { run: detail.run.unwrap_or(0) },
+            Some(detail) => {
+                ContainerState::Ended(ExitStatus { code: detail.exit_code, out_of_memory: detail.oom_killed })
+            }
         }
     }
 

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::{
-    Body, Link, Policy, Run,
-    action::{Action, Note, Why},
-    input::{Ending, Health, Input, Outside, Sight},
+    Connection, Policy, Run, Tracked,
+    action::{Action, LogEntry, RestartReason},
+    input::{ContainerState, ExitStatus, Health, Input, Outside},
 };
 use crate::desired_state::DesiredState;
 
@@ -14,54 +14,54 @@ impl Policy {
     pub(super) fn take(&mut self, now: Duration, input: Input, actions: &mut Vec<Action>) {
         match input {
             Input::Tick => {}
-            Input::Asked(wish) => self.asked(wish, actions),
+            Input::Requested(desired) => self.requested(desired, actions),
             Input::Mode(mode) => {
                 if self.mode != mode {
                     self.mode = mode;
-                    self.look_again(actions);
+                    self.inspect_again(actions);
                 }
             }
             Input::Lock(held) => self.lock(held, actions),
             Input::EngineLost => {
-                if !matches!(self.link, Link::Away { .. }) {
-                    self.link = Link::Away { since: now };
+                if !matches!(self.connection, Connection::Down { .. }) {
+                    self.connection = Connection::Down { since: now };
                     // An engine that goes down stops its containers first, as if somebody had asked
                     // for it: what was about to settle was the engine's own end.
                     let settling = self.outside.is_some() || self.confirming.is_some() || now < self.hold_until;
-                    if settling && matches!(self.body, Body::Ended) {
-                        self.body = Body::Running(Run::new(0, now));
+                    if settling && matches!(self.container, Tracked::Ended) {
+                        self.container = Tracked::Running(Run::new(0, now));
                         self.need = None;
                     }
                     self.forget_outside();
-                    actions.push(Action::Tell(Note::EngineLost));
+                    actions.push(Action::Log(LogEntry::EngineLost));
                 }
             }
             Input::EngineBack => {
-                if let Link::Away { since } = self.link {
+                if let Connection::Down { since } = self.connection {
                     let away = now.saturating_sub(since);
                     self.was_away = Some(away);
-                    actions.push(Action::Tell(Note::EngineBack(away)));
+                    actions.push(Action::Log(LogEntry::EngineBack(away)));
                 }
-                self.link = Link::Here;
-                if let Body::Running(run) = &mut self.body {
+                self.connection = Connection::Up;
+                if let Tracked::Running(run) = &mut self.container {
                     run.misses = 0;
                 }
                 self.next_inspect = now + self.limits.inspect_every;
                 actions.push(Action::Inspect);
             }
-            Input::Look(sight) => self.look(now, sight, actions),
+            Input::Inspected(state) => self.inspected(now, state, actions),
             Input::EnginePolicy(policy) => {
                 if policy != "no" && !self.locked {
                     actions.push(Action::SetPolicyBack { from: policy });
                 }
             }
-            Input::Died(ending) => self.died(now, ending, actions),
+            Input::Died(status) => self.died(now, status, actions),
             Input::AskedToEnd => {
-                self.asked_to_end = !self.locked && self.wish == DesiredState::Running && !self.stopped_by_us;
+                self.asked_to_end = !self.locked && self.desired == DesiredState::Running && !self.stopped_by_us;
             }
             Input::EndedOutside(how) => {
                 let by_us = self.stopped_by_us && how == Outside::Stopped;
-                if !by_us && !self.locked && self.wish == DesiredState::Running && self.acting.is_none() {
+                if !by_us && !self.locked && self.desired == DesiredState::Running && self.acting.is_none() {
                     self.outside = Some((now + self.limits.settle, how));
                 }
             }
@@ -70,13 +70,13 @@ impl Policy {
             Input::Probed(health) => self.probed(now, health, actions),
             Input::Slept(time) => {
                 self.grace_until = now + self.limits.awake_grace;
-                if let Body::Running(run) = &mut self.body {
+                if let Tracked::Running(run) = &mut self.container {
                     run.misses = 0;
                 }
-                if matches!(self.need, Some(Why::Hung(..))) {
+                if matches!(self.need, Some(RestartReason::Hung(..))) {
                     self.need = None;
                 }
-                actions.push(Action::Tell(Note::Slept(time)));
+                actions.push(Action::Log(LogEntry::Slept(time)));
                 actions.push(Action::Inspect);
             }
             Input::Stopping => self.stopped_by_us = true,
@@ -85,13 +85,13 @@ impl Policy {
                 self.runs_again();
                 self.need = None;
                 self.asked_to_end = false;
-                self.body = Body::Running(Run::new(run, now));
+                self.container = Tracked::Running(Run::new(run, now));
                 self.next_probe = now + self.limits.probe_starting;
             }
             Input::RestartFailed(reason) => {
                 self.count(now);
                 self.announced = false;
-                actions.push(Action::Tell(Note::RestartFailed(reason)));
+                actions.push(Action::Log(LogEntry::RestartFailed(reason)));
                 actions.push(Action::Inspect);
             }
             Input::PortTaken(holder) => self.port_taken(now, holder, actions),
@@ -103,11 +103,11 @@ impl Policy {
         }
     }
 
-    fn asked(&mut self, wish: DesiredState, actions: &mut Vec<Action>) {
-        if wish != self.wish || self.gave_up {
-            actions.push(Action::Tell(Note::Asked(wish)));
+    fn requested(&mut self, desired: DesiredState, actions: &mut Vec<Action>) {
+        if desired != self.desired || self.gave_up {
+            actions.push(Action::Log(LogEntry::Requested(desired)));
         }
-        self.wish = wish;
+        self.desired = desired;
         self.gave_up = false;
         self.attempts = 0;
         self.port_attempts = 0;
@@ -116,7 +116,7 @@ impl Policy {
         self.not_before = Duration::ZERO;
         self.forget_outside();
         self.need = None;
-        self.look_again(actions);
+        self.inspect_again(actions);
     }
 
     fn lock(&mut self, held: bool, actions: &mut Vec<Action>) {
@@ -124,22 +124,22 @@ impl Policy {
             return;
         }
         self.locked = held;
-        actions.push(Action::Tell(Note::Locked(held)));
+        actions.push(Action::Log(LogEntry::Locked(held)));
         self.forget_outside();
         if !held {
             // Whatever the command did, it is done: begin with a fresh look.
             self.need = None;
-            if let Body::Running(run) = &mut self.body {
+            if let Tracked::Running(run) = &mut self.container {
                 run.misses = 0;
             }
-            self.look_again(actions);
+            self.inspect_again(actions);
         }
     }
 
     /// What was known of an ended container may not hold any more.
-    fn look_again(&mut self, actions: &mut Vec<Action>) {
-        if !matches!(self.body, Body::Running(_)) {
-            self.body = Body::Unknown;
+    fn inspect_again(&mut self, actions: &mut Vec<Action>) {
+        if !matches!(self.container, Tracked::Running(_)) {
+            self.container = Tracked::Unknown;
         }
         actions.push(Action::Inspect);
     }
@@ -150,92 +150,97 @@ impl Policy {
         self.asked_to_end = false;
     }
 
-    fn look(&mut self, now: Duration, sight: Sight, actions: &mut Vec<Action>) {
+    fn inspected(&mut self, now: Duration, state: ContainerState, actions: &mut Vec<Action>) {
         self.looking = false;
         self.next_inspect = now + self.limits.inspect_every;
         let away = self.was_away.take();
         let confirming = self.confirming.take();
-        let before = self.body.clone();
-        match sight {
-            Sight::Missing | Sight::Foreign | Sight::Paused => {
-                let (body, note) = match sight {
-                    Sight::Missing => (Body::Missing, Note::Missing),
-                    Sight::Foreign => (Body::Foreign, Note::Foreign),
-                    _ => (Body::Paused, Note::Paused),
+        let before = self.container.clone();
+        match state {
+            ContainerState::Missing | ContainerState::Foreign | ContainerState::Paused => {
+                let (found, entry) = match state {
+                    ContainerState::Missing => (Tracked::Missing, LogEntry::Missing),
+                    ContainerState::Foreign => (Tracked::Foreign, LogEntry::Foreign),
+                    _ => (Tracked::Paused, LogEntry::Paused),
                 };
-                if before != body && confirming.is_none() && !self.locked && self.wish == DesiredState::Running {
-                    actions.push(Action::Tell(note));
+                if before != found && confirming.is_none() && !self.locked && self.desired == DesiredState::Running {
+                    actions.push(Action::Log(entry));
                 }
-                self.body = body;
+                self.container = found;
                 self.need = None;
             }
-            Sight::Running { run } => {
-                if !matches!(&before, Body::Running(known) if known.id == run) {
-                    self.body = Body::Running(Run::new(run, now));
+            ContainerState::Running { run } => {
+                if !matches!(&before, Tracked::Running(known) if known.id == run) {
+                    self.container = Tracked::Running(Run::new(run, now));
                     self.next_probe = now;
                     self.need = None;
                     self.runs_again();
                 }
-                if !matches!(self.need, Some(Why::Hung(..))) {
+                if !matches!(self.need, Some(RestartReason::Hung(..))) {
                     self.need = None;
                 }
             }
-            Sight::Ended(ending) => {
-                self.body = Body::Ended;
-                let why = match (&before, away) {
-                    (Body::Ended, _) if self.need.is_some() => None,
-                    (Body::Running(_), Some(away)) if away >= Duration::from_secs(1) && ending.is_quiet() => {
-                        Some(Why::EngineAway(away))
+            ContainerState::Ended(status) => {
+                self.container = Tracked::Ended;
+                let reason = match (&before, away) {
+                    (Tracked::Ended, _) if self.need.is_some() => None,
+                    (Tracked::Running(_), Some(away)) if away >= Duration::from_secs(1) && status.is_quiet() => {
+                        Some(RestartReason::EngineAway(away))
                     }
-                    (Body::Running(_), Some(_)) => Some(self.why_ended(&ending)),
-                    (Body::Running(_), None) => {
+                    (Tracked::Running(_), Some(_)) => Some(self.why_ended(&status)),
+                    (Tracked::Running(_), None) => {
                         // The look overtook the events of this end: they say whether somebody asked for it.
                         self.hold_until = now + self.limits.settle;
-                        Some(self.why_ended(&ending))
+                        Some(self.why_ended(&status))
                     }
                     // It ended before, and that was judged then.
-                    (Body::Ended, _) => None,
-                    _ => Some(Why::NotRunning(ending.clone())),
+                    (Tracked::Ended, _) => None,
+                    _ => Some(RestartReason::NotRunning(status.clone())),
                 };
-                if let Some(why) = why {
-                    self.needs(why, &ending, actions);
+                if let Some(reason) = reason {
+                    self.needs(reason, &status, actions);
                 }
             }
         }
-        let is_down = matches!(self.body, Body::Ended | Body::Missing);
+        let is_down = matches!(self.container, Tracked::Ended | Tracked::Missing);
         if let (Some(how), true, false) = (confirming, is_down, self.locked)
-            && self.wish == DesiredState::Running
+            && self.desired == DesiredState::Running
         {
             self.need = None;
             actions.push(Action::AdoptStop(how));
         }
     }
 
-    fn needs(&mut self, why: Why, ending: &Ending, actions: &mut Vec<Action>) {
-        if self.wish == DesiredState::Running && !self.locked && !self.gave_up && !self.heals(&why) {
-            actions.push(Action::Tell(Note::LeftEnded(ending.clone(), self.mode)));
+    fn needs(&mut self, reason: RestartReason, status: &ExitStatus, actions: &mut Vec<Action>) {
+        if self.desired == DesiredState::Running && !self.locked && !self.gave_up && !self.heals(&reason) {
+            actions.push(Action::Log(LogEntry::LeftEnded(status.clone(), self.mode)));
         }
-        self.need = Some(why);
+        self.need = Some(reason);
         self.announced = false;
     }
 
-    fn died(&mut self, now: Duration, ending: Ending, actions: &mut Vec<Action>) {
+    fn died(&mut self, now: Duration, status: ExitStatus, actions: &mut Vec<Action>) {
         // An end that a look has just seen is judged now.
-        let just_seen = self.body == Body::Ended && now < self.hold_until;
-        if self.acting.is_some() || !(just_seen || matches!(self.body, Body::Running(_) | Body::Unknown | Body::Paused))
+        let just_seen = self.container == Tracked::Ended && now < self.hold_until;
+        if self.acting.is_some()
+            || !(just_seen || matches!(self.container, Tracked::Running(_) | Tracked::Unknown | Tracked::Paused))
         {
             return;
         }
-        self.body = Body::Ended;
+        self.container = Tracked::Ended;
         // Whether that was `docker stop` is known only when the engine says so, right after.
         self.hold_until = if self.asked_to_end { now + self.limits.settle } else { now };
         self.asked_to_end = false;
-        self.needs(self.why_ended(&ending), &ending, actions);
+        self.needs(self.why_ended(&status), &status, actions);
     }
 
     /// An end that we asked for says nothing about what the setting lets be.
-    fn why_ended(&self, ending: &Ending) -> Why {
-        if self.stopped_by_us { Why::NotRunning(ending.clone()) } else { Why::Ended(ending.clone()) }
+    fn why_ended(&self, status: &ExitStatus) -> RestartReason {
+        if self.stopped_by_us {
+            RestartReason::NotRunning(status.clone())
+        } else {
+            RestartReason::Ended(status.clone())
+        }
     }
 
     fn runs_again(&mut self) {
@@ -248,17 +253,18 @@ impl Policy {
         if self.acting.is_some() {
             return;
         }
-        let known = matches!(&self.body, Body::Running(run) if now.saturating_sub(run.since) < self.limits.settle);
+        let known =
+            matches!(&self.container, Tracked::Running(run) if now.saturating_sub(run.since) < self.limits.settle);
         self.forget_outside();
         self.runs_again();
         self.need = None;
         if !known {
-            self.body = Body::Running(Run::new(0, now));
+            self.container = Tracked::Running(Run::new(0, now));
             self.next_probe = now + self.limits.probe_starting;
             // Its run is not known yet.
             actions.push(Action::Inspect);
         }
-        if !self.locked && (self.wish == DesiredState::Stopped || self.gave_up) {
+        if !self.locked && (self.desired == DesiredState::Stopped || self.gave_up) {
             actions.push(Action::AdoptStart);
         }
     }
@@ -266,14 +272,14 @@ impl Policy {
     fn probed(&mut self, now: Duration, health: Health, actions: &mut Vec<Action>) {
         self.probing = false;
         let limits = self.limits;
-        let counts = !self.locked && self.link == Link::Here && now >= self.grace_until;
-        let Body::Running(run) = &mut self.body else { return };
+        let counts = !self.locked && self.connection == Connection::Up && now >= self.grace_until;
+        let Tracked::Running(run) = &mut self.container else { return };
         match health {
             Health::Good => {
                 if !run.answered {
-                    actions.push(Action::Tell(Note::Answers(now.saturating_sub(run.since))));
+                    actions.push(Action::Log(LogEntry::Answers(now.saturating_sub(run.since))));
                 } else if run.misses > 0 || run.refused {
-                    actions.push(Action::Tell(Note::AnswersAgain));
+                    actions.push(Action::Log(LogEntry::AnswersAgain));
                 }
                 run.answered = true;
                 run.misses = 0;
@@ -283,7 +289,7 @@ impl Policy {
                     self.attempts = 0;
                     self.not_before = Duration::ZERO;
                 }
-                if matches!(self.need, Some(Why::Hung(..))) {
+                if matches!(self.need, Some(RestartReason::Hung(..))) {
                     self.need = None;
                 }
             }
@@ -292,7 +298,7 @@ impl Policy {
                 run.misses = 0;
                 run.answered = true;
                 if !run.refused {
-                    actions.push(Action::Tell(Note::Refused));
+                    actions.push(Action::Log(LogEntry::Refused));
                 }
                 run.refused = true;
             }
@@ -300,9 +306,9 @@ impl Policy {
                 run.healthy_since = None;
                 if counts && (run.answered || now.saturating_sub(run.since) >= limits.start_period) {
                     run.misses += 1;
-                    actions.push(Action::Tell(Note::Missed(run.misses, seen.clone())));
-                    if run.misses >= limits.misses && !matches!(self.need, Some(Why::Hung(..))) {
-                        self.need = Some(Why::Hung(run.misses, seen));
+                    actions.push(Action::Log(LogEntry::Missed(run.misses, seen.clone())));
+                    if run.misses >= limits.misses && !matches!(self.need, Some(RestartReason::Hung(..))) {
+                        self.need = Some(RestartReason::Hung(run.misses, seen));
                         self.announced = false;
                     }
                 }
@@ -314,7 +320,7 @@ impl Policy {
 
     /// A restart was done or tried.
     fn count(&mut self, now: Duration) {
-        if self.acting.take().is_some_and(|why| why.counts()) {
+        if self.acting.take().is_some_and(|reason| reason.counts()) {
             self.recent.push_back(now);
         }
         self.attempts = self.attempts.saturating_add(1);
@@ -330,7 +336,7 @@ impl Policy {
         // The note below says it, once for each holder.
         self.announced = true;
         if self.port_holder.as_ref() != Some(&holder) {
-            actions.push(Action::Tell(Note::PortTaken(holder.clone())));
+            actions.push(Action::Log(LogEntry::PortTaken(holder.clone())));
             self.port_holder = Some(holder);
         }
         actions.push(Action::Inspect);

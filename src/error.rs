@@ -150,6 +150,10 @@ pub enum Error {
     AlreadyExists { kind: ObjectKind, name: String },
     #[error("{kind} {name} was not made by docklet")]
     Foreign { kind: ObjectKind, name: String },
+    #[error("container {container} is {name} under another name")]
+    Renamed { container: String, name: String, twice: bool },
+    #[error("container {container} uses the volume {volume}")]
+    VolumeInUse { container: String, volume: String },
     #[error("container {name} was set up by another user, or from another folder")]
     SetUpElsewhere { name: String, folder: String },
     #[error("port {port} on {address} is taken")]

@@ -1,7 +1,7 @@
 //! Looks at the engine and the host and fills [`Observed`]. Decides nothing and changes nothing.
 //! One call, or three that go out together; a few more only when something is not as wanted.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use crate::{
     appliance::Appliance,
@@ -15,7 +15,7 @@ use crate::{
     error::Result,
     host::ports,
     instance_name::InstanceName,
-    observed::{Container, Observed, Ownership, PortState, Volume},
+    observed::{Container, Observed, Ownership, PortState, Volume, VolumeUser},
 };
 
 /// The engine's answers that do not depend on what is wanted.
@@ -87,7 +87,14 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     let mut image_present = true;
     let mut image_is_foreign = false;
     let mut network = Some(Ownership::Ours);
-    if !as_wanted(&main) {
+    let full = look.volumes.is_some();
+    let mut others = if full { users(look.containers.iter(), desired) } else { vec![] };
+    if as_wanted(&main) && main.as_ref().is_some_and(|c| !c.running) {
+        let (found, there) =
+            tokio::try_join!(engine.network_labels(&desired.container.network), users_on(engine, desired, full))?;
+        network = found.map(|found| Ownership::of(&found, labels));
+        others.extend(there);
+    } else if !as_wanted(&main) {
         // Only now are more calls worth it: whether image and network are there, and what is different.
         let replaced = main.as_mut().or(previous.as_mut());
         let inspect = async {
@@ -102,12 +109,14 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
                 None => engine.volumes(&desired.container.name).await,
             }
         };
-        let (image, found, detail, volumes) = tokio::try_join!(
+        let (image, found, detail, volumes, there) = tokio::try_join!(
             engine.image(desired.image.reference()),
             engine.network_labels(&desired.container.network),
             inspect,
-            volumes
+            volumes,
+            users_on(engine, desired, full)
         )?;
+        others.extend(there);
         listed = Some(volumes);
         image_present = image.is_some();
         let built = matches!(desired.image, ImagePlan::Build { .. });
@@ -138,7 +147,40 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         image_present,
         image_is_foreign,
         port: port_state(engine, &look.containers, desired).await?,
+        others,
     })
+}
+
+/// Other containers with the volumes, where not all containers were asked for.
+async fn users_on(engine: &Engine, desired: &Desired, full: bool) -> Result<Vec<VolumeUser>> {
+    if full {
+        return Ok(vec![]);
+    }
+    let names = desired.volumes.iter().map(|v| v.name.clone()).collect();
+    Ok(users(engine.containers_with(names).await?.iter(), desired))
+}
+
+fn users<'a>(containers: impl Iterator<Item = &'a Listed>, desired: &Desired) -> Vec<VolumeUser> {
+    let own = [&desired.container.name, &desired.previous_name, &desired.task_name, &desired.helper_name];
+    let volumes: Vec<&str> = desired.volumes.iter().map(|v| v.name.as_str()).collect();
+    volume_users(containers.filter(|c| !own.contains(&&c.name)), &volumes, &desired.container.labels)
+}
+
+/// Those of these containers that have one of these volumes.
+pub fn volume_users<'a>(
+    containers: impl Iterator<Item = &'a Listed>,
+    volumes: &[&str],
+    labels: &BTreeMap<String, String>,
+) -> Vec<VolumeUser> {
+    let user = |c: &Listed| {
+        Some(VolumeUser {
+            name: c.name.clone(),
+            ownership: Ownership::of(&c.labels, labels),
+            running: c.is_running(),
+            volume: c.volumes.iter().find(|volume| volumes.contains(&volume.as_str()))?.clone(),
+        })
+    };
+    containers.filter_map(user).collect()
 }
 
 /// Whether the wanted port can be had. One that our own running container holds can. The engine is asked who holds it

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::desired::{ContainerSpec, label};
+use crate::desired::{ContainerSpec, Desired, label};
 
 /// What was seen of one instance.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +30,8 @@ pub struct Observed {
     pub image_is_foreign: bool,
     /// The wanted port.
     pub port: PortState,
+    /// Other containers with the instance's volumes. Looked up only when a container may be started.
+    pub others: Vec<VolumeUser>,
 }
 
 impl Observed {
@@ -84,6 +86,26 @@ pub struct Container {
     pub image_id: String,
     /// What it really is, looked up only when its hash is not the wanted one.
     pub live: Option<Box<ContainerSpec>>,
+}
+
+impl Container {
+    /// Whether it was made as it is wanted now.
+    pub fn is_as(&self, desired: &Desired) -> bool {
+        self.spec_hash.as_ref() == Some(&desired.container.hash())
+    }
+}
+
+/// A container under another name than the instance's, which has a volume of the instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeUser {
+    /// Its name.
+    pub name: String,
+    /// Whose.
+    pub ownership: Ownership,
+    /// Whether its process runs (paused counts).
+    pub running: bool,
+    /// The volume.
+    pub volume: String,
 }
 
 /// A volume.

@@ -10,7 +10,7 @@ pub use self::action::{Action, Made, Plan, Step};
 use crate::{
     desired::{BindMount, Desired, ImagePlan, VolumeSpec, label},
     error::{Error, ObjectKind, Result},
-    observed::{Container, Observed, Ownership, PortState},
+    observed::{Container, Observed, Ownership, PortState, VolumeUser},
 };
 
 /// Plans the way from the observed to the desired state.
@@ -27,11 +27,11 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     let mut plan = Plan::default();
     let name = desired.container.name.clone();
     let previous_name = desired.previous_name.clone();
-    let hash = desired.container.hash();
-    let is_current = |c: &Container| c.spec_hash.as_ref() == Some(&hash);
     let main = observed.main.as_ref();
     let previous = observed.previous.as_ref();
-    let kept = main.is_some_and(is_current);
+    // An engine starts no container whose network was removed, and takes none of the same name for it.
+    let without_network = main.is_some_and(|c| !c.running) && observed.network.is_none();
+    let kept = main.is_some_and(|c| c.is_as(desired)) && !without_network;
     let exists = main.is_some();
 
     if !kept && (desired.running || !exists) && !observed.image_present {
@@ -100,7 +100,11 @@ fn replace(plan: &mut Plan, desired: &Desired, observed: &Observed, new_volumes:
     let (main, previous) = (observed.main.as_ref(), observed.previous.as_ref());
     let name = desired.container.name.clone();
     let previous_name = desired.previous_name.clone();
-    let reason = replace_reason(desired, main);
+    let reason = if main.is_some_and(|c| c.is_as(desired)) {
+        "its network was removed".to_owned()
+    } else {
+        replace_reason(desired, main)
+    };
     let mut holds_port = previous.is_some_and(|c| c.running);
     if let Some(main) = main {
         if previous.is_some() {
@@ -224,7 +228,24 @@ fn replace_reason(desired: &Desired, old: Option<&Container>) -> String {
     }
 }
 
+/// No second container runs on the same volumes, whatever its name.
+///
+/// # Errors
+/// [`Error::Renamed`] and [`Error::VolumeInUse`].
+pub fn refuse_others(name: &str, main_exists: bool, others: &[VolumeUser]) -> Result<()> {
+    for other in others {
+        if other.ownership == Ownership::Ours {
+            return Err(Error::Renamed { container: other.name.clone(), name: name.to_owned(), twice: main_exists });
+        }
+        if other.running {
+            return Err(Error::VolumeInUse { container: other.name.clone(), volume: other.volume.clone() });
+        }
+    }
+    Ok(())
+}
+
 fn refuse_foreign(desired: &Desired, observed: &Observed) -> Result<()> {
+    refuse_others(&desired.container.name, observed.main.is_some(), &observed.others)?;
     for container in observed.main.iter().chain(&observed.previous).chain(&observed.task) {
         if container.ownership == Ownership::Foreign {
             return Err(Error::Foreign { kind: ObjectKind::Container, name: container.name.clone() });

@@ -10,7 +10,7 @@ use crate::{
     ops::{
         autostart,
         converge::{self, How},
-        exposure, mounts,
+        exposure, mounts, rules,
         start::{self, Exposure},
     },
     settings::Settings,
@@ -48,8 +48,8 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
         autostart::apply(context, after).await?;
     }
     let differences = differences(context, before, after);
-    if differences.is_empty() && before.network.allow != after.network.allow {
-        allow(context, after).await?;
+    if before.network.allow != after.network.allow {
+        allow(context).await?;
     }
     if differences.is_empty() || is_already_so(context, after).await {
         return Ok(Effect::default());
@@ -68,15 +68,11 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
 
 /// Loads the network rules of a running container with another `network.allow`, which needs no new container. Where
 /// that fails, the supervisor tries again.
-async fn allow(context: &Context, settings: &Settings) -> Result<()> {
-    if desired_state::read(&context.files.desired())? != DesiredState::Running {
-        return Ok(());
-    }
+async fn allow(context: &Context) -> Result<()> {
     let loaded = async {
-        let _lock = context.lock("start")?;
+        let _lock = context.lock("config set")?;
         let engine = context.engine().await?;
-        let timeout = context.appliance.health.ready_timeout();
-        start::start_with(context, &engine, settings, timeout, Exposure::Confirmed).await
+        rules::refresh(&engine, &context.appliance, &context.name, &context.files).await
     };
     if let Err(error) = loaded.await {
         let text = format!("the change is saved, but not in effect yet: {error}");

@@ -54,6 +54,8 @@ pub struct Listed {
     pub ports: Vec<PublishedPort>,
     /// Folders of the host that are mounted: where inside, and the folder. Not every engine lists them.
     pub binds: BTreeMap<String, PathBuf>,
+    /// Names of the volumes that are mounted.
+    pub volumes: Vec<String>,
 }
 
 impl Listed {
@@ -153,6 +155,17 @@ impl Engine {
         let list = within("look for containers by name", self.docker.list_containers(Some(options))).await?;
         let listed = list.into_iter().map(translate::listed);
         Ok(listed.filter(|container| names.contains(&container.name)).collect())
+    }
+
+    /// The containers that have one of these volumes, running or not. What else is on the engine costs next to nothing.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn containers_with(&self, volumes: Vec<String>) -> Result<Vec<Listed>> {
+        let filters = HashMap::from([("volume".to_owned(), volumes)]);
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let list = within("look for containers by volume", self.docker.list_containers(Some(options))).await?;
+        Ok(list.into_iter().map(translate::listed).collect())
     }
 
     /// One container by name or id; `None` when there is none.

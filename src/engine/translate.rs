@@ -133,7 +133,8 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
             port: port.public_port.filter(|p| *p > 0)?,
         })
     });
-    let mounts = summary.mounts.unwrap_or_default().into_iter();
+    let mounts = summary.mounts.unwrap_or_default();
+    let volume = |m: &MountPoint| m.name.clone().filter(|_| m.typ.as_deref() == Some("volume"));
     let bind = |m: MountPoint| (m.typ.as_deref() == Some("bind")).then(|| Some((m.destination?, m.source?.into())));
     Listed {
         id: summary.id.unwrap_or_default(),
@@ -144,7 +145,8 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
         state: summary.state.map(|s| s.to_string()).unwrap_or_default(),
         status: summary.status.unwrap_or_default(),
         ports: ports.collect(),
-        binds: mounts.filter_map(|m| bind(m).flatten()).collect(),
+        volumes: mounts.iter().filter_map(volume).collect(),
+        binds: mounts.into_iter().filter_map(|m| bind(m).flatten()).collect(),
     }
 }
 

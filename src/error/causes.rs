@@ -55,6 +55,12 @@ impl Error {
             | Error::Unhealthy { reason, log, .. }
             | Error::UpdateRolledBack { reason, log, .. } => with_log(vec![reason.clone()], log),
             Error::MountChanged { was, now, .. } => vec![format!("when mounted: {was}"), format!("now: {now}")],
+            Error::Renamed { .. } => {
+                vec!["it has this instance's labels and volumes, and was renamed outside docklet".to_owned()]
+            }
+            Error::VolumeInUse { .. } => {
+                vec!["docklet did not make it, and never starts a second container on the same volumes".to_owned()]
+            }
             Error::SetUpElsewhere { folder, .. } => vec![format!("its secrets are in {folder}")],
             Error::Foreign { .. } => vec![
                 "it has a name that docklet uses, but not docklet's labels, so docklet does not touch it".to_owned(),

@@ -98,10 +98,12 @@ impl Error {
                 (_, ImageAction::Build) => Code::BuildFailed,
                 (_, ImageAction::Load) => Code::LoadFailed,
             },
-            Error::AlreadyExists { .. } | Error::InUse { .. } | Error::FileExists { .. } => Code::AlreadyExists,
+            Error::AlreadyExists { .. } | Error::Renamed { .. } | Error::InUse { .. } | Error::FileExists { .. } => {
+                Code::AlreadyExists
+            }
             Error::NoSpace { .. } => Code::NoSpace,
             Error::VolumesFailed { .. } | Error::ReleasesUnreachable { .. } => Code::NetworkError,
-            Error::Foreign { .. } | Error::SetUpElsewhere { .. } => Code::ForeignObject,
+            Error::Foreign { .. } | Error::VolumeInUse { .. } | Error::SetUpElsewhere { .. } => Code::ForeignObject,
             Error::PortInUse { .. } => Code::PortInUse,
             Error::Locked { .. } => Code::Locked,
             Error::StartFailed { .. }

@@ -68,6 +68,11 @@ impl Error {
             }
             Error::AlreadyExists { kind, name } => format!("look at it: docker {kind} inspect {name}"),
             Error::InUse { kind, name, .. } => format!("look at it: docker ps -a --filter {kind}={name}"),
+            Error::Renamed { container, twice: true, .. } => {
+                format!("remove one of the two; the data is in the volumes: docker rm --force {container}")
+            }
+            Error::Renamed { container, name, .. } => format!("docker rename {container} {name}"),
+            Error::VolumeInUse { container, .. } => format!("stop it first: docker stop {container}"),
             Error::SetUpElsewhere { .. } => {
                 "run docklet as that user, or with that DOCKLET_HOME\nor use another instance: docklet --instance NAME setup".to_owned()
             }

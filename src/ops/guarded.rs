@@ -96,7 +96,7 @@ pub async fn tidy(instance: &Instance, engine: &Engine, settings: Option<&Settin
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (plan, _) = match guarded::recover(&wanted, &observed) {
         // What is not ours stays as it is, and is no reason to keep what is.
-        Err(Error::Foreign { .. }) => return Ok(()),
+        Err(Error::Foreign { .. } | Error::VolumeInUse { .. } | Error::Renamed { .. }) => return Ok(()),
         found => found?,
     };
     run(instance, engine, held, &instance.appliance, &plan, None).await

@@ -17,6 +17,7 @@ pub(crate) mod questions;
 pub(crate) mod release;
 mod releases;
 pub(crate) mod restore;
+pub(crate) mod rules;
 mod settings;
 pub(crate) mod setup;
 pub(crate) mod start;

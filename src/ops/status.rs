@@ -1,6 +1,10 @@
 //! Status: one look, with at most three engine calls and one request to the page.
 
-use super::{Instance, autostart, stop::ownership, supervisor::state};
+use super::{
+    Instance, autostart,
+    stop::{self, ownership},
+    supervisor::state,
+};
 use crate::{
     data::schedule::Last,
     desired::page_url,
@@ -103,7 +107,8 @@ pub async fn look_at(
         |role: &str, mount: &str, exists| VolumeStatus { name: volume_name(role), mount: mount.to_owned(), exists };
     let definitions = &instance.appliance.volumes;
     let Some(container) = container else {
-        let there = engine.volumes(&instance.appliance.name).await?;
+        let (there, ()) =
+            tokio::try_join!(engine.volumes(&instance.appliance.name), stop::refuse_renamed(instance, engine, false))?;
         let exists = |role: &str| there.iter().any(|v| v.name == volume_name(role));
         report.volumes = definitions.iter().map(|v| volume(&v.role, &v.mount, exists(&v.role))).collect();
         return Ok(report);

@@ -8,7 +8,9 @@ use crate::{
     engine::{Engine, connect, docker::Detail},
     error::{Error, ObjectKind, Result},
     event::Event,
+    observe,
     observed::Ownership,
+    plan,
     report::{ContainerReport, StopReport},
 };
 
@@ -83,12 +85,33 @@ pub async fn find(instance: &Instance, engine: &Engine) -> Result<Detail> {
     let found = engine.container(&name).await?;
     if found.is_none() {
         instance.settings()?;
+        refuse_renamed(instance, engine, false).await?;
     }
     let container = found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() })?;
     match ownership(instance, &container) {
         Ownership::Ours => Ok(container),
         Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name }),
     }
+}
+
+/// Refuses when a container that is not the instance's own has its volumes: one that was renamed, or a stranger's that runs.
+///
+/// # Errors
+/// [`Error::Renamed`], [`Error::VolumeInUse`], and what the engine says.
+pub async fn refuse_renamed(instance: &Instance, engine: &Engine, main_exists: bool) -> Result<()> {
+    let app = &instance.appliance;
+    let volumes: Vec<String> = app.volumes.iter().map(|v| instance.name.volume(&app.name, &v.role)).collect();
+    let names: Vec<&str> = volumes.iter().map(String::as_str).collect();
+    let own = [
+        instance.container_name(),
+        instance.name.previous_container(&app.name),
+        instance.name.task_container(&app.name),
+        instance.name.helper_container(&app.name),
+    ];
+    let there = engine.containers_with(volumes.clone()).await?;
+    let there = there.iter().filter(|c| !own.contains(&c.name));
+    let others = observe::volume_users(there, &names, &crate::desired::labels(app, &instance.name));
+    plan::refuse_others(&instance.container_name(), main_exists, &others)
 }
 
 /// Whether a container carries this instance's labels.

@@ -59,6 +59,7 @@ impl Model {
             image_is_foreign: false,
             image_present: self.images.contains(&desired.image.reference().to_owned()),
             port: PortState::Available,
+            others: vec![],
         }
     }
 

@@ -63,8 +63,8 @@ fn budgets_of_engine_calls() {
     let image = world.image();
     proxy.reset();
     world.ok(&["setup", "--yes", "--image", &image, "--port", &world.port.to_string(), "--json"]);
-    // Ten, four to write the secrets into their volume, and two to load the network rules.
-    within("create and start", 16);
+    // Eleven, four to write the secrets into their volume, and two to load the network rules.
+    within("create and start", 17);
     world.ok(&["start"]);
     cheap("start with nothing to do", 2);
     world.setup();
@@ -72,8 +72,8 @@ fn budgets_of_engine_calls() {
     world.ok(&["stop"]);
     cheap("stop", 3);
     world.ok(&["start"]);
-    // Two that look and one that starts, two to load the network rules, and one to say how it is.
-    cheap("start", 6);
+    // Four that look and one that starts, two to load the network rules, and one to say how it is.
+    cheap("start", 8);
     world.ok(&["status"]);
     cheap("status", 3);
     world.ok(&["list"]);

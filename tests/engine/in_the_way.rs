@@ -325,3 +325,94 @@ fn a_public_address_is_warned_about() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("reachable from other machines"), "{}", shown(&output));
     assert_eq!(world.http_get("/", None).0, 401, "never without a password");
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_renamed_container_is_found_and_no_second_one_runs_on_its_volumes() {
+    let world = World::new();
+    let password = {
+        world.setup();
+        world.password()
+    };
+    let renamed = format!("{}-renamed", world.container());
+    docker(&["rename", &world.container(), &renamed]);
+    let other_port = free_port().to_string();
+    let setup = ["setup", "--yes", "--json", "--port", &other_port];
+    for args in [&["start", "--json"][..], &["stop", "--json"], &["status", "--json"], &["restart", "--json"], &setup] {
+        let output = world.fails(args, 8);
+        let error = error(&output);
+        assert_eq!(error["code"], "ALREADY_EXISTS", "{args:?}: {error}");
+        assert_eq!(error["hint"], format!("docker rename {renamed} {}", world.container()), "{args:?}");
+    }
+    let ours = docker(&["ps", "-aq", "--filter", &format!("volume={}", world.volumes()[0])]);
+    assert_eq!(ours.lines().count(), 1, "one container on the volumes: {ours}");
+    docker(&["stop", &renamed]);
+    assert_eq!(error(&world.fails(&["start", "--json"], 8))["code"], "ALREADY_EXISTS", "also when it does not run");
+    docker(&["rename", &renamed, &world.container()]);
+    world.ok(&["config", "set", "network.port", &world.port.to_string()]);
+    world.ok(&["start"]);
+    assert_eq!(world.http_get("/global/health", Some(&password)).0, 200);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_strangers_container_on_the_volumes_keeps_ours_from_starting_until_it_ends() {
+    let world = World::supervised();
+    world.setup();
+    world.ok(&["stop"]);
+    let stranger = format!("{}-stranger", world.container());
+    let volume = format!("{}:/x", world.volumes()[0]);
+    let image = world.image();
+    docker(&["run", "-d", "--name", &stranger, "-v", &volume, "--entrypoint", "sleep", &image, "1000"]);
+    for prepare in [&[][..], &["rm", "-f", &world.container()]] {
+        if !prepare.is_empty() {
+            docker(prepare);
+        }
+        let output = world.fails(&["start", "--json"], 8);
+        let error = error(&output);
+        assert_eq!(error["code"], "FOREIGN_OBJECT", "{error}");
+        assert!(error["message"].as_str().unwrap().contains(&stranger), "{error}");
+        assert_eq!(error["hint"], format!("stop it first: docker stop {stranger}"));
+    }
+    docker(&["stop", "-t", "0", &stranger]);
+    world.ok(&["start"]);
+    // One that comes later is refused where data changes.
+    docker(&["start", &stranger]);
+    let backup = world.folder().join("b.tar.zst");
+    docker(&["stop", "-t", "0", &stranger]);
+    world.ok(&["backup", backup.to_str().unwrap()]);
+    docker(&["start", &stranger]);
+    let output = world.fails(&["restore", backup.to_str().unwrap(), "--yes", "--json"], 8);
+    assert_eq!(error(&output)["code"], "FOREIGN_OBJECT", "{}", shown(&output));
+    docker(&["rm", "-f", &stranger]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_network_that_was_removed_is_made_anew() {
+    let world = World::new();
+    world.setup();
+    world.ok(&["stop"]);
+    docker(&["network", "rm", &world.container()]);
+    let plan = world.ok(&["setup", "--yes", "--dry-run"]);
+    assert!(plan.contains("its network was removed"), "{plan}");
+    world.ok(&["start"]);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+    // Nothing is left of the way there.
+    assert!(
+        world.ok(&["setup", "--yes"]).contains("already") || json(&world.run(&["start", "--json"]))["changed"] == false
+    );
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn network_allow_takes_effect_without_a_new_container_whatever_else_waits_for_one() {
+    let world = World::new();
+    world.setup();
+    let id = world.inspect().unwrap()["Id"].clone();
+    world.ok(&["config", "set", "resources.memory", "512MiB"]);
+    world.ok(&["config", "set", "network.allow", "198.18.0.1"]);
+    assert_eq!(world.inspect().unwrap()["Id"], id, "the container was not replaced");
+    world.ok(&["start"]);
+    assert_ne!(world.inspect().unwrap()["Id"], id, "start applies the rest");
+}

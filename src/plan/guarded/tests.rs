@@ -94,6 +94,7 @@ impl Model {
             image_is_foreign: false,
             image_present: self.tags.contains_key(desired.image.reference()),
             port: PortState::Available,
+            others: vec![],
         }
     }
 

@@ -163,6 +163,9 @@ fn catalogue() -> Vec<Error> {
             path: "/home/me/old.tar.zst".into(),
             reason: "the checksum of session/opencode.db differs".into(),
         },
+        Error::Renamed { container: "other".into(), name: name(), twice: false },
+        Error::Renamed { container: "other".into(), name: name(), twice: true },
+        Error::VolumeInUse { container: "other".into(), volume: "opencode-cloud-session".into() },
         Error::SetUpElsewhere { name: name(), folder: "/root/.config/docklet/default/secrets".into() },
         Error::WrongPassphrase { path: "/home/me/old.tar.zst".into() },
         Error::ReleasesUnreachable {
@@ -294,6 +297,8 @@ fn kind(error: &Error) -> usize {
         Error::FileExists { .. } => 38,
         Error::WrongPassphrase { .. } => 39,
         Error::SetUpElsewhere { .. } => 41,
+        Error::Renamed { .. } => 46,
+        Error::VolumeInUse { .. } => 47,
         Error::ReleasesUnreachable { .. } => 40,
         Error::RulesNotLoaded { .. } => 42,
         Error::MountRefused { .. } => 43,
@@ -301,7 +306,7 @@ fn kind(error: &Error) -> usize {
         Error::MountChanged { .. } => 45,
     }
 }
-const KINDS: usize = 46;
+const KINDS: usize = 48;
 
 #[test]
 fn the_catalogue_of_errors() {

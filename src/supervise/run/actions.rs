@@ -15,7 +15,7 @@ use crate::{
     host::ports,
     mounts,
     observed::PortState,
-    ops::supervisor::state::GaveUp,
+    ops::{stop, supervisor::state::GaveUp},
     ready,
     report::{LastRestart, PortTaken},
     sandbox::network_rules::Loaded,
@@ -91,6 +91,7 @@ impl Supervisor<'_> {
                 // Until now a program of the agent's could swap what is mounted.
                 mounts::verify_places(places(), &known)?;
             }
+            stop::refuse_renamed(self.instance, &engine, true).await?;
             Loaded::forget(&self.instance.files);
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.

@@ -61,7 +61,7 @@ pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
 
 /// Opens a shell on this terminal: the shell of the image, else the one that is always there.
 pub async fn shell(context: &Context) -> Result<ExitCode> {
-    on_terminal(context, "the shell", ["/bin/sh", "-c", "exec \"$(command -v bash || command -v sh)\""]).await
+    on_terminal(context, "the shell", ["/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash; exec /bin/sh"]).await
 }
 
 /// Runs a command on this terminal; `what` it is, for messages.
@@ -94,9 +94,13 @@ pub async fn on_terminal<'a>(
         ..plain
     };
     let mut exec = engine.exec(&context.container_name(), &request).await?;
-    let raw = terminal::Raw::enter()?;
-    let ended =
-        pump(context, &engine, &mut exec, (&mark, "HUP"), |piece| context.output.bytes(&piece.bytes, false)).await;
+    let (raw, mut screen) = (terminal::Raw::enter()?, terminal::OtherScreen::default());
+    let ended = pump(context, &engine, &mut exec, (&mark, "HUP"), |piece| {
+        screen.see(&piece.bytes);
+        context.output.bytes(&piece.bytes, false)
+    })
+    .await;
+    screen.leave();
     drop(raw);
     if context.interrupt.is_raised() {
         return Err(Error::Interrupted { next: format!("{what} in the container was stopped too") });

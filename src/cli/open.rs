@@ -9,10 +9,14 @@ use crate::{
     desired::{Publish, page_url},
     error::{Error, ObjectKind, Result},
     event::Event,
-    host::browser::{self, Entrance, NoBrowser},
-    observed::Ownership,
+    host::{
+        browser::{self, Entrance, NoBrowser},
+        ports,
+    },
+    observed::{Ownership, PortState},
     ops::stop::ownership,
     probe::Seen,
+    settings::Network,
 };
 
 /// How long the browser may take to ask for the address.
@@ -26,6 +30,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
     if args.print {
         let network = context.settings()?.network;
+        refuse_stranger(context, &network).await?;
         return print(context, &page_url(network.bind.0, network.port.0), None);
     }
     let opened = open(context).await?;
@@ -66,6 +71,19 @@ pub async fn afterwards(context: &Context) -> Result<()> {
     };
     context.reporter.report(&Event::Note { text });
     Ok(())
+}
+
+/// Whoever reads the address signs in there: not where another program has the port, while ours does not run.
+async fn refuse_stranger(context: &Context, network: &Network) -> Result<()> {
+    let address = network.bind.0;
+    let PortState::Taken { holder, free_port } = ports::state(address, network.port.0) else { return Ok(()) };
+    let engine = context.engine().await?;
+    let container = engine.container(&context.container_name()).await?;
+    let publishes = |publish: &Publish| publish.port == network.port.0;
+    if !engine.is_local() || container.is_some_and(|c| c.running && publishes(&c.live.publish)) {
+        return Ok(());
+    }
+    Err(Error::PortInUse { address: address.to_string(), port: network.port.0, holder, free_port })
 }
 
 /// What came of opening the page.

@@ -28,6 +28,39 @@ const ENTER_SCREEN: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
 /// The screen from before, with its cursor.
 const LEAVE_SCREEN: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
+/// Switches to the other screen, and back from it.
+const OTHER_SCREEN: (&[u8], &[u8]) = (b"\x1b[?1049h", b"\x1b[?1049l");
+
+/// What a program on the other screen switches on and cannot switch off any more: mouse, pasting in brackets, focus.
+const LEAVE_MODES: &[u8] = b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l";
+
+/// Whether a program that writes to this terminal shows the other screen.
+#[derive(Debug, Default)]
+pub struct OtherScreen {
+    shown: bool,
+    /// The end of what was seen: a sequence may come in two pieces.
+    end: Vec<u8>,
+}
+
+impl OtherScreen {
+    /// Takes note of what the program writes.
+    pub fn see(&mut self, bytes: &[u8]) {
+        self.end.extend_from_slice(bytes);
+        for window in self.end.windows(OTHER_SCREEN.0.len()) {
+            self.shown = window == OTHER_SCREEN.0 || self.shown && window != OTHER_SCREEN.1;
+        }
+        self.end.drain(..self.end.len().saturating_sub(OTHER_SCREEN.0.len() - 1));
+    }
+
+    /// Leaves it, should the program have been killed in it.
+    pub fn leave(self) {
+        if self.shown {
+            write(LEAVE_MODES);
+            write(LEAVE_SCREEN);
+        }
+    }
+}
+
 /// A raw terminal; as it was before when dropped.
 #[derive(Debug)]
 pub struct Raw(());
@@ -143,6 +176,19 @@ mod tests {
     use rustix::termios::LocalModes;
 
     use super::*;
+
+    #[test]
+    fn the_other_screen_is_followed_over_pieces() {
+        let shown = |pieces: &[&str]| {
+            let mut screen = OtherScreen::default();
+            pieces.iter().for_each(|piece| screen.see(piece.as_bytes()));
+            screen.shown
+        };
+        assert!(shown(&["text\x1b[?1049htext"]));
+        assert!(shown(&["\x1b[?10", "4", "9h"]));
+        assert!(!shown(&["\x1b[?1049h", "text\x1b[?1049", "l"]));
+        assert!(!shown(&["\x1b[?1049", "x", "h"]));
+    }
 
     const CHILD: &str = "DOCKLET_TEST_PANIC";
 

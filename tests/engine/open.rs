@@ -225,3 +225,18 @@ fn in_wsl_the_browser_of_windows_opens_the_page() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn no_password_is_printed_while_another_program_has_the_port() {
+    let world = World::new();
+    world.setup();
+    world.ok(&["open", "--print"]);
+    world.ok(&["stop"]);
+    world.ok(&["open", "--print"]);
+    let _other = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, world.port)).unwrap();
+    let output = world.fails(&["open", "--print", "--json"], 8);
+    assert_eq!(json(&output)["error"]["code"], "PORT_IN_USE", "{}", shown(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(!text.contains(&world.password()), "{text}");
+}

@@ -33,7 +33,7 @@ impl Processes {
                 let found = look(&instances, &mut known);
                 counted.fetch_add(found.len(), Ordering::Relaxed);
                 bad.extend(found.into_iter().flatten());
-                thread::sleep(Duration::from_millis(10));
+                thread::sleep(Duration::from_millis(20));
             }
             bad
         });

@@ -11,9 +11,11 @@ pub mod context;
 mod doctor;
 mod errors;
 mod exec;
+mod help;
 mod list;
 mod logs;
 mod manual;
+mod manual_sections;
 mod mount;
 mod open;
 mod password;
@@ -33,12 +35,8 @@ mod watch_surface;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
-
-use self::{
-    args::{Cli, Command},
-    context::Context,
-};
+pub use self::help::command;
+use self::{args::Command, context::Context};
 use crate::{
     error::{Error, Result},
     interrupt,
@@ -50,7 +48,7 @@ pub async fn main() -> ExitCode {
     if complete::answer(command) {
         return ExitCode::SUCCESS;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error),
     };
@@ -141,11 +139,6 @@ async fn listen_for_signals(raise: interrupt::Raise) {
     crate::host::terminal::restore();
     #[allow(clippy::exit)] // the user insists; the next run goes on where this one stopped
     std::process::exit(130);
-}
-
-/// The whole command tree, for help snapshots, completions and man pages.
-pub fn command() -> clap::Command {
-    Cli::command()
 }
 
 /// What `packaging/` holds that is generated: file names and contents.

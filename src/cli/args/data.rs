@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::cli::complete;
 
 /// Arguments of `docklet backup`.
 #[derive(Debug, Args)]
@@ -14,10 +17,10 @@ pub struct Backup {
     /// File to write, which must not exist yet, or a folder
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Also back up the secrets, encrypted with a passphrase
+    /// Also back up the secrets, encrypted
     #[arg(long)]
     pub secrets: bool,
-    /// File with the passphrase for the secrets, or - for standard input
+    /// File with the passphrase, or - for standard input
     #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
     /// Made by the supervisor when its time has come
@@ -35,7 +38,7 @@ pub enum BackupAction {
     #[command(after_help = "Example: docklet backup verify ~/opencode.tar.zst")]
     Verify {
         /// The backup
-        #[arg(value_name = "FILE")]
+        #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
         file: PathBuf,
     },
     /// Remove this instance's oldest backups
@@ -55,7 +58,7 @@ pub enum BackupAction {
 #[command(after_help = "Example: docklet restore ~/opencode.tar.zst --instance copy")]
 pub struct Restore {
     /// The backup
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
     pub file: PathBuf,
     /// Also restore the settings; by default, an existing instance keeps its own
     #[arg(long)]

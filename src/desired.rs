@@ -432,7 +432,8 @@ fn image_plan(appliance: &Appliance, settings: &Settings, image_file: Option<&Pa
     }
 }
 
-fn binds(settings: &Settings) -> Vec<BindMount> {
+/// The folders and files to mount.
+pub fn binds(settings: &Settings) -> Vec<BindMount> {
     let bind = |m: &crate::settings::Mount| BindMount {
         host: m.host.clone(),
         container: m.container.clone(),

@@ -32,7 +32,7 @@ impl InstanceName {
 
     /// The container's name and hostname: the appliance's name, and the instance's behind it.
     pub fn container(&self, appliance: &str) -> String {
-        if self.is_default() { appliance.to_owned() } else { format!("{appliance}-{}", self.0) }
+        container(appliance, &self.0)
     }
 
     /// The name of a container that waits for its successor to answer. A dot is allowed in a
@@ -70,6 +70,11 @@ impl InstanceName {
     pub fn flag(&self) -> String {
         flag(&self.0)
     }
+}
+
+/// The name of an instance's container; see [`InstanceName::container`].
+pub fn container(appliance: &str, instance: &str) -> String {
+    if instance == DEFAULT { appliance.to_owned() } else { format!("{appliance}-{instance}") }
 }
 
 /// ` --instance NAME` for commands that are shown to the user; empty for the default instance.

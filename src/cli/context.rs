@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf};
 use super::args::{Color, Global};
 use crate::{
     appliance::Appliance,
+    clock::Zone,
     engine::connect,
     error::{Error, Result},
     event::Event,
@@ -54,6 +55,8 @@ pub struct Environment {
     pub stdin_is_terminal: bool,
     /// `TERM`
     pub term: Option<String>,
+    /// The time zone that `TZ` names, else the machine's
+    pub zone: Zone,
 }
 
 /// The variables of [`Options::service_environment`].
@@ -96,6 +99,8 @@ impl Environment {
             editor: text("VISUAL").or_else(|| text("EDITOR")),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             term: text("TERM"),
+            // Empty means UTC there.
+            zone: Zone::find(std::env::var("TZ").ok().as_deref()),
         }
     }
 }

@@ -17,6 +17,6 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
             timeout: Some(Duration::from_secs(args.timeout)),
         })
         .await?;
-    context.output.result(&report, |style| text::restored(&report, style));
+    context.output.result(&report, |style| text::restored(&report, style, &context.environment.zone));
     Ok(())
 }

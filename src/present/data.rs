@@ -2,6 +2,7 @@
 
 use super::{clean, style::Style};
 use crate::{
+    clock::Zone,
     data::archive::{LeftOut, Manifest},
     instance_name,
     report::data::{
@@ -34,7 +35,7 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
 }
 
 /// `docklet backup list`
-pub fn backup_list(report: &BackupListReport, style: Style) -> String {
+pub fn backup_list(report: &BackupListReport, style: Style, zone: &Zone) -> String {
     let flag = instance_name::flag(&report.instance);
     if report.backups.is_empty() {
         return format!("no backups in {}\n{} docklet{flag} backup", report.folder, style.hint("create one:"));
@@ -45,7 +46,7 @@ pub fn backup_list(report: &BackupListReport, style: Style) -> String {
             Some(error) => format!("{} {error}", style.warning("unreadable:")),
             None => format!(
                 "{}  {:<9}  {:>10}  {}",
-                backup.created.as_deref().unwrap_or("-"),
+                backup.created.as_deref().map_or_else(|| format!("{:<19}", "-"), |at| zone.show(at)),
                 backup.reason.as_deref().unwrap_or("-"),
                 Bytes(backup.size).to_string(),
                 backup.appliance_version.as_deref().unwrap_or("-"),
@@ -57,11 +58,13 @@ pub fn backup_list(report: &BackupListReport, style: Style) -> String {
             text.push_str(&format!("    {} {missing}\n", style.warning("incomplete:")));
         }
     }
+    let newest = report.backups.iter().find_map(|backup| crate::clock::parse(backup.created.as_deref()?));
+    text.push_str(&newest.map(|at| format!("times in {}", zone.name(at))).unwrap_or_default());
     text.trim_end().to_owned()
 }
 
 /// `docklet backup verify`
-pub fn verified(report: &VerifyReport, style: Style) -> String {
+pub fn verified(report: &VerifyReport, style: Style, zone: &Zone) -> String {
     let version = report.appliance_version.as_deref().map(|v| format!(", version {v}")).unwrap_or_default();
     let mut text = format!(
         "{} is {}: {} in {}{}\n  created at {} from instance {}{version}",
@@ -70,7 +73,7 @@ pub fn verified(report: &VerifyReport, style: Style) -> String {
         Bytes(report.bytes),
         count(report.files, "file"),
         if report.secrets { ", and secrets" } else { "" },
-        report.created,
+        zone.with_name(&report.created),
         report.instance,
     );
     lacks(&mut text, &report.missing_volumes, report.left_out_count);
@@ -120,15 +123,19 @@ pub fn pruned(report: &PruneReport, _style: Style) -> String {
 }
 
 /// `docklet restore`
-pub fn restored(report: &RestoreReport, style: Style) -> String {
+pub fn restored(report: &RestoreReport, style: Style, zone: &Zone) -> String {
     let flag = instance_name::flag(&report.instance);
     let now = if report.running {
         format!("it answers at {}", style.strong(&report.url))
     } else {
         format!("it is stopped, as before; to start it: docklet{flag} start")
     };
-    let mut text =
-        format!("restored {} in {} from {}; {now}", Bytes(report.bytes), count(report.files, "file"), report.created);
+    let mut text = format!(
+        "restored {} in {} from {}; {now}",
+        Bytes(report.bytes),
+        count(report.files, "file"),
+        zone.with_name(&report.created)
+    );
     if let Some(before) = &report.before {
         text.push_str(&format!("\nto get the previous data back: docklet{flag} restore {}", quoted(before)));
     }

@@ -48,6 +48,18 @@ fn a_flag_in_the_environment_is_written_as_people_write_it() {
 }
 
 #[test]
+fn times_are_those_of_the_wall_clock() {
+    let home = Home::set_up();
+    let events = r#"{"decisions": [{"at": "2026-11-21T23:30:00Z", "decision": "x", "text": "it began"}]}"#;
+    std::fs::write(home.path("docklet/state/default/supervisor.json"), events).unwrap();
+    let status = home.docklet().env("TZ", "CET-1").arg("status").output().unwrap();
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.contains("2026-11-22 00:30:00 it began") && text.contains("in CET (UTC+01:00)"), "{text}");
+    let status = home.docklet().env("TZ", "CET-1").args(["status", "--json"]).output().unwrap();
+    assert_eq!(json(&status)["supervisor"]["decisions"][0]["at"], "2026-11-21T23:30:00Z");
+}
+
+#[test]
 fn what_is_not_set_up_is_not_found() {
     let home = Home::new();
     for args in [

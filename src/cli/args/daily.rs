@@ -57,10 +57,10 @@ pub struct Logs {
     /// Number of lines from the end, at most 10,000
     #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100, value_parser = lines)]
     pub lines: u64,
-    /// Only lines since this time: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (UTC without a zone)
+    /// Only lines since this time: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (local time without a zone)
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// Print the time before each line
+    /// Print the local time before each line
     #[arg(long, short)]
     pub timestamps: bool,
 }

@@ -65,6 +65,9 @@ min_age = "24h"                  # how old a release must be before docklet upda
 [backup]
 every = ""                       # "24h"; empty = never
 keep = 7
+
+[notify]
+command = ""                     # gets one JSON object on standard input: gave up, backup failed
 "#;
 
 /// All settings of one instance.
@@ -92,6 +95,8 @@ pub struct Settings {
     pub update: Update,
     /// Scheduled backups.
     pub backup: Backup,
+    /// Who is told of what went wrong.
+    pub notify: Notify,
     /// Folders of the host inside the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
@@ -240,6 +245,15 @@ impl Default for Backup {
     fn default() -> Self {
         Backup { every: Every(String::new()), keep: 7 }
     }
+}
+
+/// `[notify]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notify {
+    /// A command of the shell that gets each event as one JSON object on standard input; empty: none.
+    pub command: String,
 }
 
 impl Settings {

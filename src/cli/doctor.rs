@@ -20,7 +20,7 @@ use crate::{
     present::{Versioned, doctor, error},
     secrets,
     settings::Settings,
-    supervise::{process, state},
+    supervise::{notify::LastNotice, process, state},
 };
 
 /// Looks at everything; ends with the exit code of "it does not run as it should" when there is a
@@ -60,6 +60,7 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
         pid: process::running(&context.files),
         gave_up: gave_up.map(|gave_up| gave_up.cause),
         disk: state::State::load(&context.files.supervisor_state()).disk,
+        notice_failed: LastNotice::load(&context.files.notices()).and_then(|last| last.error),
         autostart_entry: autostart::services(context).is_enabled(&context.name),
     })
 }

@@ -4,6 +4,7 @@
 //!
 //! - `policy`: when, as a pure state machine; `run`: the loop that feeds it and does what it says
 //! - `state`: what it remembers, and what `status` reads; `log`: one line for each decision
+//! - `notify`: the command of the user's that is told
 //! - `process`: is one running, start one of its own, end it
 //!
 //! What somebody does to the container past docklet, and what comes of it:
@@ -23,6 +24,7 @@
 
 pub mod jobs;
 pub mod log;
+pub mod notify;
 pub mod policy;
 pub mod process;
 pub mod run;

@@ -83,11 +83,13 @@ pub fn flag(instance: &str) -> String {
 }
 
 /// Commands that texts name and that work on one instance.
-const ABOUT_AN_INSTANCE: [&str; 18] = [
+const ABOUT_AN_INSTANCE: [&str; 22] = [
+    "attach",
     "autostart",
     "backup",
     "config",
     "doctor",
+    "exec",
     "logs",
     "mount",
     "open",
@@ -97,10 +99,12 @@ const ABOUT_AN_INSTANCE: [&str; 18] = [
     "rollback",
     "secret",
     "setup",
+    "shell",
     "start",
     "status",
     "stop",
     "supervise",
+    "uninstall",
     "update",
 ];
 

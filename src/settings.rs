@@ -333,14 +333,19 @@ fn nearest_key(reason: &str) -> Option<String> {
     if !reason.starts_with("unknown") {
         return None;
     }
-    let distance = |key: &&&str| strsim::damerau_levenshtein(unknown, key);
-    let nearest = known.iter().min_by_key(distance)?;
+    let distance = |key: &str| strsim::damerau_levenshtein(unknown, key);
+    let likely = known.iter().filter(|key| distance(key) <= most_differences(unknown, key));
+    let near = likely.min_by_key(|key| distance(key));
     let all = known.join(", ");
-    Some(if distance(&nearest) <= 3 {
-        format!("did you mean `{nearest}`? Known here: {all}")
-    } else {
-        format!("known here: {all}")
+    Some(match near {
+        Some(nearest) => format!("did you mean `{nearest}`? Known here: {all}"),
+        None => format!("known here: {all}"),
     })
+}
+
+/// How many letters may differ where one is likely meant for the other: a third of them, and three at most.
+fn most_differences(typed: &str, known: &str) -> usize {
+    (typed.chars().count().max(known.chars().count()) / 3).min(3)
 }
 
 #[cfg(test)]

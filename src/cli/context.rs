@@ -131,10 +131,17 @@ fn options(global: &Global) -> Options {
     }
 }
 
+/// Columns of a terminal, where it is one.
+pub fn columns(terminal: &console::Term) -> Option<usize> {
+    terminal.size_checked().map(|(_, columns)| usize::from(columns))
+}
+
 /// How results and messages are shown, from flags and environment.
 pub fn streams(global: &Global) -> Streams {
     let text = |name: &str| std::env::var(name).ok();
     Streams {
+        stdout_columns: columns(&console::Term::stdout()),
+        stderr_columns: columns(&console::Term::stderr()),
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stderr_is_terminal: std::io::stderr().is_terminal(),
         json: global.json,

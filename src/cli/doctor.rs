@@ -67,9 +67,9 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
 
 /// The absolute path of a file that may be written: it is new, or the user says so.
 fn may_write(context: &Context, file: &Path) -> Result<std::path::PathBuf> {
-    let path = std::path::absolute(file).map_err(|e| Error::file("find", file, &e))?;
-    if path.is_dir() {
-        return Err(Error::usage(format!("{} is a folder; name a file for the archive", path.display())));
+    let path = std::path::absolute(bundle::named(file)).map_err(|e| Error::file("find", file, &e))?;
+    if file.is_dir() || path.is_dir() {
+        return Err(Error::usage(format!("{} is a folder; name a file for the archive", file.display())));
     }
     if path.exists() {
         context.confirm(&format!("overwrite {}?", path.display()))?;

@@ -38,9 +38,9 @@ use std::process::ExitCode;
 pub use self::help::command;
 use self::{args::Command, context::Context};
 use crate::{
-    error::{Error, Result},
+    error::{Code, Error, Result},
     interrupt,
-    present::Output,
+    present::{Output, Streams},
 };
 
 /// Runs the program with the process's own arguments, environment and streams.
@@ -53,6 +53,7 @@ pub async fn main() -> ExitCode {
         Err(error) => return usage::answer(&error),
     };
     let streams = context::streams(&cli.global);
+    report_panics(streams);
     let output = Output::new(streams);
     let instance = cli.global.instance.clone();
     let (raise, interrupt) = interrupt::pair();
@@ -69,6 +70,24 @@ pub async fn main() -> ExitCode {
             ExitCode::from(error.code().exit_status())
         }
     }
+}
+
+/// A crash is told as any other error is, with what to do.
+fn report_panics(streams: Streams) {
+    std::panic::set_hook(Box::new(move |panic| {
+        crate::host::terminal::restore();
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Output::new(streams).error(&panicked(message, panic.location()), None);
+        #[allow(clippy::exit)] // a release would abort, with the exit code of a signal
+        std::process::exit(i32::from(Code::Bug.exit_status()));
+    }));
+}
+
+fn panicked(message: Option<&str>, at: Option<&std::panic::Location<'_>>) -> Error {
+    let place = at.map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
+    Error::bug(format!("{}{place}", message.unwrap_or("it crashed")))
 }
 
 /// Runs a command. One that only looks ends at the first Ctrl-C; one that changes something
@@ -151,4 +170,16 @@ pub fn generated() -> Result<Vec<(String, String)>> {
     files.push(("errors.md".to_owned(), crate::error_codes::markdown()));
     files.extend(crate::ops::autostart::examples()?);
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_says_where_to_report_it_and_with_what() {
+        let error = panicked(Some("index out of bounds"), None);
+        assert_eq!(error.to_string(), "internal error in docklet: index out of bounds");
+        assert!(error.hint().is_some_and(|hint| hint.contains("\ndocklet doctor --bundle docklet-report.tar.zst")));
+    }
 }

@@ -5,12 +5,28 @@ use std::time::Duration;
 use super::{args, context::Context};
 use crate::{
     error::Result,
-    ops::start::{self, Start},
+    ops::{
+        converge::Planned,
+        start::{self, Start},
+    },
     present::result,
 };
 
+/// Shows a plan that is not carried out.
+pub fn planned_only(context: &Context, planned: &Planned) {
+    let report = serde_json::json!({
+        "instance": context.name, "recovery": planned.recovery, "plan": planned.plan, "lost": planned.lost,
+    });
+    context.output.result(&report, |_| planned.to_string());
+}
+
 /// Starts it, or finishes what a killed command left.
 pub async fn run(context: &Context, args: &args::Start) -> Result<()> {
+    if args.dry_run {
+        let planned = start::preview(context).await?;
+        planned_only(context, &planned);
+        return Ok(());
+    }
     let report = if args.recover {
         match start::recover(context).await? {
             Some(report) => report,

@@ -25,7 +25,8 @@ pub fn answer(error: &clap::Error) -> ExitCode {
     let boolish = |value: OsString| BoolishValueParser::new().parse_ref(&command(), None, &value).unwrap_or(false);
     let wants_json = std::env::var_os("DOCKLET_JSON").is_some_and(boolish);
     let json = wants_json || arguments.iter().any(|argument| argument == "--json");
-    let streams = Streams { json, color: ColorChoice::Never, ..Streams::default() };
+    let stderr_columns = super::context::columns(&console::Term::stderr());
+    let streams = Streams { json, color: ColorChoice::Never, stderr_columns, ..Streams::default() };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
         let _ = error.print();
         return ExitCode::from(Code::Usage.exit_status());

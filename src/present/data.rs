@@ -6,7 +6,8 @@ use crate::{
     data::archive::{LeftOut, Manifest},
     instance_name,
     report::data::{
-        BackupListReport, BackupReport, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport, VerifyReport,
+        BackupListReport, BackupReport, ChangePreview, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport,
+        VerifyReport,
     },
     units::Bytes,
 };
@@ -175,6 +176,18 @@ pub fn updated(report: &UpdateReport, command: &str, style: Style) -> String {
         text.push_str(&format!("\n  way back   docklet{flag} rollback"));
     }
     text
+}
+
+/// `--dry-run` of update, rollback and restore.
+pub fn preview(report: &ChangePreview, style: Style) -> String {
+    if report.steps.is_empty() {
+        return "nothing to do".to_owned();
+    }
+    let steps = report.steps.iter().enumerate().map(|(index, step)| format!("{:>3}. {step}", index + 1));
+    let mut lines: Vec<String> = steps.collect();
+    lines.extend(report.lost.as_ref().map(|lost| format!("     will be lost with the old container: {lost}")));
+    let text = lines.join("\n");
+    if style.unicode { text } else { text.replace('→', "->") }
 }
 
 /// A path as a shell takes it.

@@ -63,11 +63,13 @@ pub fn find(key: &str) -> Result<&'static str> {
     }
     // A user may know only the last part.
     let last = key.rsplit('.').next().unwrap_or(key);
-    let distance = |name: &&str| {
+    let near = |name: &&str| {
         let short = name.rsplit('.').next().unwrap_or(name);
-        strsim::damerau_levenshtein(key, name).min(strsim::damerau_levenshtein(last, short))
+        let distance = strsim::damerau_levenshtein(key, name).min(strsim::damerau_levenshtein(last, short));
+        // A section that is right does not make its key likelier.
+        Some(distance).filter(|distance| *distance <= super::most_differences(last, short))
     };
-    let suggestion = match names().min_by_key(distance).filter(|name| distance(name) <= 3) {
+    let suggestion = match names().filter(|name| near(name).is_some()).min_by_key(near) {
         Some(nearest) => format!("did you mean {nearest}?\ndocklet config show lists all"),
         None => "docklet config show lists all".to_owned(),
     };

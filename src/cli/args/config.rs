@@ -141,5 +141,8 @@ pub enum MountAction {
         /// Path in the container, or on this machine
         #[arg(value_name = "CONTAINER|HOST", add = ArgValueCompleter::new(complete::mounts))]
         place: String,
+        /// Show what would be done, without doing it
+        #[arg(long)]
+        dry_run: bool,
     },
 }

@@ -14,6 +14,9 @@ pub struct Start {
     /// Do not wait for the page
     #[arg(long)]
     pub no_wait: bool,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
     /// Run by the supervisor to finish what a killed command left behind
     #[arg(long, hide = true)]
     pub recover: bool,
@@ -35,6 +38,9 @@ pub struct Restart {
     /// Time to wait for a clean exit before opencode is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet status`.

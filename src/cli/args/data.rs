@@ -75,6 +75,9 @@ pub struct Restore {
     /// Longest time to wait for the page
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet update`.
@@ -82,7 +85,7 @@ pub struct Restore {
 #[command(after_help = "Example: docklet update --check")]
 pub struct Update {
     /// Only check whether there is a newer release
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     pub check: bool,
     /// Release to install; may be older, or of another major version
     #[arg(long, value_name = "VERSION")]
@@ -90,6 +93,9 @@ pub struct Update {
     /// Longest time to wait for the page
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet rollback`.
@@ -102,6 +108,9 @@ pub struct Rollback {
     /// Longest time to wait for the page
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet uninstall`.

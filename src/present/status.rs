@@ -171,7 +171,12 @@ fn limits_text(limits: &LimitsStatus) -> String {
         1.0 => "1 processor".to_owned(),
         cpus => format!("{cpus} processors"),
     };
-    format!("{} memory, {cpus}, {} processes", Bytes(limits.memory), limits.pids)
+    // Where the engine cannot limit, it says 0.
+    let memory =
+        if limits.memory > 0 { format!("{} memory", Bytes(limits.memory)) } else { "no memory limit".to_owned() };
+    let pids =
+        if limits.pids > 0 { format!("{} processes", limits.pids) } else { "any number of processes".to_owned() };
+    format!("{memory}, {cpus}, {pids}")
 }
 
 /// The supervisor's last decisions.

@@ -23,9 +23,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Most that is kept of what it prints.
 const SAID: u64 = 4096;
 
-/// The decisions of the supervisor that are told, and what the events are called.
-const TOLD: [(&str, &str); 3] =
-    [("gave_up", "gave_up"), ("backup_failed", "backup_failed"), ("update_available", "update_available")];
+/// The decisions of the supervisor that are told; the event is called the same.
+const TOLD: [&str; 3] = ["gave_up", "backup_failed", "update_available"];
 
 /// What the command gets on its standard input.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -42,7 +41,7 @@ pub struct Notice {
 impl Notice {
     /// The notice of a decision; `None` for one that nobody asked to be told.
     pub fn of(decision: &str, instance: &str, time: &str, message: &str, container: &str) -> Option<Self> {
-        let (_, event) = TOLD.iter().find(|(name, _)| *name == decision)?;
+        let event = TOLD.into_iter().find(|told| *told == decision)?;
         Some(Notice {
             schema: 1,
             event,

@@ -1,6 +1,10 @@
 //! The wall clock as text: RFC 3339 in UTC, to the second, but for `now_exactly`. Nothing else reads the time of day.
+//! `zone`: the times that people read and write.
+
+mod zone;
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+pub use zone::Zone;
 
 /// Now, such as `2026-11-21T01:19:58Z`.
 pub fn now_rfc3339() -> String {

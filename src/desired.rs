@@ -244,10 +244,18 @@ impl ContainerSpec {
                 found.push(format!("{what} {old} → {new}"));
             }
         };
-        compare("image", self.image.clone(), wanted.image.clone());
+        // Podman puts in front where an image is from.
+        let short = |image: &str| {
+            let origins = ["localhost/", "docker.io/library/", "docker.io/"];
+            origins.iter().find_map(|origin| image.strip_prefix(origin)).unwrap_or(image).to_owned()
+        };
+        compare("image", short(&self.image), short(&wanted.image));
         compare("port", self.publish.port.to_string(), wanted.publish.port.to_string());
         compare("address", self.publish.address.to_string(), wanted.publish.address.to_string());
-        compare("memory", Bytes(self.memory).to_string(), Bytes(wanted.memory).to_string());
+        // None, where an engine without control groups applied no limit: another container would have none, either.
+        if self.memory > 0 {
+            compare("memory", Bytes(self.memory).to_string(), Bytes(wanted.memory).to_string());
+        }
         compare("network", self.network.clone(), wanted.network.clone());
         compare("egress", self.egress.to_string(), wanted.egress.to_string());
         compare("user", self.user.clone(), wanted.user.clone());
@@ -256,7 +264,9 @@ impl ContainerSpec {
             compare(what, value(self), value(wanted));
         }
         compare("processors", processors(self.nano_cpus), processors(wanted.nano_cpus));
-        compare("pids", self.pids.to_string(), wanted.pids.to_string());
+        if self.pids > 0 {
+            compare("pids", self.pids.to_string(), wanted.pids.to_string());
+        }
         for new in wanted.binds.iter().filter(|b| !self.binds.contains(b)) {
             found.push(format!("mount {new} added"));
         }
@@ -432,7 +442,8 @@ fn image_plan(appliance: &Appliance, settings: &Settings, image_file: Option<&Pa
     }
 }
 
-fn binds(settings: &Settings) -> Vec<BindMount> {
+/// The folders and files to mount.
+pub fn binds(settings: &Settings) -> Vec<BindMount> {
     let bind = |m: &crate::settings::Mount| BindMount {
         host: m.host.clone(),
         container: m.container.clone(),

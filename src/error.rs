@@ -225,7 +225,10 @@ impl Error {
                 Some(format!("check who owns it (often root, after using sudo): ls -ld '{shown}'"))
             }
             std::io::ErrorKind::NotFound => Some("check the path".to_owned()),
-            _ => None,
+            std::io::ErrorKind::ReadOnlyFilesystem => Some(format!(
+                "its disk is mounted read-only; make it writable, or use another folder (DOCKLET_HOME for docklet's own files): df '{shown}'"
+            )),
+            _ => Some(format!("look at it: ls -ld '{shown}'")),
         };
         Error::File { action, path: shown, reason: io_reason(error), hint }
     }
@@ -243,5 +246,39 @@ pub fn io_reason(error: &std::io::Error) -> String {
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{
+        io::{self, ErrorKind},
+        path::Path,
+    };
+
+    use super::*;
+
+    #[test]
+    fn whatever_is_wrong_with_a_file_there_is_something_to_do() {
+        for (kind, part) in [
+            (ErrorKind::ReadOnlyFilesystem, "DOCKLET_HOME"),
+            (ErrorKind::PermissionDenied, "who owns it"),
+            (ErrorKind::NotFound, "check the path"),
+            (ErrorKind::NotADirectory, "ls -ld '/x/y'"),
+            (ErrorKind::Other, "ls -ld '/x/y'"),
+        ] {
+            let hint = Error::file("write", Path::new("/x/y"), &io::Error::from(kind)).hint().unwrap();
+            assert!(hint.contains(part), "{kind}: {hint}");
+        }
+    }
+
+    #[test]
+    fn only_the_disk_of_the_backups_is_freed_by_removing_backups() {
+        let full = |place: &str| {
+            Error::file("write", Path::new(place), &io::Error::from(ErrorKind::StorageFull)).hint().unwrap()
+        };
+        assert!(full("/home/me/.local/share/docklet/default/backups/x").contains("prune"));
+        assert!(!full("/mnt/stick/x").contains("prune"), "{}", full("/mnt/stick/x"));
     }
 }

@@ -29,7 +29,10 @@ pub fn all() -> Vec<Entry> {
 /// One code explained.
 pub fn entry(code: Code) -> Entry {
     let (meaning, remedy) = match code {
-        Code::Bug => ("there is a bug in docklet", "report it with the output of docklet --verbose doctor --json"),
+        Code::Bug => (
+            "there is a bug in docklet",
+            "report it where you got docklet from, with the file that docklet doctor --bundle docklet-report.tar.zst writes",
+        ),
         Code::Usage => {
             ("the command line, or a file named there, is not valid", "read the hint, or docklet help COMMAND")
         }

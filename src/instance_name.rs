@@ -32,7 +32,7 @@ impl InstanceName {
 
     /// The container's name and hostname: the appliance's name, and the instance's behind it.
     pub fn container(&self, appliance: &str) -> String {
-        if self.is_default() { appliance.to_owned() } else { format!("{appliance}-{}", self.0) }
+        container(appliance, &self.0)
     }
 
     /// The name of a container that waits for its successor to answer. A dot is allowed in a
@@ -72,17 +72,24 @@ impl InstanceName {
     }
 }
 
+/// The name of an instance's container; see [`InstanceName::container`].
+pub fn container(appliance: &str, instance: &str) -> String {
+    if instance == DEFAULT { appliance.to_owned() } else { format!("{appliance}-{instance}") }
+}
+
 /// ` --instance NAME` for commands that are shown to the user; empty for the default instance.
 pub fn flag(instance: &str) -> String {
     if instance == DEFAULT { String::new() } else { format!(" --instance {instance}") }
 }
 
 /// Commands that texts name and that work on one instance.
-const ABOUT_AN_INSTANCE: [&str; 18] = [
+const ABOUT_AN_INSTANCE: [&str; 22] = [
+    "attach",
     "autostart",
     "backup",
     "config",
     "doctor",
+    "exec",
     "logs",
     "mount",
     "open",
@@ -92,10 +99,12 @@ const ABOUT_AN_INSTANCE: [&str; 18] = [
     "rollback",
     "secret",
     "setup",
+    "shell",
     "start",
     "status",
     "stop",
     "supervise",
+    "uninstall",
     "update",
 ];
 

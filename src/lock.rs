@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, is_full},
     instance_name::InstanceName,
     paths,
 };
@@ -53,11 +53,13 @@ impl Lock {
                 continue;
             }
             let since = crate::clock::now_rfc3339();
-            let failed = |e: std::io::Error| Error::file("write the lock", path, &e);
-            file.set_len(0).map_err(failed)?;
-            file.rewind().map_err(failed)?;
-            write!(file, "docklet {command} (pid {}) since {since}", std::process::id()).map_err(failed)?;
-            return Ok(Lock { file });
+            let text = format!("docklet {command} (pid {}) since {since}", std::process::id());
+            let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+            return match written {
+                // A full disk keeps nobody from removing something: who holds the lock is only for people.
+                Err(e) if !is_full(&e) => Err(Error::file("write the lock", path, &e)),
+                _ => Ok(Lock { file }),
+            };
         }
     }
 

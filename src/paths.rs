@@ -127,6 +127,10 @@ impl InstancePaths {
     pub fn supervisor_log(&self) -> PathBuf {
         self.state.join("supervisor.log")
     }
+    /// How the last notice to `notify.command` went.
+    pub fn notices(&self) -> PathBuf {
+        self.state.join("notify.json")
+    }
     /// The full log of the last build.
     pub fn build_log(&self) -> PathBuf {
         self.state.join("build.log")

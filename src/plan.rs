@@ -4,6 +4,7 @@
 
 mod action;
 pub mod guarded;
+pub mod lost;
 
 use self::action::SETTINGS_CHANGED;
 pub use self::action::{Action, Made, Plan, Step};

@@ -65,6 +65,9 @@ min_age = "24h"                  # how old a release must be before docklet upda
 [backup]
 every = ""                       # "24h"; empty = never
 keep = 7
+
+[notify]
+command = ""                     # gets one JSON object on standard input: gave up, backup failed
 "#;
 
 /// All settings of one instance.
@@ -92,6 +95,8 @@ pub struct Settings {
     pub update: Update,
     /// Scheduled backups.
     pub backup: Backup,
+    /// Who is told of what went wrong.
+    pub notify: Notify,
     /// Folders of the host inside the container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
@@ -242,6 +247,15 @@ impl Default for Backup {
     }
 }
 
+/// `[notify]`
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Notify {
+    /// A command of the shell that gets each event as one JSON object on standard input; empty: none.
+    pub command: String,
+}
+
 impl Settings {
     /// Reads the settings file; `None` when there is none, which means: not set up.
     ///
@@ -319,14 +333,19 @@ fn nearest_key(reason: &str) -> Option<String> {
     if !reason.starts_with("unknown") {
         return None;
     }
-    let distance = |key: &&&str| strsim::damerau_levenshtein(unknown, key);
-    let nearest = known.iter().min_by_key(distance)?;
+    let distance = |key: &str| strsim::damerau_levenshtein(unknown, key);
+    let likely = known.iter().filter(|key| distance(key) <= most_differences(unknown, key));
+    let near = likely.min_by_key(|key| distance(key));
     let all = known.join(", ");
-    Some(if distance(&nearest) <= 3 {
-        format!("did you mean `{nearest}`? Known here: {all}")
-    } else {
-        format!("known here: {all}")
+    Some(match near {
+        Some(nearest) => format!("did you mean `{nearest}`? Known here: {all}"),
+        None => format!("known here: {all}"),
     })
+}
+
+/// How many letters may differ where one is likely meant for the other: a third of them, and three at most.
+fn most_differences(typed: &str, known: &str) -> usize {
+    (typed.chars().count().max(known.chars().count()) / 3).min(3)
 }
 
 #[cfg(test)]

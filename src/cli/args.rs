@@ -25,9 +25,9 @@ pub use support::{Completions, Doctor, Errors, Man, Shell};
 use super::complete;
 use crate::instance_name::InstanceName;
 
-/// Run opencode, an AI coding agent with a web page, in a sandboxed container on your own machine.
+/// Run opencode, an AI coding agent with a web page, in a sandboxed container
 #[derive(Debug, Parser)]
-#[command(name = "docklet", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "docklet", version = VERSION, max_term_width = 100, propagate_version = true)]
 #[command(after_help = "To get started: docklet setup")]
 pub struct Cli {
     /// Options of every command.
@@ -37,6 +37,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 }
+
+/// Version, and where the build knew them, commit and date: `0.1.0 (3fd3d21 2026-11-26)`.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("DOCKLET_COMMIT"));
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -48,23 +51,27 @@ pub struct Global {
         env = "DOCKLET_INSTANCE",
         default_value = "default",
         value_name = "NAME",
-        help_heading = "Global options",
+        help_heading = "Options of every command", hide_short_help = true,
         add = ArgValueCompleter::new(complete::instances)
     )]
     pub instance: InstanceName,
-    /// Print the result as one JSON object, and progress as one object a line on standard error
-    #[arg(long, global = true, env = "DOCKLET_JSON", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
+    /// Print the result as one JSON object
+    ///
+    /// Progress goes to standard error, one object a line.
+    #[arg(long, global = true, env = "DOCKLET_JSON", value_parser = BoolishValueParser::new(), help_heading = "Options of every command", hide_short_help = true)]
     pub json: bool,
     /// Answer yes to every question
-    #[arg(long, short, global = true, env = "DOCKLET_YES", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
+    #[arg(long, short, global = true, env = "DOCKLET_YES", value_parser = BoolishValueParser::new(), help_heading = "Options of every command", hide_short_help = true)]
     pub yes: bool,
     /// Print nothing but the result
-    #[arg(long, short, global = true, env = "DOCKLET_QUIET", value_parser = BoolishValueParser::new(), help_heading = "Global options")]
+    #[arg(long, short, global = true, env = "DOCKLET_QUIET", value_parser = BoolishValueParser::new(), help_heading = "Options of every command", hide_short_help = true)]
     pub quiet: bool,
     /// Print more detail; repeat for even more
-    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    #[arg(long, short, global = true, action = ArgAction::Count, help_heading = "Options of every command", hide_short_help = true)]
     pub verbose: u8,
-    /// When to use colours
+    /// When to use colours: auto, always or never
+    ///
+    /// auto: on a terminal, unless NO_COLOR is set.
     #[arg(
         long,
         global = true,
@@ -72,17 +79,35 @@ pub struct Global {
         value_enum,
         default_value = "auto",
         value_name = "WHEN",
-        help_heading = "Global options"
+        hide_possible_values = true,
+        help_heading = "Options of every command",
+        hide_short_help = true
     )]
     pub color: Color,
-    /// Address of the container engine, such as unix:///var/run/docker.sock
-    #[arg(long, global = true, env = "DOCKLET_HOST", value_name = "URL", help_heading = "Global options")]
+    /// Address of the container engine
+    ///
+    /// Such as unix:///var/run/docker.sock or ssh://me@host.
+    #[arg(
+        long,
+        global = true,
+        env = "DOCKLET_HOST",
+        value_name = "URL",
+        help_heading = "Options of every command",
+        hide_short_help = true
+    )]
     pub host: Option<String>,
     /// Don't start a supervisor in the background, because something else runs `docklet supervise`
-    #[arg(long, global = true, env = "DOCKLET_NO_SUPERVISOR", value_parser = BoolishValueParser::new(), hide_short_help = true, help_heading = "Global options")]
+    #[arg(long, global = true, env = "DOCKLET_NO_SUPERVISOR", value_parser = BoolishValueParser::new(), help_heading = "Options of every command", hide_short_help = true)]
     pub no_supervisor: bool,
     /// Docker context of the container engine
-    #[arg(long, global = true, env = "DOCKLET_CONTEXT", value_name = "NAME", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "DOCKLET_CONTEXT",
+        value_name = "NAME",
+        help_heading = "Options of every command",
+        hide_short_help = true
+    )]
     pub context: Option<String>,
 }
 
@@ -102,13 +127,17 @@ pub enum Color {
 pub enum Command {
     /// Set up opencode, or apply changed settings
     Setup(Box<Setup>),
-    /// Start opencode and wait until its page answers; create or replace the container if needed
+    /// Start opencode and wait until its page answers
+    ///
+    /// Creates what is missing. A container whose settings changed is replaced; the data is kept.
     Start(Start),
     /// Stop opencode until the next `docklet start`
     Stop(Stop),
     /// Stop opencode and start it again
     Restart(Restart),
-    /// Show the state of opencode (exit code 0: running, 3: not running, 4: not set up)
+    /// Show the state of opencode
+    ///
+    /// Exit code 0: running, 3: not running, 4: not set up.
     Status(Status),
     /// Show the log of opencode
     Logs(Logs),
@@ -121,16 +150,20 @@ pub enum Command {
     /// Without FILE, the backup goes to docklet's backup folder. A running container is paused only while its volumes are
     /// read.
     Backup(Backup),
-    /// Restore a backup, also into another instance or on another machine
+    /// Restore a backup, also into another instance or machine
     ///
     /// The whole backup is checked before anything is changed. The current data is backed up first and put back
     /// automatically if the restored data does not work.
     Restore(Restore),
-    /// Update to the newest release of the same major version; roll back automatically if it fails
+    /// Update opencode to the newest release of its major version
+    ///
+    /// The data is backed up first. If the new release does not work, the old one and its data are put back automatically.
     Update(Update),
     /// Go back to the release before the last update
     Rollback(Rollback),
-    /// Remove the container and the image; keep the data unless --volumes or --purge is given
+    /// Remove the container and the image, and keep the data
+    ///
+    /// --volumes and --purge remove the data, too.
     Uninstall(Uninstall),
     /// List all instances on this engine
     List,
@@ -142,7 +175,7 @@ pub enum Command {
     Secret(SecretCommand),
     /// Mount folders of this machine in the container
     Mount(MountCommand),
-    /// Use opencode in this terminal instead of the browser, attached to the same sessions
+    /// Use opencode in this terminal, with the sessions of the page
     Attach(Attach),
     /// Open a shell in the container, in the projects folder
     #[command(after_help = "Example: docklet shell")]
@@ -155,12 +188,13 @@ pub enum Command {
     Completions(Completions),
     /// Print the man page, or write all man pages to a folder
     Man(Man),
-    /// Restart opencode when it crashes or hangs; `start` runs this in the background
+    /// Restart opencode when it crashes or hangs
     ///
-    /// Prints one line for each decision. Ctrl-C or SIGTERM ends it; the container keeps its state. Each instance has at
+    /// `start` runs this in the background. Prints one line for each decision. Ctrl-C or SIGTERM ends it; the container keeps its state. Each instance has at
     /// most one supervisor.
     Supervise(Supervise),
-    /// Check for known problems and show how to fix them (exit code 0: no problem, possibly warnings;
-    /// 10: a problem)
+    /// Check for known problems and show how to fix them
+    ///
+    /// Exit code 0: no problem, possibly warnings; 10: a problem.
     Doctor(Doctor),
 }

@@ -24,11 +24,11 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
         }
         Some(BackupAction::List) => {
             let report = backup::list(context)?;
-            context.output.result(&report, |style| text::backup_list(&report, style));
+            context.output.result(&report, |style| text::backup_list(&report, style, &context.environment.zone));
         }
         Some(BackupAction::Verify { file }) => {
             let report = backup::verify(context, file).await?;
-            context.output.result(&report, |style| text::verified(&report, style));
+            context.output.result(&report, |style| text::verified(&report, style, &context.environment.zone));
         }
         Some(BackupAction::Prune { keep, dry_run }) => {
             let report = backup::prune(context, *keep, *dry_run)?;

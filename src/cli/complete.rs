@@ -2,21 +2,25 @@
 //! known only at that moment, such as the names of instances. The scripts of all shells ask this
 //! program, so they never get out of date.
 
-use std::{ffi::OsStr, path::Path};
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+};
 
 use clap_complete::{
     CompleteEnv,
-    engine::CompletionCandidate,
+    engine::{CompletionCandidate, PathCompleter, ValueCompleter as _},
     env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh},
 };
 use serde_json::json;
 
-use super::{args::Shell, context::Context};
+use super::{args::Shell, context::Context, usage};
 use crate::{
+    data::store,
     error::{Error, Result},
     instance_name::InstanceName,
-    paths::Paths,
-    settings::keys,
+    paths::{InstancePaths, Paths},
+    settings::{Settings, keys},
 };
 
 /// The variable with which a shell asks.
@@ -91,10 +95,32 @@ pub fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning_with(current, keys::names().map(str::to_owned))
 }
 
-/// Secrets of the instance that the environment names, or the default one.
+/// The files of the instance that the line or the environment names.
+fn files() -> Option<InstancePaths> {
+    // The words of the line follow the first `--`.
+    let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
+    let instance: InstanceName = usage::instance(&words).parse().ok()?;
+    Some(paths()?.instance(&instance))
+}
+
+/// Secrets of the instance.
 pub fn secrets(current: &OsStr) -> Vec<CompletionCandidate> {
-    let name = std::env::var("DOCKLET_INSTANCE").unwrap_or_else(|_| crate::instance_name::DEFAULT.to_owned());
-    let files = paths().zip(name.parse::<InstanceName>().ok()).map(|(paths, instance)| paths.instance(&instance));
-    let names = files.and_then(|files| crate::secrets::names(&files.secrets()).ok()).unwrap_or_default();
-    beginning_with(current, names)
+    let names = files().and_then(|files| crate::secrets::names(&files.secrets()).ok());
+    beginning_with(current, names.unwrap_or_default())
+}
+
+/// Where the instance's mounts are in the container.
+pub fn mounts(current: &OsStr) -> Vec<CompletionCandidate> {
+    let settings = files().and_then(|files| Settings::load(&files.settings()).ok().flatten());
+    let mounts = settings.map(|settings| settings.mounts).unwrap_or_default();
+    beginning_with(current, mounts.into_iter().map(|mount| mount.container))
+}
+
+/// The instance's backups, the newest first, and files.
+pub fn backups(current: &OsStr) -> Vec<CompletionCandidate> {
+    let stored = files().and_then(|files| store::list(&files.backups()).ok()).unwrap_or_default();
+    let stored = stored.into_iter().filter_map(|backup| backup.file.into_os_string().into_string().ok());
+    let mut found = beginning_with(current, stored);
+    found.extend(PathCompleter::file().complete(current));
+    found
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf};
 use super::args::{Color, Global};
 use crate::{
     appliance::Appliance,
+    clock::Zone,
     engine::connect,
     error::{Error, Result},
     event::Event,
@@ -54,6 +55,8 @@ pub struct Environment {
     pub stdin_is_terminal: bool,
     /// `TERM`
     pub term: Option<String>,
+    /// The time zone that `TZ` names, else the machine's
+    pub zone: Zone,
 }
 
 /// The variables of [`Options::service_environment`].
@@ -96,6 +99,8 @@ impl Environment {
             editor: text("VISUAL").or_else(|| text("EDITOR")),
             stdin_is_terminal: std::io::stdin().is_terminal(),
             term: text("TERM"),
+            // Empty means UTC there.
+            zone: Zone::find(std::env::var("TZ").ok().as_deref()),
         }
     }
 }
@@ -126,10 +131,17 @@ fn options(global: &Global) -> Options {
     }
 }
 
+/// Columns of a terminal, where it is one.
+pub fn columns(terminal: &console::Term) -> Option<usize> {
+    terminal.size_checked().map(|(_, columns)| usize::from(columns))
+}
+
 /// How results and messages are shown, from flags and environment.
 pub fn streams(global: &Global) -> Streams {
     let text = |name: &str| std::env::var(name).ok();
     Streams {
+        stdout_columns: columns(&console::Term::stdout()),
+        stderr_columns: columns(&console::Term::stderr()),
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stderr_is_terminal: std::io::stderr().is_terminal(),
         json: global.json,

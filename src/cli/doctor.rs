@@ -25,6 +25,7 @@ use crate::{
     present::{Versioned, doctor, error},
     secrets,
     settings::Settings,
+    supervise::notify::LastNotice,
 };
 
 /// Looks at everything; ends with the exit code of "it does not run as it should" when there is a
@@ -64,15 +65,16 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
         pid: process::running(&context.files),
         gave_up: gave_up.map(|gave_up| gave_up.cause),
         disk: state::State::load(&context.files.supervisor_state()).disk,
+        notice_failed: LastNotice::load(&context.files.notices()).and_then(|last| last.error),
         autostart_entry: autostart::services(context).is_enabled(&context.name),
     })
 }
 
 /// The absolute path of a file that may be written: it is new, or the user says so.
 fn may_write(context: &Context, file: &Path) -> Result<std::path::PathBuf> {
-    let path = std::path::absolute(file).map_err(|e| Error::file("find", file, &e))?;
-    if path.is_dir() {
-        return Err(Error::usage(format!("{} is a folder; name a file for the archive", path.display())));
+    let path = std::path::absolute(bundle::named(file)).map_err(|e| Error::file("find", file, &e))?;
+    if file.is_dir() || path.is_dir() {
+        return Err(Error::usage(format!("{} is a folder; name a file for the archive", file.display())));
     }
     if path.exists() {
         context.confirm(&format!("overwrite {}?", path.display()))?;

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::mpsc;
 
 use super::{args, context::Context};
 use crate::{
     clean,
+    clock::Zone,
     engine::{
         Engine,
         docker::Detail,
@@ -18,6 +19,7 @@ use crate::{
     follow::{self, Message},
     lock::Lock,
     ops,
+    present::Style,
     report::LogsReport,
     units,
 };
@@ -33,7 +35,11 @@ const WAITING_LINES: usize = 64;
 
 /// Shows the container's log. Text goes through as it comes; JSON is collected, at most 10,000 lines.
 pub async fn run(context: &Context, args: &args::Logs) -> Result<ExitCode> {
-    let since = args.since.as_deref().map(|text| since(text, OffsetDateTime::now_utc())).transpose()?;
+    let since = args
+        .since
+        .as_deref()
+        .map(|text| since(text, OffsetDateTime::now_utc(), &context.environment.zone))
+        .transpose()?;
     if args.follow && context.global.json {
         return Err(Error::Usage {
             message: "--follow never ends, so it has no JSON form".to_owned(),
@@ -69,7 +75,7 @@ async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: Lo
     if context.global.json {
         let mut lines = Vec::new();
         while let Some(line) = stream.next().await {
-            lines.push(text(&line?, args, false));
+            lines.push(text(&line?, args, &Zone::default(), false));
         }
         let truncated = lines.len() > limit;
         lines.drain(..lines.len().saturating_sub(limit));
@@ -99,14 +105,29 @@ async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: Lo
 }
 
 /// A line as it is shown: only colours are passed on, and those only where they are wanted.
-fn text(line: &LogLine, args: &args::Logs, color: bool) -> String {
+fn text(line: &LogLine, args: &args::Logs, zone: &Zone, color: bool) -> String {
     let text = clean::line(&line.text, color);
-    if args.timestamps && !line.stamp.is_empty() { format!("{} {text}", line.stamp) } else { text }
+    let text = if color { with_level(text) } else { text };
+    if args.timestamps && !line.stamp.is_empty() { format!("{} {text}", zone.exactly(&line.stamp)) } else { text }
+}
+
+/// A line of opencode's log with its level in colour. One that has colours of its own stays as it is.
+fn with_level(line: String) -> String {
+    let style = Style { color: true, unicode: false };
+    let level = line.split_whitespace().next().unwrap_or_default();
+    let painted = match level {
+        "ERROR" | "FATAL" => style.error(level),
+        "WARN" => style.warning(level),
+        "INFO" => style.ok(level),
+        "DEBUG" | "TRACE" => style.dim(level),
+        _ => return line,
+    };
+    line.replacen(level, &painted, 1)
 }
 
 /// `false` once nobody reads any more.
 fn print(context: &Context, args: &args::Logs, line: &LogLine) -> bool {
-    let mut text = text(line, args, context.output.style().color);
+    let mut text = text(line, args, &context.environment.zone, context.output.style().color);
     text.push('\n');
     context.output.raw(&text)
 }
@@ -189,7 +210,7 @@ impl<'a> Follow<'a> {
             }
             Message::Run(detail) => {
                 self.log_ended = false;
-                let at = detail.started_at.clone().unwrap_or_default();
+                let at = self.time(detail.started_at.as_deref());
                 match self.shown.replace(detail.id.clone()) {
                     None => {}
                     Some(id) if id == detail.id => self.say(&format!("{} restarted at {at}", self.name)),
@@ -214,7 +235,7 @@ impl<'a> Follow<'a> {
             return;
         }
         self.end_told = run;
-        let at = detail.finished_at.clone().unwrap_or_default();
+        let at = self.time(detail.finished_at.as_deref());
         let code = detail.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
         self.say(&format!("{} ended at {at}{code}; waiting for its next start", self.name));
     }
@@ -234,25 +255,29 @@ impl<'a> Follow<'a> {
         true
     }
 
+    fn time(&self, at: Option<&str>) -> String {
+        self.context.environment.zone.exactly(at.unwrap_or_default())
+    }
+
     fn say(&self, text: &str) {
         self.context.output.message(&format!("-- {text} --"));
     }
 }
 
-/// Seconds since 1970 of "10m" before `now`, or of a time or date, in UTC where it names no zone.
-fn since(text: &str, now: OffsetDateTime) -> Result<i32> {
+/// Seconds since 1970 of "10m" before `now`, or of a time or date, of the user's wall clock where it names no zone.
+fn since(text: &str, now: OffsetDateTime, zone: &Zone) -> Result<i32> {
     let parsed = if let Ok(ago) = units::parse_duration(text) {
         // Longer ago than time goes back means: all.
         let at = Duration::try_from(ago).ok().and_then(|ago| now.checked_sub(ago));
         Some(at.unwrap_or(OffsetDateTime::UNIX_EPOCH))
     } else {
-        moment(text)
+        moment(text, zone)
     };
     let Some(at) = parsed else {
         return Err(Error::Usage {
             message: format!("`{text}` isn't a valid time"),
             hint: Some(
-                "write it like 10m, 2h, 2026-11-21, \"2026-11-21 08:00\" or 2026-11-21T08:00:00Z; without a zone it is UTC"
+                "write it like 10m, 2h, 2026-11-21, \"2026-11-21 08:00\" or 2026-11-21T08:00:00Z; without a zone it is local time"
                     .to_owned(),
             ),
         });
@@ -262,10 +287,11 @@ fn since(text: &str, now: OffsetDateTime) -> Result<i32> {
 }
 
 /// A moment as people and programs write it: RFC 3339, of which the zone, the seconds and the time may be left out.
-fn moment(text: &str) -> Option<OffsetDateTime> {
+fn moment(text: &str, zone: &Zone) -> Option<OffsetDateTime> {
     let joined = text.trim().replacen(' ', "T", 1);
-    let completed = ["", "Z", ":00Z", "T00:00:00Z"].map(|rest| format!("{joined}{rest}"));
-    completed.iter().find_map(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+    let parse = |rest: &str| OffsetDateTime::parse(&format!("{joined}{rest}"), &Rfc3339).ok();
+    let wall = |at: OffsetDateTime| zone.moment(PrimitiveDateTime::new(at.date(), at.time()));
+    parse("").or_else(|| ["Z", ":00Z", "T00:00:00Z"].into_iter().find_map(parse).map(wall))
 }
 
 #[cfg(test)]
@@ -276,6 +302,7 @@ mod tests {
     #[test]
     fn every_spelling_of_since() {
         let now = OffsetDateTime::from_unix_timestamp(1_000_000).unwrap();
+        let since = |text: &str, now| since(text, now, &Zone::default());
         assert_eq!(since("10m", now).unwrap(), 999_400);
         assert_eq!(since("1970-01-02", now).unwrap(), 86_400);
         assert_eq!(since("1970-01-01T01:00:00+01:00", now).unwrap(), 0);
@@ -287,5 +314,25 @@ mod tests {
         assert_eq!(since("99999d", now).unwrap(), 0);
         assert_eq!(since("99999999999999d", now).unwrap(), 0);
         assert!(since("yesterday", now).is_err());
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_local() {
+        let now = OffsetDateTime::from_unix_timestamp(1_000_000).unwrap();
+        let since = |text: &str| since(text, now, &Zone::find(Some("CET-1CEST,M3.5.0,M10.5.0/3"))).unwrap();
+        assert_eq!(since("1970-01-02 02:00"), 90_000);
+        assert_eq!(since("1970-01-02"), 82_800);
+        assert_eq!(since("1970-01-02T01:00:00Z"), 90_000);
+        assert_eq!(since("1970-01-02 01:00:05+01:00"), 86_405);
+        assert_eq!(since("10m"), 999_400);
+    }
+
+    #[test]
+    fn levels_are_coloured_and_nothing_else() {
+        let line = "ERROR 2026-11-26T12:00:00 +5ms service=server ERROR";
+        assert_eq!(with_level(line.to_owned()), line.replacen("ERROR", "\u{1b}[31m\u{1b}[1mERROR\u{1b}[0m", 1));
+        for plain in ["INFORMATION x", "x INFO", "", "\u{1b}[31mERROR\u{1b}[0m"] {
+            assert_eq!(with_level(plain.to_owned()), plain);
+        }
     }
 }

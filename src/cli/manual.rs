@@ -4,11 +4,14 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{args, context::Context};
+use super::{args, context::Context, manual_sections};
 use crate::{
     error::{Error, Result},
     paths,
 };
+
+/// How roff is told what an apostrophe is.
+const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// Prints the main page, or writes all into a folder.
 pub fn run(context: &Context, args: &args::Man) -> Result<()> {
@@ -30,7 +33,11 @@ pub fn run(context: &Context, args: &args::Man) -> Result<()> {
 
 /// All pages: file names and texts, the main page first.
 pub fn pages() -> Result<Vec<(String, String)>> {
-    let mut command = super::command().disable_help_subcommand(true).term_width(100);
+    let version = env!("CARGO_PKG_VERSION");
+    // Neither commit nor date in them: the same source makes the same pages.
+    let mut command = super::command().version(version).disable_help_subcommand(true).term_width(100);
+    // clap_mangen leaves out the text of options that only the long help has.
+    command = command.mut_args(|argument| argument.hide_short_help(false));
     command.build();
     let mut pages = vec![];
     add(&command, "docklet", &mut pages)?;
@@ -38,15 +45,29 @@ pub fn pages() -> Result<Vec<(String, String)>> {
 }
 
 fn add(command: &clap::Command, name: &str, pages: &mut Vec<(String, String)>) -> Result<()> {
-    let failed = |e: std::io::Error| Error::bug(format!("the man page {name} cannot be made: {e}"));
-    let mut text = vec![];
-    let titled = command.clone().name(name.to_owned()).display_name(name.to_owned());
-    // No date in it: the same program makes the same page.
-    clap_mangen::Man::new(titled).date("").render(&mut text).map_err(failed)?;
-    let text = String::from_utf8(text).map_err(|e| Error::bug(e.to_string()))?;
+    let text = page(command, name).map_err(|e| Error::bug(format!("the man page {name} cannot be made: {e}")))?;
     pages.push((format!("{name}.1"), text));
     for below in command.get_subcommands().filter(|c| !c.is_hide_set()) {
         add(below, &format!("{name}-{}", below.get_name()), pages)?;
     }
     Ok(())
+}
+
+fn page(command: &clap::Command, name: &str) -> std::io::Result<String> {
+    let titled = command.clone().name(name.to_owned()).display_name(name.to_owned());
+    let man = clap_mangen::Man::new(titled).date("");
+    let mut text = vec![];
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    let text = String::from_utf8(text).map_err(std::io::Error::other)?;
+    // Each section brings it along.
+    let mut text = format!("{PREAMBLE}{}", text.replace(PREAMBLE, ""));
+    text.push_str(&manual_sections::of(command, name == "docklet"));
+    Ok(text)
 }

@@ -11,9 +11,11 @@ pub mod context;
 mod doctor;
 mod errors;
 mod exec;
+mod help;
 mod list;
 mod logs;
 mod manual;
+mod manual_sections;
 mod mount;
 mod open;
 mod password;
@@ -33,16 +35,12 @@ mod watch_surface;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
-
-use self::{
-    args::{Cli, Command},
-    context::Context,
-};
+pub use self::help::command;
+use self::{args::Command, context::Context};
 use crate::{
-    error::{Error, Result},
+    error::{Code, Error, Result},
     interrupt,
-    present::Output,
+    present::{Output, Streams},
 };
 
 /// Runs the program with the process's own arguments, environment and streams.
@@ -50,11 +48,12 @@ pub async fn main() -> ExitCode {
     if complete::answer(command) {
         return ExitCode::SUCCESS;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match help::parse() {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error),
     };
     let streams = context::streams(&cli.global);
+    report_panics(streams);
     let output = Output::new(streams);
     let instance = cli.global.instance.clone();
     let (raise, interrupt) = interrupt::pair();
@@ -71,6 +70,24 @@ pub async fn main() -> ExitCode {
             ExitCode::from(error.code().exit_status())
         }
     }
+}
+
+/// A crash is told as any other error is, with what to do.
+fn report_panics(streams: Streams) {
+    std::panic::set_hook(Box::new(move |panic| {
+        crate::host::terminal::restore();
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Output::new(streams).error(&panicked(message, panic.location()), None);
+        #[allow(clippy::exit)] // a release would abort, with the exit code of a signal
+        std::process::exit(i32::from(Code::Bug.exit_status()));
+    }));
+}
+
+fn panicked(message: Option<&str>, at: Option<&std::panic::Location<'_>>) -> Error {
+    let place = at.map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
+    Error::bug(format!("{}{place}", message.unwrap_or("it crashed")))
 }
 
 /// Runs a command. One that only looks ends at the first Ctrl-C; one that changes something
@@ -143,11 +160,6 @@ async fn listen_for_signals(raise: interrupt::Raise) {
     std::process::exit(130);
 }
 
-/// The whole command tree, for help snapshots, completions and man pages.
-pub fn command() -> clap::Command {
-    Cli::command()
-}
-
 /// What `packaging/` holds that is generated: file names and contents.
 ///
 /// # Errors
@@ -158,4 +170,16 @@ pub fn generated() -> Result<Vec<(String, String)>> {
     files.push(("errors.md".to_owned(), crate::error_codes::markdown()));
     files.extend(crate::ops::autostart::examples()?);
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_says_where_to_report_it_and_with_what() {
+        let error = panicked(Some("index out of bounds"), None);
+        assert_eq!(error.to_string(), "internal error in docklet: index out of bounds");
+        assert!(error.hint().is_some_and(|hint| hint.contains("\ndocklet doctor --bundle docklet-report.tar.zst")));
+    }
 }

@@ -21,7 +21,7 @@ pub async fn run(context: &Context, action: MountAction) -> Result<()> {
     match action {
         MountAction::Add { mount } => add(context, &mount).await,
         MountAction::List => list(context),
-        MountAction::Remove { place } => remove(context, &place).await,
+        MountAction::Remove { place, dry_run } => remove(context, &place, dry_run).await,
     }
 }
 
@@ -49,7 +49,7 @@ async fn add(context: &Context, mount: &Mount) -> Result<()> {
     if !is_there && !told && !effect.pending { check_inside(context, &mount).await } else { Ok(()) }
 }
 
-async fn remove(context: &Context, place: &str) -> Result<()> {
+async fn remove(context: &Context, place: &str, dry_run: bool) -> Result<()> {
     let before = context.settings()?;
     let host = mounts::absolute(
         &Mount { host: place.into(), container: String::new(), read_only: false },
@@ -76,6 +76,13 @@ async fn remove(context: &Context, place: &str) -> Result<()> {
         }
     };
     let mount = before.mounts[index].clone();
+    if dry_run {
+        let report = json!({"instance": context.name, "mount": mount, "changed": false});
+        context.output.result(&report, |_| {
+            format!("{mount} would be removed, and the container replaced at the next start; your files are kept")
+        });
+        return Ok(());
+    }
     {
         let _lock = context.lock("mount remove")?;
         write(context, |text| keys::remove_mount(text, index))?;

@@ -3,20 +3,29 @@
 use std::time::Duration;
 
 use super::{args, context::Context, setup::read_secret};
-use crate::{error::Result, ops::restore::Restore, present::data as text, secrets::Secret};
+use crate::{
+    error::Result,
+    ops::restore::{self, Restore},
+    present::data as text,
+    secrets::Secret,
+};
 
 /// Restores a backup.
 pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
-    let report = context
-        .restore(&Restore {
-            file: args.file.clone(),
-            passphrase: args.passphrase_file.as_deref().map(read_secret).transpose()?.map(Secret::new),
-            settings: args.settings,
-            no_backup: args.no_backup,
-            force: args.force,
-            timeout: Some(Duration::from_secs(args.timeout)),
-        })
-        .await?;
-    context.output.result(&report, |style| text::restored(&report, style));
+    let options = Restore {
+        file: args.file.clone(),
+        passphrase: args.passphrase_file.as_deref().map(read_secret).transpose()?.map(Secret::new),
+        settings: args.settings,
+        no_backup: args.no_backup,
+        force: args.force,
+        timeout: Some(Duration::from_secs(args.timeout)),
+    };
+    if args.dry_run {
+        let report = restore::preview(context, &options).await?;
+        context.output.result(&report, |style| text::preview(&report, style));
+        return Ok(());
+    }
+    let report = context.restore(&options).await?;
+    context.output.result(&report, |style| text::restored(&report, style, &context.environment.zone));
     Ok(())
 }

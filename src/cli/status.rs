@@ -57,7 +57,7 @@ fn show(context: &Context, report: &StatusReport, form: Form) {
     }
     context.output.result(report, |style| match form {
         Form::Short => status::short(report, style),
-        Form::Long => status::long(report, style, time::OffsetDateTime::now_utc()),
+        Form::Long => status::long(report, style, time::OffsetDateTime::now_utc(), &context.environment.zone),
     });
 }
 

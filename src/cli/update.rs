@@ -16,14 +16,24 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
         context.output.result(&report, |style| text::update_check(&report, style));
         return Ok(());
     }
-    let timeout = Some(Duration::from_secs(args.timeout));
-    let report = context.update(&Update { to: args.to.clone(), timeout }).await?;
+    let options = Update { to: args.to.clone(), timeout: Some(Duration::from_secs(args.timeout)) };
+    if args.dry_run {
+        let report = context.preview_update(&options).await?;
+        context.output.result(&report, |style| text::preview(&report, style));
+        return Ok(());
+    }
+    let report = context.update(&options).await?;
     context.output.result(&report, |style| text::updated(&report, "update", style));
     Ok(())
 }
 
 /// Goes back to the release before the last update.
 pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
+    if args.dry_run {
+        let report = context.preview_rollback(args.data).await?;
+        context.output.result(&report, |style| text::preview(&report, style));
+        return Ok(());
+    }
     let timeout = Some(Duration::from_secs(args.timeout));
     let report = context.rollback(&Rollback { data: args.data, timeout }).await?;
     let command = if report.changed { "rollback" } else { "update" };

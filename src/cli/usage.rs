@@ -25,7 +25,8 @@ pub fn answer(error: &clap::Error) -> ExitCode {
     let boolish = |value: OsString| BoolishValueParser::new().parse_ref(&command(), None, &value).unwrap_or(false);
     let wants_json = std::env::var_os("DOCKLET_JSON").is_some_and(boolish);
     let json = wants_json || arguments.iter().any(|argument| argument == "--json");
-    let streams = Streams { json, color: ColorChoice::Never, ..Streams::default() };
+    let stderr_columns = super::context::columns(&console::Term::stderr());
+    let streams = Streams { json, color: ColorChoice::Never, stderr_columns, ..Streams::default() };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
         let _ = error.print();
         return ExitCode::from(Code::Usage.exit_status());
@@ -78,7 +79,7 @@ fn help_of(arguments: &[OsString]) -> String {
 }
 
 /// The instance that was meant, as far as that can be told.
-fn instance(arguments: &[OsString]) -> String {
+pub fn instance(arguments: &[OsString]) -> String {
     let mut words = arguments.iter().filter_map(|argument| argument.to_str());
     let mut named = std::env::var("DOCKLET_INSTANCE").ok();
     while let Some(word) = words.next() {
@@ -99,7 +100,7 @@ mod tests {
     fn of(line: &str) -> (String, String) {
         let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let whole = std::iter::once(OsString::from("docklet")).chain(arguments.iter().cloned());
-        let error = <super::super::Cli as clap::Parser>::try_parse_from(whole).unwrap_err();
+        let error = <super::super::args::Cli as clap::Parser>::try_parse_from(whole).unwrap_err();
         let error = in_our_words(&error.render().to_string(), &help_of(&arguments));
         (error.to_string(), error.hint().unwrap())
     }

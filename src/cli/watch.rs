@@ -104,7 +104,7 @@ impl<'a> Watcher<'a> {
         Watcher {
             context,
             surface,
-            watch: Watch::default(),
+            watch: Watch { zone: context.environment.zone.clone(), ..Watch::default() },
             began: Instant::now(),
             engine: None,
             container: None,

@@ -67,7 +67,7 @@ fn run(
     context.ask_at_terminal();
     runtime.block_on(async {
         match action {
-            WatchAction::Restart => stop::restart(&context, &args::Restart { timeout: GRACE }).await,
+            WatchAction::Restart => stop::restart(&context, &args::Restart { timeout: GRACE, dry_run: false }).await,
             WatchAction::Stop => stop::run(&context, &args::Stop { timeout: GRACE }).await,
             WatchAction::Open => open::run(&context, &args::Open { print: false }).await,
         }

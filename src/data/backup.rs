@@ -351,7 +351,7 @@ fn folder_of(path: &Path) -> &Path {
 /// Opens the file that will get the name, and removes what earlier runs that were killed left.
 fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
     let folder = folder_of(path).to_owned();
-    for entry in fs_err::read_dir(&folder).map_err(|e| Error::file("read", &folder, &e))?.flatten() {
+    for entry in fs_err::read_dir(&folder).map_err(|e| Error::file("write into", &folder, &e))?.flatten() {
         let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
         // One that is still being written is locked by its writer.
         if ours && File::open(entry.path()).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockExclusive).is_ok()) {

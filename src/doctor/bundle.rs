@@ -1,9 +1,9 @@
-//! The support archive: a plain tar of texts, each without secrets. Puts together what it is handed;
+//! The support archive: a compressed tar of texts, each without secrets. Puts together what it is handed;
 //! looks nothing up but the tails of our own logs.
 
 use std::{
     io::{Read as _, Seek as _, SeekFrom},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde_json::Value;
@@ -15,6 +15,9 @@ use crate::{
 
 /// The folder in the archive.
 const FOLDER: &str = "docklet-doctor";
+
+/// How the archive's name ends.
+const SUFFIX: &str = ".tar.zst";
 
 /// Most of a log file of ours that goes in.
 const TAIL: u64 = 256 << 10;
@@ -75,7 +78,18 @@ pub fn pack(contents: &Contents, redactor: &Redactor, now: u64) -> Result<Vec<u8
         header.set_mtime(now);
         archive.append_data(&mut header, format!("{FOLDER}/{name}"), text.as_bytes()).map_err(failed)?;
     }
-    archive.into_inner().map_err(failed)
+    zstd::encode_all(archive.into_inner().map_err(failed)?.as_slice(), 0).map_err(failed)
+}
+
+/// The archive's name for the one that was asked for: it says what the file is.
+pub fn named(file: &Path) -> PathBuf {
+    let name = file.as_os_str().to_string_lossy();
+    if name.ends_with(SUFFIX) {
+        return file.to_owned();
+    }
+    let mut name = file.as_os_str().to_owned();
+    name.push(if file.extension().is_some_and(|extension| extension == "tar") { ".zst" } else { SUFFIX });
+    name.into()
 }
 
 /// The end of a log file, beginning with a whole line; `None` when there is none.
@@ -104,6 +118,7 @@ mod tests {
             ..Contents::default()
         };
         let archive = pack(&contents, &Redactor::new("opencode", ["hunter2\"x"]), 5).unwrap();
+        let archive = zstd::decode_all(archive.as_slice()).unwrap();
         assert!(!String::from_utf8_lossy(&archive).contains("hunter2"));
         let mut found = vec![];
         for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
@@ -121,7 +136,17 @@ mod tests {
         docklet-doctor/appliance.log: one ***|two|
         "#);
         let blind = pack(&contents, &Redactor::new("opencode", ["x"]), 5).unwrap();
+        let blind = zstd::decode_all(blind.as_slice()).unwrap();
         assert!(!String::from_utf8_lossy(&blind).contains("two"), "a log that cannot be cleaned stays out");
+    }
+
+    #[test]
+    fn its_name_says_what_it_is() {
+        for (asked, given) in
+            [("report", "report.tar.zst"), ("a/report.tar", "a/report.tar.zst"), ("r.tar.zst", "r.tar.zst")]
+        {
+            assert_eq!(named(Path::new(asked)), Path::new(given));
+        }
     }
 
     #[test]

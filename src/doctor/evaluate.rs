@@ -23,7 +23,7 @@ type Answer = Result<Finding, Unseen>;
 
 type Check = fn(&Facts) -> Answer;
 
-const CHECKS: [(&str, Check); 31] = [
+const CHECKS: [(&str, Check); 32] = [
     ("settings", settings),
     ("mounts", mounts),
     ("files", files),
@@ -54,6 +54,7 @@ const CHECKS: [(&str, Check); 31] = [
     ("egress", container::egress),
     ("trust", host::trust),
     ("supervisor", host::supervisor),
+    ("notices", host::notices),
     ("reboot", host::reboot),
 ];
 

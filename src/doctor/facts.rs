@@ -184,5 +184,7 @@ pub struct SupervisorFacts {
     pub pid: Option<u32>,
     pub gave_up: Option<String>,
     pub disk: DiskUse,
+    /// Why the last notice was not handed over.
+    pub notice_failed: Option<String>,
     pub autostart_entry: bool,
 }

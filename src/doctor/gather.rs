@@ -20,6 +20,7 @@ use crate::{
     instance_name::InstanceName,
     mounts::{self, Users},
     paths::InstancePaths,
+    plan::lost,
     sandbox,
     secrets::{self, Secret},
     settings::{ImageSource, Mount, Settings},
@@ -120,15 +121,10 @@ fn registry_reference(settings: &Settings) -> Option<Reference> {
 fn subject(around: &Surroundings<'_>, reference: &Option<Reference>) -> Subject {
     let appliance = around.appliance;
     let fixed = &appliance.container;
-    let mounted = appliance.volumes.iter().map(|v| v.mount.clone());
-    let scratch = ["/tmp", "/var/tmp", "/run", "/var/run", "/dev", "/proc", "/sys", "/.dockerenv"];
-    // The engine's own, which it writes into every container.
-    let engines = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/run/.containerenv"];
-    let ours = [format!("{}/.cache", fixed.home), fixed.secrets_dir.clone()];
     Subject {
         flag: around.instance.flag(),
         container: around.instance.container(&appliance.name),
-        scratch: scratch.into_iter().chain(engines).map(str::to_owned).chain(ours).chain(mounted).collect(),
+        scratch: lost::scratch(appliance),
         keep_in: fixed.working_dir.clone(),
         appliance_version: appliance.version.clone(),
         default_memory: fixed.memory,

@@ -191,6 +191,15 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
         })
         .collect();
     let publish = published(&host);
+    let mut networks: Vec<String> =
+        inspect.network_settings.and_then(|n| n.networks).unwrap_or_default().into_keys().collect();
+    networks.sort();
+    let mode = host.network_mode.clone().unwrap_or_default();
+    // Podman says "bridge" of any network that is one.
+    let network = match networks.as_slice() {
+        [only] if mode == "bridge" => only.clone(),
+        _ => mode,
+    };
     let name = inspect.name.unwrap_or_default().trim_start_matches('/').to_owned();
     Detail {
         id: inspect.id.unwrap_or_default(),
@@ -206,15 +215,7 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
         oom_killed: state.oom_killed.unwrap_or(false),
         error: state.error.filter(|text| !text.is_empty()),
         health: state.health.and_then(|h| h.status).map(|s| s.to_string()).filter(|s| !s.is_empty() && s != "none"),
-        networks: inspect
-            .network_settings
-            .and_then(|n| n.networks)
-            .map(|n| {
-                let mut names: Vec<String> = n.into_keys().collect();
-                names.sort();
-                names
-            })
-            .unwrap_or_default(),
+        networks,
         restart_policy: host
             .restart_policy
             .as_ref()
@@ -226,7 +227,7 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
             name: name.clone(),
             image: config.image.unwrap_or_default(),
             environment: git_identity(config.env.as_deref().unwrap_or_default()),
-            network: host.network_mode.clone().unwrap_or_default(),
+            network,
             publish: publish.unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
             volumes,
             binds,
@@ -281,4 +282,26 @@ fn published(host: &HostConfig) -> Option<Publish> {
         port: outside.host_port.as_deref()?.parse().ok()?,
         container_port: inside.split('/').next()?.parse().ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_network_is_named_where_the_engine_says_only_what_it_is() {
+        let network = |mode: &str, names: &[&str]| {
+            let networks: serde_json::Map<_, _> =
+                names.iter().map(|name| ((*name).to_owned(), serde_json::json!({}))).collect();
+            let inspect = serde_json::json!({
+                "HostConfig": {"NetworkMode": mode}, "NetworkSettings": {"Networks": networks},
+            });
+            detail(serde_json::from_value(inspect).unwrap()).live.network
+        };
+        assert_eq!(network("bridge", &["opencode-cloud"]), "opencode-cloud");
+        assert_eq!(network("bridge", &["bridge"]), "bridge");
+        assert_eq!(network("opencode-cloud", &["opencode-cloud"]), "opencode-cloud");
+        assert_eq!(network("host", &[]), "host");
+    }
 }

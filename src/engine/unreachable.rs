@@ -55,7 +55,7 @@ pub(in crate::engine) fn explain(place: &Place, failure: Failure, system: System
             group_command: "its folder belongs to another user: run docklet as that user, or use another engine: docklet --host URL".to_owned(),
         },
         Failure::Denied => Error::EnginePermissionDenied { endpoint, group_command: group_command(place, system) },
-        Failure::Hangs => error::timeout(&format!("say its version, at {endpoint}")),
+        Failure::Hangs => error::timeout(&format!("say its version, at {endpoint} from {}", place.origin)),
         Failure::Unusable(Unusable { reason, hint }) => Error::EngineUnsupported { endpoint, reason, hint },
         Failure::Broken(error) => error,
     }

@@ -3,11 +3,14 @@
 use super::{Error, ExitReport, ImageAction, ImageFault, ObjectKind};
 use crate::{instance_name, units::Bytes};
 
+/// Where the crate's own page is, there are its issues.
+const REPORT_A_BUG: &str = "report it where you got docklet from, with the file that this command writes (without your secrets):\ndocklet doctor --bundle docklet-report.tar.zst";
+
 impl Error {
     /// The next step, with a command where there is one.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Error::Bug { .. } => "report it with the output of: docklet --verbose doctor --json".to_owned(),
+            Error::Bug { .. } => REPORT_A_BUG.to_owned(),
             Error::Usage { hint, .. } => return Some(hint.clone().unwrap_or_else(|| "docklet --help".to_owned())),
             Error::File { hint, .. } => return hint.clone(),
             Error::SettingsInvalid { suggestion, path, .. } => match suggestion {
@@ -118,8 +121,12 @@ impl Error {
             }
             Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
             Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start tries again".to_owned(),
-            Error::NoSpace { place, .. } if place.starts_with('/') => {
+            // Only where docklet's own backups are, removing some helps.
+            Error::NoSpace { place, .. } if place.starts_with('/') && place.ends_with("/backups") => {
                 format!("see what uses it: df -h '{place}'\ndocklet backup prune --keep 3 removes old backups")
+            }
+            Error::NoSpace { place, .. } if place.starts_with('/') => {
+                format!("free space on that disk, or use another: df -h '{place}' shows it")
             }
             Error::NoSpace { place, .. } if !place.contains("engine") => "free some space there and run the command again".to_owned(),
             Error::NoSpace { .. } => {

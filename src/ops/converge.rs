@@ -23,7 +23,7 @@ use crate::{
     interrupt, mounts, observe,
     observed::{self, Observed},
     paths,
-    plan::{self, Action, Plan, guarded},
+    plan::{self, Action, Plan, guarded, lost},
     probe::Seen,
     ready,
     sandbox::{
@@ -42,6 +42,8 @@ pub struct Planned {
     pub recovery: Plan,
     /// What to do.
     pub plan: Plan,
+    /// What the container that is replaced has outside its volumes, in a line.
+    pub lost: Option<String>,
     /// Whether a page that only this machine reached is published to others.
     pub opens_up: bool,
     /// The engine's id of the container that is there now.
@@ -66,7 +68,11 @@ impl std::fmt::Display for Planned {
         if !self.recovery.is_empty() {
             writeln!(f, "first, to complete an interrupted command:\n{}\nthen:", self.recovery)?;
         }
-        self.plan.fmt(f)
+        self.plan.fmt(f)?;
+        match &self.lost {
+            Some(lost) => write!(f, "\n     will be lost with the old container: {lost}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -176,8 +182,18 @@ async fn plan_from(
     }
     let private = |c: &observed::Container| c.live.as_ref().is_some_and(|live| live.publish.address.is_loopback());
     let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
+    let replaced = observed.main.as_ref().filter(|_| plan.creates());
+    let lost = match replaced {
+        // Best effort: Podman and old engines cannot always tell.
+        Some(old) => engine
+            .changed_paths(&old.name)
+            .await
+            .ok()
+            .and_then(|paths| lost::summary(&paths, &lost::scratch(&appliance))),
+        None => None,
+    };
     let container_id = observed.main.map(|c| c.id);
-    Ok(Planned { opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox })
+    Ok(Planned { lost, opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox })
 }
 
 /// The network rules of these settings; the proxies are those of the appliance, with `new` ones.

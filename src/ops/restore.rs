@@ -29,9 +29,9 @@ use crate::{
     error::{Error, Result},
     event::Event,
     observe::{self, Look},
-    plan::{self, guarded::prepare},
+    plan::{self, guarded::prepare, lost},
     present::data as text,
-    report::data::RestoreReport,
+    report::data::{ChangePreview, RestoreReport},
     secrets::{self, Secret},
     settings::{ImageSource, Settings},
     units::Version,
@@ -62,6 +62,41 @@ impl Instance {
     pub async fn restore(&self, options: &Restore) -> Result<RestoreReport> {
         restore_with(self, options).await
     }
+}
+
+/// What a restore would do. Reads the whole backup; changes nothing.
+///
+/// # Errors
+/// BACKUP_INVALID.
+pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePreview> {
+    let file = backup::absolute(&options.file)?;
+    let header = restore::header(&file)?;
+    belongs_here(instance, &file, &header)?;
+    let engine = instance.engine().await?;
+    let contents = check(instance, &file).await?;
+    let there = backup::existing(instance, &observe::look(&engine, &instance.appliance).await?)?;
+    let is_set_up = Settings::load(&instance.files.settings())?.is_some();
+    let mut steps = vec![];
+    if !there.is_empty() && !options.no_backup {
+        let folder = instance.files.backups();
+        steps.push(format!("stop {} and back up its volumes into {}", instance.container_name(), folder.display()));
+    }
+    let from = format!("that of instance {} of {}", contents.header.instance, contents.header.created);
+    steps.push(match there.is_empty() {
+        true => format!("create the volumes with the data of the backup: {from}"),
+        false => format!("replace the data in the volumes by {from}"),
+    });
+    if options.settings || !is_set_up {
+        steps.push("take over the settings of the backup".to_owned());
+    }
+    if contents.secrets.is_some() {
+        steps.push("take over the secrets of the backup, if the passphrase is given".to_owned());
+    }
+    steps.push("start it and check page and data; if they do not work, put the data back".to_owned());
+    let name = instance.container_name();
+    let changed = engine.changed_paths(&name).await.unwrap_or_default();
+    let lost = lost::summary(&changed, &lost::scratch(&instance.appliance));
+    Ok(ChangePreview { instance: instance.name.to_string(), steps, lost })
 }
 
 async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreReport> {

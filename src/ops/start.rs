@@ -43,6 +43,16 @@ impl Instance {
     }
 }
 
+/// What `start` would do. Changes nothing.
+///
+/// # Errors
+/// As [`Instance::start`].
+pub async fn preview(instance: &Instance) -> Result<Planned> {
+    let settings = instance.settings()?;
+    let engine = instance.engine().await?;
+    converge::plan(instance, &engine, &settings, &How { running: true, ..How::default() }).await
+}
+
 /// Completes or reverts what a killed command left, for the supervisor. `None`: the user wants it stopped.
 ///
 /// # Errors
@@ -129,6 +139,10 @@ async fn attempt(
     let planned = converge::plan(instance, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
     if planned.plan.starts() {
         mounts::admit(instance, &settings.mounts).map_err(|error| (error, Begun::Here))?;
+    }
+    if let Some(lost) = &planned.lost {
+        let text = format!("the container is replaced; lost with the old one: {lost}");
+        instance.reporter.report(&Event::Warning { text });
     }
     let begun = if planned.plan.starts() { Begun::Here } else { Begun::Elsewhere };
     if exposure == Exposure::Ask {

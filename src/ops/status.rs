@@ -6,8 +6,9 @@ use super::{
     supervisor::state,
 };
 use crate::{
+    clock,
     data::schedule::Last,
-    desired::page_url,
+    desired::{BindMount, binds, page_url},
     desired_state::{self, DesiredState},
     disk,
     engine::{Engine, connect, docker::Detail, image::Image},
@@ -15,8 +16,8 @@ use crate::{
     observed::Ownership,
     probe::Seen,
     report::{
-        BackupStatus, ContainerStatus, DiskStatus, EgressStatus, EngineStatus, ImageStatus, State, StatusReport,
-        SupervisorStatus, VolumeStatus,
+        BackupStatus, ContainerStatus, DiskStatus, EgressStatus, EngineStatus, FolderStatus, ImageStatus, LimitsStatus,
+        State, StatusReport, SupervisorStatus, VolumeStatus,
     },
     sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
@@ -55,14 +56,37 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
             let last = Last::load(&instance.files.backup_state());
             BackupStatus {
                 every: settings.backup.every.to_string(),
+                next: settings.backup.every.duration().and_then(|every| next(&last, every)),
                 last: last.success,
                 file: last.file,
                 error: last.error,
             }
         }),
+        folders: settings.map(|settings| folders(&binds(settings))).unwrap_or_default(),
+        limits: settings.map(limits),
         egress: settings.map(|settings| egress(instance, settings)),
         engine: EngineStatus::default(),
     })
+}
+
+/// When the next scheduled backup is due.
+fn next(last: &Last, every: std::time::Duration) -> Option<String> {
+    last.attempt.is_some().then(|| clock::rfc3339(last.next(every)))
+}
+
+fn folders(binds: &[BindMount]) -> Vec<FolderStatus> {
+    let folder = |bind: &BindMount| FolderStatus {
+        host: bind.host.display().to_string(),
+        container: bind.container.clone(),
+        read_only: bind.read_only,
+    };
+    binds.iter().map(folder).collect()
+}
+
+/// The limits that the settings name.
+fn limits(settings: &Settings) -> LimitsStatus {
+    let resources = &settings.resources;
+    LimitsStatus { memory: resources.memory.0.0, cpus: resources.cpus.0, pids: resources.pids }
 }
 
 /// The network rules, and what they refused when the supervisor last looked.
@@ -125,6 +149,12 @@ pub async fn look_at(
     }
     let (image, answers) = tokio::join!(engine.image(&container.image_id), answers(instance, &container));
     report.image = Some(image_status(&container, image?));
+    report.folders = folders(&container.live.binds);
+    report.limits = Some(LimitsStatus {
+        memory: container.live.memory,
+        cpus: container.live.nano_cpus as f64 / 1e9,
+        pids: container.live.pids,
+    });
     if let Some(egress) = &mut report.egress {
         egress.mode = container.live.egress.to_string();
     }

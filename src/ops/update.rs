@@ -1,6 +1,7 @@
 //! Update and rollback: another release proves itself behind a backup; should it fail, release and data are as before.
 
 mod change;
+mod preview;
 
 use std::time::Duration;
 
@@ -111,7 +112,7 @@ impl Instance {
             let before = &header.created;
             format!("go back to the release and the data of {before}? Data since then will be kept only in a backup")
         } else {
-            format!("go back to release {}? the data stays", header.appliance_version.as_deref().unwrap_or("before"))
+            format!("go back to release {}? the data stays", before_text(&header))
         };
         self.confirm(&question)?;
         let target = before(self, &engine, &settings, &look, &header).await?;
@@ -181,6 +182,11 @@ async fn now(instance: &Instance, engine: &Engine, look: &Look) -> Result<(Liste
     })?;
     let version = engine.image(&main.image_id).await?.and_then(|image| image.appliance_version);
     Ok((main, version))
+}
+
+/// The release that a backup was made of, in words.
+fn before_text(header: &Header) -> &str {
+    header.appliance_version.as_deref().unwrap_or("before")
 }
 
 /// What became of the last update.

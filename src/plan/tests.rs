@@ -368,3 +368,16 @@ proptest! {
         prop_assert!(if had { touched.is_empty() } else { touched.len() == 1 && only_creates }, "{}", plan);
     }
 }
+
+#[test]
+fn what_an_engine_writes_in_another_way_is_no_difference() {
+    let wanted = desired().container;
+    let live =
+        |image: &str| crate::desired::ContainerSpec { image: image.to_owned(), memory: 0, pids: 0, ..wanted.clone() };
+    assert_eq!(live("example.test/opencode:1").differences(&wanted), [""; 0]);
+    let built = crate::desired::ContainerSpec { image: "opencode-cloud:1-abc".to_owned(), ..wanted.clone() };
+    for name in ["localhost/opencode-cloud:1-abc", "docker.io/library/opencode-cloud:1-abc"] {
+        assert_eq!(live(name).differences(&built), [""; 0]);
+    }
+    assert_eq!(live("localhost/opencode-cloud:2").differences(&built).len(), 1);
+}

@@ -2,10 +2,12 @@
 
 use super::{clean, style::Style};
 use crate::{
+    clock::Zone,
     data::archive::{LeftOut, Manifest},
     instance_name,
     report::data::{
-        BackupListReport, BackupReport, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport, VerifyReport,
+        BackupListReport, BackupReport, ChangePreview, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport,
+        VerifyReport,
     },
     units::Bytes,
 };
@@ -34,7 +36,7 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
 }
 
 /// `docklet backup list`
-pub fn backup_list(report: &BackupListReport, style: Style) -> String {
+pub fn backup_list(report: &BackupListReport, style: Style, zone: &Zone) -> String {
     let flag = instance_name::flag(&report.instance);
     if report.backups.is_empty() {
         return format!("no backups in {}\n{} docklet{flag} backup", report.folder, style.hint("create one:"));
@@ -45,7 +47,7 @@ pub fn backup_list(report: &BackupListReport, style: Style) -> String {
             Some(error) => format!("{} {error}", style.warning("unreadable:")),
             None => format!(
                 "{}  {:<9}  {:>10}  {}",
-                backup.created.as_deref().unwrap_or("-"),
+                backup.created.as_deref().map_or_else(|| format!("{:<19}", "-"), |at| zone.show(at)),
                 backup.reason.as_deref().unwrap_or("-"),
                 Bytes(backup.size).to_string(),
                 backup.appliance_version.as_deref().unwrap_or("-"),
@@ -57,11 +59,13 @@ pub fn backup_list(report: &BackupListReport, style: Style) -> String {
             text.push_str(&format!("    {} {missing}\n", style.warning("incomplete:")));
         }
     }
+    let newest = report.backups.iter().find_map(|backup| crate::clock::parse(backup.created.as_deref()?));
+    text.push_str(&newest.map(|at| format!("times in {}", zone.name(at))).unwrap_or_default());
     text.trim_end().to_owned()
 }
 
 /// `docklet backup verify`
-pub fn verified(report: &VerifyReport, style: Style) -> String {
+pub fn verified(report: &VerifyReport, style: Style, zone: &Zone) -> String {
     let version = report.appliance_version.as_deref().map(|v| format!(", version {v}")).unwrap_or_default();
     let mut text = format!(
         "{} is {}: {} in {}{}\n  created at {} from instance {}{version}",
@@ -70,7 +74,7 @@ pub fn verified(report: &VerifyReport, style: Style) -> String {
         Bytes(report.bytes),
         count(report.files, "file"),
         if report.secrets { ", and secrets" } else { "" },
-        report.created,
+        zone.with_name(&report.created),
         report.instance,
     );
     lacks(&mut text, &report.missing_volumes, report.left_out_count);
@@ -120,15 +124,19 @@ pub fn pruned(report: &PruneReport, _style: Style) -> String {
 }
 
 /// `docklet restore`
-pub fn restored(report: &RestoreReport, style: Style) -> String {
+pub fn restored(report: &RestoreReport, style: Style, zone: &Zone) -> String {
     let flag = instance_name::flag(&report.instance);
     let now = if report.running {
         format!("it answers at {}", style.strong(&report.url))
     } else {
         format!("it is stopped, as before; to start it: docklet{flag} start")
     };
-    let mut text =
-        format!("restored {} in {} from {}; {now}", Bytes(report.bytes), count(report.files, "file"), report.created);
+    let mut text = format!(
+        "restored {} in {} from {}; {now}",
+        Bytes(report.bytes),
+        count(report.files, "file"),
+        zone.with_name(&report.created)
+    );
     if let Some(before) = &report.before {
         text.push_str(&format!("\nto get the previous data back: docklet{flag} restore {}", quoted(before)));
     }
@@ -168,6 +176,18 @@ pub fn updated(report: &UpdateReport, command: &str, style: Style) -> String {
         text.push_str(&format!("\n  way back   docklet{flag} rollback"));
     }
     text
+}
+
+/// `--dry-run` of update, rollback and restore.
+pub fn preview(report: &ChangePreview, style: Style) -> String {
+    if report.steps.is_empty() {
+        return "nothing to do".to_owned();
+    }
+    let steps = report.steps.iter().enumerate().map(|(index, step)| format!("{:>3}. {step}", index + 1));
+    let mut lines: Vec<String> = steps.collect();
+    lines.extend(report.lost.as_ref().map(|lost| format!("     will be lost with the old container: {lost}")));
+    let text = lines.join("\n");
+    if style.unicode { text } else { text.replace('→', "->") }
 }
 
 /// A path as a shell takes it.

@@ -70,6 +70,10 @@ pub struct Streams {
     pub no_color: bool,
     /// `TERM` is `dumb`.
     pub term_dumb: bool,
+    /// Columns of the terminal at standard output.
+    pub stdout_columns: Option<usize>,
+    /// Columns of the terminal at standard error.
+    pub stderr_columns: Option<usize>,
     /// The locale is UTF-8; see [`style::locale_is_utf8`].
     pub unicode: bool,
 }
@@ -175,6 +179,11 @@ pub fn unwritten(error: &io::Error) -> Result<()> {
     }
 }
 
+/// Text for a terminal of so many columns, where it is one.
+fn folded(text: &str, columns: Option<usize>) -> String {
+    columns.map_or_else(|| text.to_owned(), |columns| style::fold(text, columns))
+}
+
 /// An object of the JSON form, with its version.
 #[derive(Serialize)]
 pub struct Versioned<'a, T> {
@@ -247,7 +256,7 @@ impl Output {
         let style = Style { color: self.style().color && !foreign, ..self.style() };
         let text = clean::text(&text(style), style.color);
         if !text.is_empty() {
-            self.stdout.line(text.trim_end_matches('\n'));
+            self.stdout.line(&folded(text.trim_end_matches('\n'), self.streams.stdout_columns));
         }
     }
 
@@ -276,7 +285,8 @@ impl Output {
     /// Writes a message for people to standard error; nothing with `--json` or `--quiet`.
     pub fn message(&self, text: &str) {
         if !self.streams.json && !self.streams.quiet {
-            self.stderr.line(&clean::text(text, self.streams.stderr_style().color));
+            let text = clean::text(text, self.streams.stderr_style().color);
+            self.stderr.line(&folded(&text, self.streams.stderr_columns));
         }
     }
 
@@ -290,7 +300,8 @@ impl Output {
                 return;
             }
         }
-        self.stderr.line(&error::text(error, instance, self.streams.stderr_style()));
+        let text = error::text(error, instance, self.streams.stderr_style());
+        self.stderr.line(&folded(&text, self.streams.stderr_columns));
     }
 
     /// Shows events on standard error. Dropping it cleans up the terminal and marks a running step as not done.

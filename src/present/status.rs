@@ -4,10 +4,10 @@ use time::OffsetDateTime;
 
 use super::style::{Style, columns};
 use crate::{
-    clock,
+    clock::{self, Zone},
     desired_state::DesiredState,
     instance_name,
-    report::{ContainerStatus, DiskStatus, EgressStatus, ListReport, State, StatusReport},
+    report::{ContainerStatus, DiskStatus, EgressStatus, FolderStatus, LimitsStatus, ListReport, State, StatusReport},
     units::{Bytes, Elapsed},
 };
 
@@ -16,7 +16,7 @@ const DECISIONS: usize = 3;
 
 /// `docklet` alone: one line that says how it is, and one with the next step where there is one.
 pub fn short(report: &StatusReport, style: Style) -> String {
-    let name = &report.appliance;
+    let name = &instance_name::container(&report.appliance, &report.instance);
     let flag = instance_name::flag(&report.instance);
     let at = report.url.as_deref().map(|url| format!(" at {url}")).unwrap_or_default();
     let (line, next) = match report.state {
@@ -38,8 +38,11 @@ pub fn short(report: &StatusReport, style: Style) -> String {
             )
         }
         State::Failed => {
-            let (why, next) =
-                if report.supervisor.gave_up { (": the restarts did not help", "logs") } else { ("", "start") };
+            let cause = report.supervisor.cause.as_ref().map(|cause| format!(" {cause};")).unwrap_or_default();
+            let (why, next) = match report.supervisor.gave_up {
+                true => (format!(":{cause} the restarts did not help"), "logs"),
+                false => (String::new(), "start"),
+            };
             (format!("{name} {}{why}", style.error("has failed")), format!("docklet{flag} {next}"))
         }
         State::NotSetUp => (format!("{name} is {}", style.strong("not set up")), format!("docklet{flag} setup")),
@@ -52,7 +55,7 @@ pub fn short(report: &StatusReport, style: Style) -> String {
 }
 
 /// `docklet status`: the short form and what lies behind it.
-pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String {
+pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zone) -> String {
     let mut rows: Vec<(&str, String)> = vec![];
     if report.instance != crate::instance_name::DEFAULT {
         rows.push(("instance", report.instance.clone()));
@@ -90,11 +93,15 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         let missing = if volume.exists { "" } else { " (missing)" };
         rows.push(("volume", format!("{} on {}{missing}", volume.name, volume.mount)));
     }
+    rows.extend(report.folders.iter().map(|folder| ("folders", folder_text(folder))));
+    if let Some(limits) = &report.limits {
+        rows.push(("limits", limits_text(limits)));
+    }
     if let Some(egress) = report.egress.as_ref().filter(|_| set_up) {
         rows.push(("network", egress_text(egress)));
     }
     if report.state != State::NotSetUp {
-        rows.push(("restarts", supervisor_text(report)));
+        rows.push(("restarts", supervisor_text(report, zone)));
         if report.supervisor.running && !report.supervisor.survives_reboot {
             let flag = instance_name::flag(&report.instance);
             rows.push((
@@ -107,14 +114,18 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         rows.push(("disk", text));
     }
     if let Some(backup) = &report.backup {
-        let last = backup.last.as_ref().map_or("none yet".to_owned(), |at| format!("the last at {at}"));
-        let mut text = format!("every {}, {last}", backup.every);
+        let last = backup.last.as_ref().map_or("none yet".to_owned(), |at| format!("the last at {}", zone.show(at)));
+        let next = backup.next.as_ref().map(|at| match clock::parse(at).is_some_and(|at| at > now) {
+            true => format!(", the next at {}", zone.show(at)),
+            false => ", the next is due".to_owned(),
+        });
+        let mut text = format!("every {}, {last}{}", backup.every, next.unwrap_or_default());
         if let Some(error) = &backup.error {
             text.push_str(&format!("; {}: {error}", style.error("the last attempt failed")));
         }
         rows.push(("backups", text));
     }
-    rows.extend(events(report).map(|event| ("events", event)));
+    rows.extend(events(report, zone).map(|event| ("events", event)));
     let engine = &report.engine;
     if let Some(endpoint) = &engine.endpoint {
         let what = match (&engine.name, &engine.version) {
@@ -123,6 +134,9 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
         };
         let origin = engine.origin.as_ref().map(|o| format!(" ({o})")).unwrap_or_default();
         rows.push(("engine", format!("{what}{origin}")));
+    }
+    if shows_times(report) {
+        rows.push(("times", format!("in {}", zone.name(now))));
     }
     let mut text = short(report, style);
     if !rows.is_empty() {
@@ -137,10 +151,38 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime) -> String 
     text
 }
 
+/// Whether there is a row with a time of day.
+fn shows_times(report: &StatusReport) -> bool {
+    let supervisor = &report.supervisor;
+    let backup = report.backup.as_ref().is_some_and(|backup| backup.last.is_some() || backup.next.is_some());
+    backup || supervisor.last_restart.is_some() || !supervisor.decisions.is_empty()
+}
+
+/// A mounted folder in a line.
+fn folder_text(folder: &FolderStatus) -> String {
+    let read_only = if folder.read_only { " (read-only)" } else { "" };
+    format!("{} on {}{read_only}", folder.host, folder.container)
+}
+
+/// What the container may use, in a line.
+fn limits_text(limits: &LimitsStatus) -> String {
+    let cpus = match limits.cpus {
+        0.0 => "all processors".to_owned(),
+        1.0 => "1 processor".to_owned(),
+        cpus => format!("{cpus} processors"),
+    };
+    // Where the engine cannot limit, it says 0.
+    let memory =
+        if limits.memory > 0 { format!("{} memory", Bytes(limits.memory)) } else { "no memory limit".to_owned() };
+    let pids =
+        if limits.pids > 0 { format!("{} processes", limits.pids) } else { "any number of processes".to_owned() };
+    format!("{memory}, {cpus}, {pids}")
+}
+
 /// The supervisor's last decisions.
-pub(super) fn events(report: &StatusReport) -> impl Iterator<Item = String> {
+pub(super) fn events(report: &StatusReport, zone: &Zone) -> impl Iterator<Item = String> {
     let decisions = &report.supervisor.decisions;
-    decisions.iter().skip(decisions.len().saturating_sub(DECISIONS)).map(|d| format!("{} {}", d.at, d.text))
+    decisions.iter().skip(decisions.len().saturating_sub(DECISIONS)).map(|d| format!("{} {}", zone.show(&d.at), d.text))
 }
 
 /// How many destinations of refused connections are shown.
@@ -216,14 +258,14 @@ fn disk_text(disk: &DiskStatus, style: Style, now: OffsetDateTime) -> Option<Str
 }
 
 /// The supervisor in a line.
-pub(super) fn supervisor_text(report: &StatusReport) -> String {
+pub(super) fn supervisor_text(report: &StatusReport, zone: &Zone) -> String {
     let supervisor = &report.supervisor;
     let count = match supervisor.restarts {
         0 if supervisor.last_restart.is_some() => "none since the last start".to_owned(),
         0 => "none".to_owned(),
         n => n.to_string(),
     };
-    let last = supervisor.last_restart.as_ref().map(|l| format!(", the last at {}: {}", l.at, l.reason));
+    let last = supervisor.last_restart.as_ref().map(|l| format!(", the last: {} ({})", l.reason, zone.show(&l.at)));
     let state = match (supervisor.gave_up, supervisor.running, supervisor.pid) {
         (true, ..) => "; gave up".to_owned(),
         (_, true, Some(pid)) => format!("; supervisor runs (pid {pid})"),

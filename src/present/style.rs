@@ -109,6 +109,67 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Breaks the lines of a text between words where a terminal of `width` columns would break them anywhere. What goes on
+/// is indented below the text of its line. A command stays whole, so that it can be pasted.
+pub fn fold(text: &str, width: usize) -> String {
+    let folded: Vec<String> = text.split('\n').map(|line| fold_line(line, width)).collect();
+    folded.join("\n")
+}
+
+fn fold_line(line: &str, width: usize) -> String {
+    if columns(line) <= width {
+        return line.to_owned();
+    }
+    let indent = indent_of(&console::strip_ansi_codes(line)).min(width / 2);
+    let (mut folded, mut column) = (String::new(), 0);
+    for (index, word) in units(line).into_iter().enumerate() {
+        let room = columns(word);
+        if column > indent && column + 1 + room > width {
+            folded.push_str(&format!("\n{}{word}", " ".repeat(indent)));
+            column = indent + room;
+        } else {
+            folded.push_str(if index > 0 { " " } else { "" });
+            folded.push_str(word);
+            column += usize::from(index > 0) + room;
+        }
+    }
+    folded
+}
+
+/// The words of a line; from a command that ends it, one.
+fn units(line: &str) -> Vec<&str> {
+    let is_command = |at: usize| {
+        let rest = &line[at..];
+        let begins = at == 0 || line[..at].ends_with(": ") || line[..at].trim().is_empty();
+        begins && ["docklet ", "docker ", "sudo "].iter().any(|program| rest.starts_with(program))
+    };
+    let command = line.match_indices(' ').map(|(at, _)| at + 1).chain([0]).filter(|at| is_command(*at)).min();
+    match command {
+        Some(0) => vec![line],
+        Some(at) => line[..at - 1].split(' ').chain([&line[at..]]).collect(),
+        None => line.split(' ').collect(),
+    }
+}
+
+/// The column below which a line goes on: that of a row's value, of a step's text, or of what follows a word such as
+/// `hint:`; else two further than it begins.
+fn indent_of(line: &str) -> usize {
+    let lead = line.len() - line.trim_start().len();
+    let text = &line[lead..];
+    let after = |mark: &str| text.find(mark).map(|at| columns(&line[..lead + at]) + mark.len());
+    if let Some(at) = text.find("  ").filter(|at| *at <= 12) {
+        let gap = text[at..].len() - text[at..].trim_start().len();
+        return columns(&line[..lead + at]) + gap;
+    }
+    match text.split(' ').next().unwrap_or_default() {
+        "hint:" | "next:" => after(" ").unwrap_or_default(),
+        first if first.ends_with('.') && first.starts_with(|c: char| c.is_ascii_digit()) => {
+            after(" ").unwrap_or_default()
+        }
+        _ => lead + 2,
+    }
+}
+
 /// A running time: whole seconds, so that it does not flicker.
 pub fn ticking(elapsed: Duration) -> String {
     match elapsed.as_secs() {
@@ -137,6 +198,31 @@ mod tests {
         assert_eq!(Style::PLAIN.fit("abcdefgh", 5), "ab...");
         assert_eq!(Style::PLAIN.fit("abc", 5), "abc");
         assert!(columns(&unicode.fit("日本語日本語", 6)) <= 6);
+    }
+
+    #[test]
+    fn long_lines_break_between_words_and_commands_stay_whole() {
+        let text = "error: cannot write into the folder of the backups\n  caused by: the disk is full\n\n\
+                    hint: free some space on that disk: docklet --instance work backup prune --keep 3\n\
+                    \x20 network    the Internet, but not this machine or its network\n\
+                    \x20 1. create container opencode-cloud (settings changed: port)\n\
+                    docklet --instance work backup prune --keep 3";
+        insta::assert_snapshot!(fold(text, 40), @r"
+        error: cannot write into the folder of
+          the backups
+          caused by: the disk is full
+
+        hint: free some space on that disk:
+              docklet --instance work backup prune --keep 3
+          network    the Internet, but not this
+                     machine or its network
+          1. create container opencode-cloud
+             (settings changed: port)
+        docklet --instance work backup prune --keep 3
+        ");
+        assert_eq!(fold(text, 200), text);
+        let colored = "\u{1b}[31mred red red\u{1b}[0m and so on";
+        assert_eq!(fold(colored, 12), "\u{1b}[31mred red red\u{1b}[0m\n  and so on");
     }
 
     #[test]

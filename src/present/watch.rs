@@ -144,9 +144,9 @@ impl Frame<'_> {
             rows.push((6, "volumes", format!("{} on {}{size}{missing}", volume.name, volume.mount)));
         }
         if report.state != State::NotSetUp {
-            rows.push((4, "restarts", status::supervisor_text(report)));
+            rows.push((4, "restarts", status::supervisor_text(report, &self.watch.zone)));
         }
-        rows.extend(status::events(report).map(|event| (5, "events", event)));
+        rows.extend(status::events(report, &self.watch.zone).map(|event| (5, "events", event)));
         if let Some(image) = &report.image {
             rows.push((7, "image", image.reference.clone()));
         }

@@ -149,6 +149,17 @@ pub struct UpdateCheckReport {
     pub update_available: bool,
 }
 
+/// What `docklet update`, `rollback` or `restore` would do; nothing when there are no steps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ChangePreview {
+    /// Whose.
+    pub instance: String,
+    /// What would be done, in this order.
+    pub steps: Vec<String>,
+    /// What the container that is replaced has outside its volumes, in a line.
+    pub lost: Option<String>,
+}
+
 /// `docklet update` and `docklet rollback`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UpdateReport {

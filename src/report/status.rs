@@ -52,6 +52,10 @@ pub struct StatusReport {
     pub disk: DiskStatus,
     /// The scheduled backups; `None` when none are wanted.
     pub backup: Option<BackupStatus>,
+    /// The folders of this machine that are mounted.
+    pub folders: Vec<FolderStatus>,
+    /// What the container may use; `None` when not set up.
+    pub limits: Option<LimitsStatus>,
     /// Where the agent may connect to; `None` when not set up.
     pub egress: Option<EgressStatus>,
     /// The container engine.
@@ -96,8 +100,32 @@ pub struct BackupStatus {
     pub last: Option<String>,
     /// That backup.
     pub file: Option<String>,
+    /// When the next one is due; `None` when that is at once.
+    pub next: Option<String>,
     /// Why the last attempt failed; `None` when it did not.
     pub error: Option<String>,
+}
+
+/// A mounted folder or file in `docklet status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FolderStatus {
+    /// Path on this machine.
+    pub host: String,
+    /// Path in the container.
+    pub container: String,
+    /// Whether the agent may only read it.
+    pub read_only: bool,
+}
+
+/// Limits of the container in `docklet status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LimitsStatus {
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Processors; 0 for all.
+    pub cpus: f64,
+    /// Processes and threads.
+    pub pids: i64,
 }
 
 /// A container in `docklet status`. Times are RFC 3339 in UTC.

@@ -10,7 +10,7 @@ use super::{Mount, Settings};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 23] = [
+const KEYS: [(&str, &str); 24] = [
     ("version", "1"),
     ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
@@ -36,6 +36,7 @@ const KEYS: [(&str, &str); 23] = [
     ("update.min_age", "a time such as 24h or 3d; 0: any age"),
     ("backup.every", "a time such as 24h; empty: never"),
     ("backup.keep", "a whole number"),
+    ("notify.command", "a command that gets one JSON object on standard input; empty: none"),
     (MOUNTS, "set with docklet mount"),
 ];
 
@@ -62,11 +63,13 @@ pub fn find(key: &str) -> Result<&'static str> {
     }
     // A user may know only the last part.
     let last = key.rsplit('.').next().unwrap_or(key);
-    let distance = |name: &&str| {
+    let near = |name: &&str| {
         let short = name.rsplit('.').next().unwrap_or(name);
-        strsim::damerau_levenshtein(key, name).min(strsim::damerau_levenshtein(last, short))
+        let distance = strsim::damerau_levenshtein(key, name).min(strsim::damerau_levenshtein(last, short));
+        // A section that is right does not make its key likelier.
+        Some(distance).filter(|distance| *distance <= super::most_differences(last, short))
     };
-    let suggestion = match names().min_by_key(distance).filter(|name| distance(name) <= 3) {
+    let suggestion = match names().filter(|name| near(name).is_some()).min_by_key(near) {
         Some(nearest) => format!("did you mean {nearest}?\ndocklet config show lists all"),
         None => "docklet config show lists all".to_owned(),
     };

@@ -4,6 +4,7 @@
 //!
 //! - `policy`: when, as a pure state machine; `run`: the loop that feeds it and does what it says
 //! - `jobs`: operations that it runs by itself; `log`: one line for each decision
+//! - `notify`: the command of the user's that is told
 //!
 //! What somebody does to the container past docklet, and what comes of it:
 //!
@@ -22,5 +23,6 @@
 
 pub mod jobs;
 pub mod log;
+pub mod notify;
 pub mod policy;
 pub mod run;

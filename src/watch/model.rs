@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{History, Key};
-use crate::{engine::stats::Usage, report::StatusReport};
+use crate::{clock::Zone, engine::stats::Usage, report::StatusReport};
 
 /// How many lines of the log are kept.
 pub const LOG_LINES: usize = 500;
@@ -149,6 +149,8 @@ pub struct Watch {
     pub sizes: BTreeMap<String, u64>,
     /// The last lines of the log, oldest first.
     pub log: VecDeque<String>,
+    /// The time zone of the user.
+    pub zone: Zone,
     /// What is shown.
     pub view: View,
     /// What the last lines say.

@@ -48,6 +48,69 @@ fn a_flag_in_the_environment_is_written_as_people_write_it() {
 }
 
 #[test]
+fn a_disk_without_room_for_the_lock_keeps_nobody_from_uninstalling() {
+    let home = Home::set_up();
+    let docklet = home.docklet();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" uninstall --yes"]).arg(docklet.get_program());
+    limited.env_clear().envs(docklet.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = limited.output().unwrap();
+    // What ends it is the engine, which is not there.
+    assert_eq!(output.status.code(), Some(5), "{}", shown(&output));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named_with_what_to_do() {
+    let home = Home::new();
+    let output = home.docklet().env("DOCKLET_HOME", "/dev/null/x").args(["status", "--json"]).output().unwrap();
+    let error = &json(&output)["error"];
+    assert!(error["hint"].as_str().unwrap().contains("/dev/null/x"), "{error}");
+}
+
+#[test]
+fn whatever_removes_or_replaces_something_can_be_tried_dry() {
+    let home = Home::new();
+    std::fs::write(home.path("x.tar.zst"), "").unwrap();
+    for command in [&["start"][..], &["restart"], &["update"], &["rollback"], &["mount", "remove", "/workspace/x"]] {
+        home.fails(&[command, &["--dry-run"]].concat(), 4, "NOT_FOUND");
+    }
+    home.fails(&["restore", "x.tar.zst", "--dry-run"], 11, "BACKUP_INVALID");
+    assert!(!home.path("docklet").exists(), "nothing was written");
+    let home = Home::set_up();
+    let mount = "[[mounts]]\nhost = \"/srv/app\"\ncontainer = \"/workspace/app\"\n";
+    std::fs::write(home.settings(), mount).unwrap();
+    assert!(home.ok(&["mount", "remove", "/workspace/app", "--dry-run"]).contains("would be removed"));
+    assert_eq!(home.settings_text(), mount);
+}
+
+#[test]
+fn long_lines_break_between_words_on_a_terminal() {
+    use expectrl::{Expect as _, Session};
+    let home = Home::new();
+    let docklet = home.at_terminal();
+    let mut narrow = Command::new("sh");
+    narrow.args(["-c", "stty cols 40; exec \"$0\" logs --since yesterday"]).arg(docklet.get_program());
+    narrow.env_clear().envs(docklet.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    narrow.env("NO_COLOR", "1");
+    let mut session = Session::spawn(narrow).unwrap();
+    let text = String::from_utf8_lossy(session.expect(expectrl::Eof).unwrap().as_bytes()).into_owned();
+    assert!(text.contains("local time"), "{text}");
+    assert!(text.lines().all(|line| line.trim_end().chars().count() <= 40), "{text}");
+}
+
+#[test]
+fn times_are_those_of_the_wall_clock() {
+    let home = Home::set_up();
+    let events = r#"{"decisions": [{"at": "2026-11-21T23:30:00Z", "decision": "x", "text": "it began"}]}"#;
+    std::fs::write(home.path("docklet/state/default/supervisor.json"), events).unwrap();
+    let status = home.docklet().env("TZ", "CET-1").arg("status").output().unwrap();
+    let text = String::from_utf8(status.stdout).unwrap();
+    assert!(text.contains("2026-11-22 00:30:00 it began") && text.contains("in CET (UTC+01:00)"), "{text}");
+    let status = home.docklet().env("TZ", "CET-1").args(["status", "--json"]).output().unwrap();
+    assert_eq!(json(&status)["supervisor"]["decisions"][0]["at"], "2026-11-21T23:30:00Z");
+}
+
+#[test]
 fn what_is_not_set_up_is_not_found() {
     let home = Home::new();
     for args in [

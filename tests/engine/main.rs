@@ -10,6 +10,7 @@ mod convergence;
 mod daily;
 mod data;
 mod doctor;
+mod dry_run;
 mod egress;
 mod ending;
 mod engine_restart;

@@ -139,7 +139,10 @@ pub enum MountAction {
     #[command(after_help = "Example: docklet mount remove /workspace/app")]
     Remove {
         /// Path in the container, or on this machine
-        #[arg(value_name = "CONTAINER|HOST")]
+        #[arg(value_name = "CONTAINER|HOST", add = ArgValueCompleter::new(complete::mounts))]
         place: String,
+        /// Show what would be done, without doing it
+        #[arg(long)]
+        dry_run: bool,
     },
 }

@@ -14,6 +14,9 @@ pub struct Start {
     /// Do not wait for the page
     #[arg(long)]
     pub no_wait: bool,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet stop`.
@@ -32,6 +35,9 @@ pub struct Restart {
     /// Time to wait for a clean exit before opencode is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet status`.
@@ -54,10 +60,10 @@ pub struct Logs {
     /// Number of lines from the end, at most 10,000
     #[arg(long = "lines", short = 'n', value_name = "N", default_value_t = 100, value_parser = lines)]
     pub lines: u64,
-    /// Only lines since this time: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (UTC without a zone)
+    /// Only lines since this time: 10m, 2h, 2026-11-21, "2026-11-21 08:00" or 2026-11-21T08:00:00Z (local time without a zone)
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// Print the time before each line
+    /// Print the local time before each line
     #[arg(long, short)]
     pub timestamps: bool,
 }

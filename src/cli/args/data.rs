@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::cli::complete;
 
 /// Arguments of `docklet backup`.
 #[derive(Debug, Args)]
@@ -14,10 +17,10 @@ pub struct Backup {
     /// File to write, which must not exist yet, or a folder
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Also back up the secrets, encrypted with a passphrase
+    /// Also back up the secrets, encrypted
     #[arg(long)]
     pub secrets: bool,
-    /// File with the passphrase for the secrets, or - for standard input
+    /// File with the passphrase, or - for standard input
     #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
 }
@@ -32,7 +35,7 @@ pub enum BackupAction {
     #[command(after_help = "Example: docklet backup verify ~/opencode.tar.zst")]
     Verify {
         /// The backup
-        #[arg(value_name = "FILE")]
+        #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
         file: PathBuf,
     },
     /// Remove this instance's oldest backups
@@ -52,7 +55,7 @@ pub enum BackupAction {
 #[command(after_help = "Example: docklet restore ~/opencode.tar.zst --instance copy")]
 pub struct Restore {
     /// The backup
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
     pub file: PathBuf,
     /// Also restore the settings; by default, an existing instance keeps its own
     #[arg(long)]
@@ -69,6 +72,9 @@ pub struct Restore {
     /// Longest time to wait for the page
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet update`.
@@ -76,7 +82,7 @@ pub struct Restore {
 #[command(after_help = "Example: docklet update --check")]
 pub struct Update {
     /// Only check whether there is a newer release
-    #[arg(long, conflicts_with = "to")]
+    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     pub check: bool,
     /// Release to install; may be older, or of another major version
     #[arg(long, value_name = "VERSION")]
@@ -84,6 +90,9 @@ pub struct Update {
     /// Longest time to wait for the page
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet rollback`.
@@ -96,6 +105,9 @@ pub struct Rollback {
     /// Longest time to wait for the page
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet uninstall`.

@@ -50,9 +50,9 @@ pub struct Man {
 
 /// Arguments of `docklet doctor`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: docklet doctor --bundle docklet-report.tar")]
+#[command(after_help = "Example: docklet doctor --bundle docklet-report.tar.zst")]
 pub struct Doctor {
-    /// Write a tar archive for a bug report, without secrets
-    #[arg(long, value_name = "FILE")]
+    /// Write a compressed archive for a bug report (.tar.zst), without secrets
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "docklet-report.tar.zst")]
     pub bundle: Option<PathBuf>,
 }

@@ -9,6 +9,7 @@ use crate::{
     },
     error::{Error, ObjectKind},
     observed::Ownership,
+    plan::lost::kept_nowhere,
     probe::Seen,
     units::Version,
 };
@@ -139,21 +140,6 @@ pub(super) fn outside_writes(facts: &Facts) -> Answer {
     let copy = format!("exec -- cp -a {} {}/", shell_words::quote(changed[0]), facts.about.keep_in);
     let message = format!("will be lost when the container is replaced (not in a volume): {named}{rest}");
     Ok(warning(message, docklet(facts, &copy)))
-}
-
-/// The changed paths without scratch folders, and without folders of which something inside is listed.
-fn kept_nowhere<'a>(changed: &'a [String], scratch: &[String]) -> Vec<&'a String> {
-    let below = |path: &str, folder: &str| {
-        path.strip_prefix(folder.trim_end_matches('/')).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    let mut sorted: Vec<&String> = changed.iter().collect();
-    // With a slash behind it, a folder comes directly before what is in it.
-    sorted.sort_by_cached_key(|path| format!("{path}/"));
-    sorted.dedup();
-    let is_above = |index: usize| sorted.get(index + 1).is_some_and(|next| below(next, sorted[index]));
-    let is_scratch = |path: &str| scratch.iter().any(|place| below(path, place) || below(place, path));
-    let indexed = sorted.iter().enumerate();
-    indexed.filter(|(index, path)| !is_above(*index) && !is_scratch(path)).map(|(_, path)| *path).collect()
 }
 
 pub(super) fn container_network(facts: &Facts) -> Answer {

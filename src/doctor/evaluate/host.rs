@@ -123,6 +123,19 @@ pub(super) fn supervisor(facts: &Facts) -> Answer {
     })
 }
 
+pub(super) fn notices(facts: &Facts) -> Answer {
+    if set_up(facts)?.notify.command.is_empty() {
+        return Err("nobody is to be told (notify.command)".to_owned());
+    }
+    let failed = facts.supervisor.as_ref().and_then(|supervisor| supervisor.notice_failed.as_ref());
+    Ok(match failed {
+        Some(why) => {
+            warning(format!("the last notice did not get through: {why}"), docklet(facts, "config get notify.command"))
+        }
+        None => ok("notices go to notify.command"),
+    })
+}
+
 pub(super) fn reboot(facts: &Facts) -> Answer {
     let settings = set_up(facts)?;
     Ok(if !facts.services.manager {

@@ -329,6 +329,7 @@ fn the_host() {
         spoils(|f| f.supervisor = None),
         spoils(|f| f.supervisor = Some(SupervisorFacts::default())),
         spoils(|f| f.supervisor.as_mut().unwrap().gave_up = Some("5 restarts within 10 minutes".into())),
+        spoils(|f| f.supervisor.as_mut().unwrap().notice_failed = Some("exit status: 127: mail: not found".into())),
         spoils(|f| f.services.manager = false),
         spoils(|f| {
             of_settings(|s| s.restart.autostart = true)(f);

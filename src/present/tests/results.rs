@@ -3,7 +3,9 @@
 use insta::assert_snapshot;
 
 use super::*;
-use crate::{disk::DiskUse, present::watch::tests::a_report, report::*, sandbox::network_rules::Destination};
+use crate::{
+    clock::Zone, disk::DiskUse, present::watch::tests::a_report, report::*, sandbox::network_rules::Destination,
+};
 
 /// A report of something that runs, other than the watch's in what the texts show.
 fn a_status() -> StatusReport {
@@ -21,6 +23,12 @@ fn a_status() -> StatusReport {
             ..image
         }),
         volumes: volumes(),
+        folders: vec![FolderStatus {
+            host: "/home/me/code/app".into(),
+            container: "/workspace/app".into(),
+            read_only: true,
+        }],
+        limits: Some(LimitsStatus { memory: 4 << 30, cpus: 1.5, pids: 4096 }),
         supervisor: SupervisorStatus { running: true, pid: Some(4711), ..SupervisorStatus::default() },
         egress: Some(EgressStatus {
             mode: "internet".into(),
@@ -53,6 +61,7 @@ fn volumes() -> Vec<VolumeStatus> {
 #[test]
 fn status_texts() {
     let now = crate::clock::parse("2026-11-21T03:05:00Z").unwrap();
+    let zone = Zone::find(Some("CET-1CEST,M3.5.0,M10.5.0/3"));
     let mut all = vec![a_status()];
     let mut stopped = a_status();
     stopped.instance = "work".into();
@@ -78,6 +87,9 @@ fn status_texts() {
         ..SupervisorStatus::default()
     };
     let nothing = StatusReport {
+        instance: "work".into(),
+        folders: vec![],
+        limits: None,
         state: State::NotSetUp,
         desired: DesiredState::Stopped,
         url: None,
@@ -119,11 +131,17 @@ fn status_texts() {
         warning: Some("the engine's disk is nearly full".into()),
         fix: Some("docker system df".into()),
     };
+    full.backup = Some(BackupStatus {
+        every: "24h".into(),
+        last: Some("2026-11-20T23:30:00Z".into()),
+        next: Some("2026-11-21T23:30:00Z".into()),
+        ..BackupStatus::default()
+    });
     all.extend([stopped, failed, nothing, unreachable, taken, full]);
     for state in [State::Starting, State::Unhealthy] {
         all.push(StatusReport { state, ..a_status() });
     }
-    let shown: Vec<String> = all.iter().map(|report| status::long(report, Style::PLAIN, now)).collect();
+    let shown: Vec<String> = all.iter().map(|report| status::long(report, Style::PLAIN, now, &zone)).collect();
     assert_snapshot!(shown.join("\n----\n"));
     insta::assert_json_snapshot!("status_json", [&all[0], &all[3], &all[6]].map(Versioned::of));
 }

@@ -66,6 +66,8 @@ pub fn a_report() -> StatusReport {
             ],
             ..SupervisorStatus::default()
         },
+        folders: vec![],
+        limits: None,
         egress: None,
         engine: EngineStatus {
             endpoint: Some("unix:///var/run/docker.sock".into()),

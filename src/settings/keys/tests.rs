@@ -116,6 +116,12 @@ fn wrong_keys_and_values_are_refused() {
     assert!(
         matches!(find("weather.today").unwrap_err(), Error::SettingUnknown { suggestion, .. } if !suggestion.contains("mean"))
     );
+    for far in ["nope", "x", "cpu.abc", "network.xyzt"] {
+        assert!(
+            matches!(find(far).unwrap_err(), Error::SettingUnknown { suggestion, .. } if !suggestion.contains("mean")),
+            "{far}"
+        );
+    }
     for (key, value) in [
         ("network.port", "70000"),
         ("network.port", "many"),

@@ -10,8 +10,11 @@ use crate::{
     event::Event,
     instance_name,
     report::Decision,
-    settings::RestartPolicy,
-    supervise::policy::{Limits, LogEntry, RestartReason},
+    settings::{RestartPolicy, Settings},
+    supervise::{
+        notify::{self, Notice},
+        policy::{Limits, LogEntry, RestartReason},
+    },
     units::Elapsed,
 };
 
@@ -71,8 +74,24 @@ impl Supervisor<'_> {
     /// The same, kept for `status`.
     pub(super) fn decided(&mut self, decision: &str, text: String) {
         let decision = self.say(decision, text);
+        self.notify(&decision);
         self.state.push(decision);
         self.save();
+    }
+
+    /// Tells the user's command, which may take its time.
+    fn notify(&self, decision: &Decision) {
+        let (instance, files) = (self.instance.name.as_str(), &self.instance.files);
+        let notice = Notice::of(&decision.decision, instance, &decision.at, &decision.text, &self.container);
+        let Some(notice) = notice else { return };
+        let command = Settings::load(&files.settings()).ok().flatten().map(|settings| settings.notify.command);
+        if let Some(command) = command.filter(|command| !command.is_empty()) {
+            let (log, file) = (self.log.clone(), files.notices());
+            tokio::spawn(async move {
+                let line = notify::deliver(&command, &notice, &file).await;
+                log.line(&format!("{} {:<15} {line}", clock::now_rfc3339(), "notified"));
+            });
+        }
     }
 
     /// A state that cannot be kept is no reason to stop supervising.

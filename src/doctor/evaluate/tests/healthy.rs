@@ -15,7 +15,7 @@ use crate::{
     observed::{Ownership, PortState},
     paths::Paths,
     probe::Seen,
-    settings::{Egress, Settings},
+    settings::{Egress, Notify, Settings},
     units::Bytes,
 };
 
@@ -124,7 +124,10 @@ pub fn healthy() -> Facts {
             user: "me".into(),
             architecture: "amd64".into(),
         },
-        settings: SettingsFact::Valid(Box::default()),
+        settings: SettingsFact::Valid(Box::new(Settings {
+            notify: Notify { command: "mail me".to_owned() },
+            ..Settings::default()
+        })),
         mounts: MountFacts { number: 1, ..MountFacts::default() },
         desired: DesiredState::Running,
         files: vec![

@@ -259,8 +259,6 @@ impl Job {
     }
 
     fn report(&self, instance: &Instance, planned: &Planned) -> Result<SetupReport> {
-        let mut secrets = secrets::names(&instance.files.secrets())?;
-        secrets.retain(|name| *name != instance.appliance.login.password_secret);
         let volume = |v: &VolumeSpec| VolumeStatus { name: v.name.clone(), mount: v.mount.clone(), exists: true };
         Ok(SetupReport {
             instance: instance.name.to_string(),
@@ -270,7 +268,7 @@ impl Job {
             running: self.how.running,
             url: planned.desired.url(),
             user: instance.appliance.login.user.clone(),
-            secrets,
+            secrets: instance.secret_names()?,
             settings_file: instance.files.settings().display().to_string(),
             volumes: planned.desired.volumes.iter().map(volume).collect(),
         })

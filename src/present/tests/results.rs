@@ -21,6 +21,8 @@ fn a_status() -> StatusReport {
             ..image
         }),
         volumes: volumes(),
+        secrets: vec!["ANTHROPIC_API_KEY".into(), "GH_TOKEN".into()],
+        environment: vec!["LOG_LEVEL".into()],
         supervisor: SupervisorStatus { running: true, pid: Some(4711), ..SupervisorStatus::default() },
         egress: Some(EgressStatus {
             mode: "internet".into(),

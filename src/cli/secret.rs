@@ -188,10 +188,12 @@ fn list(context: &Context) -> Result<()> {
         }
         let note = |name: &String| {
             let provider = context.appliance.providers.iter().find(|p| p.secret == *name);
-            match provider {
+            let token = context.appliance.tokens.iter().find(|t| t.name == *name);
+            match (provider, token) {
                 _ if name == password => style.dim("  the password of the page"),
-                Some(provider) => style.dim(&format!("  the key for {}", provider.title)),
-                None => String::new(),
+                (Some(provider), _) => style.dim(&format!("  the key for {}", provider.title)),
+                (_, Some(token)) => style.dim(&format!("  the token for {}", token.title)),
+                (None, None) => String::new(),
             }
         };
         names.iter().map(|name| format!("{name}{}", note(name))).collect::<Vec<_>>().join("\n")

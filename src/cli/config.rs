@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result, io_reason},
     event::Event,
     host::system::which,
-    paths,
+    ops, paths,
     present::{error, style::Style},
     settings::{Settings, keys},
     wizard,
@@ -106,6 +106,7 @@ async fn change(
     let new = edit(&text, &path)?;
     let changed = new != text;
     let after = Settings::parse(&new, &path)?;
+    ops::check_variables(&context.appliance, &after)?;
     change::confirm_exposure(context, &before, &after)?;
     if changed {
         paths::write_file(&path, new.as_bytes(), 0o600)?;
@@ -154,6 +155,7 @@ async fn edit(context: &Context) -> Result<()> {
     };
     let changed = new != text;
     if changed {
+        ops::check_variables(&context.appliance, &after)?;
         change::confirm_exposure(context, &before, &after)?;
         let _lock = context.lock("config edit")?;
         if paths::read_text(&path)?.unwrap_or_default() != text {

@@ -81,6 +81,9 @@ fn variables_are_set_one_by_one_and_shown_by_name() {
     let error = home.fails(&["config", "set", "environment.PATH", "/x"], 2, "CONFIG_INVALID");
     assert!(error.to_string().contains("reserved"), "{error}");
     home.fails(&["config", "set", "environment", "A=1"], 2, "USAGE");
+    let error = home.fails(&["config", "set", "environment.GITHUB_TOKEN", "ghp_secret"], 2, "USAGE");
+    assert!(error["hint"].as_str().unwrap().contains("docklet secret set GITHUB_TOKEN"), "{error}");
+    assert!(!home.settings_text().contains("ghp_"), "{}", home.settings_text());
     for (pair, reason) in [("HOME=/x", "reserved"), ("A", "has no value"), ("1=x", "isn't a valid name")] {
         let error = home.fails(&["setup", "--yes", "--env", pair], 2, "USAGE");
         assert!(error["message"].as_str().unwrap().contains(reason), "{error}");

@@ -194,6 +194,7 @@ fn wrong_keys_and_values_are_refused() {
         ("image.extra_packages", "$(reboot)"),
         ("image.extra_packages", "[1]"),
         ("backup.every", "soon"),
+        ("backup.every", "24"),
         ("backup.keep", "-1"),
         ("version", "2"),
     ] {

@@ -16,6 +16,7 @@ mod logs;
 mod manual;
 mod mount;
 mod open;
+mod parse;
 mod password;
 mod restore;
 mod secret;
@@ -33,7 +34,7 @@ mod watch_surface;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use self::{
     args::{Cli, Command},
@@ -50,7 +51,7 @@ pub async fn main() -> ExitCode {
     if complete::answer(command) {
         return ExitCode::SUCCESS;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match parse::arguments() {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error),
     };

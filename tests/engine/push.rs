@@ -14,13 +14,13 @@ const TOKEN: &str = "glpat-a-token-of-the-tests";
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn real_commit_of_user_1000_is_pushed() {
+fn real_commit_of_user_1000_is_pushed_on_docker() {
     commit_and_push(1000);
 }
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn real_commit_of_user_1001_is_pushed() {
+fn real_commit_of_user_1001_is_pushed_on_docker() {
     commit_and_push(1001);
 }
 

@@ -39,6 +39,7 @@ mod desired_state;
 mod disk;
 mod doctor;
 mod engine;
+mod env_file;
 mod error;
 mod error_codes;
 mod event;
@@ -62,6 +63,7 @@ mod secrets;
 mod settings;
 mod supervise;
 mod units;
+mod variables;
 mod watch;
 mod wizard;
 

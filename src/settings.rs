@@ -2,10 +2,12 @@
 //! `values`: the types of its values; `keys`: changes to its text, key by key.
 
 mod egress;
+mod environment;
 pub mod keys;
 mod values;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::Path,
 };
@@ -13,6 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::egress::{Allow, Egress};
+pub use self::environment::{LONGEST_VALUE, Variable, VariableName, VariableValue};
 pub use self::values::{
     Age, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, ImageSource, Memory, Mount, PackageName, Port,
     RestartPolicy,
@@ -55,6 +58,8 @@ autostart = false
 [trust]
 ca_file = ""                     # a company's own certificate authorities
 
+[environment]                    # variables of the container, such as LOG_LEVEL = "debug"; not for secrets
+
 [git]
 name = ""                        # who the agent commits as, where a repository does not say
 email = ""
@@ -89,6 +94,8 @@ pub struct Settings {
     pub restart: Restart,
     /// Certificates.
     pub trust: Trust,
+    /// Variables of the container that are not secret: NAME = "value".
+    pub environment: BTreeMap<VariableName, VariableValue>,
     /// Who the agent commits as.
     pub git: Git,
     /// Which releases an update takes.

@@ -132,6 +132,17 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     count.checked_mul(factor).map(Duration::from_secs).ok_or_else(wanted)
 }
 
+/// As [`parse_duration`], but a number needs a unit, unless it is 0.
+///
+/// # Errors
+/// The reason, for showing beside the field.
+pub fn parse_duration_with_unit(text: &str) -> Result<Duration, String> {
+    if text.bytes().all(|b| b.is_ascii_digit()) && text.bytes().any(|b| b != b'0') {
+        return Err(format!("`{text}` has no unit; write it like {text}h or {text}d"));
+    }
+    parse_duration(text)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

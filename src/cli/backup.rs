@@ -3,7 +3,7 @@
 use super::{
     args::{self, BackupAction},
     context::Context,
-    setup::read_secret,
+    secret,
 };
 use crate::{
     error::{Error, Result},
@@ -40,7 +40,7 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
 
 fn passphrase(context: &Context, args: &args::Backup) -> Result<Option<Secret>> {
     let given = match &args.passphrase_file {
-        Some(file) => Secret::new(read_secret(file)?),
+        Some(file) => secret::read_file(file)?,
         None if !args.secrets => return Ok(None),
         None if context.environment.interactive => wizard::new_passphrase(&context.prompt("no backup was made"))?,
         None => {

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result, io_reason},
     event::Event,
     host::system::which,
-    paths,
+    ops, paths,
     present::{error, style::Style},
     settings::{Settings, keys},
     wizard,
@@ -45,17 +45,25 @@ fn show(context: &Context) -> Result<()> {
     let is_set_up = settings.is_some();
     let settings = settings.unwrap_or_default();
     let defaults = keys::values(&Settings::default())?;
-    let values = keys::values(&settings)?;
-    let report = json!({
+    let mut values = keys::values(&settings)?;
+    // Of variables, only the names are shown: people put secrets there, too.
+    values.retain(|(name, _)| keys::variable(name).is_none());
+    let variables: Vec<String> = settings.environment.keys().map(ToString::to_string).collect();
+    let secrets = context.secret_names()?;
+    let mut report = json!({
         "instance": context.name, "path": context.files.settings().display().to_string(),
-        "set_up": is_set_up, "settings": settings,
+        "set_up": is_set_up, "settings": settings, "environment": variables, "secrets": secrets,
     });
+    report["settings"].as_object_mut().map(|settings| settings.remove(keys::ENVIRONMENT));
     context.output.result(&report, |style| {
-        let line = |(name, value): &(&str, toml::Value)| {
-            let mark = if defaults.contains(&(name, value.clone())) { style.dim("  # default") } else { String::new() };
-            format!("{name} = {value}{mark}")
+        let line = |setting: &(String, toml::Value)| {
+            let mark = if defaults.contains(setting) { style.dim("  # default") } else { String::new() };
+            format!("{} = {}{mark}", setting.0, setting.1)
         };
-        values.iter().map(line).collect::<Vec<_>>().join("\n")
+        let names = [(keys::ENVIRONMENT, &variables), ("secrets", &secrets)];
+        let names = names.into_iter().filter(|(_, names)| !names.is_empty());
+        let names = names.map(|(what, names)| format!("# {what}: {}", names.join(", ")));
+        values.iter().map(line).chain(names).collect::<Vec<_>>().join("\n")
     });
     Ok(())
 }
@@ -63,6 +71,13 @@ fn show(context: &Context) -> Result<()> {
 fn get(context: &Context, key: &str) -> Result<()> {
     let settings = Settings::load(&context.files.settings())?.unwrap_or_default();
     let value = keys::get(&settings, key)?;
+    if let (None, Some(name)) = (&value, keys::variable(key)) {
+        return Err(Error::Missing {
+            what: format!("variable {name} in the settings"),
+            reason: None,
+            hint: format!("docklet{} config set {key} VALUE", context.name.flag()),
+        });
+    }
     let report = json!({"instance": context.name, "key": key, "value": value});
     context.output.result(&report, |_| value.as_ref().map(plain).unwrap_or_default());
     Ok(())
@@ -83,6 +98,7 @@ async fn change(
     key: &str,
     edit: impl FnOnce(&str, &Path) -> Result<String>,
 ) -> Result<()> {
+    keys::find(key)?;
     let before = context.settings()?;
     let lock = context.lock(command)?;
     let path = context.files.settings();
@@ -90,6 +106,7 @@ async fn change(
     let new = edit(&text, &path)?;
     let changed = new != text;
     let after = Settings::parse(&new, &path)?;
+    ops::check_variables(&context.appliance, &after)?;
     change::confirm_exposure(context, &before, &after)?;
     if changed {
         paths::write_file(&path, new.as_bytes(), 0o600)?;
@@ -138,6 +155,7 @@ async fn edit(context: &Context) -> Result<()> {
     };
     let changed = new != text;
     if changed {
+        ops::check_variables(&context.appliance, &after)?;
         change::confirm_exposure(context, &before, &after)?;
         let _lock = context.lock("config edit")?;
         if paths::read_text(&path)?.unwrap_or_default() != text {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, CommandFactory as _};
 
 use super::args::Cli;
 use crate::present::style::wrap;
@@ -33,17 +33,12 @@ enum Form {
     Long,
 }
 
-/// Reads the process's arguments.
-///
-/// # Errors
-/// Wrong usage, or the help that was asked for.
-pub fn parse() -> Result<Cli, clap::Error> {
+/// The command tree with the help that the process's arguments ask for.
+pub fn asked_for() -> clap::Command {
     let wants_all = |argument: OsString| argument == "--help" || argument == "help";
     let form = if std::env::args_os().any(wants_all) { Form::Long } else { Form::Short };
     let width = console::Term::stdout().size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns));
-    let mut command = command_in(form, width.min(WIDTH));
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    command_in(form, width.min(WIDTH))
 }
 
 /// The whole command tree with its long help.

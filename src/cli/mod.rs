@@ -18,6 +18,7 @@ mod manual;
 mod manual_sections;
 mod mount;
 mod open;
+mod parse;
 mod password;
 mod restore;
 mod secret;
@@ -48,7 +49,7 @@ pub async fn main() -> ExitCode {
     if complete::answer(command) {
         return ExitCode::SUCCESS;
     }
-    let cli = match help::parse() {
+    let cli = match parse::arguments() {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error),
     };

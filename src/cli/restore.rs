@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use super::{args, context::Context, setup::read_secret};
+use super::{args, context::Context, secret};
 use crate::{
     error::Result,
     ops::restore::{self, Restore},
     present::data as text,
-    secrets::Secret,
 };
 
 /// Restores a backup.
 pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     let options = Restore {
         file: args.file.clone(),
-        passphrase: args.passphrase_file.as_deref().map(read_secret).transpose()?.map(Secret::new),
+        passphrase: args.passphrase_file.as_deref().map(secret::read_file).transpose()?,
         settings: args.settings,
         no_backup: args.no_backup,
         force: args.force,

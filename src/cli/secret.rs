@@ -1,6 +1,7 @@
-//! `docklet secret`: set, list and remove. A value is never an argument and never shown.
+//! `docklet secret`: set, import, list and remove. A value is never an argument and never shown.
 
 use std::{
+    collections::BTreeMap,
     io::Read as _,
     path::{Path, PathBuf},
 };
@@ -9,6 +10,7 @@ use serde_json::json;
 
 use super::{args::SecretAction, change, context::Context};
 use crate::{
+    clean, env_file,
     error::{Error, Result},
     event::Event,
     secrets::{self, Secret},
@@ -19,6 +21,7 @@ use crate::{
 pub async fn run(context: &Context, action: &SecretAction) -> Result<()> {
     match action {
         SecretAction::Set { name, from_file } => set(context, name, from_file.as_deref()).await,
+        SecretAction::Import { file } => import(context, file).await,
         SecretAction::List => list(context),
         SecretAction::Remove { name } => remove(context, name).await,
     }
@@ -48,6 +51,90 @@ async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<
     Ok(())
 }
 
+async fn import(context: &Context, file: &Path) -> Result<()> {
+    context.settings()?;
+    let secrets = from_env_file(context, file)?;
+    let mut changed = vec![];
+    {
+        let _lock = context.lock("secret import")?;
+        for (name, value) in &secrets {
+            if secrets::write(&context.files.secrets(), name, value)? {
+                changed.push(name);
+            }
+        }
+    }
+    let effect = if changed.is_empty() { change::Effect::default() } else { change::secret(context).await? };
+    let report = json!({
+        "instance": context.name, "names": secrets.keys().collect::<Vec<_>>(), "set": changed,
+        "changed": !changed.is_empty(), "effect": effect,
+    });
+    context.output.result(&report, |_| {
+        let lines = secrets.keys().map(|name| {
+            format!("{name} is {}", if changed.contains(&name) { "set" } else { "set already, to the same value" })
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    Ok(())
+}
+
+/// Longest file of secrets in bytes: a longer one is something else.
+const LONGEST_ENV_FILE: u64 = 4 << 20;
+
+/// The secrets in a file of `NAME=VALUE` lines, or in standard input when the file is `-`: all, or none if a line is wrong.
+///
+/// # Errors
+/// [`Error::Usage`] with the number of each line that is wrong, and nothing of its value.
+pub fn from_env_file(context: &Context, file: &Path) -> Result<BTreeMap<String, Secret>> {
+    let text = read_text(file, LONGEST_ENV_FILE + 1)?;
+    let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
+    if text.len() as u64 > LONGEST_ENV_FILE {
+        return Err(Error::usage(format!("{name} is too long for a file of secrets")));
+    }
+    let wrong = |bad: Vec<env_file::BadLine>| {
+        let lines = bad.iter().map(|bad| format!("line {}: {}", bad.line, bad.reason));
+        Error::Usage {
+            message: format!(
+                "no secret was set, because {name} has wrong lines: {}",
+                lines.collect::<Vec<_>>().join("; ")
+            ),
+            hint: Some("a line is written like ANTHROPIC_API_KEY=value; # begins a comment".to_owned()),
+        }
+    };
+    let (mut secrets, mut bad, mut empty) = (BTreeMap::new(), vec![], vec![]);
+    for entry in env_file::parse(&text).map_err(wrong)? {
+        if entry.value.is_empty() {
+            empty.push(entry.name);
+            continue;
+        }
+        match check_entry(context, &entry) {
+            // As everywhere, the last line counts.
+            Ok(()) => drop(secrets.insert(entry.name, Secret::new(entry.value))),
+            Err(reason) => bad.push(env_file::BadLine { line: entry.line, reason }),
+        }
+    }
+    if !bad.is_empty() {
+        return Err(wrong(bad));
+    }
+    if !empty.is_empty() {
+        let text = format!("skipped, because they are empty in {name}: {}", empty.join(", "));
+        context.reporter.report(&Event::Note { text: clean::line(&text, false) });
+    }
+    Ok(secrets)
+}
+
+/// Checks a line's name and value. A name that cannot be one is not told: it may be a part of a value.
+fn check_entry(context: &Context, entry: &env_file::Entry) -> Result<(), String> {
+    if secrets::is_name(&entry.name) {
+        secrets::check_name(&entry.name)?;
+    } else {
+        return Err("its name is not one for a secret; names are like ANTHROPIC_API_KEY".to_owned());
+    }
+    if entry.name == context.appliance.login.password_secret {
+        return Err(format!("{} is the password of the page; docklet setup --password-file sets it", entry.name));
+    }
+    secrets::check_value(&entry.name, &entry.value)
+}
+
 /// The value: from the file, from a prompt that shows nothing, or from standard input.
 fn read(context: &Context, name: &str, from_file: Option<&Path>) -> Result<Secret> {
     if let Some(file) = from_file {
@@ -68,11 +155,19 @@ fn read(context: &Context, name: &str, from_file: Option<&Path>) -> Result<Secre
     read_file(&PathBuf::from("-"))
 }
 
-/// A secret from a file, or from standard input when the file is `-`; one line end is no part of it.
+/// A secret from a file, or from standard input when the file is `-`; a byte order mark and one line end are no part of
+/// it.
 pub fn read_file(file: &Path) -> Result<Secret> {
-    let mut bytes = vec![];
     // More than any secret may have, and no more: it might be a device that never ends.
-    let limit = secrets::LONGEST as u64 + 2;
+    let text = read_text(file, secrets::LONGEST as u64 + 5)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
+}
+
+/// At most so many bytes of a file, or of standard input when the file is `-`.
+fn read_text(file: &Path, limit: u64) -> Result<String> {
+    let mut bytes = vec![];
     if file == Path::new("-") {
         let read = std::io::stdin().take(limit).read_to_end(&mut bytes);
         read.map_err(|e| Error::file("read", Path::new("standard input"), &e))?;
@@ -80,9 +175,7 @@ pub fn read_file(file: &Path) -> Result<Secret> {
         let opened = std::fs::File::open(file).map_err(|e| Error::file("read", file, &e))?;
         opened.take(limit).read_to_end(&mut bytes).map_err(|e| Error::file("read", file, &e))?;
     }
-    let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", file.display())))?;
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(Secret::new(text.strip_suffix('\r').unwrap_or(text)))
+    String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", file.display())))
 }
 
 fn list(context: &Context) -> Result<()> {
@@ -95,10 +188,12 @@ fn list(context: &Context) -> Result<()> {
         }
         let note = |name: &String| {
             let provider = context.appliance.providers.iter().find(|p| p.secret == *name);
-            match provider {
+            let token = context.appliance.tokens.iter().find(|t| t.name == *name);
+            match (provider, token) {
                 _ if name == password => style.dim("  the password of the page"),
-                Some(provider) => style.dim(&format!("  the key for {}", provider.title)),
-                None => String::new(),
+                (Some(provider), _) => style.dim(&format!("  the key for {}", provider.title)),
+                (_, Some(token)) => style.dim(&format!("  the token for {}", token.title)),
+                (None, None) => String::new(),
             }
         };
         names.iter().map(|name| format!("{name}{}", note(name))).collect::<Vec<_>>().join("\n")
@@ -128,7 +223,7 @@ async fn remove(context: &Context, name: &str) -> Result<()> {
 }
 
 /// The password of the page has its own command, which restarts what has to know it.
-fn refuse_password(context: &Context, name: &str, hint: &str) -> Result<()> {
+pub fn refuse_password(context: &Context, name: &str, hint: &str) -> Result<()> {
     if name != context.appliance.login.password_secret {
         return Ok(());
     }

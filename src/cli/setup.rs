@@ -3,13 +3,12 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
-use super::{args, context::Context, open};
+use super::{args, context::Context, open, secret};
 use crate::{
     engine::{Engine, connect, reference::Reference},
     error::{Error, Result},
@@ -138,6 +137,7 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
     set(&mut settings.network.egress, &args.egress);
     set(&mut settings.network.allow, &args.allow);
     take_git_identity(context, args, settings);
+    settings.environment.extend(args.env.iter().map(|v| (v.name.clone(), v.value.clone())));
     set(&mut settings.restart.policy, &args.restart);
     if args.autostart || args.no_autostart {
         settings.restart.autostart = args.autostart;
@@ -196,7 +196,11 @@ fn take_ca_file(context: &Context, args: &args::Setup, settings: &mut Settings) 
 
 /// Secrets from flags and the proxy variables from the environment.
 fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<String, Secret>> {
-    let mut given = BTreeMap::new();
+    let password_name = &context.appliance.login.password_secret;
+    let mut given = match &args.env_file {
+        Some(file) => secret::from_env_file(context, file)?,
+        None => BTreeMap::new(),
+    };
     for pair in &args.secret_files {
         let (name, file) = pair.split_once('=').ok_or_else(|| {
             Error::usage(format!(
@@ -204,30 +208,19 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
             ))
         })?;
         secrets::check_name(name).map_err(Error::usage)?;
-        let value = read_secret(Path::new(file))?;
-        secrets::check_value(name, &value).map_err(Error::usage)?;
-        given.insert(name.to_owned(), Secret::new(value));
+        secret::refuse_password(context, name, "set your own: docklet setup --password-file FILE")?;
+        let value = secret::read_file(Path::new(file))?;
+        secrets::check_value(name, value.reveal()).map_err(Error::usage)?;
+        given.insert(name.to_owned(), value);
     }
     if let Some(file) = &args.password_file {
-        let password = secrets::check_password(&read_secret(file)?).map_err(Error::usage)?;
-        given.insert(context.appliance.login.password_secret.clone(), password);
+        let password = secrets::check_password(secret::read_file(file)?.reveal()).map_err(Error::usage)?;
+        given.insert(password_name.clone(), password);
     }
     for (name, value) in &context.options.proxies {
         given.insert(name.clone(), Secret::new(value.clone()));
     }
     Ok(given)
-}
-
-/// A secret from a file, or from standard input when the file is `-`; one line end is no part of it.
-pub(super) fn read_secret(file: &Path) -> Result<String> {
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map_err(|e| Error::file("read", Path::new("standard input"), &e))?;
-    } else {
-        text = fs_err::read_to_string(file).map_err(|e| Error::file("read", file, &e))?;
-    }
-    let text = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
 }
 
 /// What looking for an engine came to.
@@ -353,7 +346,7 @@ fn ask(
         restart: args.restart,
         autostart: (args.autostart || args.no_autostart).then_some(args.autostart),
         password: answers.secrets.get(password_name).map(|own| wizard::PasswordChoice::Own(own.clone())),
-        keys: (!args.secret_files.is_empty()).then(BTreeMap::new),
+        keys: (!args.secret_files.is_empty() || args.env_file.is_some()).then(BTreeMap::new),
         open: args.open.then_some(true),
     };
     let choice = wizard::ask(&context.prompt(INTERRUPTED), settings, &answered, &surroundings)?;

@@ -26,6 +26,8 @@ pub(super) fn create_body(spec: &ContainerSpec, engine: &About) -> ContainerCrea
     labels.insert(label::SPEC.to_owned(), spec.hash());
     labels.insert(label::SECRETS.to_owned(), spec.secrets.hash.clone());
     labels.insert(label::EGRESS.to_owned(), spec.egress.to_string());
+    let variables: Vec<&str> = spec.environment.keys().map(String::as_str).collect();
+    labels.insert(label::ENVIRONMENT.to_owned(), variables.join(","));
     let inside = format!("{}/tcp", spec.publish.container_port);
     ContainerCreateBody {
         hostname: Some(spec.name.clone()),
@@ -226,7 +228,7 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
         live: ContainerSpec {
             name: name.clone(),
             image: config.image.unwrap_or_default(),
-            environment: git_identity(config.env.as_deref().unwrap_or_default()),
+            environment: environment(config.env.as_deref().unwrap_or_default(), labels.get(label::ENVIRONMENT)),
             network,
             publish: publish.unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
             volumes,
@@ -257,10 +259,12 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
     }
 }
 
-/// The variables whose values are compared: others are fixed, or the image's.
-fn git_identity(environment: &[String]) -> BTreeMap<String, String> {
-    let pairs = environment.iter().filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| GIT_VARIABLES.contains(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
+/// The variables that the container was made with: the others are the image's. Before they were in a label, only those
+/// of git's identity could change.
+fn environment(all: &[String], made_with: Option<&String>) -> BTreeMap<String, String> {
+    let names: Vec<&str> = made_with.map_or(GIT_VARIABLES.to_vec(), |names| names.split(',').collect());
+    let pairs = all.iter().filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| names.contains(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
 fn health_check(config: HealthConfig) -> HealthCheck {

@@ -179,6 +179,13 @@ impl Instance {
             .ok_or_else(|| self.without_password())
     }
 
+    /// The names of the secrets, without the page's password.
+    pub(crate) fn secret_names(&self) -> Result<Vec<String>> {
+        let mut names = secrets::names(&self.files.secrets())?;
+        names.retain(|name| *name != self.appliance.login.password_secret);
+        Ok(names)
+    }
+
     fn without_password(&self) -> Error {
         let instance = self.name.to_string();
         if !self.files.settings().exists() {

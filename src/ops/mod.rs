@@ -29,4 +29,4 @@ pub(crate) mod update;
 
 pub use instance::{Instance, Options};
 pub use questions::{Questions, Unattended};
-pub use settings::exposure;
+pub use settings::{check_variables, exposure};

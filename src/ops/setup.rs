@@ -190,6 +190,7 @@ pub(crate) fn take_image_file(instance: &Instance, file: &std::path::Path, setti
 
 /// Rules that need a look at the host.
 pub(crate) fn check(instance: &Instance, settings: &Settings) -> Result<()> {
+    super::check_variables(&instance.appliance, settings)?;
     converge::read_ca_bundle(settings)?;
     rules::check(&settings.mounts, &mounts::surroundings(instance))?;
     rules::verify(&settings.mounts, &instance.files.mounts())
@@ -259,8 +260,6 @@ impl Job {
     }
 
     fn report(&self, instance: &Instance, planned: &Planned) -> Result<SetupReport> {
-        let mut secrets = secrets::names(&instance.files.secrets())?;
-        secrets.retain(|name| *name != instance.appliance.login.password_secret);
         let volume = |v: &VolumeSpec| VolumeStatus { name: v.name.clone(), mount: v.mount.clone(), exists: true };
         Ok(SetupReport {
             instance: instance.name.to_string(),
@@ -270,7 +269,7 @@ impl Job {
             running: self.how.running,
             url: planned.desired.url(),
             user: instance.appliance.login.user.clone(),
-            secrets,
+            secrets: instance.secret_names()?,
             settings_file: instance.files.settings().display().to_string(),
             volumes: planned.desired.volumes.iter().map(volume).collect(),
         })

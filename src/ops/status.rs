@@ -65,6 +65,8 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
         folders: settings.map(|settings| folders(&binds(settings))).unwrap_or_default(),
         limits: settings.map(limits),
         egress: settings.map(|settings| egress(instance, settings)),
+        secrets: instance.secret_names()?,
+        environment: settings.iter().flat_map(|s| s.environment.keys()).map(ToString::to_string).collect(),
         engine: EngineStatus::default(),
     })
 }

@@ -100,6 +100,11 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
     if let Some(egress) = report.egress.as_ref().filter(|_| set_up) {
         rows.push(("network", egress_text(egress)));
     }
+    for (label, names) in [("secrets", &report.secrets), ("variables", &report.environment)] {
+        if set_up && !names.is_empty() {
+            rows.push((label, names.join(", ")));
+        }
+    }
     if report.state != State::NotSetUp {
         rows.push(("restarts", supervisor_text(report, zone)));
         if report.supervisor.running && !report.supervisor.survives_reboot {

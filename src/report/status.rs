@@ -58,6 +58,10 @@ pub struct StatusReport {
     pub limits: Option<LimitsStatus>,
     /// Where the agent may connect to; `None` when not set up.
     pub egress: Option<EgressStatus>,
+    /// Names of the secrets, without the page's password.
+    pub secrets: Vec<String>,
+    /// Names of the variables that the settings give the container.
+    pub environment: Vec<String>,
     /// The container engine.
     pub engine: EngineStatus,
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
 
-use super::{Mount, Settings};
+use super::{Mount, Settings, VariableName};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 24] = [
+const KEYS: [(&str, &str); 25] = [
     ("version", "1"),
     ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
@@ -31,6 +31,7 @@ const KEYS: [(&str, &str); 24] = [
     ("restart.policy", "always, on-failure or never"),
     ("restart.autostart", "true or false"),
     ("trust.ca_file", "the path of a PEM file; empty: none"),
+    (ENVIRONMENT, "set one by one: docklet config set environment.NAME VALUE"),
     ("git.name", "a name such as Ada Lovelace; empty: none"),
     ("git.email", "an e-mail address; empty: none"),
     ("update.min_age", "a time such as 24h or 3d; 0: any age"),
@@ -40,8 +41,11 @@ const KEYS: [(&str, &str); 24] = [
     (MOUNTS, "set with docklet mount"),
 ];
 
-/// The one key that is no single value.
+/// A key that is no single value: a list of tables.
 const MOUNTS: &str = "mounts";
+
+/// The other one: a table with names of the user's own.
+pub const ENVIRONMENT: &str = "environment";
 
 /// The dotted paths of all keys, in the order of the file.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -50,16 +54,30 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// What a key allows, in words.
 pub fn allowed(key: &str) -> &'static str {
-    KEYS.iter().find(|(name, _)| *name == key).map_or("", |(_, allowed)| allowed)
+    let allowed = |wanted: &str| KEYS.iter().find(|(name, _)| *name == wanted).map_or("", |(_, allowed)| allowed);
+    if variable(key).is_some() { "any text" } else { allowed(key) }
+}
+
+/// The variable that a key such as `environment.LOG_LEVEL` names.
+pub fn variable(key: &str) -> Option<&str> {
+    key.strip_prefix(ENVIRONMENT)?.strip_prefix('.')
 }
 
 /// Checks that there is such a key.
 ///
 /// # Errors
-/// [`Error::SettingUnknown`] with the nearest one.
-pub fn find(key: &str) -> Result<&'static str> {
-    if let Some(found) = names().find(|name| *name == key) {
-        return Ok(found);
+/// [`Error::SettingUnknown`] with the nearest one, and [`Error::SettingRefused`] for a variable with a wrong name.
+pub fn find(key: &str) -> Result<()> {
+    if let Some(name) = variable(key) {
+        return name.parse::<VariableName>().map(|_| ()).map_err(|reason| Error::SettingRefused {
+            key: key.to_owned(),
+            value: "set".to_owned(),
+            reason,
+            hint: "allowed: names such as LOG_LEVEL that neither docklet nor the image uses".to_owned(),
+        });
+    }
+    if names().any(|name| name == key) {
+        return Ok(());
     }
     // A user may know only the last part.
     let last = key.rsplit('.').next().unwrap_or(key);
@@ -76,27 +94,43 @@ pub fn find(key: &str) -> Result<&'static str> {
     Err(Error::SettingUnknown { key: key.to_owned(), suggestion })
 }
 
-/// All settings as values, in the order of the file.
+/// All settings as values, in the order of the file; each variable is one of its own.
 ///
 /// # Errors
 /// When settings do not serialise, which is a bug.
-pub fn values(settings: &Settings) -> Result<Vec<(&'static str, toml::Value)>> {
-    let table = toml::Table::try_from(settings).map_err(|e| Error::bug(format!("settings do not serialise: {e}")))?;
-    let look = |name: &str| {
-        let mut parts = name.split('.');
-        let first = table.get(parts.next()?)?;
-        parts.try_fold(first, |value, part| value.get(part)).cloned()
-    };
-    Ok(names().filter_map(|name| Some((name, look(name)?))).collect())
+pub fn values(settings: &Settings) -> Result<Vec<(String, toml::Value)>> {
+    let table = table(settings)?;
+    let mut values = vec![];
+    for name in names() {
+        match look(&table, name) {
+            Some(toml::Value::Table(variables)) if name == ENVIRONMENT => {
+                values.extend(variables.into_iter().map(|(name, value)| (format!("{ENVIRONMENT}.{name}"), value)));
+            }
+            Some(value) => values.push((name.to_owned(), value)),
+            None => {}
+        }
+    }
+    Ok(values)
 }
 
-/// One setting; `None` for mounts where there are none.
+fn table(settings: &Settings) -> Result<toml::Table> {
+    toml::Table::try_from(settings).map_err(|e| Error::bug(format!("settings do not serialise: {e}")))
+}
+
+/// What a dotted path leads to.
+fn look(table: &toml::Table, key: &str) -> Option<toml::Value> {
+    let mut parts = key.split('.');
+    let first = table.get(parts.next()?)?;
+    parts.try_fold(first, |value, part| value.get(part)).cloned()
+}
+
+/// One setting; `None` for mounts where there are none, and for a variable that is not set.
 ///
 /// # Errors
-/// [`Error::SettingUnknown`]
+/// As [`find`].
 pub fn get(settings: &Settings, key: &str) -> Result<Option<toml::Value>> {
-    let key = find(key)?;
-    Ok(values(settings)?.into_iter().find(|(name, _)| *name == key).map(|(_, value)| value))
+    find(key)?;
+    Ok(look(&table(settings)?, key))
 }
 
 /// The file's text with a key set. Nothing else in it changes.
@@ -105,7 +139,7 @@ pub fn get(settings: &Settings, key: &str) -> Result<Option<toml::Value>> {
 /// [`Error::SettingUnknown`]; [`Error::SettingRefused`] with what is allowed; and
 /// [`Error::SettingsInvalid`] when the text was wrong before.
 pub fn set(text: &str, path: &Path, key: &str, value: &str) -> Result<String> {
-    let key = single(key)?;
+    single(key)?;
     let before = Settings::parse(text, path)?;
     let refuse = |reason: String| Error::SettingRefused {
         key: key.to_owned(),
@@ -113,7 +147,8 @@ pub fn set(text: &str, path: &Path, key: &str, value: &str) -> Result<String> {
         reason,
         hint: format!("allowed: {}", allowed(key)),
     };
-    let default = get(&Settings::default(), key)?.ok_or_else(|| Error::bug(format!("{key} has no default")))?;
+    // A variable has no default; it is a text.
+    let default = get(&Settings::default(), key)?.unwrap_or_else(|| toml::Value::String(String::new()));
     let new = typed(&default, value).map_err(&refuse)?;
     let after = put(text, key, &new)?;
     match Settings::parse(&after, path) {
@@ -129,7 +164,7 @@ pub fn set(text: &str, path: &Path, key: &str, value: &str) -> Result<String> {
 /// # Errors
 /// As [`set`].
 pub fn unset(text: &str, path: &Path, key: &str) -> Result<String> {
-    let key = single(key)?;
+    single(key)?;
     Settings::parse(text, path)?;
     let after = remove(text, key)?;
     match Settings::parse(&after, path) {
@@ -150,10 +185,13 @@ pub fn unset(text: &str, path: &Path, key: &str) -> Result<String> {
 /// When the text does not parse.
 pub(super) fn change(text: &str, before: &Settings, desired: &Settings) -> Result<String> {
     let mut text = text.to_owned();
-    let old = values(before)?;
-    for (key, value) in values(desired)?.into_iter().filter(|new| new.0 != MOUNTS && !old.contains(new)) {
+    let (old, new) = (values(before)?, values(desired)?);
+    for (key, value) in new.iter().filter(|pair| pair.0 != MOUNTS && !old.contains(pair)) {
         let value = value.to_string().parse().map_err(|e| Error::bug(format!("{key} does not parse: {e}")))?;
         text = put(&text, key, &value)?;
+    }
+    for (key, _) in old.iter().filter(|(key, _)| variable(key).is_some() && !new.iter().any(|pair| pair.0 == *key)) {
+        text = remove(&text, key)?;
     }
     let same = before.mounts.iter().zip(&desired.mounts).take_while(|(old, new)| old == new).count();
     for index in (same..before.mounts.len()).rev() {
@@ -214,15 +252,15 @@ pub fn remove_mount(text: &str, index: usize) -> Result<String> {
     Ok(text)
 }
 
-/// A key that is a single value.
-fn single(key: &str) -> Result<&'static str> {
-    match find(key)? {
-        MOUNTS => Err(Error::Usage {
-            message: "mounts can't be set as a single value".to_owned(),
-            hint: Some("docklet mount add HOST:CONTAINER, docklet mount remove CONTAINER".to_owned()),
-        }),
-        key => Ok(key),
-    }
+/// Checks that a key is a single value.
+fn single(key: &str) -> Result<()> {
+    find(key)?;
+    let hint = match key {
+        MOUNTS => "docklet mount add HOST:CONTAINER, docklet mount remove CONTAINER",
+        ENVIRONMENT => "docklet config set environment.NAME VALUE, docklet config unset environment.NAME",
+        _ => return Ok(()),
+    };
+    Err(Error::Usage { message: format!("{key} can't be set as a single value"), hint: Some(hint.to_owned()) })
 }
 
 /// What was typed, as a value of the same type as the default.

@@ -52,6 +52,20 @@ fn a_wrong_key_is_refused_with_place_and_nearest_key() {
 }
 
 #[test]
+fn versions_and_durations_are_refused_with_the_right_reason() {
+    for (text, reason) in [
+        ("version = 2", "version 2 is from a newer docklet; this one reads version 1"),
+        ("version = 0", "there is no version 0; write version = 1"),
+        ("[backup]\nevery = \"24\"", "`24` has no unit; write it like 24h or 24d"),
+    ] {
+        match parse(text) {
+            Err(Error::SettingsInvalid { reason: said, .. }) => assert_eq!(said, reason),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn wrong_values_are_refused() {
     for text in [
         "version = 2",

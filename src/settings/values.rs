@@ -55,9 +55,10 @@ impl<'de> Deserialize<'de> for FormatVersion {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match i64::deserialize(deserializer)? {
             1 => Ok(FormatVersion),
-            other => Err(serde::de::Error::custom(format!(
-                "version {other} is from a newer docklet; this one reads version 1"
+            newer @ 2.. => Err(serde::de::Error::custom(format!(
+                "version {newer} is from a newer docklet; this one reads version 1"
             ))),
+            other => Err(serde::de::Error::custom(format!("there is no version {other}; write version = 1"))),
         }
     }
 }
@@ -268,7 +269,7 @@ impl Every {
 impl FromStr for Every {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if !text.is_empty() && units::parse_duration(text)?.is_zero() {
+        if !text.is_empty() && units::parse_duration_with_unit(text)?.is_zero() {
             return Err("a backup every 0 s would never end; leave it empty for none".to_owned());
         }
         Ok(Every(text.to_owned()))
@@ -316,11 +317,7 @@ impl Age {
 impl FromStr for Age {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let bare = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        if bare && text.bytes().any(|b| b != b'0') {
-            return Err(format!("`{text}` has no unit; write it like {text}h or {text}d"));
-        }
-        units::parse_duration(text)?;
+        units::parse_duration_with_unit(text)?;
         Ok(Age(text.to_owned()))
     }
 }

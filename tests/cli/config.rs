@@ -57,6 +57,39 @@ fn what_is_wrong_is_refused_before_anything_is_written() {
     assert!(error["message"].as_str().unwrap().ends_with("line 2, column 3"), "{error}");
 }
 
+#[test]
+fn variables_are_set_one_by_one_and_shown_by_name() {
+    let home = Home::set_up();
+    home.fails(&["config", "get", "environment.LOG_LEVEL"], 4, "NOT_FOUND");
+    let changed = json(&home.run(&["config", "set", "environment.LOG_LEVEL", "debug-it", "--json"]));
+    assert_eq!(changed["effect"]["differences"], serde_json::json!(["variable LOG_LEVEL added"]), "{changed}");
+    assert_eq!(home.ok(&["config", "get", "environment.LOG_LEVEL"]), "debug-it\n");
+    let output = home.run_with(&["secret", "set", "GH_TOKEN"], "ghp_secret\n");
+    assert!(output.status.success(), "{}", shown(&output));
+    let text = home.ok(&["config", "show"]);
+    assert!(text.contains("# environment: LOG_LEVEL\n# secrets: GH_TOKEN\n"), "{text}");
+    let report = json(&home.run(&["config", "show", "--json"]));
+    assert_eq!(report["environment"], serde_json::json!(["LOG_LEVEL"]));
+    assert_eq!(report["secrets"], serde_json::json!(["GH_TOKEN"]));
+    for text in [text, report.to_string()] {
+        assert!(!text.contains("debug-it") && !text.contains("ghp_"), "names only: {text}");
+    }
+    let changed = json(&home.run(&["config", "set", "environment.LOG_LEVEL", "info", "--json"]));
+    assert_eq!(changed["effect"]["differences"], serde_json::json!(["variable LOG_LEVEL changed"]), "{changed}");
+    home.ok(&["config", "unset", "environment.LOG_LEVEL"]);
+    home.fails(&["config", "get", "environment.LOG_LEVEL"], 4, "NOT_FOUND");
+    let error = home.fails(&["config", "set", "environment.PATH", "/x"], 2, "CONFIG_INVALID");
+    assert!(error.to_string().contains("reserved"), "{error}");
+    home.fails(&["config", "set", "environment", "A=1"], 2, "USAGE");
+    let error = home.fails(&["config", "set", "environment.GITHUB_TOKEN", "ghp_secret"], 2, "USAGE");
+    assert!(error["hint"].as_str().unwrap().contains("docklet secret set GITHUB_TOKEN"), "{error}");
+    assert!(!home.settings_text().contains("ghp_"), "{}", home.settings_text());
+    for (pair, reason) in [("HOME=/x", "reserved"), ("A", "has no value"), ("1=x", "isn't a valid name")] {
+        let error = home.fails(&["setup", "--yes", "--env", pair], 2, "USAGE");
+        assert!(error["message"].as_str().unwrap().contains(reason), "{error}");
+    }
+}
+
 /// An editor that does this with the file.
 fn editor(home: &Home, script: &str) -> String {
     let path = home.path("my editor");

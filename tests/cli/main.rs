@@ -7,6 +7,7 @@ mod autostart;
 mod config;
 mod dependencies;
 mod fuzz;
+mod git_credential;
 mod help;
 mod lock;
 mod packaging;

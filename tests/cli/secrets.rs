@@ -58,3 +58,52 @@ fn what_cannot_be_a_secret_is_refused() {
     }
     assert!(!home.path("docklet/config/default/secrets").exists());
 }
+
+#[test]
+fn a_file_of_secrets_is_imported_whole_or_not_at_all() {
+    let home = Home::set_up();
+    let folder = home.path("docklet/config/default/secrets");
+    let text =
+        format!("\u{feff}# keys\r\nexport OPENAI_API_KEY='{VALUE}'\r\n\r\nGH_TOKEN={VALUE} # mine\r\nEMPTY=\r\n");
+    fs::write(home.path(".env"), text).unwrap();
+    let output = home.run(&["secret", "import", ".env", "--json"]);
+    let report = json(&output);
+    assert_eq!(report["names"], serde_json::json!(["GH_TOKEN", "OPENAI_API_KEY"]));
+    assert_eq!((report["set"].clone(), report["changed"].clone()), (report["names"].clone(), true.into()));
+    let said = shown(&output);
+    assert!(said.contains("EMPTY") && !said.contains(VALUE), "{said}");
+    for name in ["GH_TOKEN", "OPENAI_API_KEY"] {
+        assert_eq!(fs::read_to_string(folder.join(name)).unwrap(), VALUE);
+        assert_eq!(fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert!(!folder.join("EMPTY").exists());
+    assert_eq!(json(&home.run(&["secret", "import", ".env", "--json"]))["changed"], false);
+    let output = home.run_with(&["secret", "import", "-"], "GITLAB_TOKEN=x\n");
+    assert!(output.status.success() && folder.join("GITLAB_TOKEN").exists(), "{}", shown(&output));
+
+    for (text, line, reason) in [
+        ("A=1\nsk-very-secret-1234\n", 2, "there is no ="),
+        ("A=1\n\nB=\"sk-very-secret-1234\nC=2", 3, "not closed"),
+        ("A=1\nB='x' sk-very-secret-1234\n", 2, "behind the closing quote"),
+        ("A=1\nsk-very-secret-1234==\n", 2, "its name is not one"),
+        ("A=1\nPATH=sk-very-secret-1234\n", 2, "PATH is reserved"),
+        ("A=1\nOPENCODE_SERVER_PASSWORD=sk-very-secret-1234\n", 2, "password of the page"),
+        ("A=1\nB=a\0sk-very-secret-1234\n", 2, "NUL"),
+    ] {
+        fs::write(home.path(".env"), text).unwrap();
+        for args in [&["secret", "import", ".env"][..], &["setup", "--yes", "--env-file", ".env"]] {
+            let error = home.fails(args, 2, "USAGE").to_string();
+            assert!(error.contains(&format!("line {line}: ")) && error.contains(reason), "{text:?}: {error}");
+            assert!(!error.contains("sk-very"), "{error}");
+        }
+        assert!(!folder.join("A").exists(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_secret() {
+    let home = Home::set_up();
+    let output = home.run_with(&["secret", "set", "A"], &format!("\u{feff}{VALUE}\n"));
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(fs::read_to_string(home.path("docklet/config/default/secrets/A")).unwrap(), VALUE);
+}

@@ -35,6 +35,24 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
+fn an_empty_variable_counts_as_unset() {
+    fn variables(command: &clap::Command) -> Vec<String> {
+        let own = command.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()));
+        own.chain(command.get_subcommands().flat_map(variables)).collect()
+    }
+    let all = variables(&docklet::cli::command());
+    assert!(all.len() > 30, "{all:?}");
+    let home = Home::new();
+    for args in [&["setup", "--yes"][..], &["start"], &["logs"], &["backup"]] {
+        let run = |with: &[String]| {
+            let output = home.docklet().envs(with.iter().map(|name| (name, ""))).args(args).output().unwrap();
+            (output.status.code(), shown(&output))
+        };
+        assert_eq!(run(&all), run(&[]), "{args:?}");
+    }
+}
+
+#[test]
 fn a_flag_in_the_environment_is_written_as_people_write_it() {
     let home = Home::new();
     for (value, json) in [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false)] {

@@ -1,6 +1,8 @@
 //! Setup, start, stop, restart, status, list and logs of one instance with the stand-in image, and what each says of
 //! it. The action names of the seed projects are in the tests' names.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::support::*;
@@ -193,6 +195,45 @@ fn the_agent_commits_as_the_user_of_this_machine() {
     assert!(!environment().contains("DOCKLET_GIT_EMAIL"), "{}", environment());
     let refused = world.fails(&["config", "set", "git.name", "two\nlines"], 2);
     assert!(shown(&refused).contains("one line without < and >"), "{}", shown(&refused));
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn variables_of_the_settings_reach_the_container_and_a_change_replaces_it() {
+    let world = World::new();
+    let args: Vec<String> = world.setup_args().into_iter().chain(["--env".into(), "LOG_LEVEL=a,b=c".into()]).collect();
+    world.ok(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    let inside = |name: &str| docker_try(&["exec", &world.container(), "printenv", name]);
+    let value = |name: &str| String::from_utf8(inside(name).stdout).unwrap();
+    assert_eq!(value("LOG_LEVEL"), "a,b=c\n");
+    let id = || world.inspect().unwrap()["Id"].clone();
+    let first = id();
+    assert_eq!(json(&world.run(&["setup", "--yes", "--env", "LOG_LEVEL=a,b=c", "--json"]))["changed"], false);
+    assert_eq!(id(), first);
+    let planned = world.run(&["setup", "--yes", "--dry-run", "--env", "LOG_LEVEL=debug", "TZ=Europe/London"]);
+    let text = shown(&planned);
+    assert!(text.contains("variable LOG_LEVEL changed, variable TZ added"), "{text}");
+    // Those that are set already stay, and one a line in the variable.
+    let output =
+        world.docklet().env("DOCKLET_ENV", "TZ=Europe/London\nEMPTY=").args(["setup", "--yes"]).output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_ne!(id(), first);
+    assert_eq!((value("LOG_LEVEL").as_str(), value("TZ").as_str()), ("a,b=c\n", "Europe/London\n"));
+    assert!(inside("EMPTY").status.success());
+    world.ok(&["config", "set", "environment.LOG_LEVEL", "debug", "--yes"]);
+    assert_eq!(value("LOG_LEVEL"), "debug\n");
+    let planned = world.run(&["config", "unset", "environment.LOG_LEVEL", "--yes"]);
+    assert!(shown(&planned).contains("variable LOG_LEVEL removed"), "{}", shown(&planned));
+    assert!(!inside("LOG_LEVEL").status.success());
+    let status = world.ok(&["status"]);
+    assert!(status.contains("variables  EMPTY, TZ\n"), "{status}");
+    assert!(!status.contains("London"), "{status}");
+    let settings = world.home.join("config").join(&world.name).join("settings.toml");
+    let before = fs::read_to_string(&settings).unwrap();
+    for bad in ["PATH=/x", "DOCKLET_EGRESS=all", "OPENCODE_SERVER_PASSWORD=x"] {
+        world.fails(&["setup", "--yes", "--env", bad], 2);
+    }
+    assert_eq!(fs::read_to_string(&settings).unwrap(), before);
 }
 
 #[test]

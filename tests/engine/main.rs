@@ -2,7 +2,7 @@
 //! the images and registries that these tests use; without it they are ignored.
 //!
 //! `support` is the world of one test, `proxy` stands before the engine's socket, `terminal` is a person before a
-//! terminal, `browser` a browser, `harness` proves the first two and the stand-in image. Each other module proves one part of the tool.
+//! terminal, `browser` a browser, `git_server` a git server, `harness` proves the first two and the stand-in image. Each other module proves one part of the tool.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod browser;
@@ -14,6 +14,7 @@ mod dry_run;
 mod egress;
 mod ending;
 mod engine_restart;
+mod git_server;
 mod harness;
 mod hostile;
 mod images;
@@ -28,6 +29,7 @@ mod page;
 mod provider;
 #[allow(dead_code)]
 mod proxy;
+mod push;
 mod real;
 mod scheduled;
 mod seccomp;

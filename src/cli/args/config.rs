@@ -101,6 +101,16 @@ pub enum SecretAction {
         #[arg(long, value_name = "PATH")]
         from_file: Option<PathBuf>,
     },
+    /// Set every secret in a file of NAME=VALUE lines, such as a project's .env
+    ///
+    /// Comments, `export` and quotes are understood; `$NAME` in a value stays as it is. Lines without a value are skipped.
+    /// If a line is wrong, nothing is set.
+    #[command(after_help = "Example: docklet secret import .env")]
+    Import {
+        /// The file, or - for standard input
+        #[arg(value_name = "ENV_FILE")]
+        file: PathBuf,
+    },
     /// List the names of all secrets
     #[command(after_help = "Example: docklet secret list")]
     List,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use crate::settings::{Allow, Bind, Cpus, Egress, GitText, Memory, Mount, PackageName, Port, RestartPolicy};
+use crate::settings::{Allow, Bind, Cpus, Egress, GitText, Memory, Mount, PackageName, Port, RestartPolicy, Variable};
 
 /// Arguments of `docklet setup`.
 #[derive(Debug, Args)]
@@ -47,6 +47,9 @@ pub struct Setup {
     /// Additional host, address or range that the agent may connect to; `host` means this machine, as in host:11434
     #[arg(long = "allow", env = "DOCKLET_ALLOW", value_name = "HOST[:PORT]", num_args = 1.., value_delimiter = ',')]
     pub allow: Option<Vec<Allow>>,
+    /// Variable of the container, not for secrets; other variables stay (in DOCKLET_ENV: one a line)
+    #[arg(long = "env", env = "DOCKLET_ENV", value_name = "NAME=VALUE", num_args = 1.., value_delimiter = '\n')]
+    pub env: Vec<Variable>,
     /// Name that the agent commits with [default at the first setup: your git's]
     #[arg(long, env = "DOCKLET_GIT_NAME", value_name = "NAME")]
     pub git_name: Option<GitText>,
@@ -68,6 +71,9 @@ pub struct Setup {
     /// File with a secret, such as ANTHROPIC_API_KEY=key.txt
     #[arg(long = "secret-file", env = "DOCKLET_SECRET_FILE", value_name = "NAME=PATH", value_delimiter = ',')]
     pub secret_files: Vec<String>,
+    /// File with a secret on each line, such as ANTHROPIC_API_KEY=…, or - for standard input
+    #[arg(long, env = "DOCKLET_ENV_FILE", value_name = "PATH")]
+    pub env_file: Option<PathBuf>,
     /// File with the page's password, or - for standard input; by default, one is generated
     #[arg(long, env = "DOCKLET_PASSWORD_FILE", value_name = "PATH")]
     pub password_file: Option<PathBuf>,

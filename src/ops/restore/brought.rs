@@ -71,7 +71,7 @@ pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Setting
     if other.is_empty() {
         return Ok(());
     }
-    let shown = |(key, value): &(&str, toml::Value)| clean::line(&format!("{key} = {value}"), false);
+    let shown = |(key, value): &(String, toml::Value)| clean::line(&format!("{key} = {value}"), false);
     let list: Vec<String> = other.iter().map(shown).collect();
     let mut text = format!("the backup contains these settings: {}", list.join(", "));
     if let Some(exposure) = ops::exposure(settings) {

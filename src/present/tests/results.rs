@@ -29,6 +29,8 @@ fn a_status() -> StatusReport {
             read_only: true,
         }],
         limits: Some(LimitsStatus { memory: 4 << 30, cpus: 1.5, pids: 4096 }),
+        secrets: vec!["ANTHROPIC_API_KEY".into(), "GH_TOKEN".into()],
+        environment: vec!["LOG_LEVEL".into()],
         supervisor: SupervisorStatus { running: true, pid: Some(4711), ..SupervisorStatus::default() },
         egress: Some(EgressStatus {
             mode: "internet".into(),

@@ -24,6 +24,8 @@ pub fn a_report() -> StatusReport {
     let decided = |at: &str, text: &str| Decision { at: at.into(), decision: "x".into(), text: text.into() };
     StatusReport {
         backup: None,
+        secrets: vec![],
+        environment: vec![],
         disk: crate::report::DiskStatus::default(),
         instance: "default".into(),
         appliance: "opencode-cloud".into(),

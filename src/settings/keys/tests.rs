@@ -19,7 +19,9 @@ fn every_key_of_the_settings_is_there_and_no_other() {
     let mut found = vec![];
     for (name, value) in toml::Table::try_from(&settings).unwrap() {
         match value {
-            toml::Value::Table(table) => found.extend(table.keys().map(|key| format!("{name}.{key}"))),
+            toml::Value::Table(table) if name != ENVIRONMENT => {
+                found.extend(table.keys().map(|key| format!("{name}.{key}")))
+            }
             _ => found.push(name),
         }
     }
@@ -27,7 +29,8 @@ fn every_key_of_the_settings_is_there_and_no_other() {
     let mut known: Vec<&str> = names().collect();
     known.sort_unstable();
     assert_eq!(known, found);
-    assert_eq!(values(&settings).unwrap().len(), KEYS.len());
+    // No variable is set.
+    assert_eq!(values(&settings).unwrap().len(), KEYS.len() - 1);
     assert!(KEYS.iter().all(|(_, allowed)| !allowed.is_empty()));
 }
 
@@ -86,6 +89,68 @@ fn without_a_key_its_default_counts_and_its_comments_stay() {
 }
 
 #[test]
+fn variables_are_keys_with_names_of_the_users_own() {
+    let text = set(TEMPLATE, path(), "environment.LOG_LEVEL", "debug").unwrap();
+    let text = set(&text, path(), "environment.npm_config_registry", "https://r.example.org/?a=\"b\"").unwrap();
+    assert!(text.contains("\n[environment]                    # variables of"), "{text}");
+    let settings = parse(&text);
+    let value = |key: &str| get(&settings, key).unwrap().map(|v| v.as_str().unwrap().to_owned());
+    assert_eq!(value("environment.LOG_LEVEL").as_deref(), Some("debug"));
+    assert_eq!(value("environment.npm_config_registry").as_deref(), Some("https://r.example.org/?a=\"b\""));
+    assert_eq!(value("environment.TZ"), None);
+    let names: Vec<String> = values(&settings).unwrap().into_iter().map(|pair| pair.0).collect();
+    assert!(
+        names.contains(&"environment.LOG_LEVEL".to_owned()) && !names.contains(&"environment".to_owned()),
+        "{names:?}"
+    );
+    let text = unset(&text, path(), "environment.npm_config_registry").unwrap();
+    assert_eq!(text, set(TEMPLATE, path(), "environment.LOG_LEVEL", "debug").unwrap());
+    assert_eq!(set(&text, path(), "environment.LOG_LEVEL", "debug").unwrap(), text);
+    // As setup saves them.
+    let mut desired = parse(&text);
+    desired.environment.clear();
+    desired.environment.insert("TZ".parse().unwrap(), "Europe/London".parse().unwrap());
+    let saved = desired.edit(&text, path()).unwrap();
+    assert!(saved.contains("TZ = \"Europe/London\"\n") && !saved.contains("\nLOG_LEVEL"), "{saved}");
+    assert_eq!(parse(&saved), desired);
+    // Wherever the file has them.
+    for text in ["environment = { A = '1' }\n", "environment.A = '1'\n", "[[mounts]]\nhost = '/a'\ncontainer = '/b'\n"]
+    {
+        let set = set(text, path(), "environment.B", "2").unwrap();
+        assert_eq!(parse(&set).environment.len(), 1 + parse(text).environment.len(), "{set}");
+        let unset = unset(&set, path(), "environment.B").unwrap();
+        assert_eq!(parse(&unset).environment, parse(text).environment, "{unset}");
+    }
+}
+
+#[test]
+fn wrong_variables_are_refused() {
+    for (key, reason) in [
+        ("environment.", "isn't a valid name"),
+        ("environment.A.B", "isn't a valid name"),
+        ("environment.PATH", "reserved"),
+        ("environment.OPENCODE_SERVER_PASSWORD", "password of the page"),
+    ] {
+        match set(TEMPLATE, path(), key, "x").unwrap_err() {
+            Error::SettingRefused { reason: said, .. } => assert!(said.contains(reason), "{key}: {said}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(set(TEMPLATE, path(), "environment", "A=1").unwrap_err(), Error::Usage { .. }));
+    let Error::SettingsInvalid { line, reason, .. } = Settings::parse("[environment]\nA = 1\n", path()).unwrap_err()
+    else {
+        panic!("a number is no text");
+    };
+    assert_eq!(line, 2, "{reason}");
+    let Error::SettingsInvalid { line, reason, .. } =
+        Settings::parse("[environment]\n\nHOME = '/x'\n", path()).unwrap_err()
+    else {
+        panic!("HOME is reserved");
+    };
+    assert!(line == 3 && reason.contains("reserved"), "{line}: {reason}");
+}
+
+#[test]
 fn a_list_is_typed_as_toml_or_as_words() {
     for (typed, written) in [
         ("[fd00::1]:8080", r#"["[fd00::1]:8080"]"#),
@@ -135,6 +200,7 @@ fn wrong_keys_and_values_are_refused() {
         ("image.extra_packages", "$(reboot)"),
         ("image.extra_packages", "[1]"),
         ("backup.every", "soon"),
+        ("backup.every", "24"),
         ("backup.keep", "-1"),
         ("version", "2"),
     ] {

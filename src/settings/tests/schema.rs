@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::settings::{
-    Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, Memory, PackageName, Port, Settings, keys,
+    Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, Memory, PackageName, Port, Settings,
+    VariableName, VariableValue, keys,
 };
 
 macro_rules! schema {
@@ -35,6 +36,8 @@ schema!(Cpus, { "type": "number", "minimum": 0, "maximum": 4096 });
 schema!(Allow, { "type": "string", "examples": ["host:11434", "192.168.1.20", "10.8.0.0/16", "git.example.org:22"] });
 schema!(GitText, { "type": "string", "maxLength": 200 });
 schema!(Age, { "type": "string", "examples": ["24h", "3d", "0"] });
+schema!(VariableName, { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" });
+schema!(VariableValue, { "type": "string" });
 schema!(Every, { "type": "string", "examples": ["24h", ""] });
 
 #[test]

@@ -75,6 +75,9 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub color: Color,
+    /// Ask with plain lines, for screen readers and simple terminals
+    #[arg(long, global = true, env = "DOCKLET_PLAIN", value_parser = BoolishValueParser::new(), hide_short_help = true, help_heading = "Global options")]
+    pub plain: bool,
     /// Address of the container engine, such as unix:///var/run/docker.sock
     #[arg(long, global = true, env = "DOCKLET_HOST", value_name = "URL", help_heading = "Global options")]
     pub host: Option<String>,

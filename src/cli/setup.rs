@@ -9,14 +9,16 @@ use std::{
     time::Duration,
 };
 
+mod questions;
+
+use self::questions::INTERRUPTED;
 use super::{args, context::Context, open};
 use crate::{
     engine::{Engine, connect, reference::Reference},
     error::{Error, Result},
     event::Event,
-    host::{browser, engine_install, git, ports},
+    host::{engine_install, git},
     mounts, observe,
-    observed::PortState,
     ops::{
         self,
         converge::{self, How},
@@ -26,7 +28,7 @@ use crate::{
     plan::Action,
     present::result,
     secrets::{self, Secret},
-    settings::{Git, ImageSource, Port, Settings},
+    settings::{Git, ImageSource, Settings},
     wizard,
 };
 
@@ -68,7 +70,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         });
     }
     if interactive {
-        ask(context, args, &engines, &looks, &mut answers)?;
+        questions::ask(context, args, &engines, &looks, &mut answers).inspect_err(|_| questions::tidy(context))?;
     }
     let several = engines.len() > 1;
     let (engine, look) = (engines.swap_remove(answers.engine), looks.swap_remove(answers.engine));
@@ -114,6 +116,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     let timeout = Duration::from_secs(args.timeout);
     let job = Job { before, secrets: answers.secrets, how, timeout };
     let report = job.carry_out(context, &engine, &mut answers.settings, planned).await?;
+    questions::forget(context)?;
     drop(lock);
     let first_time = password_is_new || !context.files.password_shown().exists();
     let password = if first_time { Some(context.password()?) } else { None };
@@ -288,86 +291,6 @@ fn again_with_group(group: &str) -> Result<ExitCode> {
         hint: Some(format!("log out and in, then run docklet setup again ({})", crate::error::io_reason(&e))),
     })?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
-}
-
-/// The hint after Ctrl-C in the wizard.
-const INTERRUPTED: &str = "nothing was changed; docklet setup begins again";
-
-/// The wizard.
-fn ask(
-    context: &Context,
-    args: &args::Setup,
-    engines: &[Engine],
-    looks: &[observe::Look],
-    answers: &mut Answers,
-) -> Result<()> {
-    let password_name = &context.appliance.login.password_secret;
-    let own_container = context.container_name();
-    let bind = answers.settings.network.bind.0;
-    let known = secrets::names(&context.files.secrets())?;
-    let port_state = |port: Port| {
-        let containers = looks.iter().flat_map(|look| &look.containers).filter(|c| c.is_running());
-        let mut holders = containers.filter(|c| c.ports.iter().any(|p| p.port == port.0));
-        match holders.next() {
-            Some(holder) if holder.name == own_container => PortState::Available,
-            Some(holder) => PortState::Taken {
-                holder: Some(format!("container {}", holder.name)),
-                free_port: ports::next_free(bind, port.0),
-            },
-            None => ports::state(bind, port.0),
-        }
-    };
-    let choices: Vec<wizard::EngineChoice> = engines
-        .iter()
-        .zip(looks)
-        .map(|(engine, look)| wizard::EngineChoice { about: engine.about.clone(), memory: look.host.memory })
-        .collect();
-    let surroundings = wizard::Surroundings {
-        engines: &choices,
-        port_state: &port_state,
-        packages: &context.appliance.packages,
-        providers: &context.appliance.providers,
-        keys_at_hand: &context.environment.keys,
-        secrets: &known,
-        home: Some(context.options.home.clone()),
-        has_password: known.contains(password_name),
-        refuses_source: &|host| mounts::source(host, &ops::mounts::surroundings(context)),
-        can_open: browser::can_open(context.environment.session).is_ok(),
-    };
-    let settings = &answers.settings;
-    let source = if args.image.is_some() {
-        Some(wizard::Source::Pull(settings.image.reference.clone()))
-    } else if let Some(file) = &answers.image_file {
-        Some(wizard::Source::Load(Some(file.clone())))
-    } else {
-        args.build.then_some(wizard::Source::Build)
-    };
-    let answered = wizard::Answers {
-        engine: None,
-        port: args.port,
-        source,
-        extra_packages: args.extra_packages.clone(),
-        memory: args.memory,
-        mounts: args.mounts.is_some().then(|| settings.mounts.clone()),
-        egress: args.egress.or(args.allow.as_ref().map(|_| settings.network.egress)),
-        restart: args.restart,
-        autostart: (args.autostart || args.no_autostart).then_some(args.autostart),
-        password: answers.secrets.get(password_name).map(|own| wizard::PasswordChoice::Own(own.clone())),
-        keys: (!args.secret_files.is_empty()).then(BTreeMap::new),
-        open: args.open.then_some(true),
-    };
-    let choice = wizard::ask(&context.prompt(INTERRUPTED), settings, &answered, &surroundings)?;
-    answers.settings = choice.settings;
-    answers.engine = choice.engine;
-    answers.open = choice.open;
-    answers.secrets.extend(choice.keys);
-    if let Some(file) = choice.image_file {
-        answers.image_file = Some(take_image_file(context, &file, &mut answers.settings)?);
-    }
-    if let wizard::PasswordChoice::Own(password) = choice.password {
-        answers.secrets.insert(password_name.clone(), password);
-    }
-    Ok(())
 }
 
 /// Shows the plan and asks once.

@@ -91,7 +91,7 @@ impl Environment {
         let is_on = |name: &str| text(name).is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "no"));
         Environment {
             keys: keys.chain(tokens).collect(),
-            interactive: std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && text("CI").is_none(),
+            interactive: std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && text("CI").is_none(),
             plain: plain || is_on("ACCESSIBLE") || text("TERM").is_some_and(|term| term == "dumb"),
             session: Session {
                 ssh: text("SSH_CONNECTION").or_else(|| text("SSH_TTY")).is_some(),

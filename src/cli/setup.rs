@@ -29,10 +29,11 @@ use crate::{
     present::result,
     secrets::{self, Secret},
     settings::{Git, ImageSource, Settings},
-    wizard,
+    wizard::{self, Confirmation},
 };
 
 /// All answers: what is remembered, and what is only for this run.
+#[derive(Clone)]
 struct Answers {
     settings: Settings,
     secrets: BTreeMap<String, Secret>,
@@ -53,14 +54,14 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     // Everything that can be refused is refused before anything is changed.
     let given = given_secrets(context, args)?;
     let lock = if args.dry_run { None } else { Some(context.lock("setup")?) };
-    let mut engines = match find_engines(context, args, interactive).await? {
+    let engines = match find_engines(context, args, interactive).await? {
         Found::Engines(engines) => engines,
         Found::NeedsNewGroup(group) => {
             drop(lock);
             return again_with_group(&group);
         }
     };
-    let mut answers = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
+    let given = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
     let mut looks = vec![];
     for engine in &engines {
         // The wizard names whoever holds a port.
@@ -69,53 +70,62 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             false => observe::look_at_own(engine, &context.appliance, &context.name).await?,
         });
     }
-    if interactive {
-        questions::ask(context, args, &engines, &looks, &mut answers).inspect_err(|_| questions::tidy(context))?;
-    }
-    let several = engines.len() > 1;
-    let (engine, look) = (engines.swap_remove(answers.engine), looks.swap_remove(answers.engine));
-    if several || context.global.host.is_some() {
-        answers.settings.engine.endpoint.clone_from(&engine.about.endpoint);
-    }
-    if args.mounts.is_none() {
-        mounts::verify(&answers.settings.mounts, &context.files.mounts())?;
-    }
-    check(context, &answers.settings)?;
+    // Back from the plan leads to the choices again.
+    let mut asked = None;
+    let (mut answers, engine, how, planned, password_is_new) = loop {
+        let mut answers = given.clone();
+        if interactive {
+            questions::ask(context, args, (&engines, &looks), &mut answers, &mut asked)
+                .inspect_err(|_| questions::tidy(context))?;
+        }
+        let (Some(engine), Some(look)) = (engines.get(answers.engine), looks.get(answers.engine)) else {
+            return Err(Error::bug("an engine that was not offered"));
+        };
+        if engines.len() > 1 || context.global.host.is_some() {
+            answers.settings.engine.endpoint.clone_from(&engine.about.endpoint);
+        }
+        if args.mounts.is_none() {
+            mounts::verify(&answers.settings.mounts, &context.files.mounts())?;
+        }
+        check(context, &answers.settings)?;
 
-    // What runs goes on running, with what is changed now.
-    let name = context.container_name();
-    let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
-    let password_is_new = make_password(context, &mut answers.secrets)?;
-    let how = How {
-        running: !args.no_start || runs,
-        image_file: answers.image_file.clone(),
-        may_install: answers.interactive || args.install_engine,
-        new_secrets: answers.secrets.clone(),
-        ..How::default()
+        // What runs goes on running, with what is changed now.
+        let name = context.container_name();
+        let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
+        let password_is_new = make_password(context, &mut answers.secrets)?;
+        let how = How {
+            running: !args.no_start || runs,
+            image_file: answers.image_file.clone(),
+            may_install: answers.interactive || args.install_engine,
+            new_secrets: answers.secrets.clone(),
+            ..How::default()
+        };
+        let planned = converge::plan_with(context, engine, look, &answers.settings, &how).await?;
+        let mut new_secrets = self::new_secrets(context, &answers)?;
+        if before.is_none() && password_is_new {
+            // Every first setup makes one.
+            new_secrets.retain(|name| *name != context.appliance.login.password_secret);
+        }
+        if args.dry_run {
+            let report = serde_json::json!({
+                "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
+                "secrets": new_secrets,
+            });
+            context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
+        for new in mounts::new(&answers.settings.mounts, &context.files.mounts())? {
+            ops::mounts::tell(context, new, planned.sandbox.ids, users);
+        }
+        ops::mounts::ask(context, &answers.settings.mounts)?;
+        if confirm(context, &planned, &answers, &new_secrets, args)? {
+            break (answers, engine, how, planned, password_is_new);
+        }
     };
-    let planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
-    let mut new_secrets = new_secrets(context, &answers)?;
-    if before.is_none() && password_is_new {
-        // Every first setup makes one.
-        new_secrets.retain(|name| *name != context.appliance.login.password_secret);
-    }
-    if args.dry_run {
-        let report = serde_json::json!({
-            "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
-            "secrets": new_secrets,
-        });
-        context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
-    for new in mounts::new(&answers.settings.mounts, &context.files.mounts())? {
-        ops::mounts::tell(context, new, planned.sandbox.ids, users);
-    }
-    ops::mounts::ask(context, &answers.settings.mounts)?;
-    confirm(context, &planned, &answers, &new_secrets, args)?;
     let timeout = Duration::from_secs(args.timeout);
     let job = Job { before, secrets: answers.secrets, how, timeout };
-    let report = job.carry_out(context, &engine, &mut answers.settings, planned).await?;
+    let report = job.carry_out(context, engine, &mut answers.settings, planned).await?;
     questions::forget(context)?;
     drop(lock);
     let first_time = password_is_new || !context.files.password_shown().exists();
@@ -293,19 +303,19 @@ fn again_with_group(group: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-/// Shows the plan and asks once.
+/// Shows the plan and asks once. False: the user goes back to the questions.
 fn confirm(
     context: &Context,
     planned: &converge::Planned,
     answers: &Answers,
     new_secrets: &[String],
     args: &args::Setup,
-) -> Result<()> {
+) -> Result<bool> {
     if let Some(text) = ops::exposure(&answers.settings) {
         context.reporter.report(&Event::Warning { text });
     }
     if planned.is_empty() || context.global.yes {
-        return Ok(());
+        return Ok(true);
     }
     if !context.environment.interactive {
         return Err(Error::ConfirmationRequired {
@@ -320,7 +330,11 @@ fn confirm(
             "\n     if the base image cannot be pulled, it is built here from Debian's packages\n     with mmdebstrap, which is installed if missing",
         );
     }
-    if wizard::confirm_plan(&context.prompt(INTERRUPTED), &text)? { Ok(()) } else { Err(Error::Cancelled) }
+    match wizard::confirm_plan(&context.prompt(questions::LEFT), &text)? {
+        Confirmation::Yes => Ok(true),
+        Confirmation::No => Err(Error::Cancelled),
+        Confirmation::Back => Ok(false),
+    }
 }
 
 /// Names of the secrets that are new or will have another value.

@@ -68,7 +68,18 @@ pub(super) struct Wizard<'a> {
     shown: usize,
 }
 
-/// Asks everything that has no answer yet. What is proposed: the answers that were kept, else the settings as they are.
+/// Where to begin.
+#[derive(Debug)]
+pub enum Start {
+    /// With the first question.
+    New,
+    /// With the first question and the answers of an earlier run.
+    Kept(Answers),
+    /// With the review of what was answered in this run.
+    Review(Answers),
+}
+
+/// Asks everything that has no answer yet. What is proposed: the answers that there are, else the settings as they are.
 ///
 /// # Errors
 /// [`crate::error::Error::Interrupted`] after Ctrl-C, [`crate::error::Error::Cancelled`] after a no.
@@ -76,18 +87,25 @@ pub fn ask(
     prompt: &Prompt,
     current: &Settings,
     given: &Answers,
-    kept: Option<Answers>,
+    start: Start,
     around: &Surroundings<'_>,
 ) -> Result<Choice> {
-    let is_resumed = kept.is_some();
-    let answers = given.clone().or(kept.unwrap_or_default());
+    let (is_new, is_review) = (matches!(start, Start::New), matches!(start, Start::Review(_)));
+    let answers = match start {
+        Start::New => given.clone(),
+        Start::Kept(answers) | Start::Review(answers) => given.clone().or(answers),
+    };
     let mut wizard = Wizard { prompt, current, given, around, answers, order: order(around), trail: vec![], shown: 0 };
     // What is typed ahead is not echoed: it can be a secret.
     let quiet = if prompt.is_plain() { Mode::Line { hidden: true } } else { Mode::Keys };
     let _quiet = TerminalMode::enter(&prompt.term, quiet);
-    wizard.introduce(is_resumed)?;
-    let start = wizard.next(0);
-    wizard.walk(start, true)?;
+    if is_review {
+        wizard.trail = (0..wizard.order.len()).filter(|at| wizard.applies(wizard.order[*at])).collect();
+    } else {
+        wizard.introduce(!is_new)?;
+        let start = wizard.next(0);
+        wizard.walk(start, true)?;
+    }
     while !wizard.trail.is_empty() && !wizard.review()? {}
     prompt.on_escape(Escape::Quits);
     Ok(wizard.choice())
@@ -232,7 +250,9 @@ impl Wizard<'_> {
         let settings = self.settings();
         let has_password = self.around.has_password;
         let answers = self.answers;
+        let all = answers.clone();
         Choice {
+            answers: all,
             engine: answers.engine.unwrap_or_default(),
             image_file: answers
                 .image_file

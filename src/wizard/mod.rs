@@ -26,10 +26,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::prompt::{Leave, Line, Reply};
+use self::prompt::{Escape, Leave, Line, Reply};
 pub use self::{
     answers::{Answers, PasswordChoice},
-    flow::ask,
+    flow::{Start, ask},
     keys::{KeyKind, TOKENS},
     prompt::Prompt,
 };
@@ -106,6 +106,19 @@ pub struct Choice {
     pub keys: BTreeMap<String, Secret>,
     /// Whether to open the page in the browser once it answers.
     pub open: bool,
+    /// All answers, to begin with the review once more.
+    pub answers: Answers,
+}
+
+/// What the user says to a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// It is done.
+    Yes,
+    /// Nothing is done.
+    No,
+    /// Back to the questions.
+    Back,
 }
 
 /// The answer to a question that stands alone.
@@ -127,13 +140,19 @@ pub fn ask_install_engine(prompt: &Prompt, how: &str) -> Result<bool> {
     alone(prompt, prompt.yes_no("Install a container engine?", &help, true))
 }
 
-/// Shows a plan and asks once.
+/// Shows a plan and asks once. Esc goes back to the questions.
 ///
 /// # Errors
-/// [`crate::error::Error::Interrupted`] after Esc or Ctrl-C.
-pub fn confirm_plan(prompt: &Prompt, plan: &str) -> Result<bool> {
+/// [`crate::error::Error::Interrupted`] after Ctrl-C.
+pub fn confirm_plan(prompt: &Prompt, plan: &str) -> Result<Confirmation> {
     prompt.say(&format!("\n{}\n{plan}\n", prompt.style().strong("This will be done:")))?;
-    alone(prompt, prompt.yes_no("Go ahead?", "", true))
+    prompt.on_escape(Escape::Back);
+    match prompt.yes_no("Go ahead?", "", true) {
+        Ok(true) => Ok(Confirmation::Yes),
+        Ok(false) => Ok(Confirmation::No),
+        Err(Leave::Back) => Ok(Confirmation::Back),
+        Err(Leave::Failed(error)) => Err(error),
+    }
 }
 
 /// Asks yes or no.

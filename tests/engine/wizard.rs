@@ -6,6 +6,8 @@ use std::time::Duration;
 use crate::support::*;
 use crate::terminal::{CTRL_C, DOWN, Person};
 
+const ESC: &str = "\u{1b}";
+
 /// What `setup` asks at the least, in order.
 const QUESTIONS: [&str; 10] = [
     "? Port",
@@ -60,7 +62,12 @@ fn from_the_first_question_to_the_page() {
     person.sees("? Push tokens").types("\r");
     person.sees("Ada Lovelace <ada@example.org>").sees("? Create it?").types("\r");
     person.sees("secrets to write: ANTHROPIC_API_KEY");
-    person.sees("This will be done").sees("Go ahead?").types("y");
+    // Back from the plan to the choices, where one is changed; the key that was typed is still there.
+    person.sees("This will be done").sees("Go ahead?").types(ESC).sees("? Create it?").types(DOWN);
+    person.sees("> change").types("\r").sees("? Which answer?").types(DOWN).types(DOWN);
+    person.sees("> Memory").types("\r").sees("? Memory (512 MiB)").types("640MiB\r");
+    person.sees("640 MiB").sees("? Create it?").types("\r").sees("secrets to write: ANTHROPIC_API_KEY");
+    person.sees("Go ahead?").types("y");
     person.sees(&format!("http://127.0.0.1:{port}/"));
     let (code, seen) = person.ends();
     assert_eq!(code, 0, "{seen}");
@@ -71,7 +78,7 @@ fn from_the_first_question_to_the_page() {
     assert_eq!(world.http_get("/", Some(&world.password())).0, 200);
     let inspect = world.inspect().unwrap();
     assert!(!inspect.to_string().contains("sk-typed"), "{inspect}");
-    assert_eq!(inspect["HostConfig"]["Memory"], 512 << 20);
+    assert_eq!(inspect["HostConfig"]["Memory"], 640 << 20);
     let mounts = inspect["Mounts"].to_string();
     assert!(mounts.contains("/workspace/my-app") && mounts.contains(folder.to_str().unwrap()), "{mounts}");
 

@@ -20,15 +20,15 @@ use crate::{
 pub(super) const INTERRUPTED: &str = "nothing was changed; docklet setup asks again";
 
 /// The hint after Ctrl-C in the wizard.
-const LEFT: &str = "nothing was changed; docklet setup proposes your answers again";
+pub(super) const LEFT: &str = "nothing was changed; docklet setup proposes your answers again";
 
-/// Asks, beginning with the answers of a wizard that was not finished.
+/// Asks, beginning with the answers of a wizard that was not finished. `asked`: what was answered before, in this run.
 pub(super) fn ask(
     context: &Context,
     args: &args::Setup,
-    engines: &[Engine],
-    looks: &[observe::Look],
+    (engines, looks): (&[Engine], &[observe::Look]),
     answers: &mut Answers,
+    asked: &mut Option<wizard::Answers>,
 ) -> Result<()> {
     let password_name = &context.appliance.login.password_secret;
     let own_container = context.container_name();
@@ -73,8 +73,12 @@ pub(super) fn ask(
     };
     let given = given(context, args, answers);
     let prompt = context.prompt(LEFT);
-    let kept = wizard::Answers::kept(&file);
-    let choice = wizard::ask(&prompt, &answers.settings, &given, kept, &surroundings)?;
+    let start = match asked.take() {
+        Some(answers) => wizard::Start::Review(answers),
+        None => wizard::Answers::kept(&file).map_or(wizard::Start::New, wizard::Start::Kept),
+    };
+    let choice = wizard::ask(&prompt, &answers.settings, &given, start, &surroundings)?;
+    *asked = Some(choice.answers);
     answers.settings = choice.settings;
     answers.engine = choice.engine;
     answers.open = choice.open;

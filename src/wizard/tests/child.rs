@@ -148,9 +148,10 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         "nothing" => all_answers(),
         _ => Answers::default(),
     };
-    match ask(prompt, &current, &answers, Answers::kept(&kept), &around) {
+    let start = Answers::kept(&kept).map_or(Start::New, Start::Kept);
+    match ask(prompt, &current, &answers, start, &around) {
         Ok(choice) => {
-            let Choice { settings, engine, image_file, password, keys, open } = choice;
+            let Choice { settings, engine, image_file, password, keys, open, .. } = choice;
             let keys: Vec<String> = keys.iter().map(|(name, key)| format!("{name}={}", key.reveal())).collect();
             let password = match password {
                 PasswordChoice::Own(secret) => format!("own {}", secret.reveal()),

@@ -21,6 +21,10 @@ pub(super) struct TerminalMode {
     before: Option<rustix::termios::Termios>,
 }
 
+/// Whether the terminal echoed before the first question. Some editors' terminals do that themselves.
+#[cfg(unix)]
+static ECHOES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+
 /// What Ctrl-C types.
 pub(super) const CTRL_C: u8 = 3;
 
@@ -30,15 +34,14 @@ impl TerminalMode {
         use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
         let before = tcgetattr(io::stdin()).ok();
         if let Some(mut changed) = before.clone() {
-            changed.local_modes.remove(LocalModes::ISIG);
+            let echoes = *ECHOES.get_or_init(|| changed.local_modes.contains(LocalModes::ECHO));
+            changed.local_modes.remove(LocalModes::ISIG | LocalModes::ECHO);
             match mode {
-                Mode::Keys => changed.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON),
+                Mode::Keys => changed.local_modes.remove(LocalModes::ICANON),
                 Mode::Line { hidden } => {
                     changed.special_codes[SpecialCodeIndex::VEOL] = CTRL_C;
-                    if hidden {
-                        changed.local_modes.remove(LocalModes::ECHO);
-                        changed.local_modes.insert(LocalModes::ECHONL);
-                    }
+                    changed.local_modes.insert(LocalModes::ICANON);
+                    changed.local_modes.set(LocalModes::ECHO, echoes && !hidden);
                 }
             }
             // Where this cannot be had, asking works without it, only less tidily.

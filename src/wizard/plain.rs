@@ -9,6 +9,8 @@ use super::{
 };
 use crate::{clean::one_line, error::Result, present::style::wrap};
 
+/// Columns that are left for a short answer.
+const ROOM: usize = 10;
 /// Goes to the question before.
 const BACK: &str = "<";
 /// Empties a text that Enter would keep.
@@ -24,12 +26,18 @@ impl Prompt {
         check: impl Fn(&str) -> Result<T, String>,
     ) -> Reply<T> {
         let default = if default.is_empty() { String::new() } else { format!(" ({})", one_line(default)) };
-        let mut head = wrap(&format!("{question}{default}:"), self.width());
+        let mut head = wrap(&format!("{question}{default}:"), self.width().saturating_sub(ROOM));
         let last = head.pop().unwrap_or_default();
         head.iter().try_for_each(|line| self.say(line))?;
         loop {
+            // Before the question is seen, so that nothing of the answer is echoed where it must not be.
+            let mode = TerminalMode::enter(&self.term, Mode::Line { hidden });
             self.term.write_str(&format!("{last} ")).map_err(|e| self.failed(&e))?;
-            let text = self.reply(self.read_line(hidden))?;
+            let text = self.reply(read_line())?;
+            drop(mode);
+            if hidden {
+                self.say("")?;
+            }
             let text = if hidden { text.as_str() } else { text.trim() };
             match (text, self.escape()) {
                 (BACK, Escape::Back) => return Err(Leave::Back),
@@ -45,27 +53,6 @@ impl Prompt {
     fn refuse(&self, reason: &str) -> Result<()> {
         let lines = wrap(&one_line(reason), self.width().saturating_sub(2));
         lines.iter().try_for_each(|line| self.say(&self.look.refused(line)))
-    }
-
-    /// A line of standard input without its end.
-    fn read_line(&self, hidden: bool) -> io::Result<Given<String>> {
-        let _mode = TerminalMode::enter(&self.term, Mode::Line { hidden });
-        self.term.flush()?;
-        let mut line = vec![];
-        let mut buffer = [0; 1024];
-        while !matches!(line.last(), Some(b'\n' | &CTRL_C)) {
-            match rustix::io::read(io::stdin(), &mut buffer) {
-                // The end of the input, such as Ctrl-D.
-                Ok(0) => line.push(CTRL_C),
-                Ok(count) => line.extend_from_slice(&buffer[..count]),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if line.last() == Some(&CTRL_C) {
-            return Ok(Given::Quit);
-        }
-        Ok(Given::Answer(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
     }
 
     fn numbered(&self, question: &str, help: &str, items: &[(String, String)]) -> Result<()> {
@@ -145,6 +132,25 @@ impl Prompt {
             text => check(text),
         })
     }
+}
+
+/// A line of standard input without its end.
+fn read_line() -> io::Result<Given<String>> {
+    let mut line = vec![];
+    let mut buffer = [0; 1024];
+    while !matches!(line.last(), Some(b'\n' | &CTRL_C)) {
+        match rustix::io::read(io::stdin(), &mut buffer) {
+            // The end of the input, such as Ctrl-D.
+            Ok(0) => line.push(CTRL_C),
+            Ok(count) => line.extend_from_slice(&buffer[..count]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if line.last() == Some(&CTRL_C) {
+        return Ok(Given::Quit);
+    }
+    Ok(Given::Answer(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// An index from a number that counts from 1.

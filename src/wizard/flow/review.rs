@@ -58,6 +58,7 @@ impl Wizard<'_> {
         let (before, answered) = (self.answers.clone(), self.trail.len());
         if !self.walk(at, false)? {
             self.answers = before;
+            (self.around.keep)(&self.answers);
         }
         // Back from the choices leads to the last question of all, not to this one.
         self.trail.truncate(answered);

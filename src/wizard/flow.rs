@@ -129,7 +129,7 @@ fn order(around: &Surroundings<'_>) -> Vec<Step> {
 impl Wizard<'_> {
     fn introduce(&self, is_resumed: bool) -> Result<()> {
         if is_resumed {
-            self.prompt.say_wrapped("Your answers of the last time are proposed again.", 0)?;
+            self.prompt.say_wrapped("Your answers from last time are proposed again.", 0)?;
         }
         self.prompt.say_wrapped(
             match self.prompt.is_plain() {

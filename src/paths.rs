@@ -107,6 +107,10 @@ impl InstancePaths {
     pub fn mounts(&self) -> PathBuf {
         self.state.join("mounts.json")
     }
+    /// The answers of a wizard that was not finished, without secrets.
+    pub fn answers(&self) -> PathBuf {
+        self.state.join("answers.json")
+    }
     /// The lock that one writing command holds.
     pub fn lock(&self) -> PathBuf {
         self.state.join("lock")

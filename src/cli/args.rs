@@ -84,6 +84,16 @@ pub struct Global {
         hide_short_help = true
     )]
     pub color: Color,
+    /// Ask with plain lines, for screen readers and simple terminals
+    #[arg(
+        long,
+        global = true,
+        env = "DOCKLET_PLAIN",
+        value_parser = BoolishValueParser::new(),
+        help_heading = "Options of every command",
+        hide_short_help = true
+    )]
+    pub plain: bool,
     /// Address of the container engine
     ///
     /// Such as unix:///var/run/docker.sock or ssh://me@host.

@@ -47,6 +47,8 @@ pub struct Environment {
     pub keys: BTreeMap<String, Secret>,
     /// Whether questions may be asked: a terminal on both sides, and no `CI`
     pub interactive: bool,
+    /// Whether questions are plain lines, without keys and a cursor
+    pub plain: bool,
     /// Whether there is a browser to open a page in
     pub session: Session,
     /// `VISUAL`, else `EDITOR`
@@ -82,14 +84,18 @@ fn path(name: &str) -> Option<PathBuf> {
 
 impl Environment {
     /// Reads the environment.
-    pub fn read(appliance: &Appliance) -> Self {
-        let keys = appliance
-            .providers
-            .iter()
-            .filter_map(|p| Some((p.secret.clone(), secrets::check_key(&p.secret, &text(&p.secret)?).ok()?)));
+    pub fn read(appliance: &Appliance, plain: bool) -> Self {
+        let key = |name: &str, variables: &[String]| {
+            let value = variables.iter().find_map(|variable| text(variable))?;
+            Some((name.to_owned(), secrets::check_key(name, &value).ok()?))
+        };
+        let keys = appliance.providers.iter().filter_map(|p| key(&p.secret, std::slice::from_ref(&p.secret)));
+        let tokens = appliance.tokens.iter().filter_map(|token| key(&token.name, &token.env));
+        let is_on = |name: &str| text(name).is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "no"));
         Environment {
-            keys: keys.collect(),
-            interactive: std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && text("CI").is_none(),
+            keys: keys.chain(tokens).collect(),
+            interactive: std::io::stdin().is_terminal() && std::io::stderr().is_terminal() && text("CI").is_none(),
+            plain: plain || is_on("ACCESSIBLE") || text("TERM").is_some_and(|term| term == "dumb"),
             session: Session {
                 ssh: text("SSH_CONNECTION").or_else(|| text("SSH_TTY")).is_some(),
                 display: text("DISPLAY").or_else(|| text("WAYLAND_DISPLAY")).is_some(),
@@ -167,7 +173,7 @@ impl Context {
         let instance = Instance::open(global.instance.clone(), options(&global))?
             .reported_to(output.reporter())
             .interrupted_by(interrupt);
-        let environment = Environment::read(&instance.appliance);
+        let environment = Environment::read(&instance.appliance, global.plain);
         let mut context = Context { instance, environment, output, global };
         context.ask_at_terminal();
         context.warn_of_unused_docker_context();
@@ -179,6 +185,7 @@ impl Context {
         self.instance.questions = Box::new(AtTerminal {
             yes: self.global.yes,
             interactive: self.environment.interactive,
+            plain: self.environment.plain,
             streams: *self.output.streams(),
             name: self.instance.name.clone(),
         });
@@ -198,19 +205,20 @@ impl Context {
 
     /// A terminal to ask on; `interrupted` is the hint after Ctrl-C.
     pub fn prompt(&self, interrupted: &str) -> Prompt {
-        prompt(self.output.streams(), interrupted).about(&self.name)
+        prompt(self.output.streams(), self.environment.plain, interrupted).about(&self.name)
     }
 }
 
 /// On standard error: standard output is for the result.
-fn prompt(streams: &Streams, interrupted: &str) -> Prompt {
-    Prompt::new(console::Term::stderr(), streams.stderr_style(), interrupted)
+fn prompt(streams: &Streams, plain: bool, interrupted: &str) -> Prompt {
+    Prompt::new(console::Term::stderr(), streams.stderr_style(), plain, interrupted)
 }
 
 /// Asks at the terminal, or takes `--yes` for an answer.
 struct AtTerminal {
     yes: bool,
     interactive: bool,
+    plain: bool,
     streams: Streams,
     name: InstanceName,
 }
@@ -224,7 +232,7 @@ impl Questions for AtTerminal {
         if self.yes || !self.interactive {
             return Unattended { yes: self.yes }.confirm(question);
         }
-        let sure = wizard::confirm(&prompt(&self.streams, "nothing was changed"), question, false)?;
+        let sure = wizard::confirm(&prompt(&self.streams, self.plain, "nothing was changed"), question, false)?;
         if sure { Ok(()) } else { Err(Error::Cancelled) }
     }
 
@@ -232,14 +240,14 @@ impl Questions for AtTerminal {
         if self.yes || !self.interactive {
             return Ok(self.yes);
         }
-        wizard::confirm(&prompt(&self.streams, otherwise), question, true)
+        wizard::confirm(&prompt(&self.streams, self.plain, otherwise), question, true)
     }
 
     fn passphrase(&self) -> Result<Option<Secret>> {
         if self.yes || !self.interactive {
             return Ok(None);
         }
-        wizard::passphrase(&prompt(&self.streams, "nothing was changed")).map(Some)
+        wizard::passphrase(&prompt(&self.streams, self.plain, "nothing was changed")).map(Some)
     }
 
     fn confirm_removal(&self, report: &UninstallReport, data: Option<bool>) -> Result<()> {
@@ -248,7 +256,7 @@ impl Questions for AtTerminal {
         }
         let output = Output::new(self.streams);
         output.message(&result::uninstall_plan(report, output.style()));
-        let prompt = prompt(&self.streams, "nothing was removed");
+        let prompt = prompt(&self.streams, self.plain, "nothing was removed");
         let sure = match data {
             None => wizard::confirm(&prompt, "Remove it?", false)?,
             Some(backed_up) => {

@@ -8,14 +8,16 @@ use std::{
     time::Duration,
 };
 
+mod questions;
+
+use self::questions::INTERRUPTED;
 use super::{args, context::Context, open, secret};
 use crate::{
     engine::{Engine, connect, reference::Reference},
     error::{Error, Result},
     event::Event,
-    host::{browser, engine_install, git, ports},
+    host::{engine_install, git},
     mounts, observe,
-    observed::PortState,
     ops::{
         self,
         converge::{self, How},
@@ -25,11 +27,12 @@ use crate::{
     plan::Action,
     present::result,
     secrets::{self, Secret},
-    settings::{Git, ImageSource, Port, Settings},
-    wizard,
+    settings::{Git, ImageSource, Settings},
+    wizard::{self, Confirmation},
 };
 
 /// All answers: what is remembered, and what is only for this run.
+#[derive(Clone)]
 struct Answers {
     settings: Settings,
     secrets: BTreeMap<String, Secret>,
@@ -50,14 +53,14 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     // Everything that can be refused is refused before anything is changed.
     let given = given_secrets(context, args)?;
     let lock = if args.dry_run { None } else { Some(context.lock("setup")?) };
-    let mut engines = match find_engines(context, args, interactive).await? {
+    let engines = match find_engines(context, args, interactive).await? {
         Found::Engines(engines) => engines,
         Found::NeedsNewGroup(group) => {
             drop(lock);
             return again_with_group(&group);
         }
     };
-    let mut answers = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
+    let given = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
     let mut looks = vec![];
     for engine in &engines {
         // The wizard names whoever holds a port.
@@ -66,53 +69,63 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             false => observe::look_at_own(engine, &context.appliance, &context.name).await?,
         });
     }
-    if interactive {
-        ask(context, args, &engines, &looks, &mut answers)?;
-    }
-    let several = engines.len() > 1;
-    let (engine, look) = (engines.swap_remove(answers.engine), looks.swap_remove(answers.engine));
-    if several || context.global.host.is_some() {
-        answers.settings.engine.endpoint.clone_from(&engine.about.endpoint);
-    }
-    if args.mounts.is_none() {
-        mounts::verify(&answers.settings.mounts, &context.files.mounts())?;
-    }
-    check(context, &answers.settings)?;
+    // Back from the plan leads to the choices again.
+    let mut asked = None;
+    let (mut answers, engine, how, planned, password_is_new) = loop {
+        let mut answers = given.clone();
+        if interactive {
+            questions::ask(context, args, (&engines, &looks), &mut answers, &mut asked)
+                .inspect_err(|_| questions::tidy(context))?;
+        }
+        let (Some(engine), Some(look)) = (engines.get(answers.engine), looks.get(answers.engine)) else {
+            return Err(Error::bug("an engine that was not offered"));
+        };
+        if engines.len() > 1 || context.global.host.is_some() {
+            answers.settings.engine.endpoint.clone_from(&engine.about.endpoint);
+        }
+        if args.mounts.is_none() {
+            mounts::verify(&answers.settings.mounts, &context.files.mounts())?;
+        }
+        check(context, &answers.settings)?;
 
-    // What runs goes on running, with what is changed now.
-    let name = context.container_name();
-    let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
-    let password_is_new = make_password(context, &mut answers.secrets)?;
-    let how = How {
-        running: !args.no_start || runs,
-        image_file: answers.image_file.clone(),
-        may_install: answers.interactive || args.install_engine,
-        new_secrets: answers.secrets.clone(),
-        ..How::default()
+        // What runs goes on running, with what is changed now.
+        let name = context.container_name();
+        let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
+        let password_is_new = make_password(context, &mut answers.secrets)?;
+        let how = How {
+            running: !args.no_start || runs,
+            image_file: answers.image_file.clone(),
+            may_install: answers.interactive || args.install_engine,
+            new_secrets: answers.secrets.clone(),
+            ..How::default()
+        };
+        let planned = converge::plan_with(context, engine, look, &answers.settings, &how).await?;
+        let mut new_secrets = self::new_secrets(context, &answers)?;
+        if before.is_none() && password_is_new {
+            // Every first setup makes one.
+            new_secrets.retain(|name| *name != context.appliance.login.password_secret);
+        }
+        if args.dry_run {
+            let report = serde_json::json!({
+                "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
+                "secrets": new_secrets,
+            });
+            context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
+            return Ok(ExitCode::SUCCESS);
+        }
+        let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
+        for new in mounts::new(&answers.settings.mounts, &context.files.mounts())? {
+            ops::mounts::tell(context, new, planned.sandbox.ids, users);
+        }
+        ops::mounts::ask(context, &answers.settings.mounts)?;
+        if confirm(context, &planned, &answers, &new_secrets, args)? {
+            break (answers, engine, how, planned, password_is_new);
+        }
     };
-    let planned = converge::plan_with(context, &engine, &look, &answers.settings, &how).await?;
-    let mut new_secrets = new_secrets(context, &answers)?;
-    if before.is_none() && password_is_new {
-        // Every first setup makes one.
-        new_secrets.retain(|name| *name != context.appliance.login.password_secret);
-    }
-    if args.dry_run {
-        let report = serde_json::json!({
-            "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
-            "secrets": new_secrets,
-        });
-        context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
-    for new in mounts::new(&answers.settings.mounts, &context.files.mounts())? {
-        ops::mounts::tell(context, new, planned.sandbox.ids, users);
-    }
-    ops::mounts::ask(context, &answers.settings.mounts)?;
-    confirm(context, &planned, &answers, &new_secrets, args)?;
     let timeout = Duration::from_secs(args.timeout);
     let job = Job { before, secrets: answers.secrets, how, timeout };
-    let report = job.carry_out(context, &engine, &mut answers.settings, planned).await?;
+    let report = job.carry_out(context, engine, &mut answers.settings, planned).await?;
+    questions::forget(context)?;
     drop(lock);
     let first_time = password_is_new || !context.files.password_shown().exists();
     let password = if first_time { Some(context.password()?) } else { None };
@@ -283,99 +296,19 @@ fn again_with_group(group: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-/// The hint after Ctrl-C in the wizard.
-const INTERRUPTED: &str = "nothing was changed; docklet setup begins again";
-
-/// The wizard.
-fn ask(
-    context: &Context,
-    args: &args::Setup,
-    engines: &[Engine],
-    looks: &[observe::Look],
-    answers: &mut Answers,
-) -> Result<()> {
-    let password_name = &context.appliance.login.password_secret;
-    let own_container = context.container_name();
-    let bind = answers.settings.network.bind.0;
-    let known = secrets::names(&context.files.secrets())?;
-    let port_state = |port: Port| {
-        let containers = looks.iter().flat_map(|look| &look.containers).filter(|c| c.is_running());
-        let mut holders = containers.filter(|c| c.ports.iter().any(|p| p.port == port.0));
-        match holders.next() {
-            Some(holder) if holder.name == own_container => PortState::Available,
-            Some(holder) => PortState::Taken {
-                holder: Some(format!("container {}", holder.name)),
-                free_port: ports::next_free(bind, port.0),
-            },
-            None => ports::state(bind, port.0),
-        }
-    };
-    let choices: Vec<wizard::EngineChoice> = engines
-        .iter()
-        .zip(looks)
-        .map(|(engine, look)| wizard::EngineChoice { about: engine.about.clone(), memory: look.host.memory })
-        .collect();
-    let surroundings = wizard::Surroundings {
-        engines: &choices,
-        port_state: &port_state,
-        packages: &context.appliance.packages,
-        providers: &context.appliance.providers,
-        keys_at_hand: &context.environment.keys,
-        secrets: &known,
-        home: Some(context.options.home.clone()),
-        has_password: known.contains(password_name),
-        refuses_source: &|host| mounts::source(host, &ops::mounts::surroundings(context)),
-        can_open: browser::can_open(context.environment.session).is_ok(),
-    };
-    let settings = &answers.settings;
-    let source = if args.image.is_some() {
-        Some(wizard::Source::Pull(settings.image.reference.clone()))
-    } else if let Some(file) = &answers.image_file {
-        Some(wizard::Source::Load(Some(file.clone())))
-    } else {
-        args.build.then_some(wizard::Source::Build)
-    };
-    let answered = wizard::Answers {
-        engine: None,
-        port: args.port,
-        source,
-        extra_packages: args.extra_packages.clone(),
-        memory: args.memory,
-        mounts: args.mounts.is_some().then(|| settings.mounts.clone()),
-        egress: args.egress.or(args.allow.as_ref().map(|_| settings.network.egress)),
-        restart: args.restart,
-        autostart: (args.autostart || args.no_autostart).then_some(args.autostart),
-        password: answers.secrets.get(password_name).map(|own| wizard::PasswordChoice::Own(own.clone())),
-        keys: (!args.secret_files.is_empty() || args.env_file.is_some()).then(BTreeMap::new),
-        open: args.open.then_some(true),
-    };
-    let choice = wizard::ask(&context.prompt(INTERRUPTED), settings, &answered, &surroundings)?;
-    answers.settings = choice.settings;
-    answers.engine = choice.engine;
-    answers.open = choice.open;
-    answers.secrets.extend(choice.keys);
-    if let Some(file) = choice.image_file {
-        answers.image_file = Some(take_image_file(context, &file, &mut answers.settings)?);
-    }
-    if let wizard::PasswordChoice::Own(password) = choice.password {
-        answers.secrets.insert(password_name.clone(), password);
-    }
-    Ok(())
-}
-
-/// Shows the plan and asks once.
+/// Shows the plan and asks once. False: the user goes back to the questions.
 fn confirm(
     context: &Context,
     planned: &converge::Planned,
     answers: &Answers,
     new_secrets: &[String],
     args: &args::Setup,
-) -> Result<()> {
+) -> Result<bool> {
     if let Some(text) = ops::exposure(&answers.settings) {
         context.reporter.report(&Event::Warning { text });
     }
     if planned.is_empty() || context.global.yes {
-        return Ok(());
+        return Ok(true);
     }
     if !context.environment.interactive {
         return Err(Error::ConfirmationRequired {
@@ -390,7 +323,11 @@ fn confirm(
             "\n     if the base image cannot be pulled, it is built here from Debian's packages\n     with mmdebstrap, which is installed if missing",
         );
     }
-    if wizard::confirm_plan(&context.prompt(INTERRUPTED), &text)? { Ok(()) } else { Err(Error::Cancelled) }
+    match wizard::confirm_plan(&context.prompt(questions::LEFT), &text)? {
+        Confirmation::Yes => Ok(true),
+        Confirmation::No => Err(Error::Cancelled),
+        Confirmation::Back => Ok(false),
+    }
 }
 
 /// Names of the secrets that are new or will have another value.

@@ -14,7 +14,7 @@ use std::path::Path;
 
 pub use self::{
     advice::{Advice, Users, advice},
-    rules::{Surroundings, check, question, refusal, source},
+    rules::{Surroundings, check, question, refusal},
 };
 use crate::{
     error::{Error, Result},

@@ -108,7 +108,7 @@ pub fn refusal(mounts: &[Mount], index: usize, around: &Surroundings<'_>) -> Opt
 }
 
 /// Why a folder or file of the host cannot be mounted anywhere.
-pub fn source(host: &Path, around: &Surroundings<'_>) -> Option<String> {
+fn source(host: &Path, around: &Surroundings<'_>) -> Option<String> {
     if let Err(reason) = Identity::of(host) {
         return Some(reason);
     }

@@ -1,16 +1,11 @@
-//! How questions look: one theme for dialoguer's lists and for our own line of input, with the
-//! colours of `present` and an ASCII form. Which entry is chosen shows without colour.
-
-use std::fmt::{self, Write};
-
-use dialoguer::theme::Theme;
+//! How questions look, with the colours of `present` and an ASCII form. Which entry is chosen shows without colour.
 
 use crate::{
     clean::{self, one_line},
     present::Style,
 };
 
-/// The theme.
+/// The look.
 pub(super) struct Look(pub Style);
 
 impl Look {
@@ -18,15 +13,22 @@ impl Look {
         if self.0.unicode { unicode } else { ascii }
     }
 
-    /// `? Port of the page (3000) > `, to be followed by what is typed.
+    /// `? Port (3000) > `, to be followed by what is typed.
     pub fn question(&self, question: &str, default: Option<&str>) -> String {
+        let question = self.0.strong(&clean::text(question, false));
+        format!("{} {question} {}", self.0.hint("?"), self.input(default).trim_start())
+    }
+
+    /// A question of several lines, to be followed by the line of input.
+    pub fn long_question(&self, lines: &[String]) -> Vec<String> {
+        let sign = |index| if index == 0 { self.0.hint("?") } else { " ".to_owned() };
+        lines.iter().enumerate().map(|(index, line)| format!("{} {}", sign(index), self.0.strong(line))).collect()
+    }
+
+    /// `  (3000) > `
+    pub fn input(&self, default: Option<&str>) -> String {
         let default = default.map(|d| self.0.dim(&format!("({}) ", one_line(d)))).unwrap_or_default();
-        format!(
-            "{} {} {default}{} ",
-            self.0.hint("?"),
-            self.0.strong(&clean::text(question, false)),
-            self.sign("›", ">")
-        )
+        format!("  {default}{} ", self.sign("›", ">"))
     }
 
     /// What stays of an answered question.
@@ -39,39 +41,10 @@ impl Look {
     pub fn refused(&self, reason: &str) -> String {
         format!("{} {}", self.0.error(self.sign("✘", "!")), self.0.error(&one_line(reason)))
     }
-}
 
-impl Theme for Look {
-    fn format_select_prompt(&self, f: &mut dyn Write, prompt: &str) -> fmt::Result {
-        write!(f, "{}", self.question(prompt, None))
-    }
-
-    fn format_multi_select_prompt(&self, f: &mut dyn Write, prompt: &str) -> fmt::Result {
-        write!(f, "{}", self.question(prompt, None))
-    }
-
-    fn format_confirm_prompt(&self, f: &mut dyn Write, prompt: &str, default: Option<bool>) -> fmt::Result {
-        let choice = match default {
-            None => "y/n",
-            Some(true) => "Y/n",
-            Some(false) => "y/N",
-        };
-        write!(f, "{}", self.question(prompt, Some(choice)))
-    }
-
-    fn format_select_prompt_item(&self, f: &mut dyn Write, text: &str, active: bool) -> fmt::Result {
-        let text = clean::line(text, false);
-        if active { write!(f, "{}", self.0.hint(&format!("> {text}"))) } else { write!(f, "  {text}") }
-    }
-
-    fn format_multi_select_prompt_item(
-        &self,
-        f: &mut dyn Write,
-        text: &str,
-        checked: bool,
-        active: bool,
-    ) -> fmt::Result {
-        let mark = if checked { "[x]" } else { "[ ]" };
-        self.format_select_prompt_item(f, &format!("{mark} {text}"), active)
+    /// An entry of a list; `mark`: whether it is chosen, where several can be.
+    pub fn entry(&self, text: &str, mark: Option<bool>, active: bool) -> String {
+        let mark = mark.map(|chosen| if chosen { "[x] " } else { "[ ] " }).unwrap_or_default();
+        if active { self.0.hint(&format!("> {mark}{text}")) } else { format!("  {mark}{text}") }
     }
 }

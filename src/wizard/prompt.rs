@@ -1,16 +1,15 @@
-//! Asks one thing on a terminal: a choice, several, yes or no, a line, a hidden line. Lists are
-//! dialoguer's. The line is our own, on the same terminal library: dialoguer's knows no Esc, loses
-//! what was typed when it is refused, garbles lines longer than the terminal is wide, and leaves
-//! the terminal without echo when a password is interrupted.
-//!
-//! Knows nothing of settings.
+//! Asks one thing on a terminal: a choice, several, yes or no, a line, a hidden line. With keys and a cursor where the
+//! terminal can show that, else with plain lines (`plain`). Knows nothing of settings.
 
-use std::io;
+use std::{cell::Cell, io};
 
-use console::{Key, Term};
-use dialoguer::{Confirm, MultiSelect, Select};
+use console::Term;
 
-use super::look::Look;
+use super::{
+    list::List,
+    look::Look,
+    mode::{Mode, TerminalMode},
+};
 use crate::{
     clean,
     error::{Error, Result},
@@ -21,17 +20,65 @@ use crate::{
     },
 };
 
+/// Fewest columns and rows in which lists and a line editor are of use.
+const LEAST_COLUMNS: u16 = 40;
+const LEAST_ROWS: u16 = 10;
+
+/// Columns that are left for a line that is typed, and for one key. A longer question gets lines of its own.
+const ROOM_FOR_LINE: usize = 20;
+const ROOM_FOR_KEY: usize = 2;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Leave {
+    /// The user wants the question before.
+    Back,
+    /// The user quits, or the terminal fails.
+    Failed(Error),
+}
+
+impl From<Error> for Leave {
+    fn from(error: Error) -> Self {
+        Leave::Failed(error)
+    }
+}
+
+/// An answer, or why there is none.
+pub(super) type Reply<T> = Result<T, Leave>;
+
+/// What Esc does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escape {
+    /// As Ctrl-C: there is only this question.
+    Quits,
+    /// Nothing: this is the first question.
+    Ignored,
+    /// Goes to the question before.
+    Back,
+}
+
+/// What the user did.
+pub(super) enum Given<T> {
+    Answer(T),
+    Escape,
+    Quit,
+}
+
 /// A terminal to ask on.
 pub struct Prompt {
-    term: Term,
-    look: Look,
-    /// The hint after Esc or Ctrl-C.
+    pub(super) term: Term,
+    pub(super) look: Look,
+    /// Plain lines in any terminal.
+    plain: bool,
+    /// The hint after Ctrl-C.
     interrupted: String,
     /// The instance that commands in its texts name.
     instance: InstanceName,
+    escape: Cell<Escape>,
 }
 
 /// How a line is asked for.
+#[derive(Default)]
 pub(super) struct Line<'a> {
     /// The question, a few words.
     pub question: &'a str,
@@ -43,13 +90,22 @@ pub(super) struct Line<'a> {
     pub initial: &'a str,
     /// Whether what is typed is a secret.
     pub hidden: bool,
+    /// What Tab makes of the text before the cursor.
+    pub complete: Option<&'a dyn Fn(&str) -> super::complete::Completed>,
 }
 
 impl Prompt {
-    /// `interrupted` is the hint after Esc or Ctrl-C, such as `nothing was changed; docklet setup begins again`.
-    pub fn new(term: Term, style: Style, interrupted: impl Into<String>) -> Self {
-        swallow_interrupts();
-        Prompt { term, look: Look(style), interrupted: interrupted.into(), instance: InstanceName::default() }
+    /// `interrupted` is the hint after Ctrl-C, such as `nothing was changed; docklet setup begins again`. `plain`: no
+    /// keys and no cursor, whatever the terminal can do.
+    pub fn new(term: Term, style: Style, plain: bool, interrupted: impl Into<String>) -> Self {
+        Prompt {
+            term,
+            look: Look(style),
+            plain,
+            interrupted: interrupted.into(),
+            instance: InstanceName::default(),
+            escape: Cell::new(Escape::Quits),
+        }
     }
 
     /// Commands in its texts name this instance.
@@ -66,16 +122,51 @@ impl Prompt {
         self.look.0
     }
 
+    /// What Esc does from now on.
+    pub(super) fn on_escape(&self, escape: Escape) {
+        self.escape.set(escape);
+    }
+
+    pub(super) fn escape(&self) -> Escape {
+        self.escape.get()
+    }
+
+    /// Whether it asks with plain lines. Looked up for each question: a terminal can be resized.
+    pub(super) fn is_plain(&self) -> bool {
+        let (rows, columns) = self.term.size();
+        self.plain || columns < LEAST_COLUMNS || rows < LEAST_ROWS
+    }
+
+    /// Columns that may be written to.
+    pub(super) fn width(&self) -> usize {
+        usize::from(self.term.size().1).max(20) - 1
+    }
+
     /// Writes text above the next question.
     pub(super) fn say(&self, text: &str) -> Result<()> {
         self.term.write_line(&clean::text(text, self.style().color)).map_err(|e| self.failed(&e))
     }
 
-    fn interruption(&self) -> Error {
+    /// Writes text, broken between words; how many lines that were.
+    pub(super) fn say_wrapped(&self, text: &str, indent: usize) -> Result<usize> {
+        let lines = fold(text, 0, self.width().saturating_sub(indent));
+        lines.iter().try_for_each(|line| self.say(&format!("{}{}", " ".repeat(indent), self.style().dim(line))))?;
+        Ok(lines.len())
+    }
+
+    /// Removes the last lines from the screen; plain lines stay.
+    pub(super) fn forget(&self, lines: usize) -> Result<()> {
+        if self.is_plain() {
+            return Ok(());
+        }
+        self.term.clear_last_lines(lines).map_err(|e| self.failed(&e))
+    }
+
+    pub(super) fn interruption(&self) -> Error {
         Error::Interrupted { next: self.interrupted.clone() }
     }
 
-    fn failed(&self, error: &io::Error) -> Error {
+    pub(super) fn failed(&self, error: &io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::Interrupted | io::ErrorKind::UnexpectedEof => self.interruption(),
             _ => Error::Usage {
@@ -85,41 +176,47 @@ impl Prompt {
         }
     }
 
-    /// Columns that may be written to.
-    fn width(&self) -> usize {
-        usize::from(self.term.size().1).max(20) - 1
+    /// What the user did, as a reply.
+    pub(super) fn reply<T>(&self, given: io::Result<Given<T>>) -> Reply<T> {
+        match given.map_err(|e| self.failed(&e))? {
+            Given::Answer(answer) => Ok(answer),
+            Given::Escape if self.escape() == Escape::Back => Err(Leave::Back),
+            Given::Escape | Given::Quit => Err(Leave::Failed(self.interruption())),
+        }
     }
 
-    /// Shows help, asks, and leaves only the question with its answer.
-    fn ask<T>(
+    /// Shows help, asks with keys, and leaves only the question with its answer; nothing when the user goes back.
+    /// `ask` gets the line that the question begins with, and how many lines stand above that.
+    fn with_keys<T>(
         &self,
-        question: &str,
-        help: &str,
-        ask: impl FnOnce() -> Result<Option<T>>,
+        (question, help, default): (&str, &str, Option<&str>),
+        room: usize,
+        ask: impl FnOnce(&str, usize) -> io::Result<Given<T>>,
         answer: impl FnOnce(&T) -> String,
-    ) -> Result<T> {
-        let quiet = QuietTerminal::enter(&self.term);
-        let help = wrap(help, self.width().saturating_sub(2));
-        for line in &help {
-            self.say(&format!("  {}", self.style().dim(line)))?;
+    ) -> Reply<T> {
+        let mode = TerminalMode::enter(&self.term, Mode::Keys);
+        let mut above = self.say_wrapped(help, 2)?;
+        let mut head = self.look.question(question, default);
+        if columns(&head) + room > self.width() {
+            let lines = self.look.long_question(&wrap(question, self.width() - 2));
+            lines.iter().try_for_each(|line| self.say(line))?;
+            above += lines.len();
+            head = self.look.input(default);
         }
-        let given = ask();
-        let tidy = |e: io::Error| self.failed(&e);
-        match given {
-            Ok(Some(given)) => {
-                self.term.clear_last_lines(help.len()).map_err(tidy)?;
+        match self.reply(ask(&head, above)) {
+            Ok(given) => {
+                self.forget(above)?;
                 let answer = self.look.answered(question, &answer(&given));
                 self.say(&self.style().fit(&answer, self.width()))?;
                 Ok(given)
             }
-            Ok(None) => {
-                drop(quiet);
-                Err(self.interruption())
+            Err(Leave::Back) => {
+                self.forget(above)?;
+                Err(Leave::Back)
             }
             Err(error) => {
-                // Lists hide the cursor, and are left where they were.
-                self.term.write_line("").map_err(tidy)?;
-                drop(quiet);
+                self.term.write_line("").map_err(|e| self.failed(&e))?;
+                drop(mode);
                 Err(error)
             }
         }
@@ -132,13 +229,15 @@ impl Prompt {
         help: &str,
         items: &[(String, String)],
         default: usize,
-    ) -> Result<usize> {
-        let ask = || {
-            let select = Select::with_theme(&self.look).with_prompt(question).items(self.table(items, 2));
-            let select = select.default(default.min(items.len().saturating_sub(1))).report(false);
-            select.interact_on_opt(&self.term).map_err(|e| self.dialoguer(e))
-        };
-        self.ask(question, help, ask, |index| items.get(*index).map(|i| i.0.clone()).unwrap_or_default())
+    ) -> Reply<usize> {
+        let default = default.min(items.len().saturating_sub(1));
+        if self.is_plain() {
+            return self.plain_select(question, help, items, default);
+        }
+        let ask =
+            |head: &str, above| self.pick(head, above, List { rows: self.table(items, 2), at: default, marks: None });
+        let name = |list: &List| items.get(list.at).map(|i| i.0.clone()).unwrap_or_default();
+        Ok(self.with_keys((question, help, None), 0, ask, name)?.at)
     }
 
     /// One of several values, each with a name and a description; the cursor begins at `default`.
@@ -148,140 +247,62 @@ impl Prompt {
         help: &str,
         choices: &[(T, &str, &str)],
         default: &T,
-    ) -> Result<T> {
+    ) -> Reply<T> {
         let items: Vec<_> = choices.iter().map(|(_, name, said)| ((*name).to_owned(), (*said).to_owned())).collect();
         let at = choices.iter().position(|(value, ..)| value == default).unwrap_or_default();
         let chosen = choices.get(self.select(question, help, &items, at)?);
-        chosen.map(|(value, ..)| value.clone()).ok_or_else(|| Error::bug("a choice that was not offered"))
+        Ok(chosen.map(|(value, ..)| value.clone()).ok_or_else(|| Error::bug("a choice that was not offered"))?)
     }
 
-    /// Any of several, by index.
+    /// Any of several, by index. `none` is how no choice at all is shown.
     pub(super) fn many(
         &self,
         question: &str,
         help: &str,
         items: &[(String, String)],
         chosen: &[bool],
-    ) -> Result<Vec<usize>> {
-        let ask = || {
-            let entries = self.table(items, 6).into_iter().zip(chosen.iter().copied());
-            let select = MultiSelect::with_theme(&self.look).with_prompt(question).items_checked(entries);
-            select.report(false).interact_on_opt(&self.term).map_err(|e| self.dialoguer(e))
+        none: &str,
+    ) -> Reply<Vec<usize>> {
+        if self.is_plain() {
+            return self.plain_many(question, help, items, chosen);
+        }
+        let help = format!("{help} Space selects, Enter continues.");
+        let list = List { rows: self.table(items, 6), at: 0, marks: Some(chosen.to_vec()) };
+        let names = |list: &List| {
+            let names: Vec<&str> = list.marked().filter_map(|i| items.get(i)).map(|i| i.0.as_str()).collect();
+            if names.is_empty() { none.to_owned() } else { names.join(", ") }
         };
-        let names = |indexes: &Vec<usize>| {
-            let names: Vec<&str> = indexes.iter().filter_map(|i| items.get(*i)).map(|i| i.0.as_str()).collect();
-            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        };
-        self.ask(question, help, ask, names)
+        let list = self.with_keys((question, &help, None), 0, |head, above| self.pick(head, above, list), names)?;
+        Ok(list.marked().collect())
     }
 
     /// Yes or no.
-    pub(super) fn yes_no(&self, question: &str, help: &str, default: bool) -> Result<bool> {
-        let ask = || {
-            let confirm = Confirm::with_theme(&self.look).with_prompt(question).default(default).report(false);
-            confirm.interact_on_opt(&self.term).map_err(|e| self.dialoguer(e))
-        };
-        self.ask(question, help, ask, |yes| if *yes { "yes".to_owned() } else { "no".to_owned() })
+    pub(super) fn yes_no(&self, question: &str, help: &str, default: bool) -> Reply<bool> {
+        if self.is_plain() {
+            return self.plain_yes_no(question, help, default);
+        }
+        let choice = if default { "Y/n" } else { "y/N" };
+        let ask = |head: &str, _| self.decide(head, default);
+        let answer = |yes: &bool| if *yes { "yes".to_owned() } else { "no".to_owned() };
+        self.with_keys((question, help, Some(choice)), ROOM_FOR_KEY, ask, answer)
     }
 
     /// A line. `check` is given what was typed (empty for Enter alone) and returns what it means,
     /// or the reason why it cannot be taken, which is shown below the field until the next key.
-    pub(super) fn line<T>(&self, line: &Line<'_>, check: impl Fn(&str) -> Result<T, String>) -> Result<T> {
-        let ask = || self.edit(line, &check).map_err(|e| self.failed(&e));
+    pub(super) fn line<T>(&self, line: &Line<'_>, check: impl Fn(&str) -> Result<T, String>) -> Reply<T> {
+        if self.is_plain() {
+            return self.plain_line(line, check);
+        }
         let answer = |(typed, _): &(String, T)| match (line.hidden, typed.is_empty(), line.default) {
             (_, true, Some(default)) => default.to_owned(),
             (_, true, None) => "none".to_owned(),
             (true, false, _) => "hidden".to_owned(),
             (false, false, _) => typed.clone(),
         };
-        Ok(self.ask(line.question, line.help, ask, answer)?.1)
-    }
-
-    /// Edits a line until it is taken; `None` after Esc, Ctrl-C or Ctrl-D. What is on the screen
-    /// is gone afterwards.
-    fn edit<T>(&self, line: &Line<'_>, check: &impl Fn(&str) -> Result<T, String>) -> io::Result<Option<(String, T)>> {
-        let mut typed: Vec<char> = clean::one_line(line.initial).chars().collect();
-        let mut at = typed.len();
-        let mut refused: Option<String> = None;
-        loop {
-            self.show(line, &typed, at, refused.take().as_deref())?;
-            match self.term.read_key_raw()? {
-                Key::Enter => {
-                    let text: String = typed.iter().collect();
-                    let text = if line.hidden { text.as_str() } else { text.trim() };
-                    match check(text) {
-                        Ok(value) => {
-                            self.term.write_str("\r\u{1b}[J")?;
-                            return Ok(Some((text.to_owned(), value)));
-                        }
-                        Err(reason) => refused = Some(reason),
-                    }
-                }
-                Key::Escape | Key::CtrlC | Key::Char('\u{3}' | '\u{4}') => {
-                    self.show(line, &typed, typed.len(), None)?;
-                    self.term.write_line("")?;
-                    return Ok(None);
-                }
-                Key::Backspace if at > 0 => {
-                    at -= 1;
-                    typed.remove(at);
-                }
-                Key::Del if at < typed.len() => {
-                    typed.remove(at);
-                }
-                Key::ArrowLeft => at = at.saturating_sub(1),
-                Key::ArrowRight => at = (at + 1).min(typed.len()),
-                Key::Home => at = 0,
-                Key::End => at = typed.len(),
-                // Ctrl-U and Ctrl-W, as in a shell.
-                Key::Char('\u{15}') => {
-                    typed.drain(..at);
-                    at = 0;
-                }
-                Key::Char('\u{17}') => {
-                    let word = typed[..at].iter().rposition(|c| !c.is_whitespace()).unwrap_or(0);
-                    let start = typed[..word].iter().rposition(|c| c.is_whitespace()).map_or(0, |space| space + 1);
-                    typed.drain(start..at);
-                    at = start;
-                }
-                Key::Char(c) if !c.is_control() => {
-                    typed.insert(at, c);
-                    at += 1;
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Draws the line and what is wrong with it, and leaves the cursor where the next key goes.
-    fn show(&self, line: &Line<'_>, typed: &[char], at: usize, refused: Option<&str>) -> io::Result<()> {
-        let width = self.width();
-        let question = self.look.question(line.question, line.default);
-        let indent = columns(&question);
-        let room = width.saturating_sub(indent).max(1);
-        let shown: Vec<char> = if line.hidden { vec!['*'; typed.len()] } else { typed.to_vec() };
-        // A long line is shown from where the cursor still fits in.
-        let mut start = 0;
-        let text = |from: usize, to: usize| shown[from..to].iter().collect::<String>();
-        while start < at && columns(&text(start, at)) >= room {
-            start += 1;
-        }
-        let mut end = shown.len();
-        while end > at && columns(&text(start, end)) > room {
-            end -= 1;
-        }
-        let mut screen = format!("\r\u{1b}[J{question}{}", text(start, end));
-        let reasons = refused.map(|reason| wrap(reason, width.saturating_sub(4))).unwrap_or_default();
-        for reason in &reasons {
-            screen.push_str(&format!("\n  {}", self.look.refused(reason)));
-        }
-        self.term.write_str(&screen)?;
-        if !reasons.is_empty() {
-            self.term.move_cursor_up(reasons.len())?;
-        }
-        self.term.write_str("\r")?;
-        self.term.move_cursor_right(indent + columns(&text(start, at)))?;
-        self.term.flush()
+        let ask = |head: &str, _| self.edit(head, line, &check);
+        let tab = if line.complete.is_some() { " Tab completes." } else { "" };
+        let help = format!("{}{tab}", line.help);
+        Ok(self.with_keys((line.question, &help, line.default), ROOM_FOR_LINE, ask, answer)?.1)
     }
 
     /// Items in two columns, each shorter than the terminal is wide.
@@ -290,68 +311,39 @@ impl Prompt {
         let room = self.width().saturating_sub(prefix);
         let row = |(name, said): &(String, String)| {
             let gap = " ".repeat(names - columns(name) + 3);
-            self.style().fit(format!("{name}{gap}{said}").trim_end(), room)
+            self.style().fit(clean::line(&format!("{name}{gap}{said}"), false).trim_end(), room)
         };
         items.iter().map(row).collect()
     }
-
-    fn dialoguer(&self, error: dialoguer::Error) -> Error {
-        let dialoguer::Error::IO(error) = error;
-        self.failed(&error)
-    }
 }
 
-/// A terminal that neither echoes what is typed between two keys nor turns Ctrl-C into a signal;
-/// on drop everything is as it was and the cursor is visible.
-struct QuietTerminal {
-    term: Term,
-    #[cfg(unix)]
-    before: Option<rustix::termios::Termios>,
-}
-
-impl QuietTerminal {
-    #[cfg(unix)]
-    fn enter(term: &Term) -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let before = tcgetattr(io::stdin()).ok();
-        if let Some(mut quiet) = before.clone() {
-            quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-            // Where this cannot be had, asking works without it, only less tidily.
-            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &quiet);
-        }
-        QuietTerminal { term: term.clone(), before }
-    }
-
-    #[cfg(not(unix))]
-    fn enter(term: &Term) -> Self {
-        QuietTerminal { term: term.clone() }
-    }
-}
-
-impl Drop for QuietTerminal {
-    fn drop(&mut self) {
-        // Nothing can be done where the terminal has gone.
-        let _ = self.term.show_cursor();
-        #[cfg(unix)]
-        if let Some(before) = &self.before {
-            let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Drain, before);
-        }
-    }
-}
-
-/// dialoguer's lists raise SIGINT against this process when they read Ctrl-C. With a listener for that signal the process
-/// is not killed, and the list ends with the error `interrupted`. tokio keeps the listener for the rest of the process.
-fn swallow_interrupts() {
-    #[cfg(unix)]
-    {
-        use tokio::{runtime, signal::unix};
-        if let Ok(runtime) = runtime::Builder::new_current_thread().enable_io().build() {
-            {
-                let _inside = runtime.enter();
-                drop(unix::signal(unix::SignalKind::interrupt()));
+/// Breaks a text between words. Lines after the first are indented as far as their words leave room; a word that is
+/// longer than a line is broken where the line ends.
+pub(super) fn fold(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split_whitespace() {
+        let mut rest = match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(word) <= width => format!("{} {word}", std::mem::take(line)),
+            Some(_) => {
+                lines.push(String::new());
+                format!("{}{word}", " ".repeat(indent.min(width.saturating_sub(columns(word)))))
             }
-            // Dropping it would not be allowed inside another runtime.
-            runtime.shutdown_background();
+            None => {
+                lines.push(String::new());
+                word.to_owned()
+            }
+        };
+        while columns(&rest) > width {
+            let fits = rest.char_indices().map(|(at, _)| at).take_while(|at| columns(&rest[..*at]) <= width).last();
+            let after = rest.split_off(fits.filter(|at| *at > 0).unwrap_or(rest.len()));
+            if let Some(line) = lines.last_mut() {
+                *line = std::mem::replace(&mut rest, after);
+            }
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            *line = rest;
         }
     }
+    lines
 }

@@ -2,17 +2,20 @@
 //! The wizard in a real pseudo-terminal: this test program runs itself again as the one that asks
 //! (`child`), and the tests type and look at the screen.
 
+mod answers;
 mod child;
 mod person;
+mod tour;
 
 use insta::assert_snapshot;
 
 use self::person::Person;
-use crate::settings::Settings;
+use crate::settings::{Git, Settings};
 
 const DOWN: &str = "\u{1b}[B";
 const BACK: &str = "\u{7f}";
 const CTRL_C: &str = "\u{3}";
+const ESC: &str = "\u{1b}";
 
 #[test]
 fn enter_everywhere_gives_the_defaults() {
@@ -24,12 +27,15 @@ fn enter_everywhere_gives_the_defaults() {
         "? Other packages",
         "? Memory",
         "? Project folder",
+        "? Commits as › Ada Lovelace <ada@example.org>",
         "? Network",
         "? Restart",
         "? Start opencode",
         "? Password",
-        "? Model provider",
+        "? Model keys",
+        "? Push tokens",
         "? Open",
+        "? Create it?",
     ] {
         person.sees(question).types("\r");
     }
@@ -37,7 +43,8 @@ fn enter_everywhere_gives_the_defaults() {
     assert_snapshot!(seen);
     let (first, settings) = outcome.split_once('\n').unwrap();
     assert_eq!(first, "engine 0, file None, password Generated, keys [], open true");
-    assert_eq!(settings, toml::to_string(&Settings::default()).unwrap());
+    let git = Git { name: "Ada Lovelace".parse().unwrap(), email: "ada@example.org".parse().unwrap() };
+    assert_eq!(settings, toml::to_string(&Settings { git, ..Settings::default() }).unwrap());
 }
 
 #[test]
@@ -49,13 +56,16 @@ fn a_second_time_everything_is_kept() {
         "[x] Python",
         "ffmpeg",
         "? Memory",
-        "? Project folder",
+        "? Project folder (keep /home/me/app)",
+        "Ada Lovelace",
         "> the Internet",
         "> on failure",
         "(Y/n)",
         "> keep it",
         "ANTHROPIC_API_KEY, already set",
+        "? Push tokens",
         "? Open",
+        "? Apply it?",
     ] {
         person.sees(question).types("\r");
     }
@@ -79,16 +89,16 @@ fn a_taken_port_is_named_and_a_free_one_proposed() {
     let mut person = Person::at("taken");
     person.sees("? Port (3001)");
     assert_snapshot!(person.seen(), @r"
-    Press Enter to accept the default. Esc or Ctrl-C quits without changes.
+    Enter: accept the default, Esc: back, Ctrl-C: quit without changes.
 
       Port 3000 is taken: node (pid 4711) is listening on it. The page will be at
       http://127.0.0.1:3001/, for this machine only.
     ? Port (3001) ›
     ");
     person.types("3000\r").sees("port 3000 is taken by node (pid 4711); 3001 is free");
-    person.types(BACK).types("7\r");
+    person.types(BACK).types("7\r").accepts();
     let (seen, outcome) = person.ends();
-    assert!(seen.contains("✔ Port · 3007"), "{seen}");
+    assert!(seen.contains("Port:           3007"), "{seen}");
     assert!(outcome.contains("port = 3007"), "{outcome}");
 }
 
@@ -97,14 +107,14 @@ fn a_wrong_port_is_corrected_with_backspace() {
     let mut person = Person::at("port");
     person.sees("? Port (3000)").types("70000\r").sees("`70000` isn't a valid port; ports are 1 to 65535");
     assert_snapshot!(person.seen(), @"
-    Press Enter to accept the default. Esc or Ctrl-C quits without changes.
+    Enter: accept the default, Esc: back, Ctrl-C: quit without changes.
 
       The page will be at http://127.0.0.1:3000/, for this machine only.
     ? Port (3000) › 70000
       ✘ `70000` isn't a valid port; ports are 1 to 65535
     ");
     person.types(BACK).sees_line("? Port (3000) › 7000");
-    person.types("\r");
+    person.types("\r").accepts();
     let (seen, outcome) = person.ends();
     assert!(!seen.contains('✘'), "the reason has gone: {seen}");
     assert!(outcome.contains("port = 7000"), "{outcome}");
@@ -116,9 +126,9 @@ fn packages_are_marked_and_typed() {
     person.sees("? Languages").types(" ").sees("[x] Python").types(DOWN).sees("> [ ] Node.js");
     person.types(DOWN).sees("> [ ] Go").types(" ").sees("> [x] Go").sees("gdb");
     assert_snapshot!(person.seen(), @"
-    Press Enter to accept the default. Esc or Ctrl-C quits without changes.
+    Enter: accept the default, Esc: back, Ctrl-C: quit without changes.
 
-      Languages to install. Space selects, arrow keys move, Enter continues.
+      Languages to install. Space selects, Enter continues.
     ? Languages ›
       [x] Python    python3 python3-pip python3-venv
       [ ] Node.js   nodejs npm
@@ -127,7 +137,7 @@ fn packages_are_marked_and_typed() {
       [ ] C/C++     build-essential cmake gdb
     ");
     person.types("\r").sees("? Other packages").types("ffmpeg Foo\r").sees("✘ `Foo` isn't a valid Debian package name");
-    person.types(&BACK.repeat(3)).types("sqlite3 golang\r");
+    person.types(&BACK.repeat(3)).types("sqlite3 golang\r").accepts();
     let (_, outcome) = person.ends();
     assert!(
         outcome.contains(r#"["python3", "python3-pip", "python3-venv", "golang", "ffmpeg", "sqlite3"]"#),
@@ -140,7 +150,7 @@ fn an_image_is_pulled_or_loaded() {
     let mut person = Person::at("source");
     person.sees("? Image").types(DOWN).sees("> pull it").types("\r");
     person.sees("? Image to pull").types("\r").sees("✘ enter an image name");
-    person.types("127.0.0.1:5000/opencode:1\r");
+    person.types("127.0.0.1:5000/opencode:1\r").accepts();
     let (_, outcome) = person.ends();
     assert!(outcome.contains("source = \"pull\"\nreference = \"127.0.0.1:5000/opencode:1\""), "{outcome}");
 
@@ -148,7 +158,7 @@ fn an_image_is_pulled_or_loaded() {
     std::fs::write(person.folder.path().join("image.tar"), "").unwrap();
     person.sees("? Image").types(DOWN).sees("> pull it").types(DOWN).sees("> load it").types("\r");
     person.sees("? File to load").types("~/other.tar\r").sees("/home/me/other.tar does not exist");
-    person.types("\u{17}~/image.tar\r");
+    person.types("\u{17}~/im\t").sees_line("? File to load › ~/image.tar").types("\r").accepts();
     let (_, outcome) = person.ends();
     assert!(outcome.starts_with("engine 0, file Some(\"/home/me/image.tar\")"), "{outcome}");
     assert!(outcome.contains("source = \"load\""), "{outcome}");
@@ -159,7 +169,7 @@ fn memory_is_checked_against_the_engine() {
     let mut person = Person::at("memory");
     person.sees("? Memory (4 GiB)").types("16GiB\r").sees("✘ 16 GiB is more than the engine's 8 GiB");
     person.types("\u{15}lots\r").sees("✘ `lots` isn't a valid amount of memory");
-    person.types("\u{15}2g\r");
+    person.types("\u{15}2g\r").accepts();
     let (_, outcome) = person.ends();
     assert!(outcome.contains("memory = \"2GiB\""), "{outcome}");
 }
@@ -175,7 +185,7 @@ fn a_folder_must_exist() {
         .sees("? Path inside (/workspace/my-app)")
         .types("workspace\r")
         .sees("✘ `workspace` isn't a valid path");
-    person.types("\u{15}\r");
+    person.types("\u{15}\r").accepts();
     let (_, outcome) = person.ends();
     assert!(
         outcome.contains("host = \"/home/me/my app\"\ncontainer = \"/workspace/my-app\"\nread_only = false"),
@@ -195,85 +205,74 @@ fn a_line_longer_than_the_terminal_stays_one_line() {
         .sees("› ~/0123");
     assert_eq!(person.seen().lines().count(), 5, "{}", person.seen());
     person.types("\u{1b}[3~\u{1b}[3~\u{5}").sees("6789");
-    person.types(&BACK.repeat(120)).sees_line("? Project folder ›").types("\r");
+    person.types(&BACK.repeat(120)).sees_line("? Project folder ›").types("\r").accepts();
     let (seen, outcome) = person.ends();
-    assert!(seen.contains("✔ Project folder · none"), "{seen}");
+    assert!(seen.contains("Project folder: none"), "{seen}");
     assert!(!outcome.contains("mounts"), "{outcome}");
 }
 
 #[test]
-fn an_own_password_is_typed_twice() {
-    let mut person = Person::at("password");
-    person.sees("? Password").types(DOWN).sees("> choose my own").types("\r");
-    person.sees("? Your password").types("short\r").sees("✘ a password has at least 8 characters");
-    person
-        .types("\u{15}correct horse\r")
-        .sees("? Repeat it")
-        .types("correct house\r")
-        .sees("✘ the passwords don't match");
-    person.types("\u{15}correct horse\r");
-    let (seen, outcome) = person.ends();
-    assert!(!seen.contains("horse") && !seen.contains("house"), "{seen}");
-    assert!(outcome.contains("password own correct horse"), "{outcome}");
-
-    let mut person = Person::at("password");
-    person.sees("? Password").types(DOWN).sees("> choose my own").types("\r");
-    person.sees("? Your password").types("wrong horse\r").sees("? Repeat it").types("\r");
-    person
-        .sees("Enter the password again")
-        .types("correct horse\r")
-        .sees_line("? Repeat it ›")
-        .types("correct horse\r");
-    assert!(person.ends().1.contains("password own correct horse"));
-}
-
-#[test]
-fn keys_of_several_providers_are_asked_for_and_not_shown() {
-    let mut person = Person::at("keys");
-    person.sees("? Model provider").sees("GOOGLE_GENERATIVE_AI_API_KEY");
-    assert_snapshot!(person.seen());
-    person.types(DOWN).sees("> Anthropic").types("\r");
-    person.sees("? ANTHROPIC_API_KEY").types("sk two\r").sees("✘ a key is one word");
-    person.types("\u{15} sk-typed \r").sees("? Another model provider").sees("ANTHROPIC_API_KEY, entered now");
-    // The one in the environment is taken with a yes.
-    person.types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
-    person.sees("? Use OPENAI_API_KEY from your environment?").types("\r");
-    // An empty one goes back to the list.
-    person.sees("OPENAI_API_KEY, entered now").types(DOWN).types(DOWN).types(DOWN).sees("> Google").types("\r");
-    person.sees("? GOOGLE_GENERATIVE_AI_API_KEY").types("\r");
-    person.sees("✔ GOOGLE_GENERATIVE_AI_API_KEY · none").sees("> no more").types("\r");
-    let (seen, outcome) = person.ends();
-    assert_snapshot!(seen);
-    assert!(outcome.contains(r#"keys ["ANTHROPIC_API_KEY=sk-typed", "OPENAI_API_KEY=sk-at-hand"]"#), "{outcome}");
-
-    let mut person = Person::at("keys");
-    person.sees("? Model provider").types(DOWN).types(DOWN).sees("> OpenAI").types("\r");
-    person.sees("? Use OPENAI_API_KEY from your environment?").types("n");
-    person.sees("? OPENAI_API_KEY").types("sk-other\r").sees("? Another").types("\r");
-    assert!(person.ends().1.contains(r#"keys ["OPENAI_API_KEY=sk-other"]"#));
-}
-
-#[test]
-fn ctrl_c_and_esc_end_it_anywhere() {
+fn ctrl_c_ends_it_anywhere() {
     let interrupted = r#"Interrupted { next: "nothing was changed; docklet setup begins again" }"#;
-    for keys in [CTRL_C, "\u{1b}"] {
-        let list = ("source", "? Image", "");
-        let inside = ("runtime", "? Image", "");
-        let many = ("packages", "? Languages", " ");
-        let line = ("port", "? Port", "30");
-        let yes_no = ("confirm", "? Go ahead?", "");
-        let hidden = ("password", "? Password", "\u{1b}[B\r");
-        for (run, question, before) in [list, inside, many, line, yes_no, hidden] {
-            let mut person = Person::at(run);
-            person.sees(question).types(before);
-            if run == "password" {
-                person.sees("? Your password").types("secret");
-            }
-            person.types(keys);
-            let (_, outcome) = person.ends();
-            assert!(outcome.contains(interrupted), "{run}: {outcome}");
+    let list = ("source", "? Image", "");
+    let inside = ("runtime", "? Image", "");
+    let many = ("packages", "? Languages", " ");
+    let line = ("port", "? Port", "30");
+    let yes_no = ("confirm", "? Go ahead?", "");
+    let hidden = ("password", "? Password", "\u{1b}[B\r");
+    for (run, question, before) in [list, inside, many, line, yes_no, hidden] {
+        let mut person = Person::at(run);
+        person.sees(question).types(before);
+        if run == "password" {
+            person.sees("? Your password").types("secret");
         }
+        person.types(CTRL_C);
+        let (_, outcome) = person.ends();
+        assert!(outcome.contains(interrupted), "{run}: {outcome}");
     }
+    // Where a question stands alone, Esc quits as well.
+    let mut person = Person::at("engine");
+    person.sees("? Install a container engine?").types(ESC);
+    assert!(person.ends().1.contains(interrupted));
+}
+
+#[test]
+fn letters_in_lists_and_a_shift_tab_at_the_first_question_do_nothing() {
+    let mut person = Person::at("source");
+    person.sees("? Image").types("qjk\u{1b}[Z").types(DOWN).sees("> pull it").types("\u{1b}[A").sees("> build it");
+    person.types("\r").accepts();
+    assert!(person.ends().1.starts_with("engine 0"));
+}
+
+#[test]
+fn a_path_is_completed() {
+    let mut person = Person::at("mount");
+    person.sees("? Project folder").types("~/co\t").sees_line("? Project folder › ~/code/");
+    person.types("\t").sees_line("? Project folder › ~/code/app").sees("app/ apple/");
+    person.types("/\t\r").sees("? Path inside (/workspace/app)");
+    assert_snapshot!(person.seen());
+    // Back, with what was typed; a place that is said is not asked for.
+    person.types(ESC).sees_line("? Project folder › ~/code/app");
+    person.types(":/workspace/other:ro\r").accepts();
+    let (seen, outcome) = person.ends();
+    assert!(seen.contains("~/code/app at /workspace/other, read-only"), "{seen}");
+    assert!(outcome.contains("container = \"/workspace/other\"\nread_only = true"), "{outcome}");
+}
+
+#[test]
+fn who_commits_is_one_line() {
+    let mut person = Person::at("git");
+    person.sees("? Commits as › Ada Lovelace <ada@example.org>").types("\u{15}ada@example.org\r");
+    person.sees("✘ `ada@example.org` isn't a name with an e-mail address");
+    person.types("\u{15}Grace Hopper <grace@example.org>\r").accepts();
+    let outcome = person.ends().1;
+    assert!(outcome.contains("name = \"Grace Hopper\"\nemail = \"grace@example.org\""), "{outcome}");
+
+    let mut person = Person::at("git");
+    person.sees("? Commits as").types("\u{15}\r").accepts();
+    let (seen, outcome) = person.ends();
+    assert!(seen.contains("Commits as:     nobody"), "{seen}");
+    assert!(outcome.contains("name = \"\"\nemail = \"\""), "{outcome}");
 }
 
 #[test]
@@ -297,10 +296,12 @@ fn a_plan_is_shown_and_confirmed_once() {
     ? Go ahead? (Y/n) ›
     ");
     person.types("n");
-    assert_eq!(person.ends().1, "Ok(false)");
-    let mut person = Person::at("confirm");
-    person.sees("? Go ahead?").types("\r");
-    assert_eq!(person.ends().1, "Ok(true)");
+    assert_eq!(person.ends().1, "Ok(No)");
+    for (keys, said) in [("\r", "Ok(Yes)"), ("q\r", "Ok(Yes)"), (ESC, "Ok(Back)")] {
+        let mut person = Person::at("confirm");
+        person.sees("? Go ahead?").types(keys);
+        assert_eq!(person.ends().1, said);
+    }
 }
 
 #[test]
@@ -325,10 +326,10 @@ fn consent_to_install() {
 
 #[test]
 fn ascii_where_nothing_else_is_shown() {
-    let mut person = Person::at("ascii");
+    let mut person = Person::before("mount", 80, 24, &[("LC_ALL", "C")]);
     person.sees("? Project folder >").types("code\r").sees("! enter an absolute path");
-    person.types("\u{15}\r");
+    person.types("\u{15}\r").accepts();
     let (seen, _) = person.ends();
-    assert!(seen.contains("+ Project folder - none"), "{seen}");
+    assert!(seen.contains("+ Create it? - yes"), "{seen}");
     assert!(seen.is_ascii(), "{seen}");
 }

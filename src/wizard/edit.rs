@@ -1,0 +1,181 @@
+//! A line of input that is edited with keys. Our own: a refused text stays to be corrected, a line longer than the
+//! terminal is wide stays one line, Esc goes back, Tab completes, and a hidden text is never shown.
+
+use std::io;
+
+use console::Key;
+
+use super::{
+    list::common,
+    prompt::{Given, Line, Prompt},
+};
+use crate::{
+    clean,
+    present::style::{columns, wrap},
+};
+
+/// What is typed, and what is said below it until the next key.
+struct Field {
+    typed: Vec<char>,
+    at: usize,
+    below: Below,
+}
+
+enum Below {
+    Nothing,
+    /// Why the text is not taken.
+    Refused(String),
+    /// How the text could go on.
+    Candidates(Vec<String>),
+}
+
+impl Field {
+    fn text(&self) -> String {
+        self.typed.iter().collect()
+    }
+
+    fn press(&mut self, key: Key) {
+        match key {
+            Key::Backspace if self.at > 0 => {
+                self.at -= 1;
+                self.typed.remove(self.at);
+            }
+            Key::Del if self.at < self.typed.len() => {
+                self.typed.remove(self.at);
+            }
+            Key::ArrowLeft => self.at = self.at.saturating_sub(1),
+            Key::ArrowRight => self.at = (self.at + 1).min(self.typed.len()),
+            Key::Home => self.at = 0,
+            Key::End => self.at = self.typed.len(),
+            // Ctrl-U and Ctrl-W, as in a shell.
+            Key::Char('\u{15}') => {
+                self.typed.drain(..self.at);
+                self.at = 0;
+            }
+            Key::Char('\u{17}') => {
+                let before = &self.typed[..self.at];
+                let word = before.iter().rposition(|c| !c.is_whitespace()).unwrap_or(0);
+                let start = before[..word].iter().rposition(|c| c.is_whitespace()).map_or(0, |space| space + 1);
+                self.typed.drain(start..self.at);
+                self.at = start;
+            }
+            Key::Char(c) if !c.is_control() => {
+                self.typed.insert(self.at, c);
+                self.at += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn complete(&mut self, complete: &dyn Fn(&str) -> super::complete::Completed) {
+        let before: String = self.typed[..self.at].iter().collect();
+        let completed = complete(&before);
+        let text: Vec<char> = completed.text.chars().collect();
+        let at = text.len();
+        self.typed.splice(..self.at, text);
+        self.at = at;
+        if completed.candidates.len() > 1 {
+            self.below = Below::Candidates(completed.candidates);
+        }
+    }
+}
+
+impl Prompt {
+    /// Edits a line until it is taken. What is on the screen is gone afterwards, unless the user quits.
+    pub(super) fn edit<T>(
+        &self,
+        head: &str,
+        line: &Line<'_>,
+        check: &impl Fn(&str) -> Result<T, String>,
+    ) -> io::Result<Given<(String, T)>> {
+        let typed: Vec<char> = clean::one_line(line.initial).chars().collect();
+        let mut field = Field { at: typed.len(), typed, below: Below::Nothing };
+        loop {
+            self.show_field(head, &field, line.hidden)?;
+            let key = self.term.read_key_raw()?;
+            field.below = Below::Nothing;
+            match (&key, line.complete) {
+                (Key::Enter, _) => {
+                    let text = field.text();
+                    let text = if line.hidden { text.as_str() } else { text.trim() };
+                    match check(text) {
+                        Ok(value) => {
+                            self.term.write_str("\r\u{1b}[J")?;
+                            return Ok(Given::Answer((text.to_owned(), value)));
+                        }
+                        Err(reason) => field.below = Below::Refused(reason),
+                    }
+                    continue;
+                }
+                (Key::Tab, Some(complete)) => {
+                    field.complete(complete);
+                    continue;
+                }
+                _ => {}
+            }
+            match common(self, &key) {
+                Some(Given::Quit) => {
+                    self.show_field(head, &field, line.hidden)?;
+                    return Ok(Given::Quit);
+                }
+                Some(given) => {
+                    self.term.write_str("\r\u{1b}[J")?;
+                    return Ok(given);
+                }
+                None => field.press(key),
+            }
+        }
+    }
+
+    /// Draws the line and what is said below it, and leaves the cursor where the next key goes.
+    fn show_field(&self, head: &str, field: &Field, hidden: bool) -> io::Result<()> {
+        let width = self.width();
+        let indent = columns(head);
+        let room = width.saturating_sub(indent).max(1);
+        let shown: Vec<char> = if hidden { vec!['*'; field.typed.len()] } else { field.typed.clone() };
+        // A long line is shown from where the cursor still fits in.
+        let mut start = 0;
+        let text = |from: usize, to: usize| shown[from..to].iter().collect::<String>();
+        while start < field.at && columns(&text(start, field.at)) >= room {
+            start += 1;
+        }
+        let mut end = shown.len();
+        while end > field.at && columns(&text(start, end)) > room {
+            end -= 1;
+        }
+        let below = self.below(&field.below, width);
+        let mut screen = format!("\r\u{1b}[J{head}{}", text(start, end));
+        for line in &below {
+            screen.push_str("\n  ");
+            screen.push_str(line);
+        }
+        self.term.write_str(&screen)?;
+        if !below.is_empty() {
+            self.term.move_cursor_up(below.len())?;
+        }
+        self.term.write_str("\r")?;
+        self.term.move_cursor_right(indent + columns(&text(start, field.at)))?;
+        self.term.flush()
+    }
+
+    /// The lines below the field.
+    fn below(&self, below: &Below, width: usize) -> Vec<String> {
+        match below {
+            Below::Nothing => vec![],
+            Below::Refused(reason) => {
+                wrap(reason, width.saturating_sub(4)).iter().map(|line| self.look.refused(line)).collect()
+            }
+            Below::Candidates(names) => {
+                // As many as leave the field on the screen.
+                let room = usize::from(self.term.size().0).saturating_sub(6).clamp(1, 6);
+                let names: Vec<String> = names.iter().map(|name| clean::one_line(name)).collect();
+                let mut lines = wrap(&names.join("  "), width.saturating_sub(2));
+                if lines.len() > room {
+                    lines.truncate(room);
+                    lines.push(if self.style().unicode { "…".to_owned() } else { "...".to_owned() });
+                }
+                lines.iter().map(|line| self.style().dim(&self.style().fit(line, width.saturating_sub(2)))).collect()
+            }
+        }
+    }
+}

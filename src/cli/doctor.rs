@@ -120,7 +120,7 @@ async fn write_bundle(
     }
     let now = u64::try_from(time::OffsetDateTime::now_utc().unix_timestamp()).unwrap_or_default();
     let archive = bundle::pack(&contents, &redactor(context)?, now)?;
-    paths::write_file(file, &archive, 0o600)
+    paths::write_file(file, &bundle::compressed(archive, file)?, 0o600)
 }
 
 /// Knows every secret of this instance. One that cannot be read must not be overlooked.

@@ -1,4 +1,4 @@
-//! The support archive: a compressed tar of texts, each without secrets. Puts together what it is handed;
+//! The support archive: a tar of texts, each without secrets. Puts together what it is handed;
 //! looks nothing up but the tails of our own logs.
 
 use std::{
@@ -78,17 +78,28 @@ pub fn pack(contents: &Contents, redactor: &Redactor, now: u64) -> Result<Vec<u8
         header.set_mtime(now);
         archive.append_data(&mut header, format!("{FOLDER}/{name}"), text.as_bytes()).map_err(failed)?;
     }
-    zstd::encode_all(archive.into_inner().map_err(failed)?.as_slice(), 0).map_err(failed)
+    archive.into_inner().map_err(failed)
+}
+
+/// The archive as its name says: compressed, unless it is a plain `.tar`.
+///
+/// # Errors
+/// Only a bug can make it fail.
+pub fn compressed(archive: Vec<u8>, file: &Path) -> Result<Vec<u8>> {
+    if !file.as_os_str().to_string_lossy().ends_with(SUFFIX) {
+        return Ok(archive);
+    }
+    zstd::encode_all(archive.as_slice(), 0).map_err(|e| Error::bug(format!("the archive cannot be compressed: {e}")))
 }
 
 /// The archive's name for the one that was asked for: it says what the file is.
 pub fn named(file: &Path) -> PathBuf {
     let name = file.as_os_str().to_string_lossy();
-    if name.ends_with(SUFFIX) {
+    if name.ends_with(SUFFIX) || name.ends_with(".tar") {
         return file.to_owned();
     }
     let mut name = file.as_os_str().to_owned();
-    name.push(if file.extension().is_some_and(|extension| extension == "tar") { ".zst" } else { SUFFIX });
+    name.push(SUFFIX);
     name.into()
 }
 
@@ -118,7 +129,6 @@ mod tests {
             ..Contents::default()
         };
         let archive = pack(&contents, &Redactor::new("opencode", ["hunter2\"x"]), 5).unwrap();
-        let archive = zstd::decode_all(archive.as_slice()).unwrap();
         assert!(!String::from_utf8_lossy(&archive).contains("hunter2"));
         let mut found = vec![];
         for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
@@ -136,17 +146,19 @@ mod tests {
         docklet-doctor/appliance.log: one ***|two|
         "#);
         let blind = pack(&contents, &Redactor::new("opencode", ["x"]), 5).unwrap();
-        let blind = zstd::decode_all(blind.as_slice()).unwrap();
         assert!(!String::from_utf8_lossy(&blind).contains("two"), "a log that cannot be cleaned stays out");
     }
 
     #[test]
     fn its_name_says_what_it_is() {
         for (asked, given) in
-            [("report", "report.tar.zst"), ("a/report.tar", "a/report.tar.zst"), ("r.tar.zst", "r.tar.zst")]
+            [("report", "report.tar.zst"), ("a/report.tar", "a/report.tar"), ("r.tar.zst", "r.tar.zst")]
         {
             assert_eq!(named(Path::new(asked)), Path::new(given));
         }
+        let small = compressed(vec![7; 10_000], Path::new("r.tar.zst")).unwrap();
+        assert!(small.len() < 100 && zstd::decode_all(small.as_slice()).unwrap() == vec![7; 10_000]);
+        assert_eq!(compressed(vec![7; 100], Path::new("r.tar")).unwrap(), vec![7; 100]);
     }
 
     #[test]

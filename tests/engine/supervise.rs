@@ -142,7 +142,7 @@ fn every_way_to_die_is_answered_by_a_restart_that_says_why() {
     assert_eq!(reason(&world), "exited with code 0");
 
     let text = world.ok(&["status"]);
-    assert!(text.contains("4, the last at") && text.contains("exited with code 0"), "{text}");
+    assert!(text.contains("4, the last: ") && text.contains("exited with code 0"), "{text}");
     assert!(log(&world).lines().filter(|line| line.contains(" restarted ")).count() == 4, "{}", log(&world));
     assert!(!log(&world).contains(&password));
 }

@@ -52,7 +52,7 @@ pub struct Man {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet doctor --bundle docklet-report.tar.zst")]
 pub struct Doctor {
-    /// Write a compressed archive for a bug report (.tar.zst), without secrets
+    /// Write an archive for a bug report, without secrets: compressed (.tar.zst), or plain if FILE ends in .tar
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "docklet-report.tar.zst")]
     pub bundle: Option<PathBuf>,
 }

@@ -106,7 +106,7 @@ fn groups(command: &clap::Command, form: Form, width: usize) -> String {
 fn options(command: &clap::Command, width: usize) -> String {
     let shown = command.get_arguments().filter(|argument| argument.is_global_set() && !argument.is_hide_set());
     let mut text = heading(command, OPTIONS);
-    for argument in shown.filter(|argument| argument.get_long() != Some("no-supervisor")) {
+    for argument in shown.filter(|argument| !matches!(argument.get_long(), Some("no-supervisor" | "plain"))) {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         text.push_str(&row(&spelling(argument), OPTION, &help, width));
     }

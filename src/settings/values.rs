@@ -292,6 +292,10 @@ impl FromStr for GitText {
         if text.chars().any(|c| c.is_control() || c == '<' || c == '>') || text.len() > LONGEST_GIT_TEXT {
             return Err(format!("`{text}` can't be a part of a commit's author; write one line without < and >"));
         }
+        // git leaves these out at both ends, and commits with no name that is nothing else.
+        if !text.is_empty() && text.chars().all(|c| c.is_whitespace() || ".,:;\"\\'".contains(c)) {
+            return Err(format!("git takes no author named `{text}`: there is no letter or number in it"));
+        }
         Ok(GitText(text.to_owned()))
     }
 }
@@ -373,6 +377,16 @@ impl fmt::Display for Mount {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn an_author_is_one_that_git_takes() {
+        for good in ["", "Ada Lovelace", "Ada \"the first\" Lovelace", "-x", "J.", "李"] {
+            assert_eq!(good.parse::<GitText>().unwrap().to_string(), good);
+        }
+        for bad in ["\"", "\\", "'", "..,,", "A <b>", "two\nlines", &"x".repeat(201)] {
+            assert!(bad.parse::<GitText>().is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_disk_limit_has_a_unit_or_is_empty() {

@@ -1,13 +1,16 @@
-//! A commit that is made inside, in a repository of the host's user, and pushed over https with a token: with that user's
-//! name on it, and files that belong to that user. For users with other numbers than the image's own, too.
+//! From `docklet setup` on an empty home, answered at a terminal, to a commit that is made inside, in a repository of the
+//! host's user, and pushed over https with a token: with that user's name on it, and files that belong to that user. For
+//! users with other numbers than the image's own, too.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use crate::git_server::{CERTIFICATE, GitServer, HOST};
 use crate::support::*;
+use crate::terminal::{DOWN, Person};
 
 /// What must be nowhere but in the secrets.
 const TOKEN: &str = "glpat-a-token-of-the-tests";
@@ -31,7 +34,6 @@ fn commit_and_push(uid: u32) {
     let bare = folder.join("server/app.git");
     let server = GitServer::start(bare.parent().unwrap(), TOKEN);
     let app = repository(folder, &bare, &server.url("app.git"));
-    fs::write(folder.join(".env"), format!("# for git\nexport GIT_TOKEN='{TOKEN}'\n")).unwrap();
     // One bundle for both: the machine's own certificates, which the build needs, and the server's.
     let machine =
         std::env::var("SSL_CERT_FILE").ok().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
@@ -39,17 +41,29 @@ fn commit_and_push(uid: u32) {
     let user = User::new(&world, uid);
 
     let (port, server_port) = (world.port.to_string(), server.port);
-    let (git_host, allow) = (format!("GIT_HOST={HOST}:{server_port}"), format!("host:{server_port}"));
-    let mount = format!("{}:/workspace/app", app.display());
-    let mut setup = vec!["setup", "--yes", "--port", &port, "--mount", &mount, "--ca-file", "ca.pem"];
-    setup.extend(["--allow", &allow, "--env", &git_host, "--env-file", ".env"]);
-    user.ok(&setup);
+    let (git_host, allow) = (format!("GITLAB_HOST={HOST}:{server_port}"), format!("host:{server_port}"));
+    let mut person = user.at_terminal(&["setup", "--ca-file", "ca.pem", "--allow", &allow, "--env", &git_host]);
+    person.sees("? Port").types(&format!("\u{15}{port}\r"));
+    person.sees("? Image").types("\r").sees("? Languages").types("\r").sees("? Other packages").types("\r");
+    person.sees("? Memory").types("\r");
+    person.sees("? Project folder").types(&format!("{}\r", app.display()));
+    person.sees("The agent can read and change everything in").sees("? Path inside").types("\r");
+    // Proposed from this user's git.
+    person.sees("? Commits as").sees("Ada Lovelace <ada@example.org>").types("\r");
+    person.sees("? Restart").types("\r").sees("? Start opencode when you log in").types("n");
+    person.sees("? Password").types("\r").sees("? Model keys").types("\r");
+    person.sees("? Push tokens").types(&format!("{DOWN} ")).sees("[x] GitLab").types("\r");
+    person.sees("? GITLAB_TOKEN").types(&format!("{TOKEN}\r"));
+    person.sees("? Create it?").types("\r").sees("Go ahead?").types("y");
+    let (code, seen) = person.ends();
+    assert!(code == 0 && seen.contains(&format!("http://127.0.0.1:{port}/")), "{seen}");
+    assert!(!seen.contains(TOKEN), "{seen}");
 
     let inside = |command: &str| user.run(&["exec", "--", "sh", "-c", &format!("cd /workspace/app && {command}")]);
     // Without a token, git fails and says what is missing; it does not ask.
-    let refused = inside("env -u GIT_TOKEN git push origin HEAD:refs/heads/refused");
+    let refused = inside("env -u GITLAB_TOKEN git push origin HEAD:refs/heads/refused");
     assert!(!refused.status.success());
-    assert!(shown(&refused).contains("docklet secret set GIT_TOKEN"), "{}", shown(&refused));
+    assert!(shown(&refused).contains("docklet secret set GITLAB_TOKEN"), "{}", shown(&refused));
 
     let done =
         inside("echo new >new.txt && git add new.txt && git commit --quiet -m 'From inside' && git push origin main");
@@ -58,7 +72,7 @@ fn commit_and_push(uid: u32) {
     assert_eq!(log, "Ada Lovelace <ada@example.org> Ada Lovelace <ada@example.org> From inside");
     let logins = server.logins();
     assert_eq!(logins.first(), Some(&None), "{logins:?}");
-    assert_eq!(logins.last(), Some(&Some(format!("token:{TOKEN}"))), "{logins:?}");
+    assert_eq!(logins.last(), Some(&Some(format!("oauth2:{TOKEN}"))), "{logins:?}");
 
     for path in all_files(&app) {
         assert_eq!(fs::symlink_metadata(&path).unwrap().uid(), uid, "{}", path.display());
@@ -73,7 +87,7 @@ fn commit_and_push(uid: u32) {
     let status = json(&user.run(&["status", "--json"]));
     assert_eq!(
         (&status["secrets"][0], &status["environment"][0]),
-        (&"GIT_TOKEN".into(), &"GIT_HOST".into()),
+        (&"GITLAB_TOKEN".into(), &"GITLAB_HOST".into()),
         "{status}"
     );
 }
@@ -133,8 +147,19 @@ impl<'a> User<'a> {
         Self { world, uid, docklet }
     }
 
-    /// `docklet` as this user, with the machine's way to the Internet.
+    /// `docklet` as this user, at a terminal. An image is built in the time that the person has.
+    fn at_terminal(&self, args: &[&str]) -> Person {
+        let mut command = self.command(args);
+        command.stdin(Stdio::inherit());
+        Person::at(command, Duration::from_secs(900))
+    }
+
     fn run(&self, args: &[&str]) -> Output {
+        self.command(args).stdin(Stdio::null()).output().expect("the docklet binary")
+    }
+
+    /// `docklet` as this user, with the machine's way to the Internet.
+    fn command(&self, args: &[&str]) -> Command {
         let socket = engine_host();
         let group = fs::metadata(socket.trim_start_matches("unix://")).expect("an engine's socket").gid();
         let mut command = as_superuser("setpriv");
@@ -148,13 +173,8 @@ impl<'a> User<'a> {
                 command.arg(pair);
             }
         }
-        command.arg(&self.docklet).args(args).current_dir(self.world.folder()).stdin(Stdio::null());
-        command.output().expect("the docklet binary")
-    }
-
-    fn ok(&self, args: &[&str]) {
-        let output = self.run(args);
-        assert!(output.status.success(), "docklet {args:?}\n{}", shown(&output));
+        command.arg("TERM=xterm-256color").arg(&self.docklet).args(args).current_dir(self.world.folder());
+        command
     }
 }
 

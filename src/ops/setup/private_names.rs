@@ -40,9 +40,7 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
     else {
         return Ok(());
     };
-    found.retain(|name, _| {
-        !settings.network.allow.iter().any(|a| a.host == name.host && a.port.is_none_or(|p| Some(p) == name.port))
-    });
+    found.retain(|name, _| !settings.network.allow.iter().any(|allow| allows(allow, name)));
     if found.is_empty() {
         return Ok(());
     }
@@ -68,4 +66,24 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
     converge::apply(instance, engine, settings, &again, &how, instance.appliance.health.ready_timeout()).await?;
     note("added to network.allow".to_owned());
     Ok(())
+}
+
+/// Whether an entry of `network.allow` is about this name already.
+fn allows(allow: &Allow, name: &Allow) -> bool {
+    let this_machine = allow.host == Allow::HOST && name.host == network_rules::HOST_NAME;
+    (allow.host == name.host || this_machine) && allow.port.is_none_or(|port| Some(port) == name.port)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    #[test]
+    fn what_is_allowed_is_not_proposed() {
+        let allows = |allow: &str, name: &str| super::allows(&allow.parse().unwrap(), &name.parse().unwrap());
+        assert!(allows("git.example.org", "git.example.org:22") && allows("git.example.org:22", "git.example.org:22"));
+        assert!(!allows("git.example.org:22", "git.example.org:443"));
+        assert!(allows("host:8443", "host.docker.internal:8443") && allows("host", "host.docker.internal:8443"));
+        assert!(!allows("host:1", "host.docker.internal:8443"));
+    }
 }

@@ -255,6 +255,9 @@ pub enum RestartPolicy {
     Never,
 }
 
+/// Least time between two scheduled backups.
+const LEAST_BETWEEN_BACKUPS: std::time::Duration = std::time::Duration::from_secs(3600);
+
 /// Time between two backups, as written; empty for never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Every(pub(super) String);
@@ -269,8 +272,8 @@ impl Every {
 impl FromStr for Every {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        if !text.is_empty() && units::parse_duration_with_unit(text)?.is_zero() {
-            return Err("a backup every 0 s would never end; leave it empty for none".to_owned());
+        if !text.is_empty() && units::parse_duration_with_unit(text)? < LEAST_BETWEEN_BACKUPS {
+            return Err("backups can be made every hour at most; leave it empty for none".to_owned());
         }
         Ok(Every(text.to_owned()))
     }

@@ -73,7 +73,7 @@ fn a_command_inside_has_no_power_and_not_the_password() {
 fn nothing_is_run_in_what_does_not_run() {
     let world = World::new();
     world.setup();
-    docker(&["pause", &world.container()]);
+    pause(&world.container());
     let output = world.fails(&["--json", "exec", "--", "true"], 4);
     assert!(json(&output)["error"]["causes"].to_string().contains("paused"), "{}", shown(&output));
     docker(&["unpause", &world.container()]);
@@ -165,6 +165,8 @@ fn a_shell_is_a_real_terminal_and_leaves_ours_as_it_was() {
     let mut session = terminal(&world, "\"$DOCKLET\" shell; echo \"code=$?\"");
     session.send_line("echo ready-$((1+1))").unwrap();
     sees(&mut session, "ready-2");
+    // At the prompt: before it, the terminal itself would take the key.
+    sees(&mut session, "$ ");
     session.send("\u{4}").unwrap();
     sees(&mut session, "code=0");
 }
@@ -216,7 +218,8 @@ fn a_shell_without_a_terminal_is_refused() {
     let world = World::new();
     world.setup();
     let output = world.fails(&["shell"], 2);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("docklet exec"), "{}", shown(&output));
+    let hint = format!("docklet --instance {} exec -- COMMAND", world.name);
+    assert!(String::from_utf8_lossy(&output.stderr).contains(&hint), "{}", shown(&output));
 }
 
 #[test]

@@ -201,12 +201,12 @@ fn answer_304_is_success() {
 fn a_paused_container_goes_on() {
     let world = World::new();
     world.setup();
-    docker(&["pause", &world.container()]);
+    pause(&world.container());
     assert_eq!(world.status()["container"]["paused"], true);
     let started = json(&world.run(&["start", "--json"]));
     assert_eq!(started["changed"], true, "{started}");
     assert_eq!(health(&world), 200);
-    docker(&["pause", &world.container()]);
+    pause(&world.container());
     let stopped = json(&world.run(&["stop", "--json"]));
     assert_eq!(stopped["graceful_shutdown"], true, "{stopped}");
 }

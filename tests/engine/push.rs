@@ -151,7 +151,7 @@ impl<'a> User<'a> {
     fn at_terminal(&self, args: &[&str]) -> Person {
         let mut command = self.command(args);
         command.stdin(Stdio::inherit());
-        Person::at(command, Duration::from_secs(200))
+        Person::at(command, Duration::from_secs(900))
     }
 
     fn run(&self, args: &[&str]) -> Output {

@@ -24,6 +24,17 @@ fn decided(world: &World, what: &str) -> bool {
     status["supervisor"]["decisions"].as_array().unwrap().iter().any(|d| d["decision"] == what)
 }
 
+/// The last scheduled backup was an hour ago, and the supervisor reads its settings again.
+fn an_hour_goes_by(world: &World, keep_changes: u32) {
+    let newest = || backups(world).into_iter().find(|b| b["reason"] == "scheduled").map(|b| b["file"].clone());
+    wait_until(SOON, "the last one is written down", || Some(world.status()["backup"]["file"].clone()) == newest());
+    let file = world.home.join("state").join(&world.name).join("backup.json");
+    let mut last: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    last["attempt"] = json!("2026-01-01T00:00:00Z");
+    std::fs::write(&file, last.to_string()).unwrap();
+    world.ok(&["config", "set", "backup.keep_changes", &keep_changes.to_string()]);
+}
+
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
@@ -32,27 +43,25 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
     world.ok(&["backup"]);
     assert!(world.status()["backup"].is_null());
     world.ok(&["config", "set", "backup.keep", "1"]);
-    world.ok(&["config", "set", "backup.every", "1s"]);
+    world.ok(&["config", "set", "backup.every", "1h"]);
     wait_until(WHILE_LOOKING, "a scheduled backup", || of_reason(&world, "scheduled") == 1);
     let first = backups(&world).iter().find(|b| b["reason"] == "scheduled").unwrap()["file"].clone();
+    an_hour_goes_by(&world, 4);
     wait_until(WHILE_LOOKING, "another in its place", || {
         of_reason(&world, "scheduled") == 1 && !backups(&world).iter().any(|b| b["file"] == first)
     });
     assert_eq!(of_reason(&world, "manual"), 1, "one that somebody asked for stays");
     let status = world.status();
-    assert_eq!(status["backup"]["every"], "1s");
+    assert_eq!(status["backup"]["every"], "1h");
     assert!(status["backup"]["last"].is_string() && status["backup"]["error"].is_null(), "{status}");
 
     // One that fails is told loudly. Nobody can write into a folder that is a file.
-    // A backup may be under way.
-    let slower = || world.run(&["config", "set", "backup.every", "1h"]).status.success();
-    wait_until(SOON, "the time between backups can be set", slower);
     let folder = world.home.join("data").join(&world.name).join("backups");
     wait_until(SOON, "no backup is being made", || world.run(&["backup", "prune", "--keep", "9"]).status.success());
     let aside = folder.with_file_name("aside");
     std::fs::rename(&folder, &aside).unwrap();
     std::fs::write(&folder, "in the way").unwrap();
-    world.ok(&["config", "set", "backup.every", "1s"]);
+    an_hour_goes_by(&world, 5);
     wait_until(WHILE_LOOKING, "the failure is told", || world.status()["backup"]["error"].is_string());
     assert!(world.ok(&["status"]).contains("the last attempt failed"));
     wait_until(SOON, "the supervisor says so", || decided(&world, "backup_failed"));

@@ -103,8 +103,10 @@ impl Person {
     /// Waits until a plain question is the last one and waits for its answer.
     pub(super) fn is_asked(&mut self, text: &str) -> &mut Self {
         self.until_screen(text, |seen, screen| {
-            let last = seen.rsplit("\n\n").next().unwrap_or_default().replace('\n', " ");
-            last.contains(text) && last.ends_with(':') && screen.cursor_position().1 > 0
+            let lines: Vec<&str> = seen.rsplit("\n\n").next().unwrap_or_default().lines().collect();
+            // At the beginning of a line: the rows of a list name other questions.
+            let is_asked = (0..lines.len()).any(|line| lines[line..].join(" ").starts_with(text));
+            is_asked && seen.ends_with(':') && screen.cursor_position().1 > 0
         })
     }
 

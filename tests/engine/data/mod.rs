@@ -15,6 +15,7 @@ mod update;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -68,10 +69,15 @@ pub fn assert_same(before: &[String], after: &[String], when: &str) {
 /// Makes a session with a message in it; its id.
 pub fn session(world: &World, title: &str) -> String {
     let password = world.password();
-    let (_, session) = world.http_post("/session", Some(&password), &serde_json::json!({ "title": title }));
+    // The real one looks for its providers first, on a busy machine for longer than an answer may take otherwise.
+    let post = |path: &str, body: Value| {
+        let patience = Duration::from_secs(60);
+        http_within(patience, world.port, "POST", path, Some(&password), Some(&body.to_string())).unwrap_or_default()
+    };
+    let (_, session) = post("/session", serde_json::json!({ "title": title }));
     let id = serde_json::from_str::<Value>(&session).unwrap()["id"].as_str().unwrap().to_owned();
     let message = serde_json::json!({"noReply": true, "parts": [{"type": "text", "text": format!("in {title}")}]});
-    assert_eq!(world.http_post(&format!("/session/{id}/message"), Some(&password), &message).0, 200);
+    assert_eq!(post(&format!("/session/{id}/message"), message).0, 200);
     id
 }
 

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::engine_host;
 use super::output::shown;
+use super::wait_until;
 use crate::proxy::Conn;
 
 /// What the engine answers to a GET; `None` for an error. Without the docker command, which takes ten times as long:
@@ -39,6 +41,11 @@ pub fn docker(args: &[&str]) -> String {
 /// The docker command against the engine, whatever comes of it.
 pub fn docker_try(args: &[&str]) -> Output {
     docker_command().args(args).stdin(Stdio::null()).output().expect("the docker command")
+}
+
+/// Pauses a container. An engine with an old runc cannot freeze it at the first try sometimes.
+pub fn pause(container: &str) {
+    wait_until(Duration::from_secs(30), "it can be paused", || docker_try(&["pause", container]).status.success());
 }
 
 /// The docker command with this on its standard input; must succeed.

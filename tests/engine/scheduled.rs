@@ -25,14 +25,14 @@ fn decided(world: &World, what: &str) -> bool {
 }
 
 /// The last scheduled backup was an hour ago, and the supervisor reads its settings again.
-fn an_hour_goes_by(world: &World, keep_changes: u32) {
+fn an_hour_goes_by(world: &World, disk: &str) {
     let newest = || backups(world).into_iter().find(|b| b["reason"] == "scheduled").map(|b| b["file"].clone());
     wait_until(SOON, "the last one is written down", || Some(world.status()["backup"]["file"].clone()) == newest());
     let file = world.home.join("state").join(&world.name).join("backup.json");
     let mut last: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     last["attempt"] = json!("2026-01-01T00:00:00Z");
     std::fs::write(&file, last.to_string()).unwrap();
-    world.ok(&["config", "set", "backup.keep_changes", &keep_changes.to_string()]);
+    world.ok(&["config", "set", "resources.disk", disk]);
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
     world.ok(&["config", "set", "backup.every", "1h"]);
     wait_until(WHILE_LOOKING, "a scheduled backup", || of_reason(&world, "scheduled") == 1);
     let first = backups(&world).iter().find(|b| b["reason"] == "scheduled").unwrap()["file"].clone();
-    an_hour_goes_by(&world, 4);
+    an_hour_goes_by(&world, "40GiB");
     wait_until(WHILE_LOOKING, "another in its place", || {
         of_reason(&world, "scheduled") == 1 && !backups(&world).iter().any(|b| b["file"] == first)
     });
@@ -61,7 +61,7 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
     let aside = folder.with_file_name("aside");
     std::fs::rename(&folder, &aside).unwrap();
     std::fs::write(&folder, "in the way").unwrap();
-    an_hour_goes_by(&world, 5);
+    an_hour_goes_by(&world, "50GiB");
     wait_until(WHILE_LOOKING, "the failure is told", || world.status()["backup"]["error"].is_string());
     assert!(world.ok(&["status"]).contains("the last attempt failed"));
     wait_until(SOON, "the supervisor says so", || decided(&world, "backup_failed"));

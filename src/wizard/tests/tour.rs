@@ -173,7 +173,7 @@ fn plain_lines_refuse_keep_and_quit() {
     person.sees("enter a number from 1 to 5").types("1 3\r").is_asked("Other packages").types("ffmpeg\r");
     person.is_asked("Create it?").types("<\r").is_asked("Other packages (ffmpeg; - for none)").types("-\r");
     person.is_asked("Create it?").types("<\r").is_asked("Other packages:").types("<\r");
-    person.is_asked("(1 3; 0 for none)").types("3\r").is_asked("Other packages").types("\r");
+    person.is_asked("Numbers, such as 1 2 (1 3; 0 for none)").types("3\r").is_asked("Other packages").types("\r");
     person.is_asked("Create it?").types("\r");
     let outcome = person.ends().1;
     assert!(outcome.contains(r#"extra_packages = ["golang"]"#), "{outcome}");

@@ -24,10 +24,14 @@ fn decided(world: &World, what: &str) -> bool {
     status["supervisor"]["decisions"].as_array().unwrap().iter().any(|d| d["decision"] == what)
 }
 
-/// The last scheduled backup was an hour ago, and the supervisor reads its settings again.
-fn an_hour_goes_by(world: &World, disk: &str) {
+/// Waits until the last scheduled backup is written down, too.
+fn is_done(world: &World) {
     let newest = || backups(world).into_iter().find(|b| b["reason"] == "scheduled").map(|b| b["file"].clone());
     wait_until(SOON, "the last one is written down", || Some(world.status()["backup"]["file"].clone()) == newest());
+}
+
+/// The last scheduled backup was an hour ago, and the supervisor reads its settings again.
+fn an_hour_goes_by(world: &World, disk: &str) {
     let file = world.home.join("state").join(&world.name).join("backup.json");
     let mut last: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     last["attempt"] = json!("2026-01-01T00:00:00Z");
@@ -46,6 +50,7 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
     world.ok(&["config", "set", "backup.every", "1h"]);
     wait_until(WHILE_LOOKING, "a scheduled backup", || of_reason(&world, "scheduled") == 1);
     let first = backups(&world).iter().find(|b| b["reason"] == "scheduled").unwrap()["file"].clone();
+    is_done(&world);
     an_hour_goes_by(&world, "40GiB");
     wait_until(WHILE_LOOKING, "another in its place", || {
         of_reason(&world, "scheduled") == 1 && !backups(&world).iter().any(|b| b["file"] == first)
@@ -57,6 +62,7 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
 
     // One that fails is told loudly. Nobody can write into a folder that is a file.
     let folder = world.home.join("data").join(&world.name).join("backups");
+    is_done(&world);
     wait_until(SOON, "no backup is being made", || world.run(&["backup", "prune", "--keep", "9"]).status.success());
     let aside = folder.with_file_name("aside");
     std::fs::rename(&folder, &aside).unwrap();

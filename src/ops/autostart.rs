@@ -1,6 +1,9 @@
 //! Autostart: the supervisor started by the user's own service manager. Also what setup and uninstall do about it.
 
-use super::{Instance, supervisor::process};
+use super::{
+    Instance,
+    supervisor::{ALLOCATOR, process},
+};
 use crate::{
     desired_state::{self, DesiredState},
     error::{Error, Result},
@@ -140,6 +143,7 @@ pub fn service(instance: &Instance) -> Result<Service> {
     let mut environment = instance.options.service_environment.clone();
     let flags = [("DOCKLET_HOST", &instance.options.host), ("DOCKLET_CONTEXT", &instance.options.context)];
     environment.extend(flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
+    environment.extend(ALLOCATOR.map(|(name, value)| (name.to_owned(), value.to_owned())));
     if let Some((name, _)) = environment.iter().find(|(_, value)| holds_password(value)) {
         return Err(Error::Usage {
             message: format!("{name} holds a password, which a service file must not"),

@@ -23,6 +23,11 @@ use state::State;
 /// What the supervisor calls itself in a lock.
 pub const NAME: &str = "supervise";
 
+/// Has glibc give the memory of a backup back to the machine when it is made; other C libraries take no notice. Without
+/// it, 5 MiB stay (measured after one of 300 MB).
+pub const ALLOCATOR: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
+
 /// What finishes the work of a killed command for it, in a lock.
 pub const RECOVERY: &str = "supervise recovery";
 
@@ -96,7 +101,8 @@ fn launch(instance: &Instance, command: &[&str]) -> Result<Launch> {
     }
     arguments.extend(command.iter().map(OsString::from));
     // It works in another folder: what names a place must not depend on this one.
-    let mut environment = vec![];
+    let mut environment: Vec<(String, OsString)> =
+        ALLOCATOR.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     if let Some(home) = instance.paths.shared_home() {
         environment.push(("DOCKLET_HOME".to_owned(), home.into()));
     }

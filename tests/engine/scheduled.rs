@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::proxy::{Action, At, Fault, Proxy};
+use crate::supervise::usage;
 use crate::support::*;
 
 const WHILE_LOOKING: Duration = Duration::from_secs(60);
@@ -55,6 +56,8 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
     wait_until(WHILE_LOOKING, "another in its place", || {
         of_reason(&world, "scheduled") == 1 && !backups(&world).iter().any(|b| b["file"] == first)
     });
+    let pid = world.status()["supervisor"]["pid"].as_u64().unwrap().try_into().unwrap();
+    wait_until(SOON, "the memory of a backup is given back", || usage(pid).1 < 6 << 10);
     assert_eq!(of_reason(&world, "manual"), 1, "one that somebody asked for stays");
     let status = world.status();
     assert_eq!(status["backup"]["every"], "1h");

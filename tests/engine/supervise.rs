@@ -505,7 +505,7 @@ fn the_disk_is_watched_and_status_warns_above_the_limit() {
 
 /// What a process has used of the processor, in clock ticks (hundredths of a second), and its resident memory in KiB
 /// without the program itself, which is many times as large when it is built for tests.
-fn usage(pid: u32) -> (u64, u64) {
+pub fn usage(pid: u32) -> (u64, u64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<u64> =
         stat.rsplit(')').next().unwrap().split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();

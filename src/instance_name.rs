@@ -51,6 +51,16 @@ impl InstanceName {
         format!("{}.helper", self.container(appliance))
     }
 
+    /// The names of all its containers.
+    pub fn containers(&self, appliance: &str) -> [String; 4] {
+        [
+            self.container(appliance),
+            self.previous_container(appliance),
+            self.task_container(appliance),
+            self.helper_container(appliance),
+        ]
+    }
+
     /// The name of the volume that the container reads its secrets from.
     pub fn secrets_volume(&self, appliance: &str) -> String {
         self.volume(appliance, "secrets")

@@ -34,13 +34,7 @@ pub struct Look {
 /// # Errors
 /// When the engine does not answer within the deadline or refuses.
 pub async fn look_at_own(engine: &Engine, appliance: &Appliance, instance: &InstanceName) -> Result<Look> {
-    let app = &appliance.name;
-    let names = [
-        instance.container(app),
-        instance.previous_container(app),
-        instance.task_container(app),
-        instance.helper_container(app),
-    ];
+    let names = instance.containers(&appliance.name);
     let host = async {
         match &engine.known_host {
             Some(host) => Ok(host.clone()),
@@ -68,7 +62,6 @@ pub async fn look(engine: &Engine, appliance: &Appliance) -> Result<Look> {
 pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<Observed> {
     let labels = &desired.container.labels;
     let find = |name: &str| look.containers.iter().find(|c| c.name == name);
-    let wanted_hash = desired.container.hash();
     let container = |listed: &Listed| Container {
         id: listed.id.clone(),
         name: listed.name.clone(),
@@ -82,19 +75,20 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     };
     let mut main = find(&desired.container.name).map(container);
     let mut previous = find(&desired.previous_name).map(container);
-    let as_wanted = |c: &Option<Container>| c.as_ref().is_some_and(|c| c.spec_hash.as_ref() == Some(&wanted_hash));
+    let as_wanted = main.as_ref().is_some_and(|c| c.is_as(desired));
     let mut listed = look.volumes.clone();
     let mut image_present = true;
     let mut image_is_foreign = false;
     let mut network = Some(Ownership::Ours);
-    let full = look.volumes.is_some();
-    let mut others = if full { users(look.containers.iter(), desired) } else { vec![] };
-    if as_wanted(&main) && main.as_ref().is_some_and(|c| !c.running) {
-        let (found, there) =
-            tokio::try_join!(engine.network_labels(&desired.container.network), users_on(engine, desired, full))?;
+    let runs = main.as_ref().is_some_and(|c| c.running);
+    let others = others(engine, look, desired, as_wanted && runs);
+    let others = if as_wanted && runs {
+        others.await?
+    } else if as_wanted {
+        let (found, others) = tokio::try_join!(engine.network_labels(&desired.container.network), others)?;
         network = found.map(|found| Ownership::of(&found, labels));
-        others.extend(there);
-    } else if !as_wanted(&main) {
+        others
+    } else {
         // Only now are more calls worth it: whether image and network are there, and what is different.
         let replaced = main.as_mut().or(previous.as_mut());
         let inspect = async {
@@ -109,14 +103,13 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
                 None => engine.volumes(&desired.container.name).await,
             }
         };
-        let (image, found, detail, volumes, there) = tokio::try_join!(
+        let (image, found, detail, volumes, others) = tokio::try_join!(
             engine.image(desired.image.reference()),
             engine.network_labels(&desired.container.network),
             inspect,
             volumes,
-            users_on(engine, desired, full)
+            others
         )?;
-        others.extend(there);
         listed = Some(volumes);
         image_present = image.is_some();
         let built = matches!(desired.image, ImagePlan::Build { .. });
@@ -128,7 +121,8 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         if let (Some(old), Some(detail)) = (replaced, detail) {
             old.live = Some(Box::new(detail.live));
         }
-    }
+        others
+    };
     // Those of a container that is as wanted are there and were looked at before it was made: no engine removes a volume
     // that a container has.
     let whose = |name: &str| match &listed {
@@ -151,25 +145,37 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     })
 }
 
-/// Other containers with the volumes, where not all containers were asked for.
-async fn users_on(engine: &Engine, desired: &Desired, full: bool) -> Result<Vec<VolumeUser>> {
-    if full {
-        return Ok(vec![]);
-    }
-    let names = desired.volumes.iter().map(|v| v.name.clone()).collect();
-    Ok(users(engine.containers_with(names).await?.iter(), desired))
-}
-
-fn users<'a>(containers: impl Iterator<Item = &'a Listed>, desired: &Desired) -> Vec<VolumeUser> {
+/// Other containers with the volumes. One that runs as wanted is not started, so nobody is asked for its sake.
+async fn others(engine: &Engine, look: &Look, desired: &Desired, settled: bool) -> Result<Vec<VolumeUser>> {
     let own = [&desired.container.name, &desired.previous_name, &desired.task_name, &desired.helper_name];
-    let volumes: Vec<&str> = desired.volumes.iter().map(|v| v.name.as_str()).collect();
-    volume_users(containers.filter(|c| !own.contains(&&c.name)), &volumes, &desired.container.labels)
+    let own = own.map(String::as_str);
+    let volumes: Vec<String> = desired.volumes.iter().map(|v| v.name.clone()).collect();
+    let labels = &desired.container.labels;
+    match (&look.volumes, settled) {
+        // All containers were listed.
+        (Some(_), _) => Ok(users(&look.containers, &own, &volumes, labels)),
+        (None, true) => Ok(vec![]),
+        (None, false) => volume_users(engine, &own, &volumes, labels).await,
+    }
 }
 
-/// Those of these containers that have one of these volumes.
-pub fn volume_users<'a>(
-    containers: impl Iterator<Item = &'a Listed>,
-    volumes: &[&str],
+/// The containers under other names than these that have one of these volumes.
+///
+/// # Errors
+/// When the engine does not answer within the deadline or refuses.
+pub async fn volume_users(
+    engine: &Engine,
+    own: &[&str],
+    volumes: &[String],
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<VolumeUser>> {
+    Ok(users(&engine.containers_with(volumes).await?, own, volumes, labels))
+}
+
+fn users(
+    containers: &[Listed],
+    own: &[&str],
+    volumes: &[String],
     labels: &BTreeMap<String, String>,
 ) -> Vec<VolumeUser> {
     let user = |c: &Listed| {
@@ -177,10 +183,10 @@ pub fn volume_users<'a>(
             name: c.name.clone(),
             ownership: Ownership::of(&c.labels, labels),
             running: c.is_running(),
-            volume: c.volumes.iter().find(|volume| volumes.contains(&volume.as_str()))?.clone(),
+            volume: c.volumes.iter().find(|volume| volumes.contains(volume))?.clone(),
         })
     };
-    containers.filter_map(user).collect()
+    containers.iter().filter(|c| !own.contains(&c.name.as_str())).filter_map(user).collect()
 }
 
 /// Whether the wanted port can be had. One that our own running container holds can. The engine is asked who holds it

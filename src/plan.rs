@@ -138,9 +138,7 @@ fn give_volumes(plan: &mut Plan, desired: &Desired, observed: &Observed, image: 
     let wanted = &desired.container;
     // A new volume gets the owner that its mount point has in the image.
     let has_data = !observed.volumes.is_empty();
-    let same_user = |c: &Container| {
-        c.spec_hash.as_ref() == Some(&wanted.hash()) || c.live.as_ref().is_some_and(|live| live.user == wanted.user)
-    };
+    let same_user = |c: &Container| c.is_as(desired) || c.live.as_ref().is_some_and(|live| live.user == wanted.user);
     if unpacked || has_data && !old(observed).is_some_and(same_user) {
         let reason = format!("everything in the container runs as {}", wanted.user);
         plan.push(Action::GiveVolumes { volumes: desired.volumes.clone(), image: image.to_owned() }, reason);

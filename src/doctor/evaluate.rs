@@ -194,7 +194,7 @@ fn docklet(facts: &Facts, command: &str) -> String {
 }
 
 fn with_causes(error: &Error) -> String {
-    std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ")
+    error.with_causes(": ")
 }
 
 /// A finding without its id, which [`evaluate`] adds.

@@ -161,8 +161,8 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
-    pub async fn containers_with(&self, volumes: Vec<String>) -> Result<Vec<Listed>> {
-        let filters = HashMap::from([("volume".to_owned(), volumes)]);
+    pub async fn containers_with(&self, volumes: &[String]) -> Result<Vec<Listed>> {
+        let filters = HashMap::from([("volume".to_owned(), volumes.to_vec())]);
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
         let list = within("look for containers by volume", self.docker.list_containers(Some(options))).await?;
         Ok(list.into_iter().map(translate::listed).collect())

@@ -4,6 +4,11 @@ use super::Error;
 use crate::units::Bytes;
 
 impl Error {
+    /// The message and its causes in one line.
+    pub(crate) fn with_causes(&self, separator: &str) -> String {
+        std::iter::once(self.to_string()).chain(self.causes()).collect::<Vec<_>>().join(separator)
+    }
+
     /// Why it failed, outermost first; each becomes a `caused by:` line.
     pub fn causes(&self) -> Vec<String> {
         match self {

@@ -57,9 +57,10 @@ impl Instance {
         let look = guarded::recovered(self, &engine, settings.as_ref()).await?;
         let made = take(self, &engine, &look, reason, options.file.as_deref(), passphrase.as_ref(), None).await;
         if options.scheduled {
-            let outcome = made.as_ref().map(|taken| taken.made.file.display().to_string()).map_err(|error| {
-                std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": ")
-            });
+            let outcome = made
+                .as_ref()
+                .map(|taken| taken.made.file.display().to_string())
+                .map_err(|error| error.with_causes(": "));
             let path = self.files.backup_state();
             Last::load(&path).after(outcome).save(&path)?;
         }

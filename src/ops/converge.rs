@@ -184,12 +184,7 @@ async fn plan_from(
     let opens_up = !desired.container.publish.address.is_loopback() && observed.main.as_ref().is_some_and(private);
     let replaced = observed.main.as_ref().filter(|_| plan.creates());
     let lost = match replaced {
-        // Best effort: Podman and old engines cannot always tell.
-        Some(old) => engine
-            .changed_paths(&old.name)
-            .await
-            .ok()
-            .and_then(|paths| lost::summary(&paths, &lost::scratch(&appliance))),
+        Some(old) => lost(engine, &appliance, &old.name).await,
         None => None,
     };
     let container_id = observed.main.map(|c| c.id);
@@ -201,6 +196,12 @@ pub(super) fn rules(instance: &Instance, settings: &Settings, new: &BTreeMap<Str
     let new = new.iter().filter(|(name, _)| setup::PROXIES.contains(&name.as_str()) && *name != "NO_PROXY");
     let kept = network_rules::proxies(&instance.files)?;
     Ok(Rules::new(settings, kept.iter().map(String::as_str).chain(new.map(|(_, value)| value.reveal()))))
+}
+
+/// What a container has outside its volumes, in a line. Best effort: Podman and old engines cannot always tell.
+pub async fn lost(engine: &Engine, appliance: &Appliance, container: &str) -> Option<String> {
+    let paths = engine.changed_paths(container).await.ok()?;
+    lost::summary(&paths, &lost::scratch(appliance))
 }
 
 /// How long the engine may go on with a start that a killed command asked for.

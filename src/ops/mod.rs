@@ -26,6 +26,7 @@ pub(crate) mod stop;
 pub(crate) mod supervisor;
 pub(crate) mod uninstall;
 pub(crate) mod update;
+pub(crate) mod volume_users;
 
 pub use instance::{Instance, Options};
 pub use questions::{Questions, Unattended};

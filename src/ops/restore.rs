@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Instance, backup,
+    Instance, backup, converge,
     guarded::{self, Guarded, Missing},
     mounts,
 };
@@ -29,7 +29,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     observe::{self, Look},
-    plan::{self, guarded::prepare, lost},
+    plan::{self, guarded::prepare},
     present::data as text,
     report::data::{ChangePreview, RestoreReport},
     secrets::{self, Secret},
@@ -93,9 +93,7 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
         steps.push("take over the secrets of the backup, if the passphrase is given".to_owned());
     }
     steps.push("start it and check page and data; if they do not work, put the data back".to_owned());
-    let name = instance.container_name();
-    let changed = engine.changed_paths(&name).await.unwrap_or_default();
-    let lost = lost::summary(&changed, &lost::scratch(&instance.appliance));
+    let lost = converge::lost(&engine, &instance.appliance, &instance.container_name()).await;
     Ok(ChangePreview { instance: instance.name.to_string(), steps, lost })
 }
 
@@ -133,7 +131,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let appliance = appliance_for(instance, &settings, &contents.header);
     let fresh = before.is_none();
     if fresh {
-        // Only what the trial needs: until the data counts, the instance is not set up.
+        // Only what the new container needs: until the data counts, the instance is not set up.
         save_secrets(instance, &given)?;
     }
     let job = Job { instance, engine: &engine, file: &file, contents: &contents, settings: &settings, appliance };

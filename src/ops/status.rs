@@ -1,10 +1,6 @@
 //! Status: one look, with at most three engine calls and one request to the page.
 
-use super::{
-    Instance, autostart,
-    stop::{self, ownership},
-    supervisor::state,
-};
+use super::{Instance, autostart, stop::ownership, supervisor::state, volume_users};
 use crate::{
     clock,
     data::schedule::Last,
@@ -134,7 +130,7 @@ pub async fn look_at(
     let definitions = &instance.appliance.volumes;
     let Some(container) = container else {
         let (there, ()) =
-            tokio::try_join!(engine.volumes(&instance.appliance.name), stop::refuse_renamed(instance, engine, false))?;
+            tokio::try_join!(engine.volumes(&instance.appliance.name), volume_users::refuse(instance, engine, false))?;
         let exists = |role: &str| there.iter().any(|v| v.name == volume_name(role));
         report.volumes = definitions.iter().map(|v| volume(&v.role, &v.mount, exists(&v.role))).collect();
         return Ok(report);

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Instance, mounts, start, supervisor::state::State};
+use super::{Instance, mounts, start, supervisor::state::State, volume_users};
 use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, connect, docker::Detail},
     error::{Error, ObjectKind, Result},
     event::Event,
-    observe,
     observed::Ownership,
-    plan,
     report::{ContainerReport, StopReport},
 };
 
@@ -67,7 +65,7 @@ impl Instance {
 }
 
 /// Whether the engine that cannot be reached is the one that has the container, as far as that is
-/// known here: a mistyped address is no wish to stop it.
+/// known here: a mistyped address is not a request to stop it.
 fn is_its_engine(instance: &Instance) -> bool {
     let asked = connect::chosen(&instance.selection()).map(|(endpoint, _)| endpoint);
     match State::load(&instance.files.supervisor_state()).endpoint {
@@ -85,33 +83,13 @@ pub async fn find(instance: &Instance, engine: &Engine) -> Result<Detail> {
     let found = engine.container(&name).await?;
     if found.is_none() {
         instance.settings()?;
-        refuse_renamed(instance, engine, false).await?;
+        volume_users::refuse(instance, engine, false).await?;
     }
     let container = found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() })?;
     match ownership(instance, &container) {
         Ownership::Ours => Ok(container),
         Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name }),
     }
-}
-
-/// Refuses when a container that is not the instance's own has its volumes: one that was renamed, or a stranger's that runs.
-///
-/// # Errors
-/// [`Error::Renamed`], [`Error::VolumeInUse`], and what the engine says.
-pub async fn refuse_renamed(instance: &Instance, engine: &Engine, main_exists: bool) -> Result<()> {
-    let app = &instance.appliance;
-    let volumes: Vec<String> = app.volumes.iter().map(|v| instance.name.volume(&app.name, &v.role)).collect();
-    let names: Vec<&str> = volumes.iter().map(String::as_str).collect();
-    let own = [
-        instance.container_name(),
-        instance.name.previous_container(&app.name),
-        instance.name.task_container(&app.name),
-        instance.name.helper_container(&app.name),
-    ];
-    let there = engine.containers_with(volumes.clone()).await?;
-    let there = there.iter().filter(|c| !own.contains(&c.name));
-    let others = observe::volume_users(there, &names, &crate::desired::labels(app, &instance.name));
-    plan::refuse_others(&instance.container_name(), main_exists, &others)
 }
 
 /// Whether a container carries this instance's labels.

@@ -45,7 +45,7 @@ pub enum SupervisorOrigin {
 }
 
 /// Makes sure that a supervisor runs for this instance. Call it with the instance's lock held and
-/// the wish to run written down: only so can a supervisor that is about to end not slip away.
+/// the desired state `running` written down: only so can a supervisor that is about to end not slip away.
 ///
 /// # Errors
 /// When none runs and none can be started.

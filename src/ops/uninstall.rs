@@ -294,7 +294,7 @@ async fn remove(
         removed.push(supervisor(pid));
     }
     if !inventory.containers.is_empty() {
-        // First the wish, then the deed: nobody may bring it back in between.
+        // Writes the desired state first, so that nobody starts it again in between.
         desired_state::write(&instance.files.desired(), DesiredState::Stopped)?;
     }
     let data: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };

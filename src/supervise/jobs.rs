@@ -95,8 +95,7 @@ impl Jobs {
         let (name, options) = (self.name.clone(), self.options.clone());
         let thread = std::thread::spawn(move || {
             let done = run(job, name, options, interrupt);
-            let text = |error: Error| std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>();
-            tell((job, done.map_err(|error| text(error).join("; "))));
+            tell((job, done.map_err(|error| error.with_causes("; "))));
         });
         self.running = Some(Running { raise, thread });
     }

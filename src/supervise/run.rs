@@ -306,3 +306,15 @@ fn past(state: &State, now: time::OffsetDateTime) -> Past {
     let ago = |at: &String| Duration::try_from(now - clock::parse(at)?).ok();
     Past { restarts: state.recent.iter().filter_map(ago).collect(), gave_up: state.gave_up.is_some() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restarts_of_before_are_so_long_ago() {
+        let state = State { recent: vec![clock::now_rfc3339()], ..State::default() };
+        let past = past(&state, time::OffsetDateTime::now_utc());
+        assert_eq!((past.restarts.len(), past.gave_up), (1, false));
+    }
+}

@@ -27,7 +27,7 @@ pub struct State {
     pub pid: Option<u32>,
     /// The engine's address.
     pub endpoint: Option<String>,
-    /// When the wish was said that restarts are counted for ([`RecordedState::at`]).
+    /// When the desired state was recorded that restarts are counted for ([`RecordedState::at`]).
     pub desired_at: String,
     /// How often it restarted the container since then.
     pub restarts: u32,

@@ -4,8 +4,7 @@ use super::{Last, Update, before_text, can_update, last_update, now, with_tag};
 use crate::{
     engine::{Engine, docker::Listed},
     error::Result,
-    ops::{Instance, backup, releases},
-    plan::lost,
+    ops::{Instance, backup, converge, releases},
     report::data::ChangePreview,
     settings::ImageSource,
 };
@@ -63,8 +62,7 @@ impl Instance {
 
     /// The steps, and what the container that is replaced has outside its volumes.
     async fn preview(&self, engine: &Engine, main: &Listed, steps: Vec<String>) -> ChangePreview {
-        let changed = engine.changed_paths(&main.name).await.unwrap_or_default();
-        let lost = lost::summary(&changed, &lost::scratch(&self.appliance));
+        let lost = converge::lost(engine, &self.appliance, &main.name).await;
         ChangePreview { instance: self.name.to_string(), steps, lost }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     host::ports,
     mounts,
     observed::PortState,
-    ops::{stop, supervisor::state::GaveUp},
+    ops::{supervisor::state::GaveUp, volume_users},
     ready,
     report::{LastRestart, PortTaken},
     sandbox::network_rules::Loaded,
@@ -91,7 +91,7 @@ impl Supervisor<'_> {
                 // Until now a program of the agent's could swap what is mounted.
                 mounts::verify_places(places(), &known)?;
             }
-            stop::refuse_renamed(self.instance, &engine, true).await?;
+            volume_users::refuse(self.instance, &engine, true).await?;
             Loaded::forget(&self.instance.files);
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.
@@ -140,9 +140,7 @@ impl Supervisor<'_> {
                 if reason.counts() {
                     self.state.recent.push(clock::now_rfc3339());
                 }
-                Input::RestartFailed(
-                    std::iter::once(error.to_string()).chain(error.causes()).collect::<Vec<_>>().join(": "),
-                )
+                Input::RestartFailed(error.with_causes(": "))
             }
         }
     }

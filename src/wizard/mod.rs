@@ -38,6 +38,7 @@ use crate::{
     engine::About,
     error::Result,
     observed::PortState,
+    present::style,
     secrets::Secret,
     settings::{Mount, Port, Settings},
 };
@@ -145,6 +146,7 @@ pub fn ask_install_engine(prompt: &Prompt, how: &str) -> Result<bool> {
 /// # Errors
 /// [`crate::error::Error::Interrupted`] after Ctrl-C.
 pub fn confirm_plan(prompt: &Prompt, plan: &str) -> Result<Confirmation> {
+    let plan = style::fold(plan, prompt.width());
     prompt.say(&format!("\n{}\n{plan}\n", prompt.style().strong("This will be done:")))?;
     prompt.on_escape(Escape::Back);
     match prompt.yes_no("Go ahead?", "", true) {

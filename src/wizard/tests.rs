@@ -297,6 +297,12 @@ fn a_plan_is_shown_and_confirmed_once() {
     ");
     person.types("n");
     assert_eq!(person.ends().1, "Ok(No)");
+    // A word that does not fit goes to the next line.
+    let mut person = Person::before("confirm", 30, 24, &[]);
+    person.sees("Go ahead?");
+    assert!(person.seen().contains("  1. build image\n     opencode-cloud:1\n"), "{}", person.seen());
+    person.types("n\r");
+    person.ends();
     for (keys, said) in [("\r", "Ok(Yes)"), ("q\r", "Ok(Yes)"), (ESC, "Ok(Back)")] {
         let mut person = Person::at("confirm");
         person.sees("? Go ahead?").types(keys);

@@ -13,6 +13,7 @@ use crate::{
     },
     mounts::Advice,
     observed::{Ownership, PortState},
+    plan::lost::Scratch,
     probe::Seen,
     settings::{Egress, Settings},
     units::Bytes,
@@ -63,8 +64,8 @@ pub struct Subject {
     /// ` --instance NAME` for commands that are shown; empty for the default instance.
     pub flag: String,
     pub container: String,
-    /// Paths in the container whose content need not be kept, or is kept in a volume.
-    pub scratch: Vec<String>,
+    /// What need not be kept of the container's own files.
+    pub scratch: Scratch,
     /// The projects folder inside.
     pub keep_in: String,
     /// The appliance's version in this docklet.

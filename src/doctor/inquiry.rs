@@ -123,14 +123,12 @@ impl Inquiry<'_> {
                 egress::look(engine, &detail, self.assumed).await
             }
         );
-        // The entrypoint makes it a link into a volume. Were it a folder, what is in it would be listed, too.
-        let ssh = format!("{}/.ssh", around.appliance.container.home);
         Ok(Some(ContainerFacts {
             ownership,
             age: age.and_then(|age| Duration::try_from(age).ok()).filter(|_| detail.running),
             image: image.ok().flatten(),
             page,
-            changed: changed.map(|paths| without(paths, &ssh)).map_err(|error| in_a_line(&error)),
+            changed: changed.map_err(|error| in_a_line(&error)),
             network,
             egress,
             detail: Box::new(detail),
@@ -227,9 +225,4 @@ fn in_words(output: &str, code: i64) -> String {
         _ if line.is_empty() => format!("curl ended with exit code {code}"),
         _ => line.to_owned(),
     }
-}
-
-fn without(mut paths: Vec<String>, path: &str) -> Vec<String> {
-    paths.retain(|found| found != path);
-    paths
 }

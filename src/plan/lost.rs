@@ -19,25 +19,37 @@ const PACKAGES: [(&str, &str); 7] = [
     ("/opt", "programs in /opt"),
 ];
 
-/// Paths in the container whose content need not be kept, or is kept in a volume.
-pub fn scratch(appliance: &Appliance) -> Vec<String> {
+/// What need not be kept.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    /// Paths in the container whose content need not be kept, or is kept in a volume.
+    pub below: Vec<String>,
+    /// Paths that the entrypoint makes anew: links into a volume. Were one a folder, what is in it would be listed.
+    pub made: Vec<String>,
+}
+
+/// What of this appliance's container need not be kept.
+pub fn scratch(appliance: &Appliance) -> Scratch {
     let fixed = &appliance.container;
     let everywhere = ["/tmp", "/var/tmp", "/run", "/var/run", "/dev", "/proc", "/sys", "/.dockerenv"];
     // The engine's own, which it writes into every container.
     let engines = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/run/.containerenv"];
     let ours = [format!("{}/.cache", fixed.home), fixed.secrets_dir.clone()];
     let mounted = appliance.volumes.iter().map(|volume| volume.mount.clone());
-    everywhere.into_iter().chain(engines).map(str::to_owned).chain(ours).chain(mounted).collect()
+    Scratch {
+        below: everywhere.into_iter().chain(engines).map(str::to_owned).chain(ours).chain(mounted).collect(),
+        made: vec![format!("{}/.ssh", fixed.home)],
+    }
 }
 
 /// The changed paths without scratch folders, and without folders of which something inside is listed.
-pub fn kept_nowhere<'a>(changed: &'a [String], scratch: &[String]) -> Vec<&'a String> {
-    let mut sorted: Vec<&String> = changed.iter().collect();
+pub fn kept_nowhere<'a>(changed: &'a [String], scratch: &Scratch) -> Vec<&'a String> {
+    let mut sorted: Vec<&String> = changed.iter().filter(|path| !scratch.made.contains(path)).collect();
     // With a slash behind it, a folder comes directly before what is in it.
     sorted.sort_by_cached_key(|path| format!("{path}/"));
     sorted.dedup();
     let is_above = |index: usize| sorted.get(index + 1).is_some_and(|next| below(next, sorted[index]));
-    let is_scratch = |path: &str| scratch.iter().any(|place| below(path, place) || below(place, path));
+    let is_scratch = |path: &str| scratch.below.iter().any(|place| below(path, place) || below(place, path));
     let indexed = sorted.iter().enumerate();
     indexed.filter(|(index, path)| !is_above(*index) && !is_scratch(path)).map(|(_, path)| *path).collect()
 }
@@ -48,7 +60,7 @@ fn below(path: &str, folder: &str) -> bool {
 
 /// What will be lost, in a line: how many files in which folders, and which package managers installed something.
 /// `None` where nothing will.
-pub fn summary(changed: &[String], scratch: &[String]) -> Option<String> {
+pub fn summary(changed: &[String], scratch: &Scratch) -> Option<String> {
     let lost = kept_nowhere(changed, scratch);
     if lost.is_empty() {
         return None;
@@ -88,7 +100,8 @@ mod tests {
 
     #[test]
     fn what_is_lost_is_summed_up_by_folder() {
-        let scratch = paths(&["/tmp", "/workspace"]);
+        let made = paths(&["/home/opencode/.ssh"]);
+        let scratch = Scratch { below: paths(&["/tmp", "/workspace"]), made: made.clone() };
         let changed = paths(&[
             "/usr",
             "/usr/bin",
@@ -109,6 +122,10 @@ mod tests {
             )
         );
         assert_eq!(summary(&paths(&["/tmp/x", "/workspace/y"]), &scratch), None);
+        assert_eq!(summary(&made, &scratch), None);
+        let key = paths(&["/home/opencode/.ssh", "/home/opencode/.ssh/key"]);
+        let lost = Some("1 file outside the volumes: /home/opencode/.ssh (1)");
+        assert_eq!(summary(&key, &scratch).as_deref(), lost, "a folder in place of the link");
         assert_eq!(summary(&paths(&["/x"]), &scratch).as_deref(), Some("1 file outside the volumes: /x (1)"));
     }
 }

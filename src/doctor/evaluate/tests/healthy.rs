@@ -14,6 +14,7 @@ use crate::{
     instance_name::InstanceName,
     observed::{Ownership, PortState},
     paths::Paths,
+    plan::lost::Scratch,
     probe::Seen,
     settings::{Egress, Notify, Settings},
     units::Bytes,
@@ -111,9 +112,12 @@ pub fn healthy() -> Facts {
         about: Subject {
             flag: String::new(),
             container: "opencode-cloud".into(),
-            scratch: ["/tmp", "/run", "/home/opencode/.cache", "/home/opencode/.config", "/etc/hosts"]
-                .map(str::to_owned)
-                .into(),
+            scratch: Scratch {
+                below: ["/tmp", "/run", "/home/opencode/.cache", "/home/opencode/.config", "/etc/hosts"]
+                    .map(str::to_owned)
+                    .into(),
+                made: vec![],
+            },
             keep_in: "/workspace".into(),
             appliance_version: "1.18.33".into(),
             default_memory: Bytes(4 * GIB),

@@ -16,7 +16,7 @@ use crate::{
     appliance::{Appliance, BuildInputs, Ids, Release},
     instance_name::InstanceName,
     paths::InstancePaths,
-    sandbox::network_rules,
+    sandbox::{network_rules, ssh_agent},
     settings::{ImageSource, Settings},
     units::Bytes,
 };
@@ -177,6 +177,12 @@ impl Desired {
                 environment.insert(name.to_owned(), value);
             }
         }
+        let mut binds = binds(settings);
+        if settings.git.ssh_agent {
+            let (folder, socket) = ssh_agent::offer(paths);
+            binds.push(folder);
+            environment.insert(ssh_agent::VARIABLE.to_owned(), socket);
+        }
         labels.insert(label::FOLDER.to_owned(), paths.config.display().to_string());
         let container = ContainerSpec {
             name: instance.container(&appliance.name),
@@ -189,7 +195,7 @@ impl Desired {
                 container_port: fixed.port,
             },
             volumes: volumes.iter().map(|v| (v.name.clone(), v.mount.clone())).collect(),
-            binds: binds(settings),
+            binds,
             secrets: SecretsMount {
                 volume: instance.secrets_volume(&appliance.name),
                 mount: fixed.secrets_dir.clone(),

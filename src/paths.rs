@@ -151,6 +151,14 @@ impl InstancePaths {
     pub fn ca_bundle(&self) -> PathBuf {
         self.state.join("ca-bundle.crt")
     }
+    /// The folder in the container through which it reaches the host's ssh agent.
+    pub fn ssh_agent(&self) -> PathBuf {
+        self.state.join("ssh-agent")
+    }
+    /// Where the host's ssh agent listened when a command was run last.
+    pub fn host_ssh_agent(&self) -> PathBuf {
+        self.state.join("ssh-agent.path")
+    }
     /// There once the generated password was shown to the user.
     pub fn password_shown(&self) -> PathBuf {
         self.state.join("password-shown")

@@ -63,6 +63,7 @@ ca_file = ""                     # a company's own certificate authorities
 [git]
 name = ""                        # who the agent commits as, where a repository does not say
 email = ""
+ssh_agent = false                # true: the agent can sign in with the keys of your ssh agent, and not read them
 
 [update]
 min_age = "24h"                  # how old a release must be before docklet update takes it; 0 = any
@@ -211,7 +212,7 @@ pub struct Trust {
     pub ca_file: String,
 }
 
-/// `[git]`: who the agent commits as, where a repository's own configuration does not say.
+/// `[git]`: who the agent commits as, where a repository's own configuration does not say, and whose keys ssh uses.
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -220,6 +221,8 @@ pub struct Git {
     pub name: GitText,
     /// E-mail address; empty: none.
     pub email: GitText,
+    /// Whether ssh inside can use the keys of the host's ssh agent.
+    pub ssh_agent: bool,
 }
 
 /// `[update]`
@@ -297,6 +300,11 @@ impl Settings {
     fn check(&self) -> Result<(), String> {
         if self.image.source != ImageSource::Build && self.image.reference.is_empty() {
             return Err("image.source is not \"build\", so image.reference must say which image".to_owned());
+        }
+        if self.git.ssh_agent && self.restart.policy == RestartPolicy::Never {
+            return Err(
+                "git.ssh_agent needs docklet's supervisor, which does not run with restart.policy never".to_owned()
+            );
         }
         if self.resources.pids < 64 {
             return Err("resources.pids must be at least 64, or nothing can start".to_owned());

@@ -1,7 +1,7 @@
 //! The names of variables in the container that a user cannot choose: docklet or the image sets them. Pure.
 
 /// Patterns of the names, and who needs them. The first group is what the entrypoint refuses in a secret's name.
-const RESERVED: [(&str, &[&str]); 4] = [
+const RESERVED: [(&str, &[&str]); 5] = [
     (
         "the appliance itself needs this variable",
         &[
@@ -43,6 +43,7 @@ const RESERVED: [(&str, &[&str]); 4] = [
         ],
     ),
     ("docklet sets its own variables", &["DOCKLET_*"]),
+    ("docklet sets this variable from git.ssh_agent", &["SSH_AUTH_SOCK"]),
     (
         "docklet sets this variable from trust.ca_file (docklet setup --ca-file)",
         &[

@@ -13,6 +13,7 @@ use crate::{
         exposure, mounts, rules,
         start::{self, Exposure},
     },
+    sandbox::ssh_agent,
     settings::Settings,
     wizard,
 };
@@ -38,6 +39,13 @@ pub fn confirm_exposure(context: &Context, before: &Settings, after: &Settings) 
     }
 }
 
+/// Says what it means to offer the host's ssh agent, where that is new.
+pub fn tell_of_ssh_agent(context: &Context, before: &Settings, after: &Settings) {
+    if after.git.ssh_agent && !before.git.ssh_agent {
+        context.reporter.report(&Event::Note { text: ssh_agent::MEANING.to_owned() });
+    }
+}
+
 /// After changed settings were saved, confirmed by [`confirm_exposure`]: brings autostart in line, and
 /// offers a new container where one is needed. No lock may be held.
 ///
@@ -47,6 +55,7 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
     if before.restart.autostart != after.restart.autostart {
         autostart::apply(context, after).await?;
     }
+    tell_of_ssh_agent(context, before, after);
     let differences = differences(context, before, after);
     if before.network.allow != after.network.allow {
         allow(context).await?;

@@ -130,6 +130,7 @@ fn options(global: &Global) -> Options {
         cert_path: path("DOCKER_CERT_PATH"),
         ca_file: path("SSL_CERT_FILE").or_else(|| path("NODE_EXTRA_CA_CERTS")),
         proxies: proxies.collect(),
+        ssh_agent: path("SSH_AUTH_SOCK"),
         service_environment: OF_SERVICES.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?))).collect(),
         supervise: !global.no_supervisor,
         verbose: global.verbose > 0,

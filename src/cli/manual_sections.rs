@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::error_codes;
 
 /// Variables that are not flags.
-const VARIABLES: [(&str, &str); 10] = [
+const VARIABLES: [(&str, &str); 11] = [
     ("DOCKLET_HOME", "Folder for all of docklet's files, instead of those under FILES."),
     ("DOCKER_HOST", "Address of the container engine, after --host and --context."),
     ("DOCKER_CONTEXT", "Docker context of the container engine."),
@@ -13,6 +13,7 @@ const VARIABLES: [(&str, &str); 10] = [
     ("DOCKER_TLS_VERIFY, DOCKER_CERT_PATH", "TLS for an engine at a tcp:// address, as for docker(1)."),
     ("HTTP_PROXY, HTTPS_PROXY, NO_PROXY, ALL_PROXY", "Proxies of the build and of the running appliance."),
     ("SSL_CERT_FILE, NODE_EXTRA_CA_CERTS", "Additional certificate authorities, unless --ca-file names them."),
+    ("SSH_AUTH_SOCK", "The ssh agent that setup --ssh-agent offers; each start looks anew where it is."),
     ("NO_COLOR", "No colours, if it is not empty."),
     ("CI", "Never ask, if it is not empty."),
     ("VISUAL, EDITOR", "Editor of docklet config edit."),

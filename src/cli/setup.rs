@@ -11,7 +11,7 @@ use std::{
 mod questions;
 
 use self::questions::INTERRUPTED;
-use super::{args, context::Context, open, secret};
+use super::{args, change, context::Context, open, secret};
 use crate::{
     engine::{Engine, connect, reference::Reference},
     error::{Error, Result},
@@ -118,6 +118,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             ops::mounts::tell(context, new, planned.sandbox.ids, users);
         }
         ops::mounts::ask(context, &answers.settings.mounts)?;
+        change::tell_of_ssh_agent(context, &before.clone().unwrap_or_default(), &answers.settings);
         if confirm(context, &planned, &answers, &new_secrets, args)? {
             break (answers, engine, how, planned, password_is_new);
         }
@@ -150,6 +151,7 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
     set(&mut settings.network.egress, &args.egress);
     set(&mut settings.network.allow, &args.allow);
     take_git_identity(context, args, settings);
+    take_ssh_agent(context, args, settings)?;
     settings.environment.extend(args.env.iter().map(|v| (v.name.clone(), v.value.clone())));
     set(&mut settings.restart.policy, &args.restart);
     if args.autostart || args.no_autostart {
@@ -179,10 +181,24 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
 fn take_git_identity(context: &Context, args: &args::Setup, settings: &mut Settings) {
     if !context.files.settings().exists() {
         let of_host = |key: &str| git::setting(key).and_then(|text| text.parse().ok()).unwrap_or_default();
-        settings.git = Git { name: of_host("user.name"), email: of_host("user.email") };
+        settings.git = Git { name: of_host("user.name"), email: of_host("user.email"), ssh_agent: false };
     }
     set(&mut settings.git.name, &args.git_name);
     set(&mut settings.git.email, &args.git_email);
+}
+
+/// Whether ssh inside can use the host's ssh agent, which has to be there when that is asked for.
+fn take_ssh_agent(context: &Context, args: &args::Setup, settings: &mut Settings) -> Result<()> {
+    if args.ssh_agent && context.options.ssh_agent.is_none() {
+        return Err(Error::Usage {
+            message: "there is no ssh agent here: SSH_AUTH_SOCK is not set".to_owned(),
+            hint: Some("start one and add a key: eval $(ssh-agent); ssh-add".to_owned()),
+        });
+    }
+    if args.ssh_agent || args.no_ssh_agent {
+        settings.git.ssh_agent = args.ssh_agent;
+    }
+    Ok(())
 }
 
 fn set<T: Clone>(setting: &mut T, flag: &Option<T>) {

@@ -98,6 +98,12 @@ pub struct About {
 }
 
 impl About {
+    /// Whether it runs on this machine itself, and in no virtual machine: a socket of this machine works inside, too.
+    pub(crate) fn runs_here(&self) -> bool {
+        let native = ["Docker", "rootless Docker", "Podman"].contains(&self.name.as_str());
+        cfg!(target_os = "linux") && native && self.endpoint.starts_with("unix://")
+    }
+
     /// Whether it is Podman behind its Docker-compatible socket.
     pub(crate) fn is_podman(&self) -> bool {
         self.name.contains("Podman")

@@ -29,14 +29,10 @@ pub enum Users {
     Unknown,
 }
 
-/// Engines that run on the machine itself.
-const NATIVE: [&str; 3] = ["Docker", "rootless Docker", "Podman"];
-
 impl Users {
     /// Finds out, from what the engine says of itself.
     pub fn of(about: &About, rootless: bool, data_folder: &str) -> Self {
-        let here = about.endpoint.starts_with("unix://") && NATIVE.contains(&about.name.as_str());
-        if !cfg!(target_os = "linux") || !here {
+        if !about.runs_here() {
             return Users::Unknown;
         }
         if rootless {

@@ -29,6 +29,7 @@ use crate::{
     sandbox::{
         self,
         network_rules::{self, Rules},
+        ssh_agent,
     },
     secrets::{self, Secret},
     settings::Settings,
@@ -115,6 +116,9 @@ pub async fn plan_with(
     let mut planned = Box::pin(plan_from(instance, engine, look, settings, how)).await?;
     if !planned.plan.creates() {
         return Ok(planned);
+    }
+    if settings.git.ssh_agent {
+        ssh_agent::check(engine)?;
     }
     let mut look = look.clone();
     if engine.known_host.is_some() {
@@ -250,6 +254,9 @@ pub async fn apply(
         reporter: instance.reporter.as_ref(),
         interrupt,
     };
+    if settings.git.ssh_agent {
+        ssh_agent::prepare(&instance.files, instance.options.ssh_agent.as_deref())?;
+    }
     release::write_down(instance, &planned.committed)?;
     desired_state::write(
         &instance.files.desired(),

@@ -33,7 +33,7 @@ use crate::{
         guarded::{self, Change},
     },
     probe::Probe,
-    sandbox,
+    sandbox::{self, ssh_agent},
     secrets::Secret,
     settings::Settings,
 };
@@ -148,6 +148,9 @@ impl Guarded<'_> {
         records: Option<Records>,
     ) -> Result<Option<PathBuf>> {
         mounts::verify(&self.settings.mounts, &instance.files.mounts())?;
+        if self.settings.git.ssh_agent {
+            ssh_agent::prepare(&instance.files, instance.options.ssh_agent.as_deref())?;
+        }
         let look = backup::look(instance, engine).await?;
         let ran = stop(instance, engine, &look).await?;
         // Stopped, so that nothing is written behind the backup.

@@ -67,6 +67,8 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// The host's proxy variables, by their upper-case names.
     pub proxies: BTreeMap<String, String>,
+    /// Where the host's ssh agent listens (`SSH_AUTH_SOCK`).
+    pub ssh_agent: Option<PathBuf>,
     /// Variables that a supervisor of the service manager needs to find the same files and the same engine.
     pub service_environment: BTreeMap<String, String>,
     /// Whether `start` makes sure that a supervisor runs. It is a process of the `docklet` binary, so a program that
@@ -93,6 +95,7 @@ impl Default for Options {
             cert_path: None,
             ca_file: None,
             proxies: BTreeMap::new(),
+            ssh_agent: None,
             service_environment: BTreeMap::new(),
             supervise: false,
             verbose: false,

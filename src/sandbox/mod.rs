@@ -7,6 +7,7 @@ pub mod own_networks;
 pub mod ownership;
 pub mod private_names;
 pub mod secret_files;
+pub mod ssh_agent;
 
 use std::collections::BTreeMap;
 

@@ -4,7 +4,7 @@
 //!
 //! - `policy`: when, as a pure state machine; `run`: the loop that feeds it and does what it says
 //! - `jobs`: operations that it runs by itself; `log`: one line for each decision
-//! - `notify`: the command of the user's that is told
+//! - `notify`: the command of the user's that is told; `ssh_agent`: the host's ssh agent, passed on
 //!
 //! What somebody does to the container past docklet, and what comes of it:
 //!
@@ -26,3 +26,4 @@ pub mod log;
 pub mod notify;
 pub mod policy;
 pub mod run;
+pub mod ssh_agent;

@@ -27,6 +27,7 @@ use super::{
     jobs::{self, Job, Jobs},
     log::Log,
     policy::{Input, Limits, Past, Policy},
+    ssh_agent::Forwarder,
 };
 use crate::{
     clock,
@@ -41,6 +42,7 @@ use crate::{
         supervisor::{NAME, state::State},
     },
     probe::Seen,
+    sandbox::ssh_agent,
     settings::{RestartPolicy, Settings},
 };
 
@@ -126,6 +128,7 @@ struct Supervisor<'a> {
     policy: Policy,
     jobs: Jobs,
     disk: disk::DiskWatch,
+    ssh_agent: Option<Forwarder>,
     state: State,
     log: Log,
     began: Instant,
@@ -182,6 +185,7 @@ impl<'a> Supervisor<'a> {
             policy,
             jobs: Jobs::new(instance.name.clone(), instance.options.clone()),
             disk: disk::DiskWatch::new(Instant::now()),
+            ssh_agent: None,
             state,
             log: Log::new(files.supervisor_log()),
             began: Instant::now(),
@@ -207,7 +211,7 @@ impl<'a> Supervisor<'a> {
         let takes_over = left.map(|pid| format!("; replaces pid {pid}, which exited unexpectedly"));
         let text = format!("supervisor {VERSION} started (pid {})", std::process::id());
         supervisor.decided("began", format!("{text}{}", takes_over.unwrap_or_default()));
-        supervisor.plan_backups();
+        supervisor.reload_settings();
         Ok(supervisor)
     }
 
@@ -293,10 +297,24 @@ impl<'a> Supervisor<'a> {
         self.jobs.start(job, move |done| drop(sender.send(Message::Ran(done))));
     }
 
-    /// Reads anew when the next backup is due.
-    fn plan_backups(&mut self) {
+    /// Reads the settings anew, and when the next backup is due.
+    fn reload_settings(&mut self) {
         if let Ok(Some(settings)) = Settings::load(&self.instance.files.settings()) {
-            self.jobs.plan(&settings.backup.every, &Last::load(&self.instance.files.backup_state()));
+            self.take_settings(&settings);
+        }
+    }
+
+    /// What hangs on the settings beside the policy: the next backup, and the host's ssh agent.
+    fn take_settings(&mut self, settings: &Settings) {
+        self.jobs.plan(&settings.backup.every, &Last::load(&self.instance.files.backup_state()));
+        self.ssh_agent = self.ssh_agent.take().filter(|_| settings.git.ssh_agent);
+        if settings.git.ssh_agent && self.ssh_agent.is_none() {
+            let files = &self.instance.files;
+            let started = ssh_agent::prepare(files, None).map_err(|e| e.to_string());
+            match started.and_then(|()| Forwarder::start(files).map_err(|e| e.to_string())) {
+                Ok(forwarder) => self.ssh_agent = Some(forwarder),
+                Err(why) => self.decided("ssh_agent", format!("the ssh agent cannot be offered: {why}")),
+            }
         }
     }
 }

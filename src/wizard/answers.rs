@@ -129,7 +129,10 @@ impl Answers {
         set(&mut settings.resources.memory, &self.memory);
         set(&mut settings.mounts, &self.mounts);
         settings.mounts.extend(self.folder.iter().filter(|new| !current.mounts.contains(new)).cloned());
-        set(&mut settings.git, &self.git);
+        if let Some(git) = &self.git {
+            let ssh_agent = settings.git.ssh_agent;
+            settings.git = Git { ssh_agent, ..git.clone() };
+        }
         set(&mut settings.restart.policy, &self.restart);
         set(&mut settings.restart.autostart, &self.autostart);
         settings

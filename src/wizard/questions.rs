@@ -156,5 +156,5 @@ fn read_author(text: &str) -> Result<Git, String> {
         None if text.contains(['@', '>']) => return Err(wanted()),
         None => (text, ""),
     };
-    Ok(Git { name: name.parse()?, email: email.parse()? })
+    Ok(Git { name: name.parse()?, email: email.parse()?, ..Git::default() })
 }

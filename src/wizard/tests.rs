@@ -43,7 +43,8 @@ fn enter_everywhere_gives_the_defaults() {
     assert_snapshot!(seen);
     let (first, settings) = outcome.split_once('\n').unwrap();
     assert_eq!(first, "engine 0, file None, password Generated, keys [], open true");
-    let git = Git { name: "Ada Lovelace".parse().unwrap(), email: "ada@example.org".parse().unwrap() };
+    let git =
+        Git { name: "Ada Lovelace".parse().unwrap(), email: "ada@example.org".parse().unwrap(), ..Git::default() };
     assert_eq!(settings, toml::to_string(&Settings { git, ..Settings::default() }).unwrap());
 }
 

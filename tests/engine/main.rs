@@ -33,6 +33,7 @@ mod push;
 mod real;
 mod scheduled;
 mod seccomp;
+mod ssh_agent;
 mod supervise;
 #[allow(dead_code)]
 mod support;

@@ -56,6 +56,12 @@ pub struct Setup {
     /// E-mail address that the agent commits with [default at the first setup: your git's]
     #[arg(long, env = "DOCKLET_GIT_EMAIL", value_name = "ADDRESS")]
     pub git_email: Option<GitText>,
+    /// Let ssh inside use the keys of your ssh agent, without reading them (SSH_AUTH_SOCK; needs an engine on this machine)
+    #[arg(long, env = "DOCKLET_SSH_AGENT", value_parser = BoolishValueParser::new(), overrides_with = "no_ssh_agent")]
+    pub ssh_agent: bool,
+    /// Don't let ssh inside use your ssh agent
+    #[arg(long, env = "DOCKLET_NO_SSH_AGENT", value_parser = BoolishValueParser::new())]
+    pub no_ssh_agent: bool,
     /// When docklet restarts opencode [default: always]
     #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
     pub restart: Option<RestartPolicy>,

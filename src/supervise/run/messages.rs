@@ -43,7 +43,7 @@ impl Supervisor<'_> {
                 let (job, done) = ended;
                 let (decision, text) = jobs::text(job, &done);
                 self.decided(decision, text);
-                self.plan_backups();
+                self.reload_settings();
                 self.feed(Input::Touched).await;
             }
             Message::Measured(measured) => self.measured(*measured),

@@ -53,7 +53,7 @@ impl Supervisor<'_> {
                     self.mode = settings.restart.policy;
                     // `network.allow` may be another.
                     self.rules_at = self.rules_at.map(|_| Instant::now());
-                    self.plan_backups();
+                    self.take_settings(&settings);
                     self.disk.hurry();
                     self.feed(Input::Mode(settings.restart.policy)).await;
                 }

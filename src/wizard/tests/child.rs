@@ -167,7 +167,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
 }
 
 fn read_git(name: &str, email: &str) -> crate::settings::Git {
-    crate::settings::Git { name: name.parse().unwrap(), email: email.parse().unwrap() }
+    crate::settings::Git { name: name.parse().unwrap(), email: email.parse().unwrap(), ..Default::default() }
 }
 
 fn all_answers() -> Answers {

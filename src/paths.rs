@@ -95,6 +95,10 @@ impl InstancePaths {
     pub fn backup_state(&self) -> PathBuf {
         self.state.join("backup.json")
     }
+    /// How the last scheduled look for a newer release went.
+    pub fn update_state(&self) -> PathBuf {
+        self.state.join("update.json")
+    }
     /// The folder of secrets; the container gets a copy of them.
     pub fn secrets(&self) -> PathBuf {
         self.config.join("secrets")

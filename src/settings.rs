@@ -67,13 +67,14 @@ ssh_agent = false                # true: the agent can sign in with the keys of 
 
 [update]
 min_age = "24h"                  # how old a release must be before docklet update takes it; 0 = any
+check_every = ""                 # "24h": look for a newer release, and say so in status; empty = never
 
 [backup]
 every = ""                       # "24h"; empty = never
 keep = 7
 
 [notify]
-command = ""                     # gets one JSON object on standard input: gave up, backup failed
+command = ""                     # gets one JSON object on standard input: gave up, backup failed, update available
 "#;
 
 /// All settings of one instance.
@@ -232,11 +233,13 @@ pub struct Git {
 pub struct Update {
     /// How old a release must be. Most releases that turn out to be malicious are withdrawn within a day.
     pub min_age: Age,
+    /// Time between two looks for a newer release; empty: never.
+    pub check_every: Every,
 }
 
 impl Default for Update {
     fn default() -> Self {
-        Update { min_age: Age("24h".to_owned()) }
+        Update { min_age: Age("24h".to_owned()), check_every: Every(String::new()) }
     }
 }
 

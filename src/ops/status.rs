@@ -1,6 +1,6 @@
 //! Status: one look, with at most three engine calls and one request to the page.
 
-use super::{Instance, autostart, stop::ownership, supervisor::state, volume_users};
+use super::{Instance, autostart, stop::ownership, supervisor::state, update::scheduled::Looked, volume_users};
 use crate::{
     clock,
     data::schedule::Last,
@@ -13,7 +13,7 @@ use crate::{
     probe::Seen,
     report::{
         BackupStatus, ContainerStatus, DiskStatus, EgressStatus, EngineStatus, FolderStatus, ImageStatus, LimitsStatus,
-        State, StatusReport, SupervisorStatus, VolumeStatus,
+        State, StatusReport, SupervisorStatus, UpdateStatus, VolumeStatus,
     },
     sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
@@ -55,6 +55,15 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
                 next: settings.backup.every.duration().and_then(|every| next(&last, every)),
                 last: last.success,
                 file: last.file,
+                error: last.error,
+            }
+        }),
+        update: settings.filter(|s| s.update.check_every.duration().is_some()).map(|settings| {
+            let Looked { last, available } = Looked::load(&instance.files.update_state());
+            UpdateStatus {
+                every: settings.update.check_every.to_string(),
+                last: last.success,
+                available,
                 error: last.error,
             }
         }),

@@ -2,6 +2,7 @@
 
 mod change;
 mod preview;
+pub mod scheduled;
 
 use std::time::Duration;
 
@@ -74,7 +75,9 @@ impl Instance {
             return nothing_to_do(self, &engine, &settings, &main, current, timeout).await;
         }
         let change = Change { instance: self, engine: &engine, settings: &settings, main: &main, current, timeout };
-        change.make(&look, target, Reason::Update, None).await
+        let report = change.make(&look, target, Reason::Update, None).await?;
+        scheduled::Looked::taken(&self.files.update_state());
+        Ok(report)
     }
 
     /// Whether there is something to update to. Changes nothing.

@@ -7,7 +7,10 @@ use crate::{
     clock::{self, Zone},
     desired_state::DesiredState,
     instance_name,
-    report::{ContainerStatus, DiskStatus, EgressStatus, FolderStatus, LimitsStatus, ListReport, State, StatusReport},
+    report::{
+        ContainerStatus, DiskStatus, EgressStatus, FolderStatus, LimitsStatus, ListReport, State, StatusReport,
+        UpdateStatus,
+    },
     units::{Bytes, Elapsed},
 };
 
@@ -130,6 +133,9 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
         }
         rows.push(("backups", text));
     }
+    if let Some(update) = &report.update {
+        rows.push(("update", update_text(update, &report.instance, style, zone)));
+    }
     rows.extend(events(report, zone).map(|event| ("events", event)));
     let engine = &report.engine;
     if let Some(endpoint) = &engine.endpoint {
@@ -157,6 +163,18 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
 }
 
 /// Whether there is a row with a time of day.
+fn update_text(update: &UpdateStatus, instance: &str, style: Style, zone: &Zone) -> String {
+    let mut text = match (&update.available, &update.last) {
+        (Some(what), _) => format!("{what} is available: docklet{} update", instance_name::flag(instance)),
+        (None, Some(at)) => format!("none, looked at {}", zone.show(at)),
+        (None, None) => format!("looked for every {}, not yet", update.every),
+    };
+    if let Some(error) = &update.error {
+        text.push_str(&format!("; {}: {error}", style.error("the last look failed")));
+    }
+    text
+}
+
 fn shows_times(report: &StatusReport) -> bool {
     let supervisor = &report.supervisor;
     let backup = report.backup.as_ref().is_some_and(|backup| backup.last.is_some() || backup.next.is_some());

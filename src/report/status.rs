@@ -52,6 +52,8 @@ pub struct StatusReport {
     pub disk: DiskStatus,
     /// The scheduled backups; `None` when none are wanted.
     pub backup: Option<BackupStatus>,
+    /// The scheduled looks for a newer release; `None` when none are wanted.
+    pub update: Option<UpdateStatus>,
     /// The folders of this machine that are mounted.
     pub folders: Vec<FolderStatus>,
     /// What the container may use; `None` when not set up.
@@ -107,6 +109,19 @@ pub struct BackupStatus {
     /// When the next one is due; `None` when that is at once.
     pub next: Option<String>,
     /// Why the last attempt failed; `None` when it did not.
+    pub error: Option<String>,
+}
+
+/// The scheduled looks for a newer release in `docklet status`. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UpdateStatus {
+    /// Time between two, as in the settings.
+    pub every: String,
+    /// When one succeeded last.
+    pub last: Option<String>,
+    /// What there is to update to; `None`: nothing that is known.
+    pub available: Option<String>,
+    /// Why the last look failed; `None` when it did not.
     pub error: Option<String>,
 }
 

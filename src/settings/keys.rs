@@ -10,7 +10,7 @@ use super::{Mount, Settings, VariableName};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 26] = [
+const KEYS: [(&str, &str); 27] = [
     ("version", "1"),
     ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
@@ -36,6 +36,7 @@ const KEYS: [(&str, &str); 26] = [
     ("git.email", "an e-mail address; empty: none"),
     ("git.ssh_agent", "true or false"),
     ("update.min_age", "a time such as 24h or 3d; 0: any age"),
+    ("update.check_every", "a time such as 24h; empty: never"),
     ("backup.every", "a time such as 24h; empty: never"),
     ("backup.keep", "a whole number"),
     ("notify.command", "a command that gets one JSON object on standard input; empty: none"),

@@ -273,7 +273,7 @@ impl FromStr for Every {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         if !text.is_empty() && units::parse_duration_with_unit(text)? < LEAST_BETWEEN_BACKUPS {
-            return Err("backups can be made every hour at most; leave it empty for none".to_owned());
+            return Err("it can be done every hour at most; leave it empty for never".to_owned());
         }
         Ok(Every(text.to_owned()))
     }

@@ -1,5 +1,5 @@
 //! Operations that the supervisor runs by itself: what completes or reverts the work of a command that was killed, and
-//! the scheduled backup. Each runs in a thread of its own, so that the loop goes on, and takes the instance's lock.
+//! the scheduled backup and the look for a newer release. Each runs in a thread of its own, so that the loop goes on, and takes the instance's lock.
 
 use std::{thread::JoinHandle, time::Duration};
 
@@ -28,10 +28,12 @@ pub enum Job {
     Recover,
     /// Back up, because it is time.
     Backup,
+    /// Look for a newer release.
+    CheckForUpdate,
 }
 
-/// How a job ended: `Err` with the error and its causes.
-pub type Done = (Job, Result<(), String>);
+/// How a job ended: `Ok` with the update that is new, `Err` with the error and its causes.
+pub type Done = (Job, Result<Option<String>, String>);
 
 /// One that runs.
 struct Running {
@@ -46,6 +48,9 @@ pub struct Jobs {
     running: Option<Running>,
     next_recovery: OffsetDateTime,
     next_backup: Option<OffsetDateTime>,
+    next_check: Option<OffsetDateTime>,
+    /// As for a backup.
+    no_check_before: OffsetDateTime,
     /// A backup that failed, whether it could write that down or not, is not tried again before.
     no_backup_before: OffsetDateTime,
     /// How long not.
@@ -64,6 +69,8 @@ impl Jobs {
             running: None,
             next_recovery: begin,
             next_backup: None,
+            next_check: None,
+            no_check_before: begin,
             no_backup_before: begin,
             pause: AGAIN,
         }
@@ -75,9 +82,18 @@ impl Jobs {
         self.next_backup = every.duration().map(|every| last.next(every).max(self.no_backup_before));
     }
 
-    /// Whether a backup is due.
-    pub fn backup_is_due(&self) -> bool {
-        self.running.is_none() && self.next_backup.is_some_and(|at| at <= OffsetDateTime::now_utc())
+    /// Plans the next look for a newer release.
+    pub fn plan_check(&mut self, every: &Every, last: &Last) {
+        self.next_check = every.duration().map(|every| last.next(every).max(self.no_check_before));
+    }
+
+    /// The job whose time has come.
+    pub fn due(&self) -> Option<Job> {
+        let has_come = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= OffsetDateTime::now_utc());
+        [(Job::Backup, self.next_backup), (Job::CheckForUpdate, self.next_check)]
+            .into_iter()
+            .find(|(_, at)| self.running.is_none() && has_come(*at))
+            .map(|(job, _)| job)
     }
 
     /// Whether recovering may be tried now.
@@ -90,6 +106,7 @@ impl Jobs {
         match job {
             Job::Recover => self.next_recovery = OffsetDateTime::now_utc() + AGAIN,
             Job::Backup => self.next_backup = Some(OffsetDateTime::now_utc() + AGAIN),
+            Job::CheckForUpdate => self.next_check = None,
         }
         let (raise, interrupt) = interrupt::pair();
         let (name, options) = (self.name.clone(), self.options.clone());
@@ -111,6 +128,9 @@ impl Jobs {
     /// Takes note of the end.
     pub fn ended(&mut self, (job, done): &Done) {
         self.running = None;
+        if *job == Job::CheckForUpdate && done.is_err() {
+            self.no_check_before = OffsetDateTime::now_utc() + AGAIN;
+        }
         if *job == Job::Backup && done.is_err() {
             self.no_backup_before = OffsetDateTime::now_utc() + self.pause;
         }
@@ -118,14 +138,15 @@ impl Jobs {
 }
 
 /// Runs a job to its end. The instance is opened anew: another command may have changed its release.
-fn run(job: Job, name: InstanceName, options: Options, interrupt: Interrupt) -> Result<()> {
+fn run(job: Job, name: InstanceName, options: Options, interrupt: Interrupt) -> Result<Option<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::bug(format!("no runtime: {e}")))?;
     let instance = Instance::open(name, options)?.interrupted_by(interrupt);
     runtime.block_on(async {
         match job {
-            Job::Recover => start::recover(&instance).await.map(drop),
-            Job::Backup => instance.backup(&Backup { scheduled: true, ..Backup::default() }).await.map(drop),
+            Job::Recover => start::recover(&instance).await.map(|_| None),
+            Job::Backup => instance.backup(&Backup { scheduled: true, ..Backup::default() }).await.map(|_| None),
+            Job::CheckForUpdate => instance.look_for_update().await,
         }
     })
 }
@@ -146,16 +167,19 @@ pub async fn left_behind(
     ours(&names[0]) || (unproved && ours(&names[1]))
 }
 
-/// When, for the log.
-pub fn text(job: Job, done: &Result<(), String>) -> (&'static str, String) {
-    match (job, done) {
-        (Job::Recover, Ok(())) => ("recovered", "completed or reverted the work of an interrupted command".to_owned()),
+/// The decision for the log; `None` where there is nothing to say.
+pub fn text(job: Job, done: &Result<Option<String>, String>) -> Option<(&'static str, String)> {
+    Some(match (job, done) {
+        (Job::CheckForUpdate, Ok(None)) => return None,
+        (Job::CheckForUpdate, Ok(Some(what))) => ("update_available", format!("{what} is available: docklet update")),
+        (Job::CheckForUpdate, Err(why)) => ("check_failed", format!("cannot look for a newer release: {why}")),
+        (Job::Recover, Ok(_)) => ("recovered", "completed or reverted the work of an interrupted command".to_owned()),
         (Job::Recover, Err(why)) => {
             ("recovery_failed", format!("the work of an interrupted command cannot be completed now: {why}"))
         }
-        (Job::Backup, Ok(())) => ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339())),
+        (Job::Backup, Ok(_)) => ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339())),
         (Job::Backup, Err(why)) => ("backup_failed", format!("the scheduled backup failed: {why}")),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -168,16 +192,16 @@ mod tests {
         let mut jobs = Jobs::new(InstanceName::default(), Options::default());
         let (every, never_yet): (Every, Last) = ("24h".parse().unwrap(), Last::default());
         jobs.plan(&every, &never_yet);
-        assert!(jobs.backup_is_due());
+        assert!(jobs.due() == Some(Job::Backup));
         let (raise, _) = interrupt::pair();
         jobs.running = Some(Running { raise, thread: std::thread::spawn(|| ()) });
-        assert!(!jobs.backup_is_due(), "one at a time");
+        assert!(jobs.due() != Some(Job::Backup), "one at a time");
         jobs.ended(&(Job::Backup, Err("another docklet command works".to_owned())));
         jobs.plan(&every, &never_yet);
-        assert!(!jobs.backup_is_due(), "nothing was written down, so the plan is as before");
-        jobs.ended(&(Job::Backup, Ok(())));
+        assert!(jobs.due() != Some(Job::Backup), "nothing was written down, so the plan is as before");
+        jobs.ended(&(Job::Backup, Ok(None)));
         jobs.no_backup_before = OffsetDateTime::now_utc();
         jobs.plan(&every, &never_yet);
-        assert!(jobs.backup_is_due());
+        assert!(jobs.due() == Some(Job::Backup));
     }
 }

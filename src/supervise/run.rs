@@ -40,6 +40,7 @@ use crate::{
     ops::{
         Instance,
         supervisor::{NAME, state::State},
+        update::scheduled::Looked,
     },
     probe::Seen,
     sandbox::ssh_agent,
@@ -236,8 +237,8 @@ impl<'a> Supervisor<'a> {
                 self.feed(Input::Touched).await;
             }
             let free = self.engine.is_some() && !self.policy.locked() && self.policy.desired() == DesiredState::Running;
-            if free && self.jobs.backup_is_due() {
-                self.run_job(Job::Backup);
+            if let Some(job) = self.jobs.due().filter(|_| free) {
+                self.run_job(job);
             }
             self.watch_disk();
             if let Some(held) = self.has_nothing_to_do() {
@@ -306,10 +307,11 @@ impl<'a> Supervisor<'a> {
 
     /// What hangs on the settings beside the policy: the next backup, and the host's ssh agent.
     fn take_settings(&mut self, settings: &Settings) {
-        self.jobs.plan(&settings.backup.every, &Last::load(&self.instance.files.backup_state()));
+        let files = &self.instance.files;
+        self.jobs.plan(&settings.backup.every, &Last::load(&files.backup_state()));
+        self.jobs.plan_check(&settings.update.check_every, &Looked::load(&files.update_state()).last);
         self.ssh_agent = self.ssh_agent.take().filter(|_| settings.git.ssh_agent);
         if settings.git.ssh_agent && self.ssh_agent.is_none() {
-            let files = &self.instance.files;
             let started = ssh_agent::prepare(files, None).map_err(|e| e.to_string());
             match started.and_then(|()| Forwarder::start(files).map_err(|e| e.to_string())) {
                 Ok(forwarder) => self.ssh_agent = Some(forwarder),

@@ -139,6 +139,12 @@ fn status_texts() {
         next: Some("2026-11-21T23:30:00Z".into()),
         ..BackupStatus::default()
     });
+    full.update = Some(UpdateStatus {
+        every: "24h".into(),
+        last: Some("2026-11-20T23:30:00Z".into()),
+        available: Some("release 1.18.40".into()),
+        error: None,
+    });
     all.extend([stopped, failed, nothing, unreachable, taken, full]);
     for state in [State::Starting, State::Unhealthy] {
         all.push(StatusReport { state, ..a_status() });

@@ -41,8 +41,9 @@ impl Supervisor<'_> {
             Message::Ran(ended) => {
                 self.jobs.ended(&ended);
                 let (job, done) = ended;
-                let (decision, text) = jobs::text(job, &done);
-                self.decided(decision, text);
+                if let Some((decision, text)) = jobs::text(job, &done) {
+                    self.decided(decision, text);
+                }
                 self.reload_settings();
                 self.feed(Input::Touched).await;
             }

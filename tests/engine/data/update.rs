@@ -208,3 +208,37 @@ fn what_was_stopped_stays_stopped() {
     assert_session(&world, &id, "kept", "started");
     assert_whole(&world, "started");
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn the_supervisor_tells_once_of_an_update() {
+    let world = World::supervised();
+    publish(&world, &stand_in(), &[]);
+    setup_pulled(&world);
+    let told = world.folder().join("told");
+    world.ok(&["config", "set", "notify.command", &format!("cat >>'{}'", told.display())]);
+    world.ok(&["config", "set", "update.check_every", "1h"]);
+    let update = || world.status()["update"].clone();
+    wait_until(SOON, "it has looked", || update()["last"].is_string());
+    assert_eq!((&update()["available"], &update()["error"]), (&Value::Null, &Value::Null));
+    publish(&world, &stand_in_2(), &[]);
+    let state = world.home.join("state").join(&world.name).join("update.json");
+    // As if an hour had gone by; a setting that changes has the supervisor read it.
+    let look_again = |keep: u32| {
+        let mut looked: Value = serde_json::from_str(&std::fs::read_to_string(&state).unwrap()).unwrap();
+        looked["attempt"] = "2026-01-01T00:00:00Z".into();
+        looked["success"] = "2026-01-01T00:00:00Z".into();
+        std::fs::write(&state, looked.to_string()).unwrap();
+        world.ok(&["config", "set", "backup.keep", &keep.to_string()]);
+        wait_until(SOON, "it has looked again", || update()["last"] != "2026-01-01T00:00:00Z");
+    };
+    look_again(8);
+    assert_eq!(update()["available"], "another image of the same name", "{}", world.status());
+    wait_until(SOON, "the command was told", || std::fs::read_to_string(&told).is_ok_and(|text| text.ends_with('\n')));
+    look_again(9);
+    let told = std::fs::read_to_string(&told).unwrap();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(told.contains("\"update_available\"") && told.contains("docklet --instance"), "{told}");
+    world.ok(&["update"]);
+    assert_eq!(update()["available"], Value::Null);
+}

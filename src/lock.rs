@@ -5,14 +5,19 @@ use std::{
     fs::File,
     io::{Read as _, Seek as _, Write as _},
     path::Path,
+    time::Duration,
 };
+
+use time::OffsetDateTime;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
+    clock,
     error::{Error, Result, is_full},
     instance_name::InstanceName,
     paths,
+    units::Elapsed,
 };
 
 /// What is said of a holder that has not written down yet who it is.
@@ -44,15 +49,14 @@ impl Lock {
             if !try_lock(&file) {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(|e| Error::file("read the lock", path, &e))?;
-                let holder = if holder.trim().is_empty() { JUST_BEGUN.to_owned() } else { holder.trim().to_owned() };
-                return Err(Error::Locked { instance: instance.to_string(), holder });
+                return Err(Error::Locked { instance: instance.to_string(), holder: shown(holder.trim()) });
             }
             // Between opening and locking, an `uninstall --purge` may have removed the file: a lock
             // on a file that nobody else can open guards nothing.
             if !same_file(&file, path) {
                 continue;
             }
-            let since = crate::clock::now_rfc3339();
+            let since = clock::now_rfc3339();
             let text = format!("docklet {command} (pid {}) since {since}", std::process::id());
             let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
             return match written {
@@ -85,6 +89,20 @@ impl Lock {
     /// Whether a command holds the lock now. Does not take it.
     pub fn is_held(path: &Path) -> bool {
         File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    }
+}
+
+/// What a holder wrote about itself, for people: how long it has been at work, whatever their time zone is.
+pub fn shown(holder: &str) -> String {
+    if holder.is_empty() {
+        return JUST_BEGUN.to_owned();
+    }
+    let Some((who, since)) = holder.split_once(" since ") else { return holder.to_owned() };
+    match clock::parse(since).map(|since| Duration::try_from(OffsetDateTime::now_utc() - since)) {
+        Some(Ok(time)) => format!("{who}, for {}", Elapsed(time)),
+        // Since a time that is still to come: the clock was set back.
+        Some(Err(_)) => who.to_owned(),
+        None => holder.to_owned(),
     }
 }
 
@@ -123,7 +141,8 @@ mod tests {
         assert!(Lock::is_held(&path));
         match Lock::take(&path, &instance, "stop") {
             Err(Error::Locked { holder, .. }) => {
-                assert!(holder.starts_with(&format!("docklet setup (pid {})", std::process::id())), "{holder}");
+                assert_eq!(holder.split(", for").next(), Some(&*format!("docklet setup (pid {})", std::process::id())));
+                assert!(holder.ends_with('s') && !holder.contains('Z'), "no time of another zone: {holder}");
             }
             other => panic!("{other:?}"),
         }

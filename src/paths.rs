@@ -195,13 +195,27 @@ fn set_mode(_path: &Path, _mode: u32) -> Result<()> {
     Ok(())
 }
 
+/// How the names of temporary files begin.
+const TEMPORARY: &str = ".docklet-";
+
+/// Removes temporary files of [`write_file`] that a killed command left in a folder. Call it where nobody writes there now.
+pub fn remove_leftovers(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            // One that stays is removed the next time.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes a file whole or not at all: a temporary file beside it with `mode`, flushed to disk,
 /// then a rename.
 pub fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let failed = |e: std::io::Error| Error::file("write", path, &e);
     let folder = path.parent().ok_or_else(|| Error::bug(format!("{} has no folder", path.display())))?;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".docklet-");
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -222,5 +236,25 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::file("read", path, &e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".docklet-aB3xYz", "KEY", ".hidden"] {
+            std::fs::write(folder.path().join(name), "value").unwrap();
+        }
+        std::fs::create_dir(folder.path().join(".docklet-folder")).unwrap();
+        remove_leftovers(folder.path());
+        remove_leftovers(&folder.path().join("none"));
+        let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".docklet-folder", ".hidden", "KEY"]);
     }
 }

@@ -115,6 +115,7 @@ async fn open(context: &Context) -> Result<Opened> {
 
 /// Makes sure, before the password goes anywhere, that our container runs and that its page answers; what it publishes.
 async fn look(context: &Context) -> Result<Publish> {
+    context.settings()?;
     let name = context.container_name();
     let stopped = |state: &str| Error::NotRunning { name: name.clone(), state: state.to_owned() };
     let container = context.engine().await?.container(&name).await?.ok_or_else(|| stopped("missing"))?;

@@ -50,6 +50,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     let interactive = context.environment.interactive && !context.global.yes && !args.dry_run;
     let mut settings = before.clone().unwrap_or_default();
     let image_file = take_flags(context, args, &mut settings)?;
+    tell_of_lost_packages(context, before.as_ref(), &settings);
     // Everything that can be refused is refused before anything is changed.
     let given = given_secrets(context, args)?;
     let lock = if args.dry_run { None } else { Some(context.lock("setup")?) };
@@ -174,6 +175,17 @@ fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) ->
     match &args.image_file {
         Some(file) => take_image_file(context, file, settings).map(Some),
         None => Ok(None),
+    }
+}
+
+/// A flag takes the place of the whole list, which a plan does not show.
+fn tell_of_lost_packages(context: &Context, before: Option<&Settings>, after: &Settings) {
+    let before = before.iter().flat_map(|settings| &settings.image.extra_packages);
+    let lost: Vec<String> =
+        before.filter(|package| !after.image.extra_packages.contains(package)).map(ToString::to_string).collect();
+    if !lost.is_empty() {
+        let text = format!("no longer among the extra packages: {}", lost.join(", "));
+        context.reporter.report(&Event::Note { text });
     }
 }
 

@@ -22,10 +22,15 @@ pub async fn restart(context: &Context, args: &args::Restart) -> Result<()> {
         let planned = start::preview(context).await?;
         let stop = format!("stop container {}", context.container_name());
         match planned.is_empty() {
-            true => context.output.message(&format!("first: {stop}; then: start it again")),
-            false => context.output.message(&format!("first: {stop}; then:")),
+            true => {
+                let report = serde_json::json!({"instance": context.name, "plan": planned.plan, "lost": null});
+                context.output.result(&report, |_| format!("{stop}, and start it again"));
+            }
+            false => {
+                context.output.message(&format!("first: {stop}; then:"));
+                planned_only(context, &planned);
+            }
         }
-        planned_only(context, &planned);
         return Ok(());
     }
     let (report, url) = context.restart(StopTimeout(Duration::from_secs(args.timeout))).await?;

@@ -169,7 +169,10 @@ fn look(mount: &Mount) -> Result<Identity> {
     Identity::of(&mount.host).map_err(|reason| Error::Missing {
         what: format!("folder or file {} to mount at {}", mount.host.display(), mount.container),
         reason: Some(reason),
-        hint: format!("make it again, or do without it: docklet mount remove {}", shell_words::quote(&mount.container)),
+        hint: format!(
+            "make it again, or choose another; if it is in the settings: docklet mount remove {}",
+            shell_words::quote(&mount.container)
+        ),
     })
 }
 

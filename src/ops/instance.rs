@@ -24,7 +24,7 @@ use crate::{
     instance_name::InstanceName,
     interrupt::{self, Interrupt},
     lock::{JUST_BEGUN, Lock},
-    paths::{InstancePaths, Paths},
+    paths::{self, InstancePaths, Paths},
     probe::Probe,
     secrets::{self, Secret},
     settings::Settings,
@@ -267,7 +267,13 @@ impl Instance {
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                taken => return taken,
+                Ok(lock) => {
+                    // Of a command that was killed; a value may be in one that was removed since.
+                    paths::remove_leftovers(&self.files.secrets());
+                    paths::remove_leftovers(&self.files.config);
+                    return Ok(lock);
+                }
+                refused => return refused,
             }
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     disk,
     engine::{Engine, connect, docker::Detail, image::Image},
     error::{Error, Result},
+    lock::{self, Lock},
     observed::Ownership,
     probe::Seen,
     report::{
@@ -73,6 +74,7 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
         secrets: instance.secret_names()?,
         environment: settings.iter().flat_map(|s| s.environment.keys()).map(ToString::to_string).collect(),
         engine: EngineStatus::default(),
+        command: Lock::holder(&instance.files.lock()).map(|holder| lock::shown(holder.trim())),
     })
 }
 

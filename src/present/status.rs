@@ -54,6 +54,13 @@ pub fn short(report: &StatusReport, style: Style) -> String {
             format!("docklet{flag} doctor"),
         ),
     };
+    match &report.command {
+        // What it comes to is not known yet, and any other command would have to wait.
+        Some(command) if !matches!(report.state, State::Running | State::Starting) => {
+            return format!("{line}\n{} {command}", style.hint("at work:"));
+        }
+        _ => {}
+    }
     if next.is_empty() { line } else { format!("{line}\n{} {next}", style.hint("next:")) }
 }
 

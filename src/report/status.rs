@@ -66,6 +66,8 @@ pub struct StatusReport {
     pub environment: Vec<String>,
     /// The container engine.
     pub engine: EngineStatus,
+    /// The docklet command that changes the instance right now, such as `docklet setup (pid 4711), for 12 s`.
+    pub command: Option<String>,
 }
 
 /// The network rules in `docklet status`.

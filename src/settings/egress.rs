@@ -80,6 +80,8 @@ impl FromStr for Allow {
             Some(Ok(port)) if port > 0 => Some(port),
             Some(_) => return Err(invalid()),
         };
+        // Whoever writes it at this machine means this machine; inside, it is the container.
+        let host = if ["localhost", "127.0.0.1", "::1"].contains(&host) { Allow::HOST } else { host };
         if is_range(host) || is_name(host) {
             Ok(Allow { host: host.to_ascii_lowercase(), port })
         } else {
@@ -139,6 +141,9 @@ mod tests {
             ("fd00::1", "fd00::1", None),
             ("fd00::/8", "fd00::/8", None),
             ("[fd00::1]:22", "fd00::1", Some(22)),
+            ("localhost:7777", "host", Some(7777)),
+            ("127.0.0.1", "host", None),
+            ("[::1]:22", "host", Some(22)),
         ] {
             let entry: Allow = text.parse().unwrap();
             assert_eq!((entry.host.as_str(), entry.port), (host, port), "{text}");

@@ -285,7 +285,7 @@ fn typed(default: &toml::Value, text: &str) -> Result<Value, String> {
             _ if trimmed.starts_with('[') && trimmed.contains(['"', '\'']) => {
                 return Err(format!("`{text}` isn't a valid list"));
             }
-            _ => trimmed.split([',', ' ']).map(str::trim).filter(|item| !item.is_empty()).collect(),
+            _ => trimmed.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
         },
         _ => Value::from(text),
     })

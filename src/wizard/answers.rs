@@ -76,8 +76,13 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// The answers that were kept; none where the file is missing or not readable.
-    pub fn kept(file: &Path) -> Option<Self> {
+    /// The answers that were kept; none where the file is missing or not readable, or where the settings were changed
+    /// since: what was said last counts.
+    pub fn kept(file: &Path, settings: &Path) -> Option<Self> {
+        let written = |path: &Path| std::fs::metadata(path).and_then(|found| found.modified()).ok();
+        if written(settings) > written(file) {
+            return None;
+        }
         let text = paths::read_text(file).ok().flatten()?;
         serde_json::from_str(&text).ok()
     }
@@ -142,5 +147,36 @@ impl Answers {
 fn set<T: Clone>(setting: &mut T, answer: &Option<T>) {
     if let Some(value) = answer {
         setting.clone_from(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn settings_that_were_changed_since_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, settings) = (folder.path().join("answers.json"), folder.path().join("settings.toml"));
+        let answers = Answers { port: Some(Port(3333)), ..Answers::default() };
+        answers.keep(&file).unwrap();
+        assert_eq!(Answers::kept(&file, &settings), Some(answers.clone()), "before the first setup");
+        std::fs::write(&settings, "version = 1").unwrap();
+        let set = |age: u64| {
+            let settings = std::fs::File::options().append(true).open(&settings).unwrap();
+            settings.set_modified(SystemTime::now() - Duration::from_secs(age)).unwrap();
+        };
+        set(60);
+        assert_eq!(Answers::kept(&file, &settings), Some(answers));
+        std::fs::File::options()
+            .append(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(SystemTime::now() - Duration::from_secs(90))
+            .unwrap();
+        assert_eq!(Answers::kept(&file, &settings), None);
     }
 }

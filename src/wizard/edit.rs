@@ -133,18 +133,9 @@ impl Prompt {
         let indent = columns(head);
         let room = width.saturating_sub(indent).max(1);
         let shown: Vec<char> = if hidden { vec!['*'; field.typed.len()] } else { field.typed.clone() };
-        // A long line is shown from where the cursor still fits in.
-        let mut start = 0;
-        let text = |from: usize, to: usize| shown[from..to].iter().collect::<String>();
-        while start < field.at && columns(&text(start, field.at)) >= room {
-            start += 1;
-        }
-        let mut end = shown.len();
-        while end > field.at && columns(&text(start, end)) > room {
-            end -= 1;
-        }
+        let (part, cursor) = visible(&shown, field.at, room);
         let below = self.below(&field.below, width);
-        let mut screen = format!("\r\u{1b}[J{head}{}", text(start, end));
+        let mut screen = format!("\r\u{1b}[J{head}{}", part.iter().collect::<String>());
         for line in &below {
             screen.push_str("\n  ");
             screen.push_str(line);
@@ -154,7 +145,7 @@ impl Prompt {
             self.term.move_cursor_up(below.len())?;
         }
         self.term.write_str("\r")?;
-        self.term.move_cursor_right(indent + columns(&text(start, field.at)))?;
+        self.term.move_cursor_right(indent + cursor)?;
         self.term.flush()
     }
 
@@ -177,5 +168,49 @@ impl Prompt {
                 lines.iter().map(|line| self.style().dim(&self.style().fit(line, width.saturating_sub(2)))).collect()
             }
         }
+    }
+}
+
+/// The part of a line that is shown where it is longer than the room for it, with the cursor before character `at`; and the
+/// columns before the cursor. It begins where the cursor still fits in.
+fn visible(line: &[char], at: usize, room: usize) -> (&[char], usize) {
+    let widths: Vec<usize> = line.iter().map(|c| columns(c.encode_utf8(&mut [0; 4]))).collect();
+    let (mut start, mut before) = (0, widths[..at].iter().sum::<usize>());
+    while start < at && before >= room {
+        before -= widths[start];
+        start += 1;
+    }
+    let (mut end, mut used) = (at, before);
+    while end < line.len() && used + widths[end] <= room {
+        used += widths[end];
+        end += 1;
+    }
+    (&line[start..end], before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn a_long_line_is_shown_around_the_cursor() {
+        let shown = |line: &str, at: usize, room: usize| {
+            let line: Vec<char> = line.chars().collect();
+            let (part, cursor) = visible(&line, at, room);
+            (part.iter().collect::<String>(), cursor)
+        };
+        assert_eq!(shown("abc", 3, 10), ("abc".to_owned(), 3));
+        assert_eq!(shown("abcdefgh", 8, 4), ("fgh".to_owned(), 3));
+        assert_eq!(shown("abcdefgh", 0, 4), ("abcd".to_owned(), 0));
+        assert_eq!(shown("abcdefgh", 5, 4), ("cdef".to_owned(), 3));
+        assert_eq!(shown("日本語日本語", 6, 5), ("本語".to_owned(), 4), "two columns each");
+    }
+
+    #[test]
+    fn a_very_long_line_is_shown_at_once() {
+        let line = vec!['x'; 200_000];
+        let begun = std::time::Instant::now();
+        assert_eq!(visible(&line, line.len(), 60).1, 59);
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }

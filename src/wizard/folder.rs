@@ -94,7 +94,7 @@ impl Wizard<'_> {
 
     /// A place in the projects folder that no other mount has.
     fn free_place(&self, name: &str) -> String {
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+        let plain = |c: char| if c.is_alphanumeric() || "._-".contains(c) { c } else { '-' };
         let name: String = name.chars().map(plain).collect();
         let taken = |place: &String| self.current.mounts.iter().any(|mount| mount.container == *place);
         let numbered = (2..100).map(|number| format!("/workspace/{name}-{number}"));

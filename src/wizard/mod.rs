@@ -148,6 +148,8 @@ pub fn ask_install_engine(prompt: &Prompt, how: &str) -> Result<bool> {
 pub fn confirm_plan(prompt: &Prompt, plan: &str) -> Result<Confirmation> {
     let plan = style::fold(plan, prompt.width());
     prompt.say(&format!("\n{}\n{plan}\n", prompt.style().strong("This will be done:")))?;
+    // Lines that were pasted into an answer are no yes.
+    prompt.drop_what_is_typed();
     prompt.on_escape(Escape::Back);
     match prompt.yes_no("Go ahead?", "", true) {
         Ok(true) => Ok(Confirmation::Yes),

@@ -127,6 +127,14 @@ impl Prompt {
         self.escape.set(escape);
     }
 
+    /// Forgets what was typed or pasted ahead: it is no answer to the next question.
+    pub(super) fn drop_what_is_typed(&self) {
+        if !self.is_plain() {
+            // What cannot be dropped is read.
+            let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
+        }
+    }
+
     pub(super) fn escape(&self) -> Escape {
         self.escape.get()
     }

@@ -9,7 +9,10 @@ fn asked(request: &str, variables: &[(&str, &str)]) -> (String, String) {
     let mut git = Command::new("git");
     git.args(["-c", "credential.helper=", "-c", helper, "credential", "fill"]).env_clear();
     git.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", "/nonexistent");
-    git.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0").envs(variables.iter().copied());
+    git.env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("LANG", "C.UTF-8")
+        .envs(variables.iter().copied());
     let git = git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut git = git.unwrap();
     git.stdin.take().unwrap().write_all(format!("{request}\n").as_bytes()).unwrap();
@@ -39,6 +42,7 @@ fn each_host_gets_its_own_token_and_no_other() {
         ("https://github.com/a/b.git", "x-access-token", "gh"),
         ("https://GitHub.com/a/b.git", "x-access-token", "gh"),
         ("https://me@github.com/a/b.git", "me", "gh"),
+        ("https://github.com:443/a/b.git", "x-access-token", "gh"),
         ("https://gist.github.com/a", "x-access-token", "gh"),
         ("https://gitlab.com/a/b.git", "oauth2", "gl"),
         ("https://gitlab.example.org/a/b.git", "oauth2", "gl"),
@@ -52,6 +56,10 @@ fn each_host_gets_its_own_token_and_no_other() {
         "https://github.com:444/a/b.git",
         "https://github.com.evil.example/a",
         "https://evilgithub.com/a",
+        // Its lower-case letter is an ASCII one in bash, and another one in names of hosts.
+        "https://gİthub.com/a",
+        "https://g%C4%B0thub.com/a",
+        "https://gİt.example.org:8443/a",
         "https://git.example.org/a",
         "ssh://git@github.com/a",
     ] {

@@ -32,7 +32,7 @@ pub struct Setup {
     /// Image to build on [default: debian:trixie-slim]
     #[arg(long, env = "DOCKLET_BASE_IMAGE", value_name = "REF")]
     pub base_image: Option<String>,
-    /// Debian packages to install in the image
+    /// Debian packages to install in the image, in place of those in the settings
     #[arg(long = "extra-package", env = "DOCKLET_EXTRA_PACKAGE", value_name = "PKG", num_args = 1.., value_delimiter = ',')]
     pub extra_packages: Option<Vec<PackageName>>,
     /// Memory limit [default: 4GiB, or three quarters of the engine's memory]
@@ -44,7 +44,8 @@ pub struct Setup {
     /// Where the agent may connect to [default: internet]
     #[arg(long, env = "DOCKLET_EGRESS", value_enum, value_name = "MODE")]
     pub egress: Option<Egress>,
-    /// Additional host, address or range that the agent may connect to; `host` means this machine, as in host:11434
+    /// Additional host, address or range that the agent may connect to, in place of those in the settings; `host` means
+    /// this machine, as in host:11434
     #[arg(long = "allow", env = "DOCKLET_ALLOW", value_name = "HOST[:PORT]", num_args = 1.., value_delimiter = ',')]
     pub allow: Option<Vec<Allow>>,
     /// Variable of the container, not for secrets; other variables stay (in DOCKLET_ENV: one a line)
@@ -71,7 +72,8 @@ pub struct Setup {
     /// Don't start opencode when you log in
     #[arg(long, env = "DOCKLET_NO_AUTOSTART", value_parser = BoolishValueParser::new())]
     pub no_autostart: bool,
-    /// Folder or file of this machine to mount, such as ~/code/app:/workspace/app; append :ro for read-only
+    /// Folder or file of this machine to mount, such as ~/code/app:/workspace/app, in place of those in the settings; append
+    /// :ro for read-only
     #[arg(long = "mount", env = "DOCKLET_MOUNT", value_name = "HOST:CONTAINER[:ro]", value_delimiter = ',')]
     pub mounts: Option<Vec<Mount>>,
     /// File with a secret, such as ANTHROPIC_API_KEY=key.txt

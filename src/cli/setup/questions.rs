@@ -75,7 +75,7 @@ pub(super) fn ask(
     let prompt = context.prompt(LEFT);
     let start = match asked.take() {
         Some(answers) => wizard::Start::Review(answers),
-        None => wizard::Answers::kept(&file).map_or(wizard::Start::New, wizard::Start::Kept),
+        None => wizard::Answers::kept(&file, &context.files.settings()).map_or(wizard::Start::New, wizard::Start::Kept),
     };
     let choice = wizard::ask(&prompt, &answers.settings, &given, start, &surroundings)?;
     *asked = Some(choice.answers);

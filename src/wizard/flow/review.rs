@@ -1,5 +1,7 @@
 //! The review: every choice with its value, before anything is planned; each that was asked can be changed.
 
+use std::path::Path;
+
 use super::{Escape, KeyKind, Leave, PasswordChoice, Step, Wizard};
 use crate::{
     error::{Error, Result},
@@ -20,6 +22,7 @@ impl Wizard<'_> {
         };
         let items = [("yes", yes), ("change an answer", ""), ("quit", "without changes")];
         let items = items.map(|(name, said)| (name.to_owned(), said.to_owned()));
+        self.prompt.drop_what_is_typed();
         self.prompt.on_escape(Escape::Back);
         match self.prompt.select(question, "", &items, 0) {
             Ok(0) => Ok(true),
@@ -120,6 +123,10 @@ impl Wizard<'_> {
         rows.push((Step::Folder, "Project folder", list(mounts)));
         rows.push((Step::Git, "Commits as", author(&settings.git).unwrap_or_else(|| "nobody".to_owned())));
         rows.push((Step::Egress, "Network", egress(settings.network.egress).to_owned()));
+        if !settings.trust.ca_file.is_empty() {
+            // No question has it: a flag, or the environment.
+            rows.push((Step::Egress, "Certificates", self.around.shown(Path::new(&settings.trust.ca_file))));
+        }
         rows.push((Step::Restart, "Restart", restart(settings.restart.policy).to_owned()));
         rows.push((Step::Autostart, "Start at login", yes_no(settings.restart.autostart)));
         let password = match &self.answers.password {

@@ -148,7 +148,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         "nothing" => all_answers(),
         _ => Answers::default(),
     };
-    let start = Answers::kept(&kept).map_or(Start::New, Start::Kept);
+    let start = Answers::kept(&kept, std::path::Path::new("/nonexistent")).map_or(Start::New, Start::Kept);
     match ask(prompt, &current, &answers, start, &around) {
         Ok(choice) => {
             let Choice { settings, engine, image_file, password, keys, open, .. } = choice;

@@ -54,7 +54,7 @@ pub mod label {
 }
 
 /// What tells the container's entrypoint whether to wait for network rules.
-const EGRESS_VARIABLE: &str = "DOCKLET_EGRESS";
+pub const EGRESS_VARIABLE: &str = "DOCKLET_EGRESS";
 
 /// The variables that tell the entrypoint who the agent commits as.
 pub const GIT_VARIABLES: [&str; 2] = ["DOCKLET_GIT_NAME", "DOCKLET_GIT_EMAIL"];

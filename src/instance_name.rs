@@ -93,13 +93,14 @@ pub fn flag(instance: &str) -> String {
 }
 
 /// Commands that texts name and that work on one instance.
-const ABOUT_AN_INSTANCE: [&str; 22] = [
+const ABOUT_AN_INSTANCE: [&str; 23] = [
     "attach",
     "autostart",
     "backup",
     "config",
     "doctor",
     "exec",
+    "export",
     "logs",
     "mount",
     "open",

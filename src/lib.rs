@@ -27,6 +27,7 @@
 //!   supervise (policy, and the loop that feeds it)
 //!     ops (operations) ─ plan, apply (desired + observed → plan → done) ─ data (backups) ─ doctor
 //!       sandbox, engine, host, probe, follow (the outside world)
+//!         export (a wanted container in other engines' words)
 //!         settings, secrets, mounts, paths, lock, report, event, error, units
 //! ```
 
@@ -43,6 +44,7 @@ mod env_file;
 mod error;
 mod error_codes;
 mod event;
+mod export;
 mod follow;
 mod host;
 mod http;
@@ -81,6 +83,7 @@ pub use interrupt::{Interrupt, Raise};
 pub use ops::{
     Instance, Options, Questions, Unattended,
     backup::Backup,
+    export::{Export, ExportTarget},
     restore::Restore,
     setup::{ImageFrom, Setup},
     start::Start,

@@ -1,14 +1,15 @@
 //! The results of operations as plain data: what `--json` prints and what `present` turns into text. The field names are
-//! part of the interface. Nothing is looked up or rendered here. `status`, `uninstall` and `data` (backup, restore, update)
+//! part of the interface. Nothing is looked up or rendered here. `export`, `status`, `uninstall` and `data` (backup, restore, update)
 //! have their own.
 
 pub mod data;
+mod export;
 mod status;
 mod uninstall;
 
 use serde::Serialize;
 
-pub use self::{status::*, uninstall::*};
+pub use self::{export::*, status::*, uninstall::*};
 use crate::{engine::docker::Detail, instance_name::InstanceName};
 
 /// `docklet list`

@@ -1,12 +1,13 @@
 //! The command line: clap types whose doc comments are the help text. Parses and does nothing.
 //!
 //! - here: the options of every command, and the commands in the order of the help
-//! - `setup`; `daily`: run it and look at it; `data`: keep, move and remove data; `config`: what holds
+//! - `setup`; `daily`: run it and look at it; `data`: keep, move and remove data; `export`; `config`: what holds
 //!   from now on; `support`: about docklet itself
 
 mod config;
 mod daily;
 mod data;
+mod export;
 mod setup;
 mod support;
 
@@ -19,6 +20,7 @@ pub use config::{
 };
 pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise};
 pub use data::{Backup, BackupAction, Restore, Rollback, Uninstall, Update};
+pub use export::{Export, ExportCommon, ExportFor, ExportKubernetes};
 pub use setup::Setup;
 pub use support::{Completions, Doctor, Errors, Man, Shell};
 
@@ -165,6 +167,8 @@ pub enum Command {
     /// The whole backup is checked before anything is changed. The current data is backed up first and put back
     /// automatically if the restored data does not work.
     Restore(Restore),
+    /// Print what another engine needs to run the same: Kubernetes, Compose or Quadlet
+    Export(Export),
     /// Update opencode to the newest release of its major version
     ///
     /// The data is backed up first. If the new release does not work, the old one and its data are put back automatically.

@@ -11,7 +11,7 @@ use crate::present::style::wrap;
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Set up", &["setup", "autostart", "list", "uninstall", "completions", "man"]),
     ("Every day", &["open", "attach", "status", "logs", "start", "stop", "restart", "shell", "exec", "password"]),
-    ("Data", &["backup", "restore", "update", "rollback"]),
+    ("Data", &["backup", "restore", "update", "rollback", "export"]),
     ("Settings", &["config", "secret", "mount"]),
     ("Trouble", &["doctor", "errors", "supervise"]),
 ];

@@ -11,6 +11,7 @@ pub mod context;
 mod doctor;
 mod errors;
 mod exec;
+mod export;
 mod help;
 mod list;
 mod logs;
@@ -131,6 +132,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Open(args)) => open::run(context, &args).await,
         Some(Command::Password(args)) => password::run(context, &args).await,
         Some(Command::Backup(args)) => backup::run(context, &args).await,
+        Some(Command::Export(args)) => export::run(context, &args).await,
         Some(Command::Restore(args)) => restore::run(context, &args).await,
         Some(Command::Update(args)) => update::run(context, &args).await,
         Some(Command::Rollback(args)) => update::rollback(context, &args).await,

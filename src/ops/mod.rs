@@ -8,6 +8,7 @@
 pub(crate) mod autostart;
 pub(crate) mod backup;
 pub(crate) mod converge;
+pub(crate) mod export;
 pub(crate) mod guarded;
 mod instance;
 pub(crate) mod list;

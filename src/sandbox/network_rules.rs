@@ -40,8 +40,7 @@ impl Rules {
     /// The rules that the settings want. `proxies` are the values of the proxy variables that the appliance gets: what
     /// they name is always allowed.
     pub fn new<'a>(settings: &Settings, proxies: impl IntoIterator<Item = &'a str>) -> Self {
-        let proxies = proxies.into_iter().filter_map(proxy);
-        let mut entries: Vec<String> = settings.network.allow.iter().cloned().chain(proxies).map(entry).collect();
+        let mut entries: Vec<String> = allowed(settings, proxies).map(entry).collect();
         entries.sort();
         entries.dedup();
         Rules { mode: settings.network.egress, entries }
@@ -62,11 +61,17 @@ impl Rules {
         !self.exist() || Loaded::load(files).rules == said(self)
     }
 
-    fn command(&self, appliance: &Appliance, own: &[IpNet]) -> Vec<String> {
+    /// The program in the image that loads them, with its arguments. `own`: networks that `internet` refuses, too.
+    pub fn command(&self, appliance: &Appliance, own: &[IpNet]) -> Vec<String> {
         let own = own.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let program = [appliance.container.network_rules.clone(), self.mode.to_string(), own];
         program.into_iter().chain(self.entries.iter().cloned()).collect()
     }
+}
+
+/// What may be reached beyond what the mode allows: the entries of `network.allow` and the proxies.
+pub fn allowed<'a>(settings: &Settings, proxies: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = Allow> {
+    settings.network.allow.iter().cloned().chain(proxies.into_iter().filter_map(proxy))
 }
 
 fn entry(allow: Allow) -> String {

@@ -62,6 +62,11 @@ impl SecretFiles {
         Ok(SecretFiles { files: content, key: key(files)? })
     }
 
+    /// The files: name → content.
+    pub fn contents(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.files
+    }
+
     /// A hash of all of it that tells nothing to whoever lacks the key, which stays on this machine.
     pub fn hash(&self) -> String {
         let mut inner = Sha256::new();

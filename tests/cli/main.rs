@@ -6,6 +6,7 @@
 mod autostart;
 mod config;
 mod dependencies;
+mod export;
 mod fuzz;
 mod git_credential;
 mod help;

@@ -1,0 +1,102 @@
+//! The arguments of `docklet export`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::{export::kubernetes::Quantity, instance_name::InstanceName};
+
+/// Arguments of `docklet export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: docklet export kubernetes --image registry.example.org/opencode:1 | kubectl apply -f -"
+)]
+pub struct Export {
+    /// For which engine.
+    #[command(subcommand)]
+    pub target: ExportFor,
+}
+
+/// The engines.
+#[derive(Debug, Subcommand)]
+pub enum ExportFor {
+    /// Print the objects for Kubernetes: a StatefulSet with claims, a Service, a NetworkPolicy
+    ///
+    /// They follow the Pod Security Standard "restricted". Standard error names what does not travel and the commands to run
+    /// first.
+    #[command(
+        after_help = "Example: docklet export kubernetes --image registry.example.org/opencode:1 | kubectl apply -f -"
+    )]
+    Kubernetes(ExportKubernetes),
+    /// Print a file for Docker Compose
+    ///
+    /// Standard error names what does not travel and the commands to run first.
+    #[command(after_help = "Example: docklet export compose --output opencode")]
+    Compose(ExportCommon),
+    /// Print unit files for Podman's Quadlet, which systemd runs
+    ///
+    /// On standard output they are in the form that `podman quadlet install FILE.quadlets` reads. Standard error names what
+    /// does not travel and the commands to run first.
+    #[command(after_help = "Example: docklet export quadlet --output ~/.config/containers/systemd")]
+    Quadlet(ExportCommon),
+}
+
+/// What every engine is told.
+#[derive(Debug, Args)]
+pub struct ExportCommon {
+    /// Image that the engine can pull; by default the one of the settings
+    #[arg(long, value_name = "REF")]
+    pub image: Option<String>,
+    /// One instance for each developer, with these settings and a password of its own
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub instances: Vec<InstanceName>,
+    /// Also write the secrets, in files that only you can read
+    #[arg(long)]
+    pub with_secrets: bool,
+    /// Folder to write the files to, instead of standard output
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `docklet export kubernetes`.
+#[derive(Debug, Args)]
+pub struct ExportKubernetes {
+    /// What every engine is told.
+    #[command(flatten)]
+    pub common: ExportCommon,
+    /// Namespace of the objects
+    #[arg(long, value_name = "NAME", value_parser = dns_label)]
+    pub namespace: Option<String>,
+    /// Size of the claim for sessions, and of the one for projects
+    #[arg(long, value_name = "SIZE", default_value_t = Quantity::default())]
+    pub storage: Quantity,
+    /// Storage class of the claims; by default the cluster's
+    #[arg(long, value_name = "NAME", value_parser = dns_name)]
+    pub storage_class: Option<String>,
+    /// Host name under which the page is reachable; with several instances, each has INSTANCE.HOST
+    #[arg(long, value_name = "HOST", value_parser = dns_name, requires = "tls_secret")]
+    pub ingress: Option<String>,
+    /// Secret with the certificate of that host
+    #[arg(long, value_name = "NAME", value_parser = dns_name, requires = "ingress")]
+    pub tls_secret: Option<String>,
+}
+
+/// A name of one label (RFC 1123), as a namespace has it.
+fn dns_label(text: &str) -> Result<String, String> {
+    let allowed = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if (1..=63).contains(&text.len()) && allowed && !text.starts_with('-') && !text.ends_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` isn't a valid name; use lower-case letters, digits and hyphens"))
+    }
+}
+
+/// A name of labels with dots between them.
+fn dns_name(text: &str) -> Result<String, String> {
+    let labels: Result<Vec<String>, String> = text.split('.').map(dns_label).collect();
+    if text.len() > 253 {
+        Err(format!("`{text}` is too long for a name"))
+    } else {
+        labels.map(|labels| labels.join("."))
+    }
+}

@@ -1,0 +1,287 @@
+//! Export: the container that the settings want, as files for another engine. Changes nothing here, and asks the engine only
+//! whom an image that was built here runs as.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::Instance;
+use crate::{
+    appliance::Ids,
+    desired::{Desired, Given, ImagePlan},
+    engine::reference::Reference,
+    error::{Error, Result},
+    event::Event,
+    export::{self, Member, SecretFile, compose, kubernetes, quadlet},
+    instance_name::InstanceName,
+    paths,
+    report::{ExportReport, ExportedFile},
+    sandbox::{
+        ids,
+        network_rules::{self, Rules},
+        secret_files::SecretFiles,
+    },
+    secrets,
+    settings::{Git, ImageSource, Port, Settings},
+};
+
+/// What to export.
+#[derive(Debug, Clone)]
+pub struct Export {
+    /// For which engine.
+    pub target: ExportTarget,
+    /// The image that the engine gets; `None`: the one of the settings.
+    pub image: Option<String>,
+    /// One instance for each of these names, with the same settings; empty: this instance.
+    pub instances: Vec<InstanceName>,
+    /// Whether secrets are written.
+    pub with_secrets: bool,
+    /// The folder to write to; `None`: the report has the text.
+    pub folder: Option<PathBuf>,
+}
+
+/// An engine that takes over.
+#[derive(Debug, Clone)]
+pub enum ExportTarget {
+    /// Kubernetes.
+    Kubernetes {
+        /// The namespace; `None`: the one that `kubectl` is set to.
+        namespace: Option<String>,
+        /// Size of the claims for sessions and for projects, such as `20Gi`.
+        storage: String,
+        /// The storage class; `None`: the cluster's default.
+        storage_class: Option<String>,
+        /// The host name of the page and the Secret with its certificate.
+        ingress: Option<(String, String)>,
+    },
+    /// Docker Compose.
+    Compose,
+    /// Podman's Quadlet.
+    Quadlet,
+}
+
+impl ExportTarget {
+    fn name(&self) -> &'static str {
+        match self {
+            ExportTarget::Kubernetes { .. } => "kubernetes",
+            ExportTarget::Compose => "compose",
+            ExportTarget::Quadlet => "quadlet",
+        }
+    }
+}
+
+impl Instance {
+    /// The files with which another engine runs the same container. Existing files with another text are overwritten only
+    /// after a yes.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`] when there are neither settings nor an image; what reading the settings and the secrets and writing
+    /// the files find.
+    pub async fn export(&self, wanted: &Export) -> Result<ExportReport> {
+        check(wanted)?;
+        let settings = self.settings_to_export(wanted)?;
+        let ids = self.ids_of_image(&settings).await;
+        let names = if wanted.instances.is_empty() { vec![self.name.clone()] } else { wanted.instances.clone() };
+        let members = names.iter().enumerate().map(|(place, name)| self.member(wanted, &settings, ids, name, place));
+        let members: Vec<Member> = members.collect::<Result<_>>()?;
+        let mut made = match &wanted.target {
+            ExportTarget::Kubernetes { namespace, storage, storage_class, ingress } => {
+                let options = kubernetes::Options {
+                    namespace: namespace.clone(),
+                    storage: storage.parse().map_err(Error::usage)?,
+                    storage_class: storage_class.clone(),
+                    ingress: ingress.clone(),
+                    with_secrets: wanted.with_secrets,
+                };
+                kubernetes::export(&members, &options)?
+            }
+            ExportTarget::Compose => compose::export(&members, wanted.with_secrets)?,
+            ExportTarget::Quadlet => quadlet::export(&members)?,
+        };
+        made.notes.extend(left_here(wanted, &settings, &members));
+        if let (ExportTarget::Compose, Some(folder)) = (&wanted.target, &wanted.folder) {
+            made.commands.insert(0, format!("cd {}", shell_words::quote(&folder.display().to_string())));
+        }
+        made.notes.iter().for_each(|text| self.reporter.report(&Event::Warning { text: text.clone() }));
+        for command in &made.commands {
+            self.reporter.report(&Event::Note { text: format!("run first: {command}") });
+        }
+        let files = match &wanted.folder {
+            Some(folder) => self.write(folder, &made.files)?,
+            None => made.files.into_iter().map(in_report).collect(),
+        };
+        Ok(ExportReport {
+            target: wanted.target.name().to_owned(),
+            instances: names.iter().map(ToString::to_string).collect(),
+            folder: wanted.folder.as_ref().map(|folder| folder.display().to_string()),
+            changed: files.iter().any(|file| file.written),
+            files,
+            notes: made.notes,
+            commands: made.commands,
+        })
+    }
+
+    /// The settings; the defaults where nothing is set up here and the image is from elsewhere.
+    fn settings_to_export(&self, wanted: &Export) -> Result<Settings> {
+        match Settings::load(&self.files.settings())? {
+            Some(settings) => Ok(settings),
+            None if wanted.image.is_some() => {
+                let text = format!("instance {} is not set up here; the default settings are exported", self.name);
+                self.reporter.report(&Event::Note { text });
+                Ok(Settings::default())
+            }
+            None => Err(Error::NotSetUp { instance: self.name.to_string() }),
+        }
+    }
+
+    /// Whom the image runs as. One that docklet built for an engine of this machine runs as the user here.
+    async fn ids_of_image(&self, settings: &Settings) -> Ids {
+        let default = self.appliance.container.ids();
+        if settings.image.source != ImageSource::Build {
+            return default;
+        }
+        match self.engine().await {
+            Ok(engine) => ids::of(&engine, settings, default),
+            Err(_) => default,
+        }
+    }
+
+    fn member(
+        &self,
+        wanted: &Export,
+        settings: &Settings,
+        ids: Ids,
+        name: &InstanceName,
+        place: usize,
+    ) -> Result<Member> {
+        let mut settings = Settings { mounts: vec![], ..settings.clone() };
+        settings.git.ssh_agent = false;
+        if !wanted.instances.is_empty() {
+            // Each on a port of its own, and no commit of one developer in the name of another.
+            let port = u16::try_from(place).ok().and_then(|place| settings.network.port.0.checked_add(place));
+            settings.network.port =
+                port.map(Port).ok_or_else(|| Error::usage("there are more instances than ports"))?;
+            settings.git = Git::default();
+        }
+        let given = Given { memory: 0, ids, secrets: String::new() };
+        let desired = Desired::new(&self.appliance, &settings, name, &self.paths.instance(name), &given, None);
+        let built = wanted.image.is_none() && matches!(desired.image, ImagePlan::Build { .. });
+        let mut container = desired.container;
+        if let Some(image) = &wanted.image {
+            let _: Reference = image.parse()?;
+            container.image.clone_from(image);
+        }
+        let proxies = network_rules::proxies(&self.files)?;
+        let proxies = || proxies.iter().map(String::as_str);
+        let volume = |role: &String| (role.clone(), name.volume(&self.appliance.name, role));
+        Ok(Member {
+            container,
+            volumes: self.appliance.volumes.iter().map(|volume| &volume.role).map(volume).collect(),
+            appliance: self.appliance.name.clone(),
+            home: self.appliance.container.home.clone(),
+            version: built.then(|| self.appliance.version.clone()),
+            restart: settings.restart.policy,
+            ready_timeout: u32::try_from(self.appliance.health.ready_timeout().as_secs()).unwrap_or(u32::MAX),
+            allow: network_rules::allowed(&settings, proxies()).collect(),
+            network_rules: Rules::new(&settings, proxies()).command(&self.appliance, &[]),
+            secrets: self.secret_files(&settings, wanted)?,
+        })
+    }
+
+    /// The secrets of this instance. Several instances have its keys in common, but each a password of its own.
+    fn secret_files(&self, settings: &Settings, wanted: &Export) -> Result<BTreeMap<String, SecretFile>> {
+        let files = SecretFiles::read(&self.appliance, settings, &self.files, &BTreeMap::new())?;
+        let bundle = Some(self.files.ca_bundle()).filter(|copy| copy.exists());
+        let bundle = bundle.unwrap_or_else(|| PathBuf::from(&settings.trust.ca_file));
+        let path = |name: &String| {
+            if *name == self.appliance.container.ca_bundle { bundle.clone() } else { self.files.secrets().join(name) }
+        };
+        let known = files.contents().iter();
+        let known = known
+            .map(|(name, content)| (name.clone(), SecretFile { path: Some(path(name)), content: content.clone() }));
+        let mut all: BTreeMap<String, SecretFile> = known.collect();
+        let password = &self.appliance.login.password_secret;
+        if !wanted.instances.is_empty() || !all.contains_key(password) {
+            let content = secrets::generate_password()?.reveal().as_bytes().to_vec();
+            all.insert(password.clone(), SecretFile { path: None, content });
+        }
+        Ok(all)
+    }
+
+    fn write(&self, folder: &Path, files: &[export::File]) -> Result<Vec<ExportedFile>> {
+        let is_same =
+            |file: &export::File| Ok(paths::read_text(&folder.join(&file.name))?.as_ref() == Some(&file.text));
+        let same: Vec<bool> = files.iter().map(is_same).collect::<Result<_>>()?;
+        let existing = files.iter().zip(&same).filter(|(file, same)| !**same && folder.join(&file.name).exists());
+        let existing: Vec<&str> = existing.map(|(file, _)| file.name.as_str()).collect();
+        if !existing.is_empty() {
+            self.confirm(&format!("overwrite {} in {}?", existing.join(", "), folder.display()))?;
+        }
+        for (file, _) in files.iter().zip(&same).filter(|(_, same)| !**same) {
+            let path = folder.join(&file.name);
+            let above = path.parent().unwrap_or(folder);
+            fs_err::create_dir_all(above).map_err(|e| Error::file("create the folder", above, &e))?;
+            paths::write_file(&path, file.text.as_bytes(), if file.private { 0o600 } else { 0o644 })?;
+        }
+        let done =
+            |(file, same): (&export::File, bool)| ExportedFile { name: file.name.clone(), text: None, written: !same };
+        Ok(files.iter().zip(same).map(done).collect())
+    }
+}
+
+fn in_report(file: export::File) -> ExportedFile {
+    ExportedFile { name: file.name, text: Some(file.text), written: false }
+}
+
+/// Refuses what no file can hold.
+fn check(wanted: &Export) -> Result<()> {
+    let refuse =
+        |message: &str, hint: &str| Err(Error::Usage { message: message.to_owned(), hint: Some(hint.to_owned()) });
+    let twice = wanted.instances.iter().enumerate().find(|(at, name)| wanted.instances[..*at].contains(name));
+    if let Some((_, name)) = twice {
+        return Err(Error::usage(format!("--instances names {name} twice")));
+    }
+    match wanted.target {
+        ExportTarget::Compose if wanted.with_secrets && wanted.folder.is_none() => {
+            refuse("Compose reads secrets from files of their own", "add --output DIR")
+        }
+        ExportTarget::Quadlet if wanted.with_secrets => {
+            refuse("unit files can't hold secrets", "leave out --with-secrets, and run the commands that it prints")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What of the settings stays on this machine.
+fn left_here(wanted: &Export, settings: &Settings, members: &[Member]) -> Vec<String> {
+    let mut notes = vec![];
+    if let (None, ImageSource::Build | ImageSource::Load, Some(member)) =
+        (&wanted.image, settings.image.source, members.first())
+    {
+        let image = &member.container.image;
+        notes.push(match wanted.target {
+            ExportTarget::Quadlet => {
+                format!("image {image} is only here; if your engine is Docker: docker save {image} | podman load")
+            }
+            ExportTarget::Compose | ExportTarget::Kubernetes { .. } => format!(
+                "image {image} is only here; for another engine, push it (docker tag {image} REGISTRY/NAME:TAG, docker push \
+                 REGISTRY/NAME:TAG) and export again with --image REGISTRY/NAME:TAG"
+            ),
+        });
+    }
+    if !matches!(wanted.target, ExportTarget::Kubernetes { .. }) {
+        notes.extend(super::exposure(settings));
+    }
+    for mount in &settings.mounts {
+        notes.push(format!("the mount {} is a folder of this machine and is left out", mount.container));
+    }
+    if settings.git.ssh_agent {
+        notes.push("git.ssh_agent is this machine's ssh agent and is left out".to_owned());
+    }
+    let has_identity = settings.git.name != Git::default().name || settings.git.email != Git::default().email;
+    if !wanted.instances.is_empty() && has_identity {
+        notes.push("git.name and git.email are yours and are left out: each developer sets their own".to_owned());
+    }
+    notes
+}

@@ -121,7 +121,7 @@ pub fn export(members: &[Member], options: &Options) -> Result<Export> {
 fn create_secret(member: &Member, namespace: &str) -> String {
     let argument = |(name, file): (&String, &super::SecretFile)| match &file.path {
         Some(path) => format!(" --from-file={}", shell_words::quote(&format!("{name}={}", path.display()))),
-        None => format!(" --from-literal={name}=\"$(openssl rand -hex 16)\""),
+        None => format!(" --from-file={name}=<(openssl rand -hex 16)"),
     };
     let arguments: String = member.secrets.iter().map(argument).collect();
     format!("kubectl create secret generic {}{namespace}{arguments}", member.container.name)

@@ -30,11 +30,6 @@ impl Project<'_> {
         assert!(output.status.success(), "docker-compose {args:?}: {}", shown(&output));
         String::from_utf8(output.stdout).unwrap()
     }
-
-    /// Runs a script in the appliance.
-    fn inside(&self, script: &str) -> Output {
-        self.compose(&["exec", "-T", &self.world.container(), "/bin/sh", "-c", script])
-    }
 }
 
 impl Drop for Project<'_> {
@@ -64,21 +59,25 @@ fn compose_goes_on_where_docklet_ended_on_docker() {
     assert!(sessions().1.contains("\"title\":\"kept\""), "{}", sessions().1);
     assert_eq!(world.http_get("/session", None).0, 401, "the password is asked for");
 
-    let status = String::from_utf8(project.inside("id -u; cat /proc/1/status").stdout).unwrap();
+    let id = project.ok(&["ps", "-q", &world.container()]);
+    let inside = |script: &str| {
+        let output = docker_try(&["exec", id.trim(), "/bin/sh", "-c", script]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let status = inside("id -u; cat /proc/1/status");
     assert!(status.starts_with("1000\n") && status.contains("CapBnd:\t0000000000000000"), "{status}");
     assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
-    // The engine's machine, at the address of the gateway: nothing listens there, and no answer comes from it.
+    // Without rules, nothing would answer there, and the time would run out.
     let refused = "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => \"169.254.169.254:80\", Timeout => 5); print $!'";
-    assert_eq!(String::from_utf8_lossy(&project.inside(refused).stdout), "Connection refused");
+    assert_eq!(inside(refused), "Connection refused");
 
     // The rules are still there when it comes back after a crash.
-    let id = project.ok(&["ps", "-q", &world.container()]);
     let pid: u32 = docker(&["inspect", "--format={{.State.Pid}}", id.trim()]).trim().parse().unwrap();
     kill(pid);
     wait_until(SOON, "the page answers again", || {
         docker(&["inspect", "--format={{.RestartCount}}", id.trim()]).trim() == "1" && sessions().0 == 200
     });
-    assert_eq!(String::from_utf8_lossy(&project.inside(refused).stdout), "Connection refused");
+    assert_eq!(inside(refused), "Connection refused");
 
     project.ok(&["down", "--timeout", "1"]);
     for volume in world.volumes() {

@@ -78,11 +78,10 @@ impl From<SystemInfo> for Machine {
         if let Some(fields) = told.as_object_mut() {
             fields.retain(|name, _| TOLD.contains(&name.as_str()));
         }
-        let options = info.security_options.unwrap_or_default();
         Machine {
             memory: info.mem_total.and_then(|m| u64::try_from(m).ok()).unwrap_or_default(),
             limits_memory: info.memory_limit,
-            rootless: options.iter().any(|option| option.contains("rootless")),
+            rootless: false,
             storage_driver: info.driver.unwrap_or_default(),
             data_folder: info.docker_root_dir.unwrap_or_default(),
             time: info.system_time.as_deref().and_then(crate::clock::parse),
@@ -106,7 +105,9 @@ impl Engine {
     /// # Errors
     /// When it does not answer within the deadline or refuses.
     pub async fn machine(&self) -> Result<Machine> {
-        within("describe its machine", self.docker.info()).await.map(Machine::from)
+        let info = within("describe its machine", self.docker.info()).await?;
+        let rootless = self.is_rootless(info.security_options.as_deref().unwrap_or_default());
+        Ok(Machine { rootless, ..Machine::from(info) })
     }
 
     /// The paths in a container's own file system that are not as in its image: new or changed.
@@ -228,7 +229,7 @@ mod tests {
         )
         .unwrap();
         let machine = Machine::from(info);
-        assert!(machine.rootless && machine.memory == 8 && machine.time.is_some());
+        assert!(machine.memory == 8 && machine.time.is_some());
         assert_eq!(machine.told["Driver"], "overlay2");
         let told = machine.told.to_string();
         assert!(!told.contains("laptop") && !told.contains("pw"), "{told}");

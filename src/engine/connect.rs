@@ -71,7 +71,7 @@ impl Engine {
         let host = Host {
             memory: count(info.mem_total),
             cpus: count(info.ncpu),
-            rootless: info.security_options.unwrap_or_default().iter().any(|o| o.contains("rootless")),
+            rootless: self.is_rootless(&info.security_options.unwrap_or_default()),
             storage_driver: info.driver.unwrap_or_default(),
             data_folder: info.docker_root_dir.unwrap_or_default(),
             operating_system: info.operating_system.unwrap_or_default(),

@@ -9,8 +9,12 @@ use futures_util::{Stream, StreamExt as _};
 use super::{Engine, error::translate};
 use crate::{desired::label, error::Result, instance_name::InstanceName};
 
-/// Only these are asked for: an engine also tells of every health check, four times a minute.
-const WANTED: [&str; 10] = ["start", "die", "stop", "kill", "oom", "destroy", "rename", "update", "pause", "unpause"];
+/// Only these are asked for: an engine also tells of every health check, four times a minute. Podman compares them with
+/// its own words, `died` and `remove`, whatever it says then.
+const WANTED: [&str; 13] = [
+    "start", "die", "died", "stop", "kill", "oom", "destroy", "remove", "cleanup", "rename", "update", "pause",
+    "unpause",
+];
 
 /// Something that happened to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub enum Kind {
     },
     /// It was removed.
     Removed,
+    /// Podman tidied up after its end.
+    CleanedUp,
     /// Anything else: paused, renamed, changed, out of memory.
     Other(String),
 }
@@ -105,6 +111,7 @@ pub(super) fn event(message: EventMessage) -> ContainerEvent {
         "stop" => Kind::Stopped,
         "kill" => Kind::Signalled { signal: number("signal").unwrap_or(0) },
         "destroy" | "remove" => Kind::Removed,
+        "cleanup" => Kind::CleanedUp,
         _ => Kind::Other(action),
     };
     let at = message.time_nano.map(i128::from).or(message.time.map(|s| i128::from(s) * 1_000_000_000));
@@ -120,6 +127,20 @@ pub(super) fn event(message: EventMessage) -> ContainerEvent {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::engine::fake::{Fake, Reply};
+
+    /// What Podman 4.3.1 and 5.8.6 told of `podman kill` and `podman rm --force`, to who asked for all events.
+    #[tokio::test]
+    async fn podman_is_asked_in_its_own_words() {
+        let fake = Fake::new(&[("GET /events", vec![Reply::Stream(vec![])])]);
+        let instance: InstanceName = "x".parse().unwrap();
+        let mut events = std::pin::pin!(fake.engine.events("opencode-cloud", &instance, None));
+        while events.next().await.is_some() {}
+        let asked = fake.asked().join("\n");
+        for word in ["die", "died", "destroy", "remove", "cleanup"] {
+            assert!(asked.contains(&format!("%22{word}%22")), "{word} {asked}");
+        }
+    }
 
     fn told(json: &str) -> ContainerEvent {
         event(serde_json::from_str(json).unwrap())
@@ -135,6 +156,7 @@ mod tests {
         let kill = told(r#"{"Action":"kill","Actor":{"ID":"a","Attributes":{"signal":"15"}},"time":17}"#);
         assert_eq!((kill.kind, kill.at), (Kind::Signalled { signal: 15 }, 17_000_000_000));
         assert_eq!(told(r#"{"Action":"died"}"#).kind, Kind::Died { code: None });
+        assert_eq!(told(r#"{"Action":"remove"}"#).kind, Kind::Removed);
         assert_eq!(told(r#"{"Action":"update"}"#).kind, Kind::Other("update".to_owned()));
     }
 }

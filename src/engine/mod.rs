@@ -11,6 +11,7 @@
 //! - `import`: a base image from a tar of files
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
 //! - `transfer`, `trace`, `fault`: pure: the engine's streams → progress, and what a failure in them is
+//! - `podman`: what only Podman's own API tells
 //! - `usage`: how large volumes are; `checkup`: what only the doctor asks
 //! - `translate`: ours ↔ bollard's types, pure; `seccomp`: the system calls that a container may make
 //! - `error`: bollard's errors → ours
@@ -37,6 +38,7 @@ pub mod import;
 mod known;
 pub mod load;
 pub mod log;
+mod podman;
 pub mod pull;
 pub mod reference;
 mod seccomp;

@@ -33,7 +33,7 @@ impl Engine {
         Ok(sizes(&usage))
     }
 
-    async fn get(&self, path: &str) -> Result<http::Answer, String> {
+    pub(super) async fn get(&self, path: &str) -> Result<http::Answer, String> {
         match Wire::of(&self.about.endpoint)? {
             Wire::Unix(socket) => {
                 let stream = tokio::net::UnixStream::connect(socket).await.map_err(|e| e.to_string())?;

@@ -3,7 +3,7 @@
 //! come out. Decides nothing itself but whether it may act at this very moment.
 //!
 //! - `disk`: watches the engine's disk beside that
-//! - in: `watcher` and `messages`, what the engine and the page tell; `poll`, what nobody tells of
+//! - in: `watcher` and `messages`, what the engine and the page tell, `podman` in its own way; `poll`, what nobody tells of
 //! - out: `inspect`, `actions`, `network` and `decisions`
 
 mod actions;
@@ -12,6 +12,7 @@ mod disk;
 mod inspect;
 mod messages;
 mod network;
+mod podman;
 mod poll;
 mod watcher;
 
@@ -140,6 +141,7 @@ struct Supervisor<'a> {
     run: i128,
     publish: Option<Publish>,
     out_of_memory: bool,
+    clues: podman::Clues,
     inspect_at: Option<Instant>,
     /// When the network rules are to be loaded again.
     rules_at: Option<Instant>,
@@ -196,6 +198,7 @@ impl<'a> Supervisor<'a> {
             run: 0,
             publish: None,
             out_of_memory: false,
+            clues: podman::Clues::default(),
             inspect_at: None,
             rules_at: None,
             loading_rules: false,

@@ -35,7 +35,7 @@ pub struct ExitStatus {
 impl ExitStatus {
     /// As the program ends by itself when it is asked to or everything around it goes down; says
     /// nothing about a fault of its own.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(in crate::supervise) fn is_quiet(&self) -> bool {
         !self.out_of_memory && matches!(self.code, None | Some(0 | 137 | 143 | 255))
     }
 }

@@ -34,7 +34,7 @@ impl Supervisor<'_> {
                 self.feed(Input::EngineLost).await;
             }
             Message::Happened(event) => {
-                if let Some(input) = self.understand(&event) {
+                for input in self.understand(&event).await {
                     self.feed(input).await;
                 }
             }
@@ -61,27 +61,37 @@ impl Supervisor<'_> {
         }
     }
 
-    fn understand(&mut self, event: &ContainerEvent) -> Option<Input> {
+    async fn understand(&mut self, event: &ContainerEvent) -> Vec<Input> {
         let renamed = matches!(&event.kind, Kind::Other(what) if what == "rename");
         if event.name != self.container && !renamed || event.at <= self.run {
-            return None;
+            return vec![];
         }
-        Some(match &event.kind {
+        let podman = self.engine.as_ref().filter(|engine| engine.about.is_podman());
+        let look = podman.filter(|_| self.clues.take(&event.kind));
+        let input = match &event.kind {
             Kind::Started => {
                 self.out_of_memory = false;
                 Input::Started
             }
-            Kind::Died { code } => Input::Died(ExitStatus { code: *code, out_of_memory: self.out_of_memory }),
+            Kind::Died { code } => {
+                let status = ExitStatus { code: *code, out_of_memory: self.out_of_memory };
+                if let Some(podman) = look {
+                    return self.clues.died(status, podman.stopped_by_user(&event.id).await);
+                }
+                Input::Died(status)
+            }
             Kind::Stopped => Input::EndedOutside(Outside::Stopped),
             // SIGTERM, what `docker stop` begins with.
             Kind::Signalled { signal: 15 } => Input::AskedToEnd,
-            Kind::Signalled { .. } => return None,
+            Kind::Signalled { .. } => return vec![],
             Kind::Removed => Input::EndedOutside(Outside::Removed),
+            Kind::CleanedUp => return self.clues.cleaned_up().into_iter().collect(),
             Kind::Other(what) if what == "oom" => {
                 self.out_of_memory = true;
-                return None;
+                return vec![];
             }
             Kind::Other(_) => Input::Touched,
-        })
+        };
+        vec![input]
     }
 }

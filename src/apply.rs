@@ -186,10 +186,7 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),
         Action::FillSecrets { volume, image } => {
             tools.sandbox.secrets.keep_key(&tools.sandbox.files)?;
-            if engine.about.is_podman() {
-                // Its compatible API gives no labels to a volume that comes into being with a container.
-                engine.create_volume(volume).await?;
-            }
+            engine.label_first(std::slice::from_ref(volume)).await?;
             let helper = tools.sandbox.helper(image, "secrets", None);
             tools.sandbox.secrets.fill(engine, helper, &volume.name, tools.sandbox.ids).await
         }
@@ -198,6 +195,7 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
             ownership::give(engine, helper, volumes, tools.sandbox.ids).await
         }
         Action::PreparePlaces { volumes, binds, gone, image } => {
+            engine.label_first(volumes).await?;
             let helper = tools.sandbox.helper(image, "mounts", None);
             ownership::prepare(engine, helper, volumes, &places(binds, gone), tools.sandbox.ids).await
         }

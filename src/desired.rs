@@ -59,6 +59,10 @@ pub const EGRESS_VARIABLE: &str = "DOCKLET_EGRESS";
 /// The variables that tell the entrypoint who the agent commits as.
 pub const GIT_VARIABLES: [&str; 2] = ["DOCKLET_GIT_NAME", "DOCKLET_GIT_EMAIL"];
 
+/// What helps where the engine sets no limits.
+pub const LIMITS_FIX: &str =
+    "use an engine that runs as root, or boot with cgroup v2 (kernel option systemd.unified_cgroup_hierarchy=1)";
+
 /// Version of this docklet.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

@@ -221,7 +221,9 @@ fn replace_reason(desired: &Desired, old: Option<&Container>) -> String {
     let Some(old) = old else { return String::new() };
     let differences = old.live.as_ref().map(|live| live.differences(&desired.container)).unwrap_or_default();
     if differences.is_empty() {
-        "created by another version of docklet".to_owned()
+        // Nobody can tell what limits it was made with.
+        let limits = old.live.as_ref().is_some_and(|live| !live.holds_limits());
+        if limits { "its settings changed" } else { "created by another version of docklet" }.to_owned()
     } else {
         format!("{SETTINGS_CHANGED}{}", differences.join(", "))
     }

@@ -129,6 +129,12 @@ impl ContainerSpec {
         hex(&Sha256::digest(text.as_bytes()))[..16].to_owned()
     }
 
+    /// Whether the engine holds the container to limits, of an existing one. An engine without control groups (rootless,
+    /// on cgroup v1) reports none at all, and another container would have none, either: docklet always sets one for memory.
+    pub fn holds_limits(&self) -> bool {
+        self.memory > 0
+    }
+
     /// What is different in `wanted`, in words: "memory 4 GiB → 2 GiB".
     pub fn differences(&self, wanted: &ContainerSpec) -> Vec<String> {
         let mut found = vec![];
@@ -145,9 +151,9 @@ impl ContainerSpec {
         compare("image", short(&self.image), short(&wanted.image));
         compare("port", self.publish.port.to_string(), wanted.publish.port.to_string());
         compare("address", self.publish.address.to_string(), wanted.publish.address.to_string());
-        // None, where an engine without control groups applied no limit: another container would have none, either.
-        if self.memory > 0 {
+        if self.holds_limits() {
             compare("memory", Bytes(self.memory).to_string(), Bytes(wanted.memory).to_string());
+            compare("processors", processors(self.nano_cpus), processors(wanted.nano_cpus));
         }
         compare("network", self.network.clone(), wanted.network.clone());
         compare("egress", self.egress.to_string(), wanted.egress.to_string());
@@ -156,7 +162,6 @@ impl ContainerSpec {
             let value = |spec: &ContainerSpec| spec.environment.get(name).map_or("none", String::as_str).to_owned();
             compare(what, value(self), value(wanted));
         }
-        compare("processors", processors(self.nano_cpus), processors(wanted.nano_cpus));
         if self.pids > 0 {
             compare("pids", self.pids.to_string(), wanted.pids.to_string());
         }

@@ -39,12 +39,8 @@ pub(super) fn drift(desired: &Desired, observed: &Observed, detail: Option<&Deta
     Ok(if differences.is_empty() { Drift::None } else { Drift::Outside(differences.join("; ")) })
 }
 
-/// What `docker update` can change and our label does not show. An engine that cannot limit something says 0.
+/// What `docker update` can change and our label does not show.
 fn from_outside(detail: &Detail, desired: &Desired) -> Vec<String> {
-    let mut live = detail.live.clone();
-    let desired = &desired.container;
-    live.memory = if live.memory == 0 { desired.memory } else { live.memory };
-    live.pids = if live.pids <= 0 { desired.pids } else { live.pids };
     let updatable = |text: &String| ["memory ", "processors ", "pids "].iter().any(|word| text.starts_with(word));
-    live.differences(desired).into_iter().filter(updatable).collect()
+    detail.live.differences(&desired.container).into_iter().filter(updatable).collect()
 }

@@ -182,18 +182,13 @@ impl Engine {
     }
 
     /// Creates a container, and with it those of its volumes that are not there yet; its id.
-    /// `new_volumes` are those: Podman's compatible API gives them no labels, so there they are
-    /// created one by one beforehand.
+    /// `new_volumes` are those.
     ///
     /// # Errors
     /// [`Error::AlreadyExists`] when the name is taken, [`Error::NoSuchObject`] when the image is
     /// missing, [`Error::StartFailed`] when the engine refuses the specification.
     pub async fn create_container(&self, spec: &ContainerSpec, new_volumes: &[VolumeSpec]) -> Result<String> {
-        if self.about.is_podman() {
-            for volume in new_volumes {
-                self.create_volume(volume).await?;
-            }
-        }
+        self.label_first(new_volumes).await?;
         let call = format!("create container {}", spec.name);
         let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
         let answer = self.docker.create_container(Some(options), translate::create_body(spec, &self.about));

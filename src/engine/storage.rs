@@ -138,6 +138,18 @@ impl Engine {
         created.map(drop).map_err(|e| translate(&call, e))
     }
 
+    /// Creates the volumes that a container is about to bring into being, where the engine would give them no labels then:
+    /// Podman's compatible API.
+    ///
+    /// # Errors
+    /// As [`Engine::create_volume`].
+    pub async fn label_first(&self, volumes: &[VolumeSpec]) -> Result<()> {
+        for volume in volumes.iter().filter(|_| self.about.is_podman()) {
+            self.create_volume(volume).await?;
+        }
+        Ok(())
+    }
+
     /// Removes a volume.
     ///
     /// # Errors
@@ -170,7 +182,24 @@ fn user_of(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::engine::fake::{Fake, Reply};
+
+    #[tokio::test]
+    async fn podman_gets_labelled_volumes_before_a_container_makes_them() {
+        let volume = VolumeSpec { name: "v".into(), mount: "/v".into(), labels: BTreeMap::new() };
+        let answer = Reply::Status(
+            201,
+            r#"{"Name":"v","Driver":"local","Mountpoint":"/v","Labels":{},"Scope":"local","Options":{}}"#.into(),
+        );
+        for (engine, calls) in [("Docker", 0), ("Podman", 1)] {
+            let mut fake = Fake::new(&[("POST /volumes/create", vec![answer.clone()])]);
+            engine.clone_into(&mut fake.engine.about.name);
+            fake.engine.label_first(std::slice::from_ref(&volume)).await.unwrap();
+            assert_eq!(fake.count("POST /volumes/create"), calls, "{engine}");
+        }
+    }
 
     #[test]
     fn users_of_a_volume_are_named() {

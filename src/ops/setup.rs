@@ -10,7 +10,7 @@ use super::{
     mounts,
 };
 use crate::{
-    desired::VolumeSpec,
+    desired::{LIMITS_FIX, VolumeSpec},
     engine::{Engine, docker::Change, load, reference::Reference},
     error::{Error, Result},
     event::Event,
@@ -254,7 +254,14 @@ impl Job {
         }
         autostart::apply(instance, settings).await?;
         if !planned.is_empty() {
-            planned.container_id = engine.container(&instance.container_name()).await?.map(|c| c.id);
+            let made = engine.container(&instance.container_name()).await?;
+            if made.as_ref().is_some_and(|made| !made.live.holds_limits()) {
+                let text = format!(
+                    "the engine does not hold the container to its limits (memory, processors, processes); {LIMITS_FIX}"
+                );
+                instance.reporter.report(&Event::Warning { text });
+            }
+            planned.container_id = made.map(|c| c.id);
         }
         self.report(instance, &planned)
     }

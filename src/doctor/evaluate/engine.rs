@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, docklet, engine, finding, ok, problem, room, warning};
+use super::{Answer, docklet, engine, finding, ok, ours, problem, room, warning};
 use crate::{
     disk::{self, DiskUse},
     doctor::{
@@ -142,6 +142,11 @@ pub(super) fn memory(facts: &Facts) -> Answer {
         let message = "the engine cannot hold a container to a memory limit";
         return Ok(warning(message, "docker info --format '{{.Warnings}}'"));
     }
+    // An engine that says it can, and does not.
+    if ours(facts).is_ok_and(|container| !container.detail.live.holds_limits()) {
+        let message = "the engine does not hold the container to its limits (memory, processors, processes)";
+        return Ok(warning(message, crate::desired::LIMITS_FIX));
+    }
     // The default gives way to three quarters of what there is.
     let default = facts.about.default_memory;
     let most = Bytes(machine.memory / 4 * 3);
@@ -201,7 +206,8 @@ pub(super) fn neighbours(facts: &Facts) -> Answer {
         );
         return Ok(warning(message, "update the engine to Docker 28.0 or newer"));
     }
-    Ok(ok("only this machine reaches the page"))
+    // No more is known: an engine whose firewall is off (`iptables: false`) does not say so.
+    Ok(ok("the page is published on this machine's loopback address only"))
 }
 
 pub(super) fn registry(facts: &Facts) -> Answer {

@@ -197,6 +197,8 @@ fn the_engine() {
         machine(|m| m.storage_driver = "vfs".into()),
         machine(|m| m.memory = GIB / 2),
         machine(|m| m.limits_memory = Some(false)),
+        // Rootless Podman on cgroup v1: the engine says it can.
+        of_container(|c| (c.detail.live.memory, c.detail.live.pids) = (0, 0)),
         of_engine(|e| e.space = Ok(Space { free: 4 * GIB, total: 100 * GIB })),
         spoils(|facts| {
             of_settings(|s| s.resources.disk = "50GiB".parse().unwrap())(facts);

@@ -29,6 +29,7 @@ use crate::{
     appliance::hex,
     error::{Error, ImageAction, ImageFault, Result},
     event::{Event, Reporter},
+    units::Elapsed,
 };
 
 /// Time between two looks at a build; at each, one event on where it stands and a few log lines.
@@ -37,9 +38,11 @@ const REPORT_EVERY: Duration = Duration::from_millis(400);
 /// Most log lines that are reported at once. All of them are in the file.
 const LINES_AT_ONCE: usize = 3;
 
-/// How long a builder may take to begin to answer, and its session to be opened. A running step may be silent for as long as it
-/// likes.
+/// How long a builder may take to begin to answer, and its session to be opened.
 const FIRST_ANSWER: Duration = Duration::from_secs(120);
+
+/// How long it may say nothing at all: a download of 200 MB over a slow line says nothing for a quarter of an hour.
+const STANDSTILL: Duration = Duration::from_secs(30 * 60);
 
 /// How long the connection may stay open behind the last message.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -68,8 +71,12 @@ impl Engine {
     /// [`Error::Image`] with the fault, the last log lines and the place of the whole log; a file
     /// error when the log cannot be written.
     pub async fn build(&self, request: BuildRequest, reporter: &dyn Reporter) -> Result<()> {
+        self.build_within(STANDSTILL, request, reporter).await
+    }
+
+    async fn build_within(&self, standstill: Duration, request: BuildRequest, reporter: &dyn Reporter) -> Result<()> {
         let mut log = Log::create(&request)?;
-        let built = self.run_build(&request, reporter, &mut log).await;
+        let built = self.run_build(standstill, &request, reporter, &mut log).await;
         let end = built.as_ref().map_or_else(|f| format!("\nfailed: {}", f.reason), |()| "\ndone".to_owned());
         let _ = log.write(&end);
         let in_build = |error: Error, log: &Log| match error {
@@ -92,7 +99,13 @@ impl Engine {
         Ok(())
     }
 
-    async fn run_build(&self, request: &BuildRequest, reporter: &dyn Reporter, log: &mut Log) -> Result<(), Failure> {
+    async fn run_build(
+        &self,
+        standstill: Duration,
+        request: &BuildRequest,
+        reporter: &dyn Reporter,
+        log: &mut Log,
+    ) -> Result<(), Failure> {
         let docker = self.docker.clone().with_timeout(FIRST_ANSWER);
         let context = bollard::body_full(request.context.clone().into());
         let mut messages = docker.build_image(options(request)?, None, Some(context));
@@ -118,6 +131,10 @@ impl Engine {
                     }
                 },
                 _ = ticks.tick() => ended = state == State::Complete && last_message.elapsed() >= LAST_WORDS,
+            }
+            if state == State::Running && last_message.elapsed() >= standstill {
+                let reason = format!("nothing was heard of it for {}", Elapsed(standstill));
+                break Err(Failure::lasting(ImageFault::BuildStep, reason));
             }
             if ended {
                 break match state {

@@ -177,6 +177,19 @@ async fn podmans_plain_lines_make_a_build_too() {
     build(stream(text), here()).await.result.unwrap();
 }
 
+/// As Podman 4.3 stands still at two locked caches in one RUN.
+#[tokio::test]
+async fn a_build_that_stands_still_ends_and_names_its_step() {
+    let lines = [r#"{"stream":"STEP 1/2: FROM debian\n"}"#, r#"{"stream":"STEP 2/2: RUN apt-get update\n"}"#];
+    let fake = Fake::new(&[("POST /build", vec![Reply::Hang(lines.map(str::to_owned).to_vec())])]);
+    let folder = tempfile::tempdir().unwrap();
+    let limit = Duration::from_millis(300);
+    let build = fake.engine.build_within(limit, request("x:1", "FROM scratch", &folder), &Silent);
+    let (fault, reason, _) = told(tokio::time::timeout(Duration::from_secs(20), build).await.unwrap());
+    assert_eq!(fault, ImageFault::BuildStep);
+    assert_eq!(reason, "the step `RUN apt-get update` failed: nothing was heard of it for 300 ms");
+}
+
 /// The base that the tests on a real engine build on, which is there without a registry.
 const BASE: &str = "debian:trixie-slim";
 

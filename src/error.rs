@@ -274,6 +274,19 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_on_the_engines_own_machine_is_no_matter_of_a_proxy() {
+        let hint = |reference: &str| {
+            let (action, fault, reason) = (ImageAction::Pull, ImageFault::Network, "connection refused".to_owned());
+            let error =
+                Error::Image { action, reference: reference.to_owned(), fault, reason, log: vec![], log_file: None };
+            error.hint().unwrap()
+        };
+        assert!(hint("127.0.0.1:5055/x:1").contains("at 127.0.0.1:5055; to an engine without root"));
+        assert!(hint("localhost/x:1").contains("localhost"));
+        assert!(hint("debian:1").contains("proxy") && hint("registry.test/x").contains("proxy"));
+    }
+
+    #[test]
     fn only_the_disk_of_the_backups_is_freed_by_removing_backups() {
         let full = |place: &str| {
             Error::file("write", Path::new(place), &io::Error::from(ErrorKind::StorageFull)).hint().unwrap()

@@ -10,7 +10,12 @@ use bollard::{
 };
 use time::OffsetDateTime;
 
-use super::{DEADLINE, Engine, docker::deadline, error::translate, reference::Reference};
+use super::{
+    DEADLINE, Engine,
+    docker::deadline,
+    error::{status_of, translate},
+    reference::Reference,
+};
 use crate::{
     desired::label,
     error::{Error, ImageAction, ImageFault, Result},
@@ -60,11 +65,27 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within [`DEADLINE`] or refuses.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        match self.short("inspect an image", DEADLINE, self.docker.inspect_image(reference)).await {
+        let call = "inspect an image";
+        match deadline(call, DEADLINE, self.docker.inspect_image(reference)).await? {
             Ok(found) => Ok(Some(from_inspect(found))),
-            Err(Error::EngineRefused { status: 404, .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) if status_of(&error) == Some(404) => Ok(None),
+            Err(BollardError::JsonDataError { .. } | BollardError::JsonSerdeError { .. }) => {
+                self.listed_image(reference).await
+            }
+            Err(error) => Err(translate(call, error)),
         }
+    }
+
+    /// The same from the list of images, which tells less: an engine with the containerd image store describes an image
+    /// whose layers came with another one in a way that bollard cannot read (`"RootFS":{}`).
+    async fn listed_image(&self, reference: &str) -> Result<Option<Image>> {
+        let is_id = reference.starts_with("sha256:");
+        let named = [("reference".to_owned(), vec![reference.to_owned()])].into();
+        let options = ListImagesOptionsBuilder::default();
+        let options = if is_id { options } else { options.filters(&named) }.build();
+        let listed = self.short("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
+        let mut images = listed.into_iter().map(from_summary);
+        Ok(images.find(|image| !is_id || image.id == reference))
     }
 
     /// Gives an image another name.
@@ -217,6 +238,25 @@ mod tests {
             Err(Error::EngineRefused { status: 500, reason, .. }) => assert_eq!(reason, "disk on fire"),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// As Docker 28.5.2 with the containerd image store says of an image whose layers were loaded before.
+    #[tokio::test]
+    async fn an_image_without_layers_of_its_own_is_found_in_the_list() {
+        let odd = r#"{"Id":"sha256:ab","RepoTags":["here:1"],"Architecture":"amd64","Os":"linux","RootFS":{}}"#;
+        let list = r#"[{"Id":"sha256:ab","ParentId":"","RepoTags":["here:1"],"RepoDigests":[],"Created":1,"Size":5,
+            "SharedSize":-1,"Labels":{"org.opencontainers.image.version":"1.2.3"},"Containers":0}]"#;
+        let reply = |text: &str| vec![Reply::Status(200, text.to_owned())];
+        let fake = Fake::new(&[
+            ("GET /images/here", reply(odd)),
+            ("GET /images/sha256", reply(odd)),
+            ("GET /images/json", reply(list)),
+        ]);
+        for name in ["here:1", "sha256:ab"] {
+            let image = fake.engine.image(name).await.unwrap().unwrap();
+            assert_eq!((image.id.as_str(), image.appliance_version.as_deref()), ("sha256:ab", Some("1.2.3")));
+        }
+        assert!(fake.asked().iter().any(|r| r.contains("reference") && r.contains("here")), "{:?}", fake.asked());
     }
 
     #[tokio::test]

@@ -58,6 +58,10 @@ impl Error {
                     (ImageFault::NoSpace, _) => "free space in the engine: docker system df shows what uses it, docker builder prune frees old build steps".to_owned(),
                     (ImageFault::Architecture, ImageAction::Build) => "choose a base image for this machine: docklet setup --base-image REF".to_owned(),
                     (ImageFault::Architecture, _) => "build it for this machine: docklet setup --build".to_owned(),
+                    (ImageFault::Network, ImageAction::Pull) if is_loopback(reference) => format!(
+                        "check that a registry listens at{}; to an engine without root or in a virtual machine that is the engine's own machine: name the registry by this machine's address",
+                        registry(reference)
+                    ),
                     (ImageFault::Network, ImageAction::Pull | ImageAction::Build) => "check the network and run the command again; finished parts are kept\nbehind a company proxy: docklet setup --ca-file FILE".to_owned(),
                     (ImageFault::Truncated, ImageAction::Load) | (ImageFault::BadArchive, _) => "check the file, or make it again: docker save -o FILE IMAGE".to_owned(),
                     (ImageFault::Truncated, _) => "run the command again; finished parts are kept".to_owned(),
@@ -154,4 +158,10 @@ fn registry(reference: &str) -> String {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => format!(" {host}"),
         _ => String::new(),
     }
+}
+
+/// Whether an image's registry is said to be on this machine.
+fn is_loopback(reference: &str) -> bool {
+    let host = reference.split(['/', ':']).next().unwrap_or_default();
+    reference.contains('/') && (host == "localhost" || host.starts_with("127."))
 }

@@ -213,8 +213,10 @@ fn of_step(mut failure: Failure, trace: &Trace, log: &Log) -> Failure {
     failure.fault = stream_error::of_step(&tail);
     let name = trace.failed().map(|(name, _)| name).or_else(|| trace.running());
     let Some(name) = name else { return failure };
-    failure.reason = match failure.reason.rfind("exit code: ") {
-        Some(at) => format!("the step `{name}` ended with {}", failure.reason[at..].replacen("code: ", "code ", 1)),
+    // The last words of BuildKit and of the old builder, and those of Podman's.
+    let code = ["exit code: ", "exit status "].iter().find_map(|words| failure.reason.rsplit_once(words));
+    failure.reason = match code {
+        Some((_, code)) => format!("the step `{name}` ended with exit code {code}"),
         None => format!("the step `{name}` failed: {}", failure.reason),
     };
     failure

@@ -139,10 +139,13 @@ impl Engine {
             Ok(answer) => Ok(answer.descriptor.digest.unwrap_or_default()),
             Err(error) if status_of(&error).is_some() => {
                 let Failure { fault, reason, .. } = Failure::from_bollard(ImageAction::Pull, &error);
-                // Podman's compatible API does not have this call.
                 let unknown = fault == ImageFault::NotFound && reason.eq_ignore_ascii_case("not found");
                 Err(if unknown {
-                    translate(&call, error)
+                    Error::EngineUnsupported {
+                        endpoint: self.about.endpoint.clone(),
+                        reason: "Podman's Docker-compatible socket cannot ask a registry what it has".to_owned(),
+                        hint: "docklet update pulls the image, and changes nothing when it is the same".to_owned(),
+                    }
                 } else {
                     Error::Image {
                         action: ImageAction::Pull,

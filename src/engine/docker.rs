@@ -18,7 +18,7 @@ use bollard::{
 
 use super::{
     DEADLINE, Engine,
-    error::{port_conflict, status_of, translate, within},
+    error::{port_conflict, status_of, translate},
     translate,
 };
 use crate::{
@@ -135,12 +135,16 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn containers(&self, managed: bool) -> Result<Vec<Listed>> {
-        let mut options = ListContainersOptionsBuilder::default().all(true);
-        if managed {
-            options = options.filters(&managed_filter());
-        }
-        let list = within("list containers", self.docker.list_containers(Some(options.build()))).await?;
-        Ok(list.into_iter().map(translate::listed).collect())
+        self.list_containers("list containers", if managed { managed_filter() } else { HashMap::new() }).await
+    }
+
+    async fn list_containers(&self, call: &str, filters: HashMap<String, Vec<String>>) -> Result<Vec<Listed>> {
+        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+        let list = match deadline(call, DEADLINE, self.docker.list_containers(Some(options))).await? {
+            Err(error) if is_unreadable(&error) => self.podmans_containers(&filters).await.ok_or(error),
+            other => other,
+        };
+        Ok(list.map_err(|error| translate(call, error))?.into_iter().map(translate::listed).collect())
     }
 
     /// The containers of these names, running or not. What else is on the engine costs next to nothing.
@@ -151,10 +155,8 @@ impl Engine {
         // The filter is an expression that matches anywhere in a name, which some engines begin with a slash.
         let patterns = names.iter().map(|name| format!("^/?{}$", name.replace('.', "\\."))).collect();
         let filters = HashMap::from([("name".to_owned(), patterns)]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let list = within("look for containers by name", self.docker.list_containers(Some(options))).await?;
-        let listed = list.into_iter().map(translate::listed);
-        Ok(listed.filter(|container| names.contains(&container.name)).collect())
+        let listed = self.list_containers("look for containers by name", filters).await?;
+        Ok(listed.into_iter().filter(|container| names.contains(&container.name)).collect())
     }
 
     /// The containers that have one of these volumes, running or not. What else is on the engine costs next to nothing.
@@ -163,9 +165,7 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn containers_with(&self, volumes: &[String]) -> Result<Vec<Listed>> {
         let filters = HashMap::from([("volume".to_owned(), volumes.to_vec())]);
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let list = within("look for containers by volume", self.docker.list_containers(Some(options))).await?;
-        Ok(list.into_iter().map(translate::listed).collect())
+        self.list_containers("look for containers by volume", filters).await
     }
 
     /// One container by name or id; `None` when there is none.
@@ -174,11 +174,12 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn container(&self, name: &str) -> Result<Option<Detail>> {
         let call = format!("inspect container {name}");
-        let answer = self.docker.inspect_container(name, None::<InspectContainerOptions>);
-        match none_if_missing(&call, DEADLINE, answer).await? {
-            Some(inspect) => Ok(Some(translate::detail(inspect))),
-            None => Ok(None),
-        }
+        let asked = deadline(&call, DEADLINE, self.docker.inspect_container(name, None::<InspectContainerOptions>));
+        let answer = match asked.await? {
+            Err(error) if is_unreadable(&error) => self.podmans_container(name).await.ok_or(error),
+            other => other,
+        };
+        Ok(none_if_missing(&call, DEADLINE, async { answer }).await?.map(translate::detail))
     }
 
     /// Creates a container, and with it those of its volumes that are not there yet; its id.
@@ -339,6 +340,12 @@ pub(super) async fn none_if_missing<T>(
         Err(e) if status_of(&e) == Some(404) => Ok(None),
         Err(e) => Err(translate(call, e)),
     }
+}
+
+/// Whether an answer came, and bollard does not understand it.
+pub(super) fn is_unreadable(error: &bollard::errors::Error) -> bool {
+    use bollard::errors::Error;
+    matches!(error, Error::JsonDataError { .. } | Error::JsonSerdeError { .. })
 }
 
 pub(super) fn message_of(error: &bollard::errors::Error) -> String {

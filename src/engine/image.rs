@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 
 use super::{
     DEADLINE, Engine,
-    docker::deadline,
+    docker::{deadline, is_unreadable},
     error::{status_of, translate},
     reference::Reference,
 };
@@ -69,9 +69,7 @@ impl Engine {
         match deadline(call, DEADLINE, self.docker.inspect_image(reference)).await? {
             Ok(found) => Ok(Some(from_inspect(found))),
             Err(error) if status_of(&error) == Some(404) => Ok(None),
-            Err(BollardError::JsonDataError { .. } | BollardError::JsonSerdeError { .. }) => {
-                self.listed_image(reference).await
-            }
+            Err(error) if is_unreadable(&error) => self.listed_image(reference).await,
             Err(error) => Err(translate(call, error)),
         }
     }

@@ -1,6 +1,10 @@
 //! What only Podman's own API tells, beside its Docker-compatible one, and what it does not tell at all.
 
-use std::{os::unix::fs::MetadataExt as _, time::Duration};
+use std::{collections::HashMap, os::unix::fs::MetadataExt as _, time::Duration};
+
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::Engine;
 
@@ -11,10 +15,31 @@ impl Engine {
     /// Whether a command stopped this container, `podman kill` included. `None` where it does not say: before Podman 5,
     /// behind ssh or TLS, and for a container that is gone.
     pub async fn stopped_by_user(&self, name: &str) -> Option<bool> {
-        let path = format!("/v4.0.0/libpod/containers/{name}/json");
-        let answer = tokio::time::timeout(PATIENCE, self.get(&path)).await.ok()?.ok()?;
-        let container: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+        let container: Value = self.ask(&format!("/v4.0.0/libpod/containers/{name}/json")).await?;
         container["State"]["StoppedByUser"].as_bool()
+    }
+
+    /// The containers, where bollard cannot read the list: see [`in_dockers_words`].
+    pub(super) async fn podmans_containers(
+        &self,
+        filters: &HashMap<String, Vec<String>>,
+    ) -> Option<Vec<ContainerSummary>> {
+        let filters: String = serde_json::to_string(filters).ok()?.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let mut list: Vec<Value> = self.ask(&format!("/containers/json?all=true&filters={filters}")).await?;
+        list.iter_mut().for_each(|container| in_dockers_words(&mut container["State"]));
+        serde_json::from_value(Value::Array(list)).ok()
+    }
+
+    /// The same for one container.
+    pub(super) async fn podmans_container(&self, name: &str) -> Option<ContainerInspectResponse> {
+        let mut container: Value = self.ask(&format!("/containers/{name}/json")).await?;
+        in_dockers_words(&mut container["State"]["Status"]);
+        serde_json::from_value(container).ok()
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
+        let answer = tokio::time::timeout(PATIENCE, self.get(path)).await.ok()?.ok()?;
+        serde_json::from_slice(&answer.body).ok()
     }
 
     /// Whether the engine runs without root, from its security options. Podman 4.3 does not have it there; but its socket
@@ -23,6 +48,16 @@ impl Engine {
         let socket = || self.about.endpoint.strip_prefix("unix://").and_then(|path| std::fs::metadata(path).ok());
         let of_a_user = || cfg!(target_os = "linux") && socket().is_some_and(|found| found.uid() != 0);
         security_options.iter().any(|option| option.contains("rootless")) || self.about.is_podman() && of_a_user()
+    }
+}
+
+/// Podman has states that Docker does not know, for as long as it takes to start or stop a container.
+fn in_dockers_words(state: &mut Value) {
+    match state.as_str() {
+        Some("stopping") => *state = "running".into(),
+        Some("initialized" | "configured") => *state = "created".into(),
+        Some("stopped") => *state = "exited".into(),
+        _ => {}
     }
 }
 
@@ -57,5 +92,20 @@ mod tests {
             std::os::unix::fs::chown(&socket, Some(1000), None).unwrap();
         }
         assert_eq!(fake.engine.is_rootless(&options), cfg!(target_os = "linux"));
+    }
+
+    /// While another container is being stopped, the whole list has a word that bollard does not know.
+    #[tokio::test]
+    async fn states_of_podmans_own_are_understood() {
+        let reply = |text: &str| vec![Reply::Status(200, text.to_owned())];
+        let fake = Fake::new(&[
+            ("GET /containers/json", reply(r#"[{"Id":"a","Names":["/x"],"State":"stopping"}]"#)),
+            ("GET /containers/x/json", reply(r#"{"Id":"a","Name":"/x","State":{"Status":"initialized"}}"#)),
+        ]);
+        let listed = fake.engine.containers_named(&["x".to_owned()]).await.unwrap();
+        assert!(listed[0].is_running(), "{listed:?}");
+        assert_eq!(fake.engine.container("x").await.unwrap().unwrap().status, "created");
+        let asked = fake.asked();
+        assert!(asked[1].contains("filters=%7b%22name"), "{asked:?}");
     }
 }

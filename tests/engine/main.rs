@@ -14,6 +14,7 @@ mod dry_run;
 mod egress;
 mod ending;
 mod engine_restart;
+mod engines;
 mod export;
 mod git_server;
 mod harness;

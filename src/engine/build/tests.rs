@@ -190,6 +190,15 @@ async fn a_build_that_stands_still_ends_and_names_its_step() {
     assert_eq!(reason, "the step `RUN apt-get update` failed: nothing was heard of it for 300 ms");
 }
 
+#[tokio::test]
+async fn a_step_that_fails_on_podman_is_told_in_the_same_words() {
+    let text = r#"{"stream":"STEP 1/1: RUN echo before; exit 7\n"}
+{"errorDetail":{"message":"building at STEP \"RUN echo before; exit 7\": while running runtime: exit status 7"}}"#;
+    let (fault, reason, _) = told(build(stream(text), here()).await.result);
+    assert_eq!(fault, ImageFault::BuildStep);
+    assert_eq!(reason, "the step `RUN echo before; exit 7` ended with exit code 7");
+}
+
 /// The base that the tests on a real engine build on, which is there without a registry.
 const BASE: &str = "debian:trixie-slim";
 
@@ -200,8 +209,11 @@ async fn a_real_build_and_a_real_failure() {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::default();
     let name = "docklet-test/build-test:1";
+    // The mounts are those of the appliance's Dockerfile: with both caches locked, it never ends on Podman 4.3.
+    let mounts = "--mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt/lists \
+        --mount=type=bind,source=Dockerfile,target=/tmp/file";
     let text = format!(
-        "FROM {BASE} AS a\nARG A\nRUN echo \"$A\" {} > /x\nFROM {BASE}\nCOPY --from=a /x /x\n",
+        "FROM {BASE} AS a\nARG A\nRUN {mounts} test -s /tmp/file && echo \"$A\" {} > /x\nFROM {BASE}\nCOPY --from=a /x /x\n",
         std::process::id()
     );
     let begin = Instant::now();

@@ -1,0 +1,101 @@
+//! What is different from engine to engine: whose files the agent writes, which limits hold, and that docklet says so.
+//! tests/engines runs these, and some others, on all of them.
+
+use std::fs;
+use std::process::Command;
+
+use crate::support::*;
+
+fn check(world: &World, id: &str) -> (String, String) {
+    let report = json(&world.run(&["doctor", "--json"]));
+    let check = report["checks"].as_array().unwrap().iter().find(|check| check["id"] == id).unwrap();
+    (check["level"].as_str().unwrap().to_owned(), check["message"].as_str().unwrap().to_owned())
+}
+
+fn set_up(world: &World, more: &[&str]) -> String {
+    let mut args = world.setup_args();
+    args.extend(more.iter().map(|&arg| arg.to_owned()));
+    let output = world.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", shown(&output));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_folder_of_the_first_setup_is_written_from_both_sides() {
+    let world = World::new();
+    let folder = world.folder().join("code");
+    fs::create_dir(&folder).unwrap();
+    let said = set_up(&world, &["--mount", &format!("{}:/workspace/code", folder.display())]);
+    // What setup says about rights is true: without a word it works at once, else after the command.
+    if let Some((_, command)) = said.split_once("to let it: ") {
+        let command = command.lines().next().unwrap();
+        let output = Command::new("sh").args(["-ec", command]).output().unwrap();
+        assert!(output.status.success(), "{command}\n{}", shown(&output));
+    }
+    world.ok(&["exec", "--", "sh", "-c", "echo inside >/workspace/code/ours"]);
+    assert_eq!(fs::read_to_string(folder.join("ours")).unwrap(), "inside\n");
+    fs::write(folder.join("theirs"), "outside\n").unwrap();
+    world.ok(&["exec", "--", "sh", "-c", "echo inside >>/workspace/code/theirs"]);
+    assert_eq!(fs::read_to_string(folder.join("theirs")).unwrap(), "outside\ninside\n");
+    // All that setup made is docklet's, and as wanted.
+    let again = world.ok(&["setup", "--yes"]);
+    assert!(again.contains("nothing to do"), "{again}");
+    for id in ["volumes", "drift"] {
+        let (level, message) = check(&world, id);
+        assert_eq!(level, "ok", "{id}: {message}");
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn limits_hold_or_setup_and_doctor_say_so() {
+    let world = World::new();
+    let said = set_up(&world, &["--memory", "256MiB"]);
+    let memory = world.inspect().unwrap()["HostConfig"]["Memory"].as_i64().unwrap();
+    let held = match memory {
+        0 => false,
+        _ => {
+            assert_eq!(memory, 256 << 20);
+            // What the engine says is what the kernel does.
+            let limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null";
+            let limit = docker(&["exec", &world.container(), "sh", "-c", &format!("{limit}; true")]);
+            assert_eq!(limit.trim(), memory.to_string());
+            true
+        }
+    };
+    assert_eq!(said.contains("does not hold the container to its limits"), !held, "{said}");
+    let (level, message) = check(&world, "memory");
+    assert_eq!(level == "ok", held, "{message}");
+    let (level, message) = check(&world, "drift");
+    assert_eq!(level, "ok", "{message}");
+    let plan = world.ok(&["setup", "--yes", "--dry-run", "--memory", "512MiB"]);
+    assert!(plan.contains("changed") && !plan.contains("another version"), "{plan}");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_running_instance_is_backed_up() {
+    let world = World::new();
+    world.setup();
+    let output = world.run(&["backup", "--json"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(world.status()["state"], "running");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_stopped_instance_comes_back_in_another() {
+    let world = World::new();
+    world.setup();
+    world.ok(&["exec", "--", "sh", "-c", "echo precious >/workspace/file"]);
+    world.ok(&["stop"]);
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    let copy = world.sibling();
+    let output = copy.run(&["restore", file, "--yes", "--settings"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(copy.ok(&["exec", "--", "cat", "/workspace/file"]), "precious\n");
+    assert_eq!(copy.status()["state"], "running");
+}

@@ -59,9 +59,9 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Whether its process is there (paused counts).
+    /// Whether its process is there (paused counts, and Podman's word for one that was asked to end).
     pub fn is_running(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+        matches!(self.state.as_str(), "running" | "paused" | "restarting" | "stopping")
     }
 
     /// Whether it publishes this port, where the engine lists ports at all.

@@ -51,10 +51,9 @@ impl Engine {
     }
 }
 
-/// Podman has states that Docker does not know, for as long as it takes to start or stop a container.
+/// Podman has states that Docker does not know, for as long as it takes to start a container.
 fn in_dockers_words(state: &mut Value) {
     match state.as_str() {
-        Some("stopping") => *state = "running".into(),
         Some("initialized" | "configured") => *state = "created".into(),
         Some("stopped") => *state = "exited".into(),
         _ => {}
@@ -94,16 +93,16 @@ mod tests {
         assert_eq!(fake.engine.is_rootless(&options), cfg!(target_os = "linux"));
     }
 
-    /// While another container is being stopped, the whole list has a word that bollard does not know.
+    /// While any container is being started, the whole list has a word that bollard does not know.
     #[tokio::test]
     async fn states_of_podmans_own_are_understood() {
         let reply = |text: &str| vec![Reply::Status(200, text.to_owned())];
         let fake = Fake::new(&[
-            ("GET /containers/json", reply(r#"[{"Id":"a","Names":["/x"],"State":"stopping"}]"#)),
+            ("GET /containers/json", reply(r#"[{"Id":"a","Names":["/x"],"State":"initialized"}]"#)),
             ("GET /containers/x/json", reply(r#"{"Id":"a","Name":"/x","State":{"Status":"initialized"}}"#)),
         ]);
         let listed = fake.engine.containers_named(&["x".to_owned()]).await.unwrap();
-        assert!(listed[0].is_running(), "{listed:?}");
+        assert_eq!(listed[0].state, "created");
         assert_eq!(fake.engine.container("x").await.unwrap().unwrap().status, "created");
         let asked = fake.asked();
         assert!(asked[1].contains("filters=%7b%22name"), "{asked:?}");

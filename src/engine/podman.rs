@@ -105,6 +105,6 @@ mod tests {
         assert_eq!(listed[0].state, "created");
         assert_eq!(fake.engine.container("x").await.unwrap().unwrap().status, "created");
         let asked = fake.asked();
-        assert!(asked[1].contains("filters=%7b%22name"), "{asked:?}");
+        assert!(asked[1].contains("filters=%7b%22%6e%61%6d%65%22"), "{asked:?}");
     }
 }

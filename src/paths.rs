@@ -99,6 +99,18 @@ impl InstancePaths {
     pub fn update_state(&self) -> PathBuf {
         self.state.join("update.json")
     }
+    /// How the last copies of `backup.copy` went.
+    pub fn copies(&self) -> PathBuf {
+        self.state.join("copies.json")
+    }
+    /// There once the user was told of caches in a backup.
+    pub fn caches_told(&self) -> PathBuf {
+        self.state.join("caches-told")
+    }
+    /// Held while `backup.copy` runs.
+    pub fn copy_lock(&self) -> PathBuf {
+        self.state.join("copy.lock")
+    }
     /// The folder of secrets; the container gets a copy of them.
     pub fn secrets(&self) -> PathBuf {
         self.config.join("secrets")

@@ -3,6 +3,8 @@
 
 mod egress;
 mod environment;
+mod glob;
+mod keep;
 pub mod keys;
 mod values;
 
@@ -16,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::egress::{Allow, Egress};
 pub use self::environment::{LONGEST_VALUE, Variable, VariableName, VariableValue};
+pub use self::glob::Glob;
+pub use self::keep::{Keep, Period};
 pub use self::values::{
     Age, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, ImageSource, Memory, Mount, PackageName, Port,
     RestartPolicy,
@@ -71,7 +75,10 @@ check_every = ""                 # "24h": look for a newer release, and say so i
 
 [backup]
 every = ""                       # "24h"; empty = never
-keep = 7
+keep = 7                         # scheduled ones; or "7d 4w 6m": the newest of each day, week and month
+keep_changes = 3                 # those made before update, rollback and restore
+exclude = []                     # "**/node_modules": what scheduled and manual ones leave out
+copy = ""                        # run after each backup, such as "rclone copyto {file} remote:docklet/{name}"
 
 [notify]
 command = ""                     # gets one JSON object on standard input: gave up, backup failed, update available
@@ -250,13 +257,25 @@ impl Default for Update {
 pub struct Backup {
     /// Time between two backups; empty: never.
     pub every: Every,
-    /// How many to keep.
-    pub keep: u32,
+    /// Which scheduled ones to keep: a number of the newest, or the newest of each hour, day, week, month or year.
+    pub keep: Keep,
+    /// How many to keep of those made before update, rollback and restore.
+    pub keep_changes: u32,
+    /// What scheduled and manual backups leave out: patterns of paths below `volumes/` in the archive.
+    pub exclude: Vec<Glob>,
+    /// A command of the shell that takes each backup elsewhere, with {file} and {name} in it; empty: none.
+    pub copy: String,
 }
 
 impl Default for Backup {
     fn default() -> Self {
-        Backup { every: Every(String::new()), keep: 7 }
+        Backup {
+            every: Every(String::new()),
+            keep: Keep::Newest(7),
+            keep_changes: 3,
+            exclude: vec![],
+            copy: String::new(),
+        }
     }
 }
 
@@ -311,6 +330,9 @@ impl Settings {
         }
         if self.resources.pids < 64 {
             return Err("resources.pids must be at least 64, or nothing can start".to_owned());
+        }
+        if self.backup.keep_changes == 0 {
+            return Err("backup.keep_changes must be at least 1: docklet rollback needs that backup".to_owned());
         }
         Ok(())
     }

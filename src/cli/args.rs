@@ -19,7 +19,7 @@ pub use config::{
     Autostart, AutostartAction, Config, ConfigAction, MountAction, MountCommand, SecretAction, SecretCommand,
 };
 pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise};
-pub use data::{Backup, BackupAction, Restore, Rollback, Uninstall, Update};
+pub use data::{Backup, BackupAction, Restore, Rollback, Uninstall, Update, is_standard};
 pub use export::{Export, ExportCommon, ExportFor, ExportKubernetes};
 pub use setup::Setup;
 pub use support::{Completions, Doctor, Errors, Man, Shell};
@@ -161,11 +161,26 @@ pub enum Command {
     ///
     /// Without FILE, the backup goes to docklet's backup folder. A running container is paused only while its volumes are
     /// read.
+    ///
+    /// With - as FILE, the archive goes to standard output, and everything else to standard error, the result of --json
+    /// too. It is first stored in the backup folder, without a name, and read back: what goes out is a whole backup, and
+    /// nothing goes out when the backup fails. Whether the other end has stored it, only that end can tell: check the exit
+    /// codes, or read it back with: docklet backup verify -
+    ///
+    /// Paths that match backup.exclude or --exclude are not in it. They are those below volumes/ in the archive: session/…,
+    /// projects/… and config/…. * and ? stay within a name, ** goes across folders. Backups from before an update, rollback
+    /// or restore hold everything.
+    ///
+    /// backup.copy is a command that is run after each backup, {file} and {name} in it being the file and its name. It is
+    /// killed after six hours. The supervisor tries it again after a minute if it fails, then later and later.
     Backup(Backup),
     /// Restore a backup, also into another instance or machine
     ///
     /// The whole backup is checked before anything is changed. The current data is backed up first and put back
     /// automatically if the restored data does not work.
+    ///
+    /// With - as FILE, the backup is read from standard input. It is stored in the backup folder until it is restored, so
+    /// there must be room for it; questions need --yes.
     Restore(Restore),
     /// Print what another engine needs to run the same: Kubernetes, Compose or Quadlet
     Export(Export),
@@ -211,4 +226,11 @@ pub enum Command {
     ///
     /// Exit code 0: no problem, possibly warnings; 10: a problem.
     Doctor(Doctor),
+}
+
+impl Command {
+    /// Whether standard output carries data, and results and errors go to standard error.
+    pub fn writes_data(&self) -> bool {
+        matches!(self, Command::Backup(backup) if backup.to_standard_output())
+    }
 }

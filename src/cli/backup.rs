@@ -1,5 +1,7 @@
 //! `docklet backup`
 
+use std::{fs::File, io::IsTerminal as _, os::fd::AsFd as _, path::Path, sync::Arc};
+
 use super::{
     args::{self, BackupAction},
     context::Context,
@@ -7,8 +9,14 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    ops::backup::{self, Backup},
+    event::Event,
+    ops::backup::{
+        self, Backup,
+        prune::{self, Prune},
+    },
+    paths,
     present::data as text,
+    report::data::BackupReport,
     secrets::Secret,
     wizard,
 };
@@ -18,8 +26,12 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
     match &args.action {
         None => {
             let passphrase = passphrase(context, args)?;
-            let options = Backup { file: args.file.clone(), passphrase, scheduled: false };
-            let report = context.backup(&options).await?;
+            let output = if args.to_standard_output() { Some(standard_output()?) } else { None };
+            let file = args.file.clone().filter(|_| output.is_none());
+            let report = context
+                .backup(&Backup { file, output, exclude: args.exclude.clone(), passphrase, scheduled: false })
+                .await?;
+            tell_of_caches(context, &report);
             context.output.result(&report, |style| text::backup(&report, style));
         }
         Some(BackupAction::List) => {
@@ -27,15 +39,60 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
             context.output.result(&report, |style| text::backup_list(&report, style, &context.environment.zone));
         }
         Some(BackupAction::Verify { file }) => {
-            let report = backup::verify(context, file).await?;
+            let report = match args::is_standard(file) {
+                true => backup::verify_stream(context, standard_input(None)?).await?,
+                false => backup::verify(context, file).await?,
+            };
             context.output.result(&report, |style| text::verified(&report, style, &context.environment.zone));
         }
-        Some(BackupAction::Prune { keep, dry_run }) => {
-            let report = backup::prune(context, *keep, *dry_run)?;
+        Some(BackupAction::Prune { keep, keep_changes, dry_run }) => {
+            let options = Prune { keep: keep.clone(), keep_changes: *keep_changes, dry_run: *dry_run };
+            let report = prune::prune(context, &options)?;
             context.output.result(&report, |style| text::pruned(&report, style));
         }
     }
     Ok(())
+}
+
+/// Once, and not to somebody who leaves something out already.
+fn tell_of_caches(context: &Context, report: &BackupReport) {
+    let told = context.files.caches_told();
+    if let Some(text) = text::caches(report).filter(|_| report.exclude.is_empty() && !told.exists()) {
+        context.reporter.report(&Event::Note { text });
+        // Being told twice is no harm.
+        let _ = paths::write_file(&told, b"", 0o600);
+    }
+}
+
+/// Standard output, for an archive.
+fn standard_output() -> Result<Arc<File>> {
+    let stdout = std::io::stdout();
+    if stdout.is_terminal() {
+        return Err(Error::Usage {
+            message: "a backup can't be written to a terminal".to_owned(),
+            hint: Some("send it to a file or a program: docklet backup - > FILE".to_owned()),
+        });
+    }
+    let own = stdout.as_fd().try_clone_to_owned();
+    own.map(|fd| Arc::new(fd.into())).map_err(|e| Error::file("write to", Path::new("standard output"), &e))
+}
+
+/// Standard input with an archive in it. `passphrase_file` cannot come from there, too.
+pub fn standard_input(passphrase_file: Option<&Path>) -> Result<File> {
+    let stdin = std::io::stdin();
+    let wrong = |message: &str, hint: &str| Error::Usage { message: message.to_owned(), hint: Some(hint.to_owned()) };
+    if passphrase_file.is_some_and(args::is_standard) {
+        let message = "standard input can't be both the backup and the passphrase";
+        return Err(wrong(message, "write the passphrase to a file: --passphrase-file PATH"));
+    }
+    if stdin.is_terminal() {
+        return Err(wrong(
+            "a backup can't be read from a terminal",
+            "docklet restore - < FILE, or docklet restore FILE",
+        ));
+    }
+    let own = stdin.as_fd().try_clone_to_owned();
+    own.map(File::from).map_err(|e| Error::file("read", Path::new("standard input"), &e))
 }
 
 fn passphrase(context: &Context, args: &args::Backup) -> Result<Option<Secret>> {

@@ -151,6 +151,7 @@ pub fn streams(global: &Global) -> Streams {
         stderr_columns: columns(&console::Term::stderr()),
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stderr_is_terminal: std::io::stderr().is_terminal(),
+        stdout_is_data: false,
         json: global.json,
         quiet: global.quiet,
         color: match global.color {

@@ -4,6 +4,7 @@ use std::{path::Path, process::ExitCode};
 
 use super::{args, context::Context};
 use crate::{
+    data::{copies::Copies, schedule::Last},
     desired_state,
     doctor::{
         DoctorReport,
@@ -66,6 +67,8 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
         gave_up: gave_up.map(|gave_up| gave_up.cause),
         disk: state::State::load(&context.files.supervisor_state()).disk,
         notice_failed: LastNotice::load(&context.files.notices()).and_then(|last| last.error),
+        backup_failed: Last::load(&context.files.backup_state()).error,
+        copy_failed: Copies::load(&context.files.copies()).error,
         autostart_entry: autostart::services(context).is_enabled(&context.name),
     })
 }

@@ -54,7 +54,8 @@ pub async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage::answer(&error),
     };
-    let streams = context::streams(&cli.global);
+    let stdout_is_data = cli.command.as_ref().is_some_and(Command::writes_data);
+    let streams = Streams { stdout_is_data, ..context::streams(&cli.global) };
     report_panics(streams);
     let output = Output::new(streams);
     let instance = cli.global.instance.clone();

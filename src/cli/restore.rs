@@ -2,17 +2,26 @@
 
 use std::time::Duration;
 
-use super::{args, context::Context, secret};
+use super::{args, backup::standard_input, context::Context, secret};
 use crate::{
     error::Result,
-    ops::restore::{self, Restore},
+    ops::{
+        backup::receive::{self, Received},
+        restore::{self, Restore},
+    },
     present::data as text,
 };
 
 /// Restores a backup.
 pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
+    let input =
+        if args::is_standard(&args.file) { Some(standard_input(args.passphrase_file.as_deref())?) } else { None };
+    let received = match input {
+        Some(input) => Some(receive::receive(context, input).await?),
+        None => None,
+    };
     let options = Restore {
-        file: args.file.clone(),
+        file: received.as_ref().map_or(&args.file, Received::path).clone(),
         passphrase: args.passphrase_file.as_deref().map(secret::read_file).transpose()?,
         settings: args.settings,
         no_backup: args.no_backup,
@@ -24,7 +33,14 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
         context.output.result(&report, |style| text::preview(&report, style));
         return Ok(());
     }
-    let report = context.restore(&options).await?;
+    let done = context.restore(&options).await;
+    if let Some(received) = received.filter(|_| done.is_err()) {
+        received.keep_if_needed(context).await;
+    }
+    let mut report = done?;
+    if args::is_standard(&args.file) {
+        report.file = args.file.display().to_string();
+    }
     context.output.result(&report, |style| text::restored(&report, style, &context.environment.zone));
     Ok(())
 }

@@ -2,15 +2,20 @@
 //! meanwhile on a thread of its own. The file has its name only when it is whole, on disk, and has been read back
 //! with the checks that `verify` and `restore` make.
 
+mod unfinished;
+
 use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, BufWriter},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use rustix::fs::{FlockOperation, flock};
+pub use unfinished::UNFINISHED;
+pub(super) use unfinished::spool;
+use unfinished::{Unfinished, begin, finish, folder_of};
 
 use super::{
     archive::{
@@ -18,6 +23,7 @@ use super::{
         tar::Damage,
         write::{self, Around},
     },
+    caches::{CacheFolder, Caches},
     data_check::{self, Records},
     pipe,
     restore::Pass,
@@ -29,13 +35,11 @@ use crate::{
     event::{Event, Reporter, Transfer},
     interrupt::Interrupt,
     probe::Probe,
+    settings::Glob,
 };
 
 /// Least time between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
-
-/// Beginning of the name of a file that is being written.
-const UNFINISHED: &str = ".docklet-backup-";
 
 /// Most threads that compress: more would need more memory than docklet allows itself.
 const MOST_THREADS: usize = 4;
@@ -46,6 +50,8 @@ pub struct Request<'a> {
     pub header: Header,
     /// The volumes.
     pub volumes: Vec<Named>,
+    /// What of them is left out.
+    pub exclude: Vec<Glob>,
     /// The task that reads them.
     pub task: HelperOf,
     /// The container to pause meanwhile; `None` when none runs.
@@ -56,6 +62,8 @@ pub struct Request<'a> {
     pub secrets: Option<Vec<u8>>,
     /// The file; it must not exist.
     pub file: &'a Path,
+    /// Whether it never gets that name: it goes elsewhere then.
+    pub nameless: bool,
     /// Bytes in the volumes, for the progress; 0 where that is not known.
     pub expected: u64,
     /// What the program holds.
@@ -97,6 +105,10 @@ pub struct Made {
     pub manifest: Manifest,
     /// How long the container was paused; `None` when none ran.
     pub paused: Option<Duration>,
+    /// The largest folders in it that look like caches.
+    pub caches: Vec<CacheFolder>,
+    /// The archive, where it was to have no name.
+    pub nameless: Option<Arc<File>>,
 }
 
 /// Makes a backup, and reads it back.
@@ -115,7 +127,7 @@ pub async fn make(
     }
     let step = step(reporter, 1, format!("back up {} into {}", request.header.instance, request.file.display()));
     let (folder, unfinished) = begin(request.file)?;
-    let spec = request.task.pack(&request.volumes);
+    let spec = request.task.pack(&request.volumes, &request.exclude);
     engine.create_helper(&spec).await?;
     let records = request.records.before().await;
     let mut pause = Pause { engine, container: request.pause.as_deref(), since: None, lasted: None };
@@ -128,7 +140,7 @@ pub async fn make(
     };
     let resumed = pause.end().await;
     let removed = engine.remove_container(&spec.name).await;
-    let (manifest, unfinished) = done?;
+    let (manifest, unfinished, caches) = done?;
     resumed?;
     removed?;
     step();
@@ -140,8 +152,13 @@ pub async fn make(
         return Err(super::restore::invalid(request.file, "what was written is not what is read back"));
     }
     step();
-    finish(unfinished, request.file, &folder)?;
-    Ok(Made { file: request.file.to_owned(), size, manifest, paused: pause.lasted })
+    let nameless = if request.nameless {
+        Some(Arc::new(unfinished.into_file()))
+    } else {
+        finish(unfinished, request.file, &folder)?;
+        None
+    };
+    Ok(Made { file: request.file.to_owned(), size, manifest, paused: pause.lasted, caches, nameless })
 }
 
 /// Reports that one of the two steps begins; what is returned reports that it is done.
@@ -200,58 +217,6 @@ fn cannot_pause(engine: &Engine, error: Error) -> Error {
     }
 }
 
-/// A file that is being written.
-enum Unfinished {
-    /// It has no name yet, so that nothing is left of it when docklet is killed.
-    Nameless(File),
-    /// Where a file cannot be without a name: the next backup removes it.
-    Named(tempfile::NamedTempFile),
-}
-
-impl Unfinished {
-    fn as_file(&self) -> &File {
-        match self {
-            Unfinished::Nameless(file) => file,
-            Unfinished::Named(file) => file.as_file(),
-        }
-    }
-
-    /// Gives it a name that nobody has yet.
-    fn name(self, path: &Path) -> io::Result<()> {
-        match self {
-            #[cfg(target_os = "linux")]
-            Unfinished::Nameless(file) => nameless::name(&file, path),
-            #[cfg(not(target_os = "linux"))]
-            Unfinished::Nameless(_) => Err(io::ErrorKind::Unsupported.into()),
-            Unfinished::Named(file) => file.persist_noclobber(path).map(drop).map_err(|e| e.error),
-        }
-    }
-}
-
-/// Files without a name, which Linux has on most of its file systems.
-#[cfg(target_os = "linux")]
-mod nameless {
-    use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
-
-    use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
-
-    /// A new one that can have a name in this folder later.
-    pub fn create(folder: &Path) -> Option<File> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file: File = open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode).ok()?.into();
-        // Without /proc it could never have a name.
-        std::fs::metadata(link(&file)).is_ok().then_some(file)
-    }
-
-    pub fn name(file: &File, path: &Path) -> io::Result<()> {
-        Ok(linkat(CWD, link(file), CWD, path, AtFlags::SYMLINK_FOLLOW)?)
-    }
-
-    fn link(file: &File) -> String {
-        format!("/proc/self/fd/{}", file.as_raw_fd())
-    }
-}
-
 async fn read(
     engine: &Engine,
     request: &Request<'_>,
@@ -262,9 +227,9 @@ async fn read(
     reporter: &dyn Reporter,
 ) -> Packed {
     let (sender, source) = pipe::source();
-    let counted = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let (told, ended) = tokio::sync::oneshot::channel();
-    let packing = pack(request, source, unfinished, std::sync::Arc::clone(&counted), ended)?;
+    let packing = pack(request, source, unfinished, Arc::clone(&counted), ended)?;
     let mut task = engine.start_helper(spec).await?;
     let mut reported = Instant::now();
     let mut interval = REPORT_EVERY / 4;
@@ -297,7 +262,7 @@ async fn read(
     joined(packing.await)?
 }
 
-type Packed = Result<(Manifest, Unfinished)>;
+type Packed = Result<(Manifest, Unfinished, Vec<CacheFolder>)>;
 
 fn joined(packed: Result<Packed, tokio::task::JoinError>) -> Result<Packed> {
     packed.map_err(|e| Error::bug(format!("packing: {e}")))
@@ -308,7 +273,7 @@ fn pack(
     request: &Request<'_>,
     source: pipe::Source,
     unfinished: Unfinished,
-    counted: std::sync::Arc<std::sync::atomic::AtomicU64>,
+    counted: Arc<std::sync::atomic::AtomicU64>,
     ended: tokio::sync::oneshot::Receiver<(Ended, Records)>,
 ) -> Result<tokio::task::JoinHandle<Packed>> {
     let header = request.header.clone();
@@ -319,7 +284,9 @@ fn pack(
         let around = Around { header: &header, settings: settings.as_deref(), secrets: secrets.as_deref() };
         let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
         let out = BufWriter::with_capacity(256 * 1024, unfinished.as_file());
-        let mut count = |bytes| {
+        let mut caches = Caches::default();
+        let mut count = |path: &[u8], bytes| {
+            caches.count(path, bytes);
             counted.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
         };
         let threads = u32::try_from(threads).unwrap_or(1);
@@ -330,53 +297,13 @@ fn pack(
             }
         };
         match write::write(out, &around, source, spool, threads, &mut count, complete) {
-            Ok(manifest) => Ok((manifest, unfinished)),
+            Ok(manifest) => Ok((manifest, unfinished, caches.largest())),
             Err(Damage::Io(e)) => Err(Error::file("write", &path, &e)),
             Err(Damage::Malformed(reason)) => {
                 Err(Error::VolumesFailed { what: "reading the volumes".to_owned(), reason })
             }
         }
     }))
-}
-
-/// An empty file beside `path` that goes away by itself.
-pub(super) fn spool(path: &Path) -> Result<File> {
-    tempfile::tempfile_in(folder_of(path)).map_err(|e| Error::file("write", path, &e))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Opens the file that will get the name, and removes what earlier runs that were killed left.
-fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
-    let folder = folder_of(path).to_owned();
-    for entry in fs_err::read_dir(&folder).map_err(|e| Error::file("write into", &folder, &e))?.flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
-        // One that is still being written is locked by its writer.
-        if ours && File::open(entry.path()).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockExclusive).is_ok()) {
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-    #[cfg(target_os = "linux")]
-    if let Some(file) = nameless::create(&folder) {
-        return Ok((folder, Unfinished::Nameless(file)));
-    }
-    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&folder);
-    let unfinished = unfinished.map_err(|e| Error::file("write", path, &e))?;
-    flock(unfinished.as_file(), FlockOperation::NonBlockingLockExclusive)
-        .map_err(|e| Error::file("lock", path, &e.into()))?;
-    Ok((folder, Unfinished::Named(unfinished)))
-}
-
-/// Gives the file, which is on disk, its name, which nobody may have taken meanwhile.
-fn finish(unfinished: Unfinished, path: &Path, folder: &Path) -> Result<()> {
-    unfinished.name(path).map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists => Error::FileExists { path: path.display().to_string() },
-        _ => Error::file("write", path, &e),
-    })?;
-    // The name is on disk only when the folder is.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::file("write", path, &e))
 }
 
 /// Bytes that are free where a file would be; `None` where that cannot be known.

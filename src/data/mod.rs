@@ -4,18 +4,22 @@
 //! - `archive`: the file: how it is written, read and checked; knows no engine
 //! - `backup`: volumes → file; `restore`: file → volumes
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
+//! - `caches`: folders in a backup that need not be in it
 //! - `pipe`: between asynchronous streams and the threads that pack and unpack
 //! - `encryption`: secrets under a passphrase; `age`: the format for that; `data_check`: what the program itself says that it holds
-//! - `schedule`: when the next one is due
-//! - `store`: the backups that are there: names, list, which ones go
+//! - `schedule`: when the next one is due; `copies`: which are still to be copied elsewhere
+//! - `store`: the backups that are there: names and list; `retention`: which of them stay
 
 mod age;
 pub mod archive;
 pub mod backup;
+pub mod caches;
+pub mod copies;
 pub mod data_check;
 pub mod encryption;
 mod pipe;
 pub mod restore;
+pub mod retention;
 pub mod schedule;
 pub mod store;
 pub mod volumes;

@@ -51,6 +51,23 @@ pub async fn verify(path: &Path, reporter: &dyn Reporter, interrupt: &Interrupt)
     pass.run(io::sink(), reporter, interrupt).await
 }
 
+/// The same of what comes from a pipe, which is read once. `name` is for messages.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_stream(
+    file: File,
+    name: &Path,
+    reporter: &dyn Reporter,
+    interrupt: &Interrupt,
+) -> Result<Contents> {
+    Pass::of(file, name, temporary)?.run(io::sink(), reporter, interrupt).await
+}
+
+fn temporary() -> Result<File> {
+    tempfile::tempfile().map_err(|e| Error::file("create", &std::env::temp_dir(), &e))
+}
+
 /// Empties volumes and fills them from a backup that was verified.
 ///
 /// # Errors
@@ -147,9 +164,7 @@ pub(super) struct Pass {
 
 impl Pass {
     fn begin(path: &Path) -> Result<Self> {
-        Self::of(open(path)?, path, || {
-            tempfile::tempfile().map_err(|e| Error::file("create", &std::env::temp_dir(), &e))
-        })
+        Self::of(open(path)?, path, temporary)
     }
 
     /// Over a file from its beginning, that will get the name `path`; what it needs on disk is beside it.
@@ -246,7 +261,8 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(error)
 }
 
-pub(super) fn invalid(path: &Path, reason: &str) -> Error {
+/// The error for a file that is no backup.
+pub fn invalid(path: &Path, reason: &str) -> Error {
     Error::BackupInvalid { path: path.display().to_string(), reason: reason.to_owned() }
 }
 

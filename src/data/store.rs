@@ -1,4 +1,4 @@
-//! The backups of an instance: how they are named, which are there, and which go.
+//! The backups of an instance: how they are named, and which are there.
 
 use std::path::{Path, PathBuf};
 
@@ -107,12 +107,6 @@ pub fn list(folder: &Path) -> Result<Vec<StoredBackup>> {
     Ok(found)
 }
 
-/// Which of these go when `keep` are kept, newest first. One that cannot be read is no backup that
-/// counts, and nobody's to remove.
-pub fn superfluous(backups: &[StoredBackup], keep: usize) -> Vec<PathBuf> {
-    backups.iter().filter(|b| b.header.is_ok()).skip(keep).map(|b| b.file.clone()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -131,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_and_what_is_no_backup_stays() {
+    fn only_backups_are_listed() {
         let folder = tempfile::tempdir().unwrap();
         assert!(list(folder.path()).unwrap().is_empty());
         assert!(list(&folder.path().join("none")).unwrap().is_empty());
@@ -141,6 +135,5 @@ mod tests {
         let found = list(folder.path()).unwrap();
         assert_eq!(found.len(), 1);
         assert!(found[0].header.is_err());
-        assert!(superfluous(&found, 0).is_empty());
     }
 }

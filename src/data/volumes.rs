@@ -16,6 +16,7 @@ use crate::{
         helper::{Ended, HelperSpec},
     },
     error::{Error, Result},
+    settings::Glob,
 };
 
 /// The folder in the container that volumes are mounted below, and in the archive.
@@ -63,20 +64,24 @@ impl HelperOf {
     }
 
     /// Packs volumes into one tar on standard output, `volumes/ROLE/…`, and lists on standard error what cannot be
-    /// restored: see [`left_out`].
-    pub fn pack(&self, volumes: &[Named]) -> HelperSpec {
+    /// restored: see [`left_out`]. What matches `exclude` is not in it; see [`Glob`].
+    pub fn pack(&self, volumes: &[Named], exclude: &[Glob]) -> HelperSpec {
         // Tar never sees what is left out: it would store the content under a first name that is too long, and
         // only a link under the second. What find cannot read must not be missing without a word.
         // POSIX format: names of any length, times to the nanosecond, files of any size.
         // SELinux gives labels of its own to a new place.
-        let script = "export LC_ALL=C; too_long=$1; shift; { /usr/bin/find \"$@\" \
+        let script = "export LC_ALL=C; too_long=$1; exclude=$2; shift 2; { /usr/bin/find \"$@\" \
+             -regextype posix-extended -path 'volumes/*/*' -regex \"$exclude\" -prune -o \
              \\( -type s -o -type b -o -type c -o -path \"$too_long\" \\) -prune -fprintf /dev/stderr '%y %p\\0' \
              -o -print0 || printf 'a part of the list is missing\\0'; } | \
              /usr/bin/tar --create --file=- --format=posix --null --no-recursion --files-from=- --numeric-owner \
              --sparse --xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux";
         let too_long = format!("{}*", "?".repeat(LONGEST_PATH + 1));
         let folders: Vec<String> = volumes.iter().map(|v| format!("volumes/{}", v.role)).collect();
-        let mut command = vec!["/bin/sh", "-c", script, "pack", &too_long];
+        // A volume itself is always there. Without patterns, the empty expression matches no path.
+        let patterns: Vec<String> = exclude.iter().map(|glob| format!("volumes/{}", glob.regex())).collect();
+        let patterns = format!("({})", patterns.join("|"));
+        let mut command = vec!["/bin/sh", "-c", script, "pack", &too_long, &patterns];
         command.extend(folders.iter().map(String::as_str));
         let mut spec = self.spec("backup", &command, READS);
         spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), true)).collect();

@@ -23,7 +23,7 @@ type Answer = Result<Finding, Unseen>;
 
 type Check = fn(&Facts) -> Answer;
 
-const CHECKS: [(&str, Check); 32] = [
+const CHECKS: [(&str, Check); 33] = [
     ("settings", settings),
     ("mounts", mounts),
     ("files", files),
@@ -54,6 +54,7 @@ const CHECKS: [(&str, Check); 32] = [
     ("egress", container::egress),
     ("trust", host::trust),
     ("supervisor", host::supervisor),
+    ("backups", host::backups),
     ("notices", host::notices),
     ("reboot", host::reboot),
 ];

@@ -187,5 +187,9 @@ pub struct SupervisorFacts {
     pub disk: DiskUse,
     /// Why the last notice was not handed over.
     pub notice_failed: Option<String>,
+    /// Why the last scheduled backup failed.
+    pub backup_failed: Option<String>,
+    /// Why the last copy of a backup failed.
+    pub copy_failed: Option<String>,
     pub autostart_entry: bool,
 }

@@ -1,6 +1,7 @@
 //! The host: the only room that touches it.
 //!
-//! - `system`: what kind of system it is; `command`: runs a program, line by line;
+//! - `system`: what kind of system it is; `command`: runs a program, line by line; `shell`: a command
+//!   of the user's;
 //!   `packages`: the package manager
 //! - `networks`: which it is in; `terminal`: its size, raw mode
 //! - `git`: who the user commits as
@@ -21,5 +22,6 @@ pub mod packages;
 pub mod pem;
 pub mod ports;
 pub mod service;
+pub mod shell;
 pub mod system;
 pub mod terminal;

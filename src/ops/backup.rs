@@ -1,11 +1,22 @@
-//! Backups: what `backup` makes, and what other operations make first; which ones there are.
+//! Backups: what `backup` makes, and what other operations make first.
+//!
+//! - `stored`: which ones there are, and what is in them; `prune`: which ones go
+//! - `stream`: to standard output; `receive`: from standard input
+
+pub mod prune;
+pub mod receive;
+mod stored;
+mod stream;
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::{Instance, guarded, release};
+pub use self::stored::{excluded, list, missing_volumes, verify, verify_stream};
+use super::{Instance, copy, guarded, release};
 use crate::{
     appliance::Appliance,
     clean, clock,
@@ -13,7 +24,7 @@ use crate::{
         archive::{FORMAT, Header, ImageUsed, Manifest, VolumeIn},
         backup::{self, Made, Recorded, Request},
         data_check::Records,
-        encryption, restore,
+        encryption,
         schedule::Last,
         store::{self, Reason},
         volumes::{self, HelperOf, Named},
@@ -26,9 +37,9 @@ use crate::{
     observed::Ownership,
     paths,
     present::data as text,
-    report::data::{BackupEntry, BackupListReport, BackupReport, PruneReport, VerifyReport},
+    report::data::BackupReport,
     secrets::{self, Secret},
-    settings::Settings,
+    settings::{Glob, Settings},
 };
 
 /// What to back up, and where to.
@@ -36,6 +47,10 @@ use crate::{
 pub struct Backup {
     /// The file, or the folder for it; `None`: among this instance's own backups.
     pub file: Option<PathBuf>,
+    /// Where the archive goes instead of into a file, once it has been read back.
+    pub output: Option<Arc<File>>,
+    /// What is left out in addition to `backup.exclude`.
+    pub exclude: Vec<Glob>,
     /// The passphrase that the secrets are encrypted with; `None`: they are left out.
     pub passphrase: Option<Secret>,
     /// Whether the schedule made it: then older scheduled ones are removed, and its result is kept for `status`.
@@ -51,11 +66,14 @@ impl Instance {
     pub async fn backup(&self, options: &Backup) -> Result<BackupReport> {
         let passphrase = options.passphrase.clone().map(not_empty).transpose()?;
         let reason = if options.scheduled { Reason::Scheduled } else { Reason::Manual };
-        let _lock = self.lock("backup")?;
+        let lock = self.lock("backup")?;
         let engine = self.engine().await?;
         let settings = Settings::load(&self.files.settings())?;
         let look = guarded::recovered(self, &engine, settings.as_ref()).await?;
-        let made = take(self, &engine, &look, reason, options.file.as_deref(), passphrase.as_ref(), None).await;
+        let mut exclude = settings.as_ref().map_or_else(Vec::new, |settings| settings.backup.exclude.clone());
+        exclude.extend(options.exclude.iter().cloned());
+        let form = Form { file: options.file.as_deref(), nameless: options.output.is_some(), exclude: &exclude };
+        let made = take(self, &engine, &look, reason, form, passphrase.as_ref(), None).await;
         if options.scheduled {
             let outcome = made
                 .as_ref()
@@ -66,12 +84,27 @@ impl Instance {
         }
         let Taken { made, created } = made?;
         if options.scheduled {
-            let keep = settings.map_or(0, |s| s.backup.keep);
-            prune_scheduled(self, usize::try_from(keep).unwrap_or(usize::MAX))?;
+            prune::by_settings(self, settings.as_ref().unwrap_or(&Settings::default()), None)?;
         }
+        // Whoever takes it may be slow, and the supervisor does nothing while the lock is held.
+        drop(lock);
+        let mut copy = None;
+        let file = match (&options.output, &made.nameless) {
+            (Some(output), Some(archive)) => {
+                stream::send(self, archive, output).await?;
+                "-".to_owned()
+            }
+            _ => {
+                // The supervisor copies what it has made, beside its other work.
+                if let Some(settings) = settings.as_ref().filter(|_| !options.scheduled) {
+                    copy = copy::just_made(self, settings, &made.file).await;
+                }
+                made.file.display().to_string()
+            }
+        };
         Ok(BackupReport {
             instance: self.name.to_string(),
-            file: made.file.display().to_string(),
+            file,
             created,
             size: made.size,
             files: made.manifest.files,
@@ -82,8 +115,22 @@ impl Instance {
             verified: true,
             left_out: made.manifest.left_out.clone(),
             left_out_count: made.manifest.left_out_count,
+            exclude: exclude.iter().map(ToString::to_string).collect(),
+            caches: made.caches,
+            copy,
         })
     }
+}
+
+/// Where a backup goes, and what is not in it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Form<'a> {
+    /// The file, or the folder for it; `None`: among this instance's own backups.
+    pub file: Option<&'a Path>,
+    /// Whether it gets no name there: it is handed on.
+    pub nameless: bool,
+    /// What is left out. Nothing is where it is the way back: a change that is undone empties the volumes first.
+    pub exclude: &'a [Glob],
 }
 
 /// A backup that was made, and when it was begun.
@@ -104,7 +151,7 @@ pub async fn take(
     engine: &Engine,
     look: &Look,
     reason: Reason,
-    file: Option<&Path>,
+    form: Form<'_>,
     passphrase: Option<&Secret>,
     listed: Option<Records>,
 ) -> Result<Taken> {
@@ -117,11 +164,12 @@ pub async fn take(
         });
     }
     let created = clock::now_rfc3339();
-    let file = place(instance, file, &created, reason)?;
+    let file = place(instance, form.file, &created, reason)?;
     let main = own_container(instance, look);
     let settings = Settings::load(&instance.files.settings())?;
     let task = helper_of(instance, engine, look, settings.as_ref()).await?;
-    let header = header(instance, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
+    let mut header = header(instance, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
+    header.exclude = form.exclude.iter().map(ToString::to_string).collect();
     let running = main.filter(|c| c.state == "running");
     let probe = settings
         .as_ref()
@@ -149,11 +197,13 @@ pub async fn take(
     let request = Request {
         header,
         volumes,
+        exclude: form.exclude.to_vec(),
         task,
         pause: running.map(|c| c.name.clone()),
         settings: std::fs::read(instance.files.settings()).ok(),
         secrets: sealed,
         file: &file,
+        nameless: form.nameless,
         expected,
         records,
     };
@@ -214,6 +264,7 @@ async fn header(
         image: main.map(|c| ImageUsed { reference: c.image.clone(), id: c.image_id.clone() }),
         instance: instance.name.to_string(),
         volumes: volumes.iter().map(|v| VolumeIn { role: v.role.clone(), mount: mount(&v.role) }).collect(),
+        exclude: vec![],
         records: Records::new(),
     })
 }
@@ -311,33 +362,6 @@ pub fn not_empty(passphrase: Secret) -> Result<Secret> {
     Ok(passphrase)
 }
 
-/// This instance's own backups, newest first.
-///
-/// # Errors
-/// When their folder cannot be read.
-pub fn list(instance: &Instance) -> Result<BackupListReport> {
-    let folder = instance.files.backups();
-    let shown = |text: &String| clean::line(text, false);
-    let entry = |b: store::StoredBackup| {
-        let header = b.header.as_ref().ok();
-        BackupEntry {
-            file: b.file.display().to_string(),
-            size: b.size,
-            created: header.map(|h| h.created.clone()),
-            reason: header.map(|h| shown(&h.reason)),
-            instance: header.map(|h| shown(&h.instance)),
-            appliance_version: header.and_then(|h| h.appliance_version.as_ref().map(shown)),
-            missing_volumes: header.map(|h| missing_volumes(instance, h)).unwrap_or_default(),
-            error: b.header.as_ref().err().cloned(),
-        }
-    };
-    Ok(BackupListReport {
-        instance: instance.name.to_string(),
-        folder: folder.display().to_string(),
-        backups: store::list(&folder)?.into_iter().map(entry).collect(),
-    })
-}
-
 /// Whether backups can be written where they are kept, before anything is stopped for one.
 ///
 /// # Errors
@@ -362,77 +386,6 @@ pub fn absolute(file: &Path) -> Result<PathBuf> {
         });
     }
     std::path::absolute(file).map_err(|e| Error::file("find", file, &e))
-}
-
-/// Reads all of a backup and checks it.
-///
-/// # Errors
-/// BACKUP_INVALID, and when it cannot be read.
-pub async fn verify(instance: &Instance, file: &Path) -> Result<VerifyReport> {
-    let file = &absolute(file)?;
-    let step = format!("check {}", file.display());
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let contents = restore::verify(file, instance.reporter.as_ref(), &instance.interrupt).await?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-    Ok(VerifyReport {
-        file: file.display().to_string(),
-        valid: true,
-        missing_volumes: missing_volumes(instance, &contents.header),
-        created: contents.header.created,
-        instance: clean::line(&contents.header.instance, false),
-        appliance_version: contents.header.appliance_version.map(|version| clean::line(&version, false)),
-        left_out_count: contents.manifest.left_out_count,
-        files: contents.manifest.files,
-        bytes: contents.manifest.bytes,
-        secrets: contents.secrets.is_some(),
-    })
-}
-
-/// The roles of the volumes that a backup does not hold: it was made when they were not there.
-pub fn missing_volumes(instance: &Instance, header: &Header) -> Vec<String> {
-    let roles = instance.appliance.volumes.iter().map(|v| v.role.clone());
-    roles.filter(|role| header.volumes.iter().all(|v| v.role != *role)).collect()
-}
-
-/// Removes all of this instance's own backups but the newest.
-///
-/// # Errors
-/// When a file cannot be removed, and when removing all of them is not confirmed.
-pub fn prune(instance: &Instance, keep: usize, dry_run: bool) -> Result<PruneReport> {
-    let lock = if dry_run { None } else { Some(instance.lock("backup prune")?) };
-    let backups = store::list(&instance.files.backups())?;
-    let removed = store::superfluous(&backups, keep);
-    if !dry_run {
-        if keep == 0 && !removed.is_empty() {
-            instance.confirm("remove every backup of this instance?")?;
-        }
-        remove(&removed)?;
-    }
-    let way_back = backups.iter().find(|b| b.is_for(Reason::Update)).filter(|b| removed.contains(&b.file));
-    if way_back.is_some() {
-        let text = "this includes the backup from before the last update, which docklet rollback needs".to_owned();
-        instance.reporter.report(&Event::Warning { text });
-    }
-    drop(lock);
-    let shown = |path: &PathBuf| path.display().to_string();
-    Ok(PruneReport {
-        instance: instance.name.to_string(),
-        dry_run,
-        kept: backups.iter().map(|b| &b.file).filter(|file| !removed.contains(file)).map(shown).collect(),
-        removed: removed.iter().map(shown).collect(),
-    })
-}
-
-/// Those that somebody asked for are never removed by a schedule.
-fn prune_scheduled(instance: &Instance, keep: usize) -> Result<()> {
-    let backups = store::list(&instance.files.backups())?;
-    let scheduled: Vec<_> = backups.into_iter().filter(|b| b.is_for(Reason::Scheduled)).collect();
-    remove(&store::superfluous(&scheduled, keep.max(1)))
-}
-
-fn remove(files: &[PathBuf]) -> Result<()> {
-    files.iter().try_for_each(|file| fs_err::remove_file(file).map_err(|e| Error::file("remove", file, &e)))
 }
 
 /// Looks at the engine.

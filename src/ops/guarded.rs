@@ -157,7 +157,7 @@ impl Guarded<'_> {
         let look = backup::look(instance, engine).await?;
         let saved = match self.backup {
             Some(reason) => {
-                let made = backup::take(instance, engine, &look, reason, None, None, records).await?.made;
+                let made = backup::take(instance, engine, &look, reason, Default::default(), None, records).await?.made;
                 if self.archive.is_some() {
                     backup::confirm_left_out(instance, &made.manifest)?;
                 }
@@ -178,6 +178,11 @@ impl Guarded<'_> {
         // It counts or it does not: a Ctrl-C in between waits.
         let (_raise, patient) = interrupt::pair();
         self.run(instance, engine, &guarded::commit(&wanted, !shall_run(instance, ran)?), Some(&patient)).await?;
+        // It counts: old ways back that cannot be removed are no reason to fail.
+        if let Err(error) = backup::prune::by_settings(instance, self.settings, self.archive.map(|(file, _)| file)) {
+            let text = format!("older backups could not be removed: {error}");
+            instance.reporter.report(&Event::Warning { text });
+        }
         Ok(saved)
     }
 

@@ -3,11 +3,12 @@
 //!
 //! - `instance`: the handle, with all that an operation needs; `questions`: what it may ask its caller
 //! - `converge`: settings and engine → plan → done; `guarded`: the one way in which data or release change
-//! - one file for each operation; `release`, `releases`, `other_home`, `mounts`, `supervisor`: what several of them need
+//! - one file for each operation; `copy`: backups elsewhere; `release`, `releases`, `other_home`, `mounts`, `supervisor`: what several of them need
 
 pub(crate) mod autostart;
 pub(crate) mod backup;
 pub(crate) mod converge;
+pub(crate) mod copy;
 pub(crate) mod export;
 pub(crate) mod guarded;
 mod instance;

@@ -86,6 +86,9 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
         true => format!("create the volumes with the data of the backup: {from}"),
         false => format!("replace the data in the volumes by {from}"),
     });
+    if let Some(without) = text::without_excluded(&backup::excluded(&contents.header)) {
+        steps.push(format!("the data is {without}"));
+    }
     if options.settings || !is_set_up {
         steps.push("take over the settings of the backup".to_owned());
     }
@@ -105,7 +108,11 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let contents = check(instance, &file).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
     let given = opened(instance, options, &file, &contents)?;
-    let question = format!("replace the data of instance {} with that of {}?", instance.name, contents.header.created);
+    let mut question =
+        format!("replace the data of instance {} with that of {}?", instance.name, contents.header.created);
+    if let Some(without) = text::without_excluded(&backup::excluded(&contents.header)) {
+        question.insert_str(question.len() - 1, &format!(", {without}"));
+    }
     let look = observe::look(&engine, &instance.appliance).await?;
     let asked = !backup::existing(instance, &look)?.is_empty();
     if asked {
@@ -172,6 +179,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         secrets: !given.is_empty(),
         missing_volumes: backup::missing_volumes(instance, &contents.header),
         left_out_count: contents.manifest.left_out_count,
+        exclude: backup::excluded(&contents.header),
         before: saved_before.map(|path| path.display().to_string()),
         appliance_version: Some(job.appliance.version.clone()).filter(|_| settings.image.source == ImageSource::Build),
         running,

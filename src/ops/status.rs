@@ -3,7 +3,7 @@
 use super::{Instance, autostart, stop::ownership, supervisor::state, update::scheduled::Looked, volume_users};
 use crate::{
     clock,
-    data::schedule::Last,
+    data::{copies::Copies, schedule::Last},
     desired::{BindMount, binds, page_url},
     desired_state::{self, DesiredState},
     disk,
@@ -13,8 +13,8 @@ use crate::{
     observed::Ownership,
     probe::Seen,
     report::{
-        BackupStatus, ContainerStatus, DiskStatus, EgressStatus, EngineStatus, FolderStatus, ImageStatus, LimitsStatus,
-        State, StatusReport, SupervisorStatus, UpdateStatus, VolumeStatus,
+        BackupStatus, ContainerStatus, CopyStatus, DiskStatus, EgressStatus, EngineStatus, FolderStatus, ImageStatus,
+        LimitsStatus, State, StatusReport, SupervisorStatus, UpdateStatus, VolumeStatus,
     },
     sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
@@ -67,6 +67,10 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
                 available,
                 error: last.error,
             }
+        }),
+        copy: settings.filter(|s| !s.backup.copy.is_empty()).map(|_| {
+            let Copies { attempt, success, file, error, .. } = Copies::load(&instance.files.copies());
+            CopyStatus { last: success, file, attempt, error }
         }),
         folders: settings.map(|settings| folders(&binds(settings))).unwrap_or_default(),
         limits: settings.map(limits),

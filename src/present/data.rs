@@ -3,7 +3,10 @@
 use super::{clean, style::Style};
 use crate::{
     clock::Zone,
-    data::archive::{LeftOut, Manifest},
+    data::{
+        archive::{LeftOut, Manifest},
+        caches::CacheFolder,
+    },
     instance_name,
     report::data::{
         BackupListReport, BackupReport, ChangePreview, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport,
@@ -15,11 +18,17 @@ use crate::{
 /// `docklet backup`
 pub fn backup(report: &BackupReport, style: Style) -> String {
     let flag = instance_name::flag(&report.instance);
-    let mut text = format!("backed up into\n\n    {}\n\n", style.strong(&report.file));
+    let to_file = report.file != "-";
+    let place =
+        if to_file { format!("into\n\n    {}", style.strong(&report.file)) } else { "to standard output".to_owned() };
+    let mut text = format!("backed up {place}\n\n");
     text.push_str(&format!("  size       {}\n", Bytes(report.size)));
     text.push_str(&format!("  holds      {} in {}", Bytes(report.bytes), count(report.files, "file")));
     if report.left_out_count > 0 {
         text.push_str(&format!(", without {}", count(report.left_out_count, "path")));
+    }
+    if let Some(without) = without_excluded(&report.exclude) {
+        text.push_str(&format!("\n             {without}"));
     }
     text.push_str("\n  checked    every file was read back");
     if let Some(seconds) = report.paused_seconds {
@@ -31,8 +40,31 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
         "not included; add --secrets to include them, encrypted".to_owned()
     };
     text.push_str(&format!("\n  secrets    {secrets}"));
-    text.push_str(&format!("\n  restore    docklet{flag} restore {}", quoted(&report.file)));
+    match &report.copy {
+        Some(copy) if copy.copied => text.push_str("\n  copy       made by backup.copy"),
+        Some(copy) => {
+            let why = copy.error.as_deref().unwrap_or_default();
+            let not = style.warning("not made");
+            text.push_str(&format!("\n  copy       {not}: {why}; the supervisor tries again while it runs"));
+        }
+        None => {}
+    }
+    let restored = if to_file { quoted(&report.file) } else { "- --yes < FILE".to_owned() };
+    text.push_str(&format!("\n  restore    docklet{flag} restore {restored}"));
     text
+}
+
+/// What the user may want to leave out of the next backups.
+pub fn caches(report: &BackupReport) -> Option<String> {
+    let shown = |cache: &CacheFolder| format!("{} ({})", cache.path, Bytes(cache.bytes));
+    let largest: Vec<String> = report.caches.iter().map(shown).collect();
+    let first = report.caches.first()?.path.rsplit('/').next()?;
+    let flag = instance_name::flag(&report.instance);
+    Some(format!(
+        "the largest folders in the backup that look like caches: {}; to leave such folders out: \
+         docklet{flag} config set backup.exclude '**/{first}'",
+        largest.join(", ")
+    ))
 }
 
 /// `docklet backup list`
@@ -58,9 +90,21 @@ pub fn backup_list(report: &BackupListReport, style: Style, zone: &Zone) -> Stri
             let missing = without_volumes(&backup.missing_volumes);
             text.push_str(&format!("    {} {missing}\n", style.warning("incomplete:")));
         }
+        if let Some(without) = without_excluded(&backup.exclude) {
+            text.push_str(&format!("    {without}\n"));
+        }
     }
     let newest = report.backups.iter().find_map(|backup| crate::clock::parse(backup.created.as_deref()?));
-    text.push_str(&newest.map(|at| format!("times in {}", zone.name(at))).unwrap_or_default());
+    text.push_str(&newest.map(|at| format!("times in {}\n", zone.name(at))).unwrap_or_default());
+    let number = |rule: Option<&str>| report.backups.iter().filter(|backup| backup.kept_by == rule).count() as u64;
+    let (keep, changes) = (number(Some("backup.keep")), number(Some("backup.keep_changes")));
+    if keep > 0 {
+        text.push_str(&format!("{keep} scheduled: backup.keep = {}\n", report.keep));
+    }
+    if changes > 0 {
+        let rule = report.keep_changes;
+        text.push_str(&format!("{changes} from before update, rollback or restore: backup.keep_changes = {rule}\n"));
+    }
     text.trim_end().to_owned()
 }
 
@@ -77,18 +121,26 @@ pub fn verified(report: &VerifyReport, style: Style, zone: &Zone) -> String {
         zone.with_name(&report.created),
         report.instance,
     );
-    lacks(&mut text, &report.missing_volumes, report.left_out_count);
+    lacks(&mut text, &report.missing_volumes, report.left_out_count, &report.exclude);
     text
 }
 
 /// What a backup lacks, in lines of their own.
-fn lacks(text: &mut String, missing_volumes: &[String], left_out: u64) {
+fn lacks(text: &mut String, missing_volumes: &[String], left_out: u64, exclude: &[String]) {
     if !missing_volumes.is_empty() {
         text.push_str(&format!("\n  {}", without_volumes(missing_volumes)));
     }
     if left_out > 0 {
         text.push_str(&format!("\n  without {}, which could not be backed up", count(left_out, "path")));
     }
+    if let Some(without) = without_excluded(exclude) {
+        text.push_str(&format!("\n  {without}"));
+    }
+}
+
+/// What was left out of a backup because somebody said so.
+pub fn without_excluded(patterns: &[String]) -> Option<String> {
+    (!patterns.is_empty()).then(|| format!("without what matched {} (backup.exclude)", patterns.join(", ")))
 }
 
 fn without_volumes(missing: &[String]) -> String {
@@ -114,9 +166,17 @@ pub fn left_out(made: &Manifest) -> Option<String> {
 
 /// `docklet backup prune`
 pub fn pruned(report: &PruneReport, _style: Style) -> String {
-    let kept = format!("{} kept", count(report.kept.len() as u64, "backup"));
+    let mut kept = format!("{} kept", count(report.kept.len() as u64, "backup"));
+    if report.dry_run && !report.kept.is_empty() {
+        let lines = report.kept.iter().map(|one| format!("  {}\n      {}", one.file, one.reason));
+        kept = format!("would be kept:\n{}", lines.collect::<Vec<_>>().join("\n"));
+    }
     if report.removed.is_empty() {
-        return format!("nothing to remove, {kept}");
+        return if report.dry_run {
+            format!("nothing to remove\n{kept}")
+        } else {
+            format!("nothing to remove, {kept}")
+        };
     }
     let verb = if report.dry_run { "would be removed" } else { "removed" };
     let list: Vec<String> = report.removed.iter().map(|file| format!("  {file}")).collect();
@@ -140,7 +200,7 @@ pub fn restored(report: &RestoreReport, style: Style, zone: &Zone) -> String {
     if let Some(before) = &report.before {
         text.push_str(&format!("\nto get the previous data back: docklet{flag} restore {}", quoted(before)));
     }
-    lacks(&mut text, &report.missing_volumes, report.left_out_count);
+    lacks(&mut text, &report.missing_volumes, report.left_out_count, &report.exclude);
     text
 }
 

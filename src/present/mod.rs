@@ -60,6 +60,8 @@ pub struct Streams {
     pub stdout_is_terminal: bool,
     /// Standard error is a terminal.
     pub stderr_is_terminal: bool,
+    /// Standard output carries data, as with `backup -`: results and errors go to standard error.
+    pub stdout_is_data: bool,
     /// `--json`
     pub json: bool,
     /// `--quiet`
@@ -223,6 +225,11 @@ pub struct Output {
 impl Output {
     /// The process's own streams.
     pub fn new(streams: Streams) -> Self {
+        if streams.stdout_is_data {
+            let (stdout_is_terminal, stdout_columns) = (streams.stderr_is_terminal, streams.stderr_columns);
+            let streams = Streams { stdout_is_terminal, stdout_columns, ..streams };
+            return Output::to(streams, Box::new(io::stderr()), Box::new(io::stderr()));
+        }
         Output::to(streams, Box::new(io::stdout()), Box::new(io::stderr()))
     }
 

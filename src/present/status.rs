@@ -143,6 +143,14 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
     if let Some(update) = &report.update {
         rows.push(("update", update_text(update, &report.instance, style, zone)));
     }
+    if let Some(copy) = &report.copy {
+        let mut text = copy.last.as_ref().map_or("none yet".to_owned(), |at| format!("the last at {}", zone.show(at)));
+        if let Some(error) = &copy.error {
+            let at = copy.attempt.as_ref().map(|at| format!(" at {}", zone.show(at))).unwrap_or_default();
+            text.push_str(&format!("; {}{at}: {error}", style.error("the last attempt failed")));
+        }
+        rows.push(("copies", text));
+    }
     rows.extend(events(report, zone).map(|event| ("events", event)));
     let engine = &report.engine;
     if let Some(endpoint) = &engine.endpoint {
@@ -185,7 +193,8 @@ fn update_text(update: &UpdateStatus, instance: &str, style: Style, zone: &Zone)
 fn shows_times(report: &StatusReport) -> bool {
     let supervisor = &report.supervisor;
     let backup = report.backup.as_ref().is_some_and(|backup| backup.last.is_some() || backup.next.is_some());
-    backup || supervisor.last_restart.is_some() || !supervisor.decisions.is_empty()
+    let copy = report.copy.as_ref().is_some_and(|copy| copy.attempt.is_some());
+    copy || backup || supervisor.last_restart.is_some() || !supervisor.decisions.is_empty()
 }
 
 /// A mounted folder in a line.

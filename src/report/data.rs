@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::data::archive::{LeftOut, VolumeTotals};
+use crate::data::{
+    archive::{LeftOut, VolumeTotals},
+    caches::CacheFolder,
+};
 
 /// `docklet backup`
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +34,21 @@ pub struct BackupReport {
     pub left_out: Vec<LeftOut>,
     /// How much that is in all.
     pub left_out_count: u64,
+    /// What was left out because the settings or the command said so: patterns.
+    pub exclude: Vec<String>,
+    /// The largest folders in it that look like caches.
+    pub caches: Vec<CacheFolder>,
+    /// Whether `backup.copy` copied it; `None` where that is not set, or there is no file.
+    pub copy: Option<CopyReport>,
+}
+
+/// What came of `backup.copy`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CopyReport {
+    /// Whether it was copied.
+    pub copied: bool,
+    /// Why not.
+    pub error: Option<String>,
 }
 
 /// One backup in `docklet backup list`
@@ -50,6 +68,10 @@ pub struct BackupEntry {
     pub appliance_version: Option<String>,
     /// Roles of the volumes that are not in it.
     pub missing_volumes: Vec<String>,
+    /// What it leaves out, because somebody said so: patterns.
+    pub exclude: Vec<String>,
+    /// The setting that says how long it stays; `None`: until it is removed by hand.
+    pub kept_by: Option<&'static str>,
     /// Why it cannot be read.
     pub error: Option<String>,
 }
@@ -61,6 +83,10 @@ pub struct BackupListReport {
     pub instance: String,
     /// The folder.
     pub folder: String,
+    /// `backup.keep`
+    pub keep: String,
+    /// `backup.keep_changes`
+    pub keep_changes: u32,
     /// The newest first.
     pub backups: Vec<BackupEntry>,
 }
@@ -88,6 +114,8 @@ pub struct VerifyReport {
     pub missing_volumes: Vec<String>,
     /// How many paths were left out of it when it was made.
     pub left_out_count: u64,
+    /// What it leaves out, because somebody said so: patterns.
+    pub exclude: Vec<String>,
 }
 
 /// `docklet backup prune`
@@ -99,8 +127,17 @@ pub struct PruneReport {
     pub dry_run: bool,
     /// What went, or would go.
     pub removed: Vec<String>,
-    /// What stays.
-    pub kept: Vec<String>,
+    /// What stays, and why.
+    pub kept: Vec<KeptBackup>,
+}
+
+/// A backup that stays in `docklet backup prune`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KeptBackup {
+    /// The file.
+    pub file: String,
+    /// Why it stays.
+    pub reason: String,
 }
 
 /// `docklet restore`
@@ -126,6 +163,8 @@ pub struct RestoreReport {
     pub missing_volumes: Vec<String>,
     /// How many paths were left out of it when it was made.
     pub left_out_count: u64,
+    /// What it leaves out, because somebody said so: patterns.
+    pub exclude: Vec<String>,
     /// The backup of what was there before; `None` when nothing was.
     pub before: Option<String>,
     /// Version of the program that is there now.

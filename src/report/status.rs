@@ -54,6 +54,8 @@ pub struct StatusReport {
     pub backup: Option<BackupStatus>,
     /// The scheduled looks for a newer release; `None` when none are wanted.
     pub update: Option<UpdateStatus>,
+    /// How `backup.copy` goes; `None` where it is not set.
+    pub copy: Option<CopyStatus>,
     /// The folders of this machine that are mounted.
     pub folders: Vec<FolderStatus>,
     /// What the container may use; `None` when not set up.
@@ -124,6 +126,19 @@ pub struct UpdateStatus {
     /// What there is to update to; `None`: nothing that is known.
     pub available: Option<String>,
     /// Why the last look failed; `None` when it did not.
+    pub error: Option<String>,
+}
+
+/// `backup.copy` in `docklet status`. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CopyStatus {
+    /// When a backup was copied last.
+    pub last: Option<String>,
+    /// That backup.
+    pub file: Option<String>,
+    /// When the last attempt was made.
+    pub attempt: Option<String>,
+    /// Why it failed; `None` when it did not.
     pub error: Option<String>,
 }
 

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
 
-use super::{Mount, Settings, VariableName};
+use super::{Keep, Mount, Settings, VariableName};
 use crate::error::{Error, Result};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 27] = [
+const KEYS: [(&str, &str); 30] = [
     ("version", "1"),
     ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
@@ -38,7 +38,10 @@ const KEYS: [(&str, &str); 27] = [
     ("update.min_age", "a time such as 24h or 3d; 0: any age"),
     ("update.check_every", "a time such as 24h; empty: never"),
     ("backup.every", "a time such as 24h; empty: never"),
-    ("backup.keep", "a whole number"),
+    ("backup.keep", "a number of backups, or the newest of each of so many h, d, w, m, y: 7d 4w 6m"),
+    ("backup.keep_changes", "a whole number of at least 1"),
+    ("backup.exclude", "patterns of paths, separated by commas, such as **/node_modules or projects/app/data"),
+    ("backup.copy", "a command such as rclone copyto {file} remote:docklet/{name}; empty: none"),
     ("notify.command", "a command that gets one JSON object on standard input; empty: none"),
     (MOUNTS, "set with docklet mount"),
 ];
@@ -151,7 +154,7 @@ pub fn set(text: &str, path: &Path, key: &str, value: &str) -> Result<String> {
     };
     // A variable has no default; it is a text.
     let default = get(&Settings::default(), key)?.unwrap_or_else(|| toml::Value::String(String::new()));
-    let new = typed(&default, value).map_err(&refuse)?;
+    let new = typed(key, &default, value).map_err(&refuse)?;
     let after = put(text, key, &new)?;
     match Settings::parse(&after, path) {
         Ok(settings) if settings == before => Ok(text.to_owned()),
@@ -266,11 +269,16 @@ fn single(key: &str) -> Result<()> {
 }
 
 /// What was typed, as a value of the same type as the default.
-fn typed(default: &toml::Value, text: &str) -> Result<Value, String> {
+fn typed(key: &str, default: &toml::Value, text: &str) -> Result<Value, String> {
     let trimmed = text.trim();
     Ok(match default {
         toml::Value::Integer(_) => {
-            Value::from(trimmed.parse::<i64>().map_err(|_| format!("`{text}` isn't a whole number"))?)
+            // A rule for backups is a text beside a plain number.
+            match (trimmed.parse::<i64>(), trimmed.parse::<Keep>()) {
+                (Ok(number), _) => Value::from(number),
+                (_, Ok(rule)) if key == "backup.keep" => Value::from(rule.to_string()),
+                _ => return Err(format!("`{text}` isn't a whole number")),
+            }
         }
         toml::Value::Float(_) => match trimmed.parse::<f64>() {
             Ok(number) if number.is_finite() => Value::from(number),

@@ -82,6 +82,10 @@ fn wrong_values_are_refused() {
         "[image]\nsource = \"pull\"",
         "[image]\nextra_packages = [\"$(reboot)\"]",
         "[backup]\nevery = \"soon\"",
+        "[backup]\nkeep = \"7 d\"",
+        "[backup]\nkeep = 1.5",
+        "[backup]\nexclude = [\"/a\"]",
+        "[backup]\nkeep_changes = 0",
         "[[mounts]]\nhost = \"/x\"",
         "not toml",
     ] {

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Allow;
+use super::{Allow, Glob};
 use crate::units::{self, Bytes};
 
 /// Serialises through `Display` and `FromStr`, so that a settings file and a flag accept the same.
@@ -280,6 +280,7 @@ impl FromStr for Every {
 }
 as_text!(Every);
 as_text!(Allow);
+as_text!(Glob);
 
 /// A name or an e-mail address as git takes it: one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Operations that the supervisor runs by itself: what completes or reverts the work of a command that was killed, and
-//! the scheduled backup and the look for a newer release. Each runs in a thread of its own, so that the loop goes on, and takes the instance's lock.
+//! the scheduled backup and its copy elsewhere, and the look for a newer release. Each runs in a thread of its own, so that
+//! the loop goes on; all but the copy take the instance's lock.
 
 use std::{thread::JoinHandle, time::Duration};
 
@@ -14,7 +15,7 @@ use crate::{
     instance_name::InstanceName,
     interrupt::{self, Interrupt, Raise},
     observed::Ownership,
-    ops::{Instance, Options, backup::Backup, start},
+    ops::{Instance, Options, backup::Backup, copy, start},
     settings::Every,
 };
 
@@ -30,9 +31,11 @@ pub enum Job {
     Backup,
     /// Look for a newer release.
     CheckForUpdate,
+    /// Copy a backup elsewhere. Needs neither engine nor lock, and may take hours: it runs beside the others.
+    Copy,
 }
 
-/// How a job ended: `Ok` with the update that is new, `Err` with the error and its causes.
+/// How a job ended: `Ok` with the update that is new or the backup that was copied, `Err` with the error and its causes.
 pub type Done = (Job, Result<Option<String>, String>);
 
 /// One that runs.
@@ -41,11 +44,13 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-/// Runs one at a time.
+/// Runs one at a time, and copies beside it.
 pub struct Jobs {
     name: InstanceName,
     options: Options,
     running: Option<Running>,
+    copying: Option<Running>,
+    next_copy: Option<OffsetDateTime>,
     next_recovery: OffsetDateTime,
     next_backup: Option<OffsetDateTime>,
     next_check: Option<OffsetDateTime>,
@@ -67,6 +72,8 @@ impl Jobs {
             name,
             options,
             running: None,
+            copying: None,
+            next_copy: None,
             next_recovery: begin,
             next_backup: None,
             next_check: None,
@@ -96,6 +103,21 @@ impl Jobs {
             .map(|(job, _)| job)
     }
 
+    /// Plans the next copy: `None` when nothing is to be copied.
+    pub fn plan_copy(&mut self, at: Option<OffsetDateTime>) {
+        self.next_copy = at;
+    }
+
+    /// Whether a copy is due.
+    pub fn copy_is_due(&self) -> bool {
+        self.copying.is_none() && self.next_copy.is_some_and(|at| at <= OffsetDateTime::now_utc())
+    }
+
+    /// Whether a copy is being made.
+    pub fn is_copying(&self) -> bool {
+        self.copying.is_some()
+    }
+
     /// Whether recovering may be tried now.
     pub fn may_recover(&self) -> bool {
         self.running.is_none() && self.next_recovery <= OffsetDateTime::now_utc()
@@ -107,19 +129,24 @@ impl Jobs {
             Job::Recover => self.next_recovery = OffsetDateTime::now_utc() + AGAIN,
             Job::Backup => self.next_backup = Some(OffsetDateTime::now_utc() + AGAIN),
             Job::CheckForUpdate => self.next_check = None,
+            Job::Copy => self.next_copy = None,
         }
         let (raise, interrupt) = interrupt::pair();
         let (name, options) = (self.name.clone(), self.options.clone());
         let thread = std::thread::spawn(move || {
             let done = run(job, name, options, interrupt);
-            tell((job, done.map_err(|error| error.with_causes("; "))));
+            tell((job, done));
         });
-        self.running = Some(Running { raise, thread });
+        *self.slot(job) = Some(Running { raise, thread });
     }
 
-    /// Interrupts the job that runs, if one does, and waits until it has put everything right.
+    fn slot(&mut self, job: Job) -> &mut Option<Running> {
+        if job == Job::Copy { &mut self.copying } else { &mut self.running }
+    }
+
+    /// Interrupts the jobs that run, and waits until they have put everything right.
     pub async fn interrupt(&mut self) {
-        if let Some(Running { raise, thread }) = self.running.take() {
+        for Running { raise, thread } in [self.running.take(), self.copying.take()].into_iter().flatten() {
             raise.raise();
             let _ = tokio::task::spawn_blocking(|| thread.join()).await;
         }
@@ -127,7 +154,7 @@ impl Jobs {
 
     /// Takes note of the end.
     pub fn ended(&mut self, (job, done): &Done) {
-        self.running = None;
+        *self.slot(*job) = None;
         if *job == Job::CheckForUpdate && done.is_err() {
             self.no_check_before = OffsetDateTime::now_utc() + AGAIN;
         }
@@ -138,15 +165,25 @@ impl Jobs {
 }
 
 /// Runs a job to its end. The instance is opened anew: another command may have changed its release.
-fn run(job: Job, name: InstanceName, options: Options, interrupt: Interrupt) -> Result<Option<String>> {
+fn run(
+    job: Job,
+    name: InstanceName,
+    options: Options,
+    interrupt: Interrupt,
+) -> std::result::Result<Option<String>, String> {
+    let told = |error: Error| error.with_causes("; ");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::bug(format!("no runtime: {e}")))?;
-    let instance = Instance::open(name, options)?.interrupted_by(interrupt);
+    let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
+    let instance = Instance::open(name, options).map_err(told)?.interrupted_by(interrupt);
     runtime.block_on(async {
         match job {
-            Job::Recover => start::recover(&instance).await.map(|_| None),
-            Job::Backup => instance.backup(&Backup { scheduled: true, ..Backup::default() }).await.map(|_| None),
-            Job::CheckForUpdate => instance.look_for_update().await,
+            Job::Recover => start::recover(&instance).await.map(|_| None).map_err(told),
+            Job::Backup => {
+                let options = Backup { scheduled: true, ..Backup::default() };
+                instance.backup(&options).await.map(|_| None).map_err(told)
+            }
+            Job::CheckForUpdate => instance.look_for_update().await.map_err(told),
+            Job::Copy => copy::next(&instance).await,
         }
     })
 }
@@ -168,7 +205,7 @@ pub async fn left_behind(
 }
 
 /// The decision for the log; `None` where there is nothing to say.
-pub fn text(job: Job, done: &Result<Option<String>, String>) -> Option<(&'static str, String)> {
+pub fn text(job: Job, done: &std::result::Result<Option<String>, String>) -> Option<(&'static str, String)> {
     Some(match (job, done) {
         (Job::CheckForUpdate, Ok(None)) => return None,
         (Job::CheckForUpdate, Ok(Some(what))) => ("update_available", format!("{what} is available: docklet update")),
@@ -179,6 +216,10 @@ pub fn text(job: Job, done: &Result<Option<String>, String>) -> Option<(&'static
         }
         (Job::Backup, Ok(_)) => ("backed_up", format!("made the scheduled backup, done at {}", clock::now_rfc3339())),
         (Job::Backup, Err(why)) => ("backup_failed", format!("the scheduled backup failed: {why}")),
+        // Another process copies, or it was taken away meanwhile.
+        (Job::Copy, Ok(None)) => return None,
+        (Job::Copy, Ok(Some(file))) => ("copied", format!("backup.copy copied {file}")),
+        (Job::Copy, Err(why)) => ("copy_failed", format!("backup.copy failed, and is tried again: {why}")),
     })
 }
 
@@ -203,5 +244,18 @@ mod tests {
         jobs.no_backup_before = OffsetDateTime::now_utc();
         jobs.plan(&every, &never_yet);
         assert!(jobs.due() == Some(Job::Backup));
+    }
+
+    #[test]
+    fn a_copy_that_hangs_keeps_no_other_job_waiting() {
+        let mut jobs = Jobs::new(InstanceName::default(), Options::default());
+        jobs.plan_copy(Some(OffsetDateTime::UNIX_EPOCH));
+        assert!(jobs.copy_is_due());
+        let (raise, _) = interrupt::pair();
+        jobs.copying = Some(Running { raise, thread: std::thread::spawn(|| ()) });
+        jobs.plan(&"24h".parse().unwrap(), &Last::default());
+        assert!(!jobs.copy_is_due() && jobs.due() == Some(Job::Backup) && jobs.may_recover());
+        jobs.ended(&(Job::Copy, Err("no network".to_owned())));
+        assert!(!jobs.is_copying());
     }
 }

@@ -32,14 +32,14 @@ use super::{
 };
 use crate::{
     clock,
-    data::schedule::Last,
+    data::{copies::Copies, schedule::Last},
     desired::{Publish, VERSION},
     desired_state::{self, DesiredState, RecordedState},
     engine::{Engine, events::ContainerEvent},
     error::Result,
     lock::Lock,
     ops::{
-        Instance,
+        Instance, copy,
         supervisor::{NAME, state::State},
         update::scheduled::Looked,
     },
@@ -155,6 +155,8 @@ struct Supervisor<'a> {
     adopted: bool,
     lost_because: String,
     asleep: Duration,
+    /// A copy that ended is not followed by another before.
+    no_copy_before: time::OffsetDateTime,
 }
 
 impl<'a> Supervisor<'a> {
@@ -209,6 +211,7 @@ impl<'a> Supervisor<'a> {
             adopted: false,
             lost_because: String::new(),
             asleep: time_asleep(),
+            no_copy_before: time::OffsetDateTime::UNIX_EPOCH,
             instance,
             detached,
         };
@@ -243,6 +246,9 @@ impl<'a> Supervisor<'a> {
             if let Some(job) = self.jobs.due().filter(|_| free) {
                 self.run_job(job);
             }
+            if self.jobs.copy_is_due() {
+                self.run_job(Job::Copy);
+            }
             self.watch_disk();
             if let Some(held) = self.has_nothing_to_do() {
                 return (End::NothingToDo, Some(held));
@@ -266,7 +272,7 @@ impl<'a> Supervisor<'a> {
     /// on it.
     fn has_nothing_to_do(&self) -> Option<Lock> {
         let idle = self.policy.desired() == DesiredState::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
-        if !self.detached || !idle || self.policy.locked() {
+        if !self.detached || !idle || self.policy.locked() || self.jobs.is_copying() {
             return None;
         }
         let held = self.instance_lock()?;
@@ -301,18 +307,22 @@ impl<'a> Supervisor<'a> {
         self.jobs.start(job, move |done| drop(sender.send(Message::Ran(done))));
     }
 
-    /// Reads the settings anew, and when the next backup is due.
+    /// Reads the settings anew, and when the next backup and the next copy are due.
     fn reload_settings(&mut self) {
         if let Ok(Some(settings)) = Settings::load(&self.instance.files.settings()) {
             self.take_settings(&settings);
         }
     }
 
-    /// What hangs on the settings beside the policy: the next backup, and the host's ssh agent.
+    /// What hangs on the settings beside the policy: the next backup and its copy, and the host's ssh agent.
     fn take_settings(&mut self, settings: &Settings) {
         let files = &self.instance.files;
         self.jobs.plan(&settings.backup.every, &Last::load(&files.backup_state()));
         self.jobs.plan_check(&settings.update.check_every, &Looked::load(&files.update_state()).last);
+        let copies = Copies::load(&files.copies());
+        // Where that could not be written down, as on a full disk, it counts all the same.
+        let next = copies.next().max(self.no_copy_before);
+        self.jobs.plan_copy(copy::is_pending(self.instance, settings, &copies).then_some(next));
         self.ssh_agent = self.ssh_agent.take().filter(|_| settings.git.ssh_agent);
         if settings.git.ssh_agent && self.ssh_agent.is_none() {
             let started = ssh_agent::prepare(files, None).map_err(|e| e.to_string());

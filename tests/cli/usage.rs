@@ -117,6 +117,25 @@ fn long_lines_break_between_words_on_a_terminal() {
 }
 
 #[test]
+fn a_backup_to_standard_output_keeps_everything_else_off_it() {
+    use expectrl::{Expect as _, Session};
+    let home = Home::set_up();
+    let output = home.docklet().args(["backup", "-", "--json"]).output().unwrap();
+    assert!(output.stdout.is_empty(), "{}", shown(&output));
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(error["error"]["code"].as_str().is_some_and(|code| code.starts_with("ENGINE_")), "{error}");
+    let output = home.docklet().args(["restore", "-", "--passphrase-file", "-"]).output().unwrap();
+    assert!(shown(&output).contains("can't be both"), "{}", shown(&output));
+    for args in [["backup", "-"], ["restore", "-"]] {
+        let mut command = home.at_terminal();
+        command.args(args);
+        let mut session = Session::spawn(command).unwrap();
+        let text = String::from_utf8_lossy(session.expect(expectrl::Eof).unwrap().as_bytes()).into_owned();
+        assert!(text.contains("a terminal"), "{args:?}: {text}");
+    }
+}
+
+#[test]
 fn times_are_those_of_the_wall_clock() {
     let home = Home::set_up();
     let events = r#"{"decisions": [{"at": "2026-11-21T23:30:00Z", "decision": "x", "text": "it began"}]}"#;

@@ -79,6 +79,55 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn backups_are_copied_elsewhere_and_a_command_that_fails_or_hangs_is_no_loss() {
+    let world = World::supervised();
+    world.setup();
+    let elsewhere = world.folder().join("a store; with $(id)");
+    let copy = format!("cp {{file}} '{}/{{name}}'", elsewhere.display());
+    world.ok(&["config", "set", "backup.copy", &copy]);
+    let made = json(&world.run(&["backup", "--json"]));
+    let error = made["copy"]["error"].as_str().unwrap();
+    assert!(made["copy"]["copied"] == false && error.contains("cp:"), "{made}");
+    assert_eq!(world.status()["copy"]["error"], error);
+    let doctor = json(&world.run(&["doctor", "--json"]));
+    assert!(
+        doctor["checks"].as_array().unwrap().iter().any(|c| c["id"] == "backups" && c["level"] == "warning"),
+        "{doctor}"
+    );
+
+    // The store is back, and a minute is over.
+    std::fs::create_dir(&elsewhere).unwrap();
+    let state = world.home.join("state").join(&world.name).join("copies.json");
+    let mut copies: serde_json::Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+    copies["attempt"] = json!("2026-01-01T00:00:00Z");
+    std::fs::write(&state, copies.to_string()).unwrap();
+    world.ok(&["config", "set", "resources.disk", "40GiB"]);
+    wait_until(WHILE_LOOKING, "it is copied", || world.status()["copy"]["error"].is_null());
+    let file = std::path::PathBuf::from(made["file"].as_str().unwrap());
+    let copied = std::fs::read(elsewhere.join(file.file_name().unwrap())).unwrap();
+    assert_eq!(copied, std::fs::read(&file).unwrap());
+    assert_eq!(world.status()["copy"]["file"], made["file"]);
+    wait_until(SOON, "the supervisor says so", || decided(&world, "copied"));
+    let made = json(&world.run(&["backup", "--json"]));
+    assert_eq!(made["copy"], json!({"copied": true, "error": null}), "the first attempt");
+
+    // One that hangs keeps the supervisor from nothing.
+    let hangs = world.folder().join("hangs");
+    world.ok(&["config", "set", "backup.copy", &format!("echo $$ >'{}'; sleep 600", hangs.display())]);
+    world.ok(&["config", "set", "backup.every", "1h"]);
+    wait_until(WHILE_LOOKING, "a scheduled backup is being copied", || hangs.exists());
+    docker(&["kill", &world.container()]);
+    wait_until(SOON, "it is restarted meanwhile", || world.status()["supervisor"]["restarts"] == 1);
+    assert_eq!(of_reason(&world, "scheduled"), 1, "and the backup is there");
+    let pid = std::fs::read_to_string(&hangs).unwrap();
+    world.ok(&["uninstall", "--yes"]);
+    wait_until(SOON, "the command ends with the supervisor", || {
+        !std::path::Path::new(&format!("/proc/{}/cmdline", pid.trim())).exists()
+    });
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn a_killed_backup_is_put_right_by_the_supervisor() {
     let world = World::supervised();
     world.setup();

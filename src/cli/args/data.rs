@@ -1,11 +1,14 @@
 //! The arguments of what keeps, moves and removes data: backups, updates, uninstall.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
-use crate::cli::complete;
+use crate::{
+    cli::complete,
+    settings::{Glob, Keep},
+};
 
 /// Arguments of `docklet backup`.
 #[derive(Debug, Args)]
@@ -14,15 +17,32 @@ pub struct Backup {
     /// What to do with backups that are there.
     #[command(subcommand)]
     pub action: Option<BackupAction>,
-    /// File to write, which must not exist yet, or a folder
+    /// New file, a folder, or - for standard output
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Also leave out paths such as '**/target'
+    ///
+    /// In addition to backup.exclude. May be repeated.
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<Glob>,
     /// Also back up the secrets, encrypted
     #[arg(long)]
     pub secrets: bool,
-    /// File with the passphrase, or - for standard input
+    /// Passphrase file, or - for standard input
     #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
+}
+
+impl Backup {
+    /// Whether it is `docklet backup -`.
+    pub fn to_standard_output(&self) -> bool {
+        self.action.is_none() && self.file.as_deref().is_some_and(is_standard)
+    }
+}
+
+/// Whether a file is standard input or output.
+pub fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
 }
 
 /// What to do with backups that are there.
@@ -34,16 +54,25 @@ pub enum BackupAction {
     /// Read a whole backup and check every file in it
     #[command(after_help = "Example: docklet backup verify ~/opencode.tar.zst")]
     Verify {
-        /// The backup
+        /// The backup, or - for standard input
         #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
         file: PathBuf,
     },
-    /// Remove this instance's oldest backups
-    #[command(after_help = "Example: docklet backup prune --keep 3")]
+    /// Remove this instance's old backups
+    ///
+    /// A rule is a number of the newest, or the newest of each of the last so many hours (h), days (d), weeks (w), months
+    /// (m) and years (y) that have any, as restic and borg count them. Days are counted in UTC, weeks from Monday.
+    ///
+    /// Backups from before an update, rollback or restore have a rule of their own. The one that docklet rollback needs
+    /// stays, unless --keep-changes is 0.
+    #[command(after_help = "Example: docklet backup prune --keep '7d 4w 6m' --dry-run")]
     Prune {
-        /// Number of newest backups to keep
+        /// Which backups to keep: 3, or "7d 4w 6m"; by default, backup.keep, and all that were not made by the schedule
+        #[arg(long, value_name = "RULE")]
+        keep: Option<Keep>,
+        /// How many to keep of those made before update, rollback and restore; by default, backup.keep_changes
         #[arg(long, value_name = "N")]
-        keep: usize,
+        keep_changes: Option<u32>,
         /// Show what would be done, without doing it
         #[arg(long)]
         dry_run: bool,
@@ -54,7 +83,7 @@ pub enum BackupAction {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet restore ~/opencode.tar.zst --instance copy")]
 pub struct Restore {
-    /// The backup
+    /// The backup, or - for standard input
     #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
     pub file: PathBuf,
     /// Also restore the settings; by default, an existing instance keeps its own

@@ -63,6 +63,9 @@ pub struct Header {
     pub instance: String,
     /// The volumes.
     pub volumes: Vec<VolumeIn>,
+    /// What it leaves out, because the user said so: patterns of paths below `volumes/`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
     /// Where docklet 0.1.0 put [`Manifest::records`]: before the volumes were read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub records: BTreeMap<String, Vec<String>>,

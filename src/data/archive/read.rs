@@ -27,7 +27,7 @@ const LARGEST_KEPT: u64 = 16 << 20;
 const LARGEST_WINDOW: u32 = 24;
 
 /// First bytes of every zstd frame (RFC 8878).
-const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
+pub const MAGIC: [u8; 4] = 0xFD2F_B528_u32.to_le_bytes();
 
 /// What was in an archive, all of it checked.
 #[derive(Debug, Clone)]

@@ -42,6 +42,7 @@ fn header() -> Header {
         image: None,
         instance: "default".into(),
         volumes: vec![volume("session"), volume("projects")],
+        exclude: vec![],
         records: BTreeMap::new(),
     }
 }
@@ -51,7 +52,7 @@ fn archive(volumes: &[u8]) -> (Vec<u8>, Manifest) {
     let around = write::Around { header: &header, settings: Some(b"version = 1\n"), secrets: Some(b"age") };
     let mut out = vec![];
     let spool = tempfile::tempfile().unwrap();
-    let manifest = write::write(&mut out, &around, volumes, spool, 2, &mut |_| {}, |_| {}).unwrap();
+    let manifest = write::write(&mut out, &around, volumes, spool, 2, &mut |_, _| {}, |_| {}).unwrap();
     (out, manifest)
 }
 

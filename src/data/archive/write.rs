@@ -38,7 +38,7 @@ pub struct Around<'a> {
 }
 
 /// Writes a whole archive to `out` from the `volumes`' tar; what it says of itself at its end, where `complete` may
-/// add to it. `progress` hears of the bytes of content that were read in all. `spool` is an empty file that goes
+/// add to it. `progress` hears of the bytes of content as they are read, and whose they are. `spool` is an empty file that goes
 /// away by itself, `threads` how many compress. What [`read`](super::read) would refuse is left out.
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn write(
     volumes: impl Read,
     spool: File,
     threads: u32,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(&[u8], u64),
     complete: impl FnOnce(&mut Manifest),
 ) -> Result<Manifest, Damage> {
     let mut encoder = Encoder::new(out, LEVEL)?;
@@ -110,7 +110,7 @@ impl<W: Write> Archive<W> {
         &mut self,
         source: impl Read,
         manifest: &mut Manifest,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(&[u8], u64),
     ) -> Result<(), Damage> {
         let mut rules = Rules::new(manifest.volumes.iter().map(|v| v.role.clone()));
         let mut buffer = vec![0; PIECE];
@@ -133,7 +133,7 @@ impl<W: Write> Archive<W> {
                 }
                 digest.update(&buffer[..read]);
                 self.out.write_all(&buffer[..read])?;
-                progress(read as u64);
+                progress(&entry.path, read as u64);
             }
             let padding = reader.padding()?;
             self.headers.update(&padding);

@@ -332,6 +332,14 @@ fn the_host() {
         spoils(|f| f.supervisor = Some(SupervisorFacts::default())),
         spoils(|f| f.supervisor.as_mut().unwrap().gave_up = Some("5 restarts within 10 minutes".into())),
         spoils(|f| f.supervisor.as_mut().unwrap().notice_failed = Some("exit status: 127: mail: not found".into())),
+        spoils(|f| {
+            of_settings(|s| s.backup.every = "24h".parse().unwrap())(f);
+            f.supervisor.as_mut().unwrap().backup_failed = Some("the disk is full".into());
+        }),
+        spoils(|f| {
+            of_settings(|s| s.backup.copy = "rclone copyto {file} r:{name}".into())(f);
+            f.supervisor.as_mut().unwrap().copy_failed = Some("exit status: 1".into());
+        }),
         spoils(|f| f.services.manager = false),
         spoils(|f| {
             of_settings(|s| s.restart.autostart = true)(f);

@@ -26,6 +26,7 @@ pub fn a_report() -> StatusReport {
         update: None,
         command: None,
         backup: None,
+        copy: None,
         secrets: vec![],
         environment: vec![],
         disk: crate::report::DiskStatus::default(),

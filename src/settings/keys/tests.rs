@@ -202,6 +202,9 @@ fn wrong_keys_and_values_are_refused() {
         ("backup.every", "soon"),
         ("backup.every", "24"),
         ("backup.keep", "-1"),
+        ("backup.keep", "7 d"),
+        ("backup.keep_changes", "0"),
+        ("network.port", "7d"),
         ("version", "2"),
     ] {
         match set(TEMPLATE, path(), key, value).unwrap_err() {
@@ -245,7 +248,8 @@ fn mounts_come_and_go() {
 fn value(key: usize) -> BoxedStrategy<String> {
     let of = |values: &'static [&'static str]| proptest::sample::select(values).prop_map(str::to_owned).boxed();
     match KEYS[key].0 {
-        "network.port" | "resources.pids" | "backup.keep" => (0..70_000i64).prop_map(|n| n.to_string()).boxed(),
+        "backup.keep" => of(&["7", "0", "7d 4w 6m", "24h", "7 d"]),
+        "network.port" | "resources.pids" | "backup.keep_changes" => (0..70_000i64).prop_map(|n| n.to_string()).boxed(),
         "network.bind" => of(&["127.0.0.1", "::1", "localhost", "x"]),
         "image.source" => of(&["build", "pull", "load", "x"]),
         "resources.memory" => of(&["1GiB", "256MiB", "4 GB", "1B"]),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::settings::{
-    Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, Memory, PackageName, Port, Settings,
+    Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, Glob, Keep, Memory, PackageName, Port, Settings,
     VariableName, VariableValue, keys,
 };
 
@@ -38,6 +38,8 @@ schema!(GitText, { "type": "string", "maxLength": 200 });
 schema!(Age, { "type": "string", "examples": ["24h", "3d", "0"] });
 schema!(VariableName, { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" });
 schema!(VariableValue, { "type": "string" });
+schema!(Glob, { "type": "string", "examples": ["**/node_modules", "projects/app/data"] });
+schema!(Keep, { "type": ["integer", "string"], "minimum": 0, "pattern": "^[1-9][0-9]*[hdwmy]( +[1-9][0-9]*[hdwmy])*$|^[0-9]+$", "examples": [7, "7d 4w 6m"] });
 schema!(Every, { "type": "string", "examples": ["24h", ""] });
 
 #[test]

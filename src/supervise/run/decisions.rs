@@ -71,6 +71,11 @@ impl Supervisor<'_> {
         decision
     }
 
+    /// A line in the log, and nothing that stays in `status`.
+    pub(super) fn log_only(&self, decision: &str, text: String) {
+        drop(self.say(decision, text));
+    }
+
     /// The same, kept for `status`.
     pub(super) fn decided(&mut self, decision: &str, text: String) {
         let decision = self.say(decision, text);

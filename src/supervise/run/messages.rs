@@ -1,16 +1,20 @@
 //! What the engine and the page tell, in the policy's words.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{INSPECT_AGAIN, Message, Supervisor};
 use crate::{
+    data::copies::Copies,
     engine::events::{ContainerEvent, Kind},
     probe::Seen,
     supervise::{
-        jobs,
+        jobs::{self, Job},
         policy::{ExitStatus, Health, Input, Outside},
     },
 };
+
+/// The least time between a copy that failed, or that another process makes, and the next attempt.
+const COPY_AGAIN: Duration = Duration::from_secs(60);
 
 impl Supervisor<'_> {
     pub(super) async fn receive(&mut self, message: Message) {
@@ -42,7 +46,15 @@ impl Supervisor<'_> {
                 self.jobs.ended(&ended);
                 let (job, done) = ended;
                 if let Some((decision, text)) = jobs::text(job, &done) {
-                    self.decided(decision, text);
+                    let copies = (job == Job::Copy).then(|| Copies::load(&self.instance.files.copies()));
+                    match copies {
+                        // The first failure is told, and the end of them; a network may be gone for days.
+                        Some(copies) if done.is_err() && copies.failures > 1 => self.log_only(decision, text),
+                        _ => self.decided(decision, text),
+                    }
+                }
+                if job == Job::Copy && !matches!(done, Ok(Some(_))) {
+                    self.no_copy_before = time::OffsetDateTime::now_utc() + COPY_AGAIN;
                 }
                 self.reload_settings();
                 self.feed(Input::Touched).await;

@@ -64,6 +64,8 @@ impl Supervisor<'_> {
         // Last: what the command left behind is known when it is gone.
         if self.policy.locked() && !self.command_at_work() {
             self.look_at_desired_state().await;
+            // A backup of the user's may be to be copied.
+            self.reload_settings();
             self.feed(Input::Lock(false)).await;
         }
         None

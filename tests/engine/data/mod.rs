@@ -1,7 +1,7 @@
 //! Backup, restore, update and rollback: whatever happens, the data is what it was.
 //!
 //! `round_trip`: everything comes back the same; `hostile`: the agent plants what no backup can hold; `killed`: docklet is killed at every call; `update`, `restore`: what
-//! goes wrong is taken back; `space`: disks that are full; `large`: many files, large ones, little memory; `real`:
+//! goes wrong is taken back; `space`: disks that are full; `large`: many files, large ones, little memory; `stream`: pipes; `real`:
 //! the same with opencode. Here is what they share.
 
 mod hostile;
@@ -11,6 +11,7 @@ mod real;
 mod restore;
 mod round_trip;
 mod space;
+mod stream;
 mod update;
 
 use std::collections::BTreeSet;

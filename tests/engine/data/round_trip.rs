@@ -104,20 +104,95 @@ fn backups_are_listed_checked_and_the_oldest_removed() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     let refused = error(&world, &["backup", "verify", text(&pipe)], 11, "BACKUP_INVALID");
     assert!(refused["causes"][0].as_str().unwrap().contains("regular file"), "{refused}");
-    error(&world, &["backup", "verify", "-"], 2, "USAGE");
-    error(&world, &["backup", "-"], 2, "USAGE");
     assert_eq!(listed(&world).len(), 4);
     std::fs::remove_file(&pipe).unwrap();
     let newest_first: Vec<String> = made.iter().rev().cloned().collect();
     assert_eq!(listed(&world), newest_first);
     let dry = json(&world.run(&["backup", "prune", "--keep", "1", "--dry-run", "--json"]));
     assert_eq!(dry["removed"].as_array().unwrap().len(), 2);
+    assert_eq!(dry["kept"], serde_json::json!([{"file": made[2], "reason": "the newest"}]));
+    let by_settings = json(&world.run(&["backup", "prune", "--json"]));
+    assert_eq!(by_settings["removed"], serde_json::json!([]), "what somebody asked for stays by itself");
     assert_eq!(listed(&world).len(), 3, "a dry run removes nothing");
     world.ok(&["backup", "prune", "--keep", "1"]);
     assert_eq!(listed(&world), newest_first[..1]);
     error(&world, &["backup", "prune", "--keep", "0"], 6, "CONFIRMATION_REQUIRED");
     world.ok(&["backup", "prune", "--keep", "0", "--yes"]);
     assert!(listed(&world).is_empty());
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn backups_from_before_changes_have_a_rule_of_their_own() {
+    let world = World::new();
+    world.setup();
+    world.ok(&["config", "set", "backup.keep_changes", "1"]);
+    world.ok(&["stop"]);
+    let file = json(&world.run(&["backup", "--json"]))["file"].as_str().unwrap().to_owned();
+    let list = |world: &World| json(&world.run(&["backup", "list", "--json"]))["backups"].as_array().unwrap().clone();
+    let changes = |world: &World| -> Vec<String> {
+        let ruled = list(world).into_iter().filter(|b| b["kept_by"] == "backup.keep_changes");
+        ruled.map(|b| b["file"].as_str().unwrap().to_owned()).collect()
+    };
+    world.ok(&["restore", &file, "--yes"]);
+    let first = changes(&world)[0].clone();
+    // A change removes the one's from before, unless that is what it was about.
+    world.ok(&["restore", &first, "--yes"]);
+    assert_eq!(changes(&world).len(), 2);
+    world.ok(&["restore", &file, "--yes"]);
+    let left = changes(&world);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(!left.contains(&first));
+    world.ok(&["backup", "prune", "--keep", "0", "--yes"]);
+    assert_eq!(changes(&world), left, "a rule for the others does not touch them");
+    world.ok(&["backup", "prune", "--keep-changes", "0", "--yes"]);
+    assert!(list(&world).is_empty());
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn what_is_excluded_is_told_and_never_missing_from_a_way_back() {
+    let world = World::new();
+    world.setup();
+    let folders = "mkdir -p /workspace/app/node_modules/x /workspace/app/src /workspace/node_modules.txt";
+    as_root(
+        &world,
+        &format!(
+            "{folders}; cd /workspace/app; echo 1 >src/kept; head -c 12000000 /dev/zero >node_modules/x/y; \
+        echo 2 >src/a.log; ln src/a.log src/twin"
+        ),
+    );
+    let told = world.run(&["backup", "--json"]);
+    let made = json(&told);
+    assert_eq!(made["caches"], serde_json::json!([{"path": "projects/app/node_modules", "bytes": 12_000_000}]));
+    assert!(String::from_utf8_lossy(&told.stderr).contains("**/node_modules"), "{}", shown(&told));
+    assert!(!shown(&world.run(&["backup"])).contains("look like caches"), "once");
+
+    world.ok(&["config", "set", "backup.exclude", "**/node_modules"]);
+    let made = json(&world.run(&["backup", "--exclude", "projects/*/src/*.log", "--json"]));
+    let patterns = serde_json::json!(["**/node_modules", "projects/*/src/*.log"]);
+    assert_eq!((&made["exclude"], &made["caches"]), (&patterns, &serde_json::json!([])));
+    let file = made["file"].as_str().unwrap();
+    assert_eq!(json(&world.run(&["backup", "verify", file, "--json"]))["exclude"], patterns);
+    assert_eq!(json(&world.run(&["backup", "list", "--json"]))["backups"][0]["exclude"], patterns);
+    assert!(shown(&world.run(&["restore", file, "--dry-run"])).contains("**/node_modules"));
+
+    let restored = json(&world.run(&["restore", file, "--yes", "--json"]));
+    assert_eq!(restored["exclude"], patterns);
+    let found = || world.ok(&["exec", "--", "find", "/workspace", "-mindepth", "1", "-printf", "%P "]);
+    let sorted = || {
+        let all = found();
+        let mut all: Vec<String> = all.split_whitespace().map(str::to_owned).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(), ["app", "app/src", "app/src/kept", "app/src/twin", "node_modules.txt"]);
+    // What was there before comes back whole: the patterns are not for that.
+    world.ok(&["restore", restored["before"].as_str().unwrap(), "--yes"]);
+    assert!(found().contains("app/node_modules/x/y") && found().contains("app/src/a.log"), "{}", found());
+    for wrong in ["/workspace/app", "**", "a/../b"] {
+        error(&world, &["backup", "--exclude", wrong], 2, "USAGE");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
     paths::Paths,
     plan::lost::Scratch,
     probe::Seen,
-    settings::{Egress, Notify, Settings},
+    settings::{Backup, Egress, Notify, Settings},
     units::Bytes,
 };
 
@@ -130,6 +130,7 @@ pub fn healthy() -> Facts {
         },
         settings: SettingsFact::Valid(Box::new(Settings {
             notify: Notify { command: "mail me".to_owned() },
+            backup: Backup { every: "24h".parse().unwrap(), ..Backup::default() },
             ..Settings::default()
         })),
         mounts: MountFacts { number: 1, ..MountFacts::default() },

@@ -1,0 +1,215 @@
+//! Which stored backups stay, and why. Those from before an update, a rollback or a restore have a rule of their own:
+//! they are the way back from that change. Pure.
+
+use std::path::PathBuf;
+
+use time::OffsetDateTime;
+
+use super::store::{Reason, StoredBackup};
+use crate::{
+    clock,
+    settings::{Keep, Period},
+};
+
+/// What stays.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Of the scheduled ones.
+    pub keep: Keep,
+    /// Whether that rule holds for those that somebody asked for, too; else all of them stay.
+    pub manual_too: bool,
+    /// How many of those that were made before a change.
+    pub changes: u32,
+    /// Files that stay in any case, with the reason.
+    pub spared: Vec<(PathBuf, &'static str)>,
+}
+
+/// The rule that holds for a backup, by the name of its setting.
+pub fn rule_of(backup: &StoredBackup) -> Option<&'static str> {
+    let of = |reasons: &[Reason]| reasons.iter().any(|reason| backup.is_for(*reason));
+    match () {
+        () if of(&[Reason::Scheduled]) => Some("backup.keep"),
+        () if of(&[Reason::Update, Reason::Rollback, Reason::Restore]) => Some("backup.keep_changes"),
+        () => None,
+    }
+}
+
+/// For each of these backups, which are sorted from the newest to the oldest, why it stays; `None`: it goes.
+pub fn judge(backups: &[StoredBackup], retention: &Retention) -> Vec<Option<String>> {
+    let mut kept: Vec<Option<String>> = backups.iter().map(|backup| always(backup, retention)).collect();
+    let of = |wanted: &dyn Fn(&StoredBackup) -> bool| -> Vec<usize> {
+        let readable = backups.iter().enumerate().filter(|(_, backup)| backup.header.is_ok());
+        readable.filter(|(_, backup)| wanted(backup)).map(|(at, _)| at).collect()
+    };
+    let is_change = |backup: &StoredBackup| rule_of(backup) == Some("backup.keep_changes");
+    let under_keep =
+        |backup: &StoredBackup| !is_change(backup) && (retention.manual_too || rule_of(backup) == Some("backup.keep"));
+    let changes = Keep::Newest(retention.changes);
+    let groups = [
+        (of(&under_keep), &retention.keep, ""),
+        (of(&is_change), &changes, " from before an update, rollback or restore"),
+    ];
+    for (members, rule, what) in groups {
+        let times: Vec<OffsetDateTime> = members.iter().filter_map(|at| created(&backups[*at])).collect();
+        for (at, reason) in members.into_iter().zip(reasons(&times, rule, what)) {
+            kept[at] = kept[at].take().or(reason);
+        }
+    }
+    kept
+}
+
+/// What stays whatever the numbers say.
+fn always(backup: &StoredBackup, retention: &Retention) -> Option<String> {
+    if let Some((_, reason)) = retention.spared.iter().find(|(file, _)| *file == backup.file) {
+        return Some((*reason).to_owned());
+    }
+    match (&backup.header, rule_of(backup)) {
+        (Err(_), _) => Some("it cannot be read, so docklet does not remove it".to_owned()),
+        (Ok(_), None) if !retention.manual_too => Some("not made by the schedule".to_owned()),
+        _ => None,
+    }
+}
+
+/// A header is read only with a time in it that parses.
+fn created(backup: &StoredBackup) -> Option<OffsetDateTime> {
+    clock::parse(&backup.header.as_ref().ok()?.created)
+}
+
+/// Why each of these stays under a rule.
+fn reasons(times: &[OffsetDateTime], rule: &Keep, what: &str) -> Vec<Option<String>> {
+    match rule {
+        Keep::Newest(number) => {
+            let number = usize::try_from(*number).unwrap_or(usize::MAX);
+            let reason =
+                if number == 1 { format!("the newest{what}") } else { format!("one of the {number} newest{what}") };
+            (0..times.len()).map(|at| (at < number).then(|| reason.clone())).collect()
+        }
+        Keep::NewestOf(periods) => {
+            let mut all: Vec<Vec<String>> = vec![vec![]; times.len()];
+            for (number, period) in periods {
+                let mut seen: Vec<String> = vec![];
+                for (at, time) in times.iter().enumerate() {
+                    let name = name(*period, *time);
+                    if seen.last() != Some(&name) && seen.len() < usize::try_from(*number).unwrap_or(usize::MAX) {
+                        all[at].push(name.clone());
+                        seen.push(name);
+                    }
+                }
+            }
+            let told =
+                |names: Vec<String>| (!names.is_empty()).then(|| format!("the newest of {}{what}", names.join(", ")));
+            all.into_iter().map(told).collect()
+        }
+    }
+}
+
+/// The period that a time lies in.
+fn name(period: Period, time: OffsetDateTime) -> String {
+    let date = time.to_offset(time::UtcOffset::UTC).date();
+    match period {
+        Period::Hour => format!("{date} {:02}h", time.to_offset(time::UtcOffset::UTC).hour()),
+        Period::Day => date.to_string(),
+        Period::Week => {
+            let (year, week, _) = date.to_iso_week_date();
+            format!("week {year}-W{week:02}")
+        }
+        Period::Month => format!("{}-{:02}", date.year(), u8::from(date.month())),
+        Period::Year => date.year().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::*;
+    use crate::data::archive::{FORMAT, Header};
+
+    fn backup(created: &str, reason: Reason) -> StoredBackup {
+        let header = Header {
+            format: FORMAT,
+            created: created.to_owned(),
+            reason: reason.word().to_owned(),
+            docklet: "0.1.0".to_owned(),
+            appliance: "opencode-cloud".to_owned(),
+            appliance_version: None,
+            release: None,
+            image: None,
+            instance: "default".to_owned(),
+            volumes: vec![],
+            exclude: vec![],
+            records: Default::default(),
+        };
+        StoredBackup { file: Path::new(created).to_owned(), size: 1, header: Ok(header) }
+    }
+
+    fn rule(keep: &str) -> Retention {
+        Retention { keep: keep.parse().unwrap(), manual_too: false, changes: 3, spared: vec![] }
+    }
+
+    fn shown(backups: &[StoredBackup], retention: &Retention) -> String {
+        let kept = judge(backups, retention).into_iter().zip(backups);
+        let lines = kept.map(|(kept, b)| format!("{}: {}", b.file.display(), kept.unwrap_or("-".to_owned())));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_newest_of_each_day_week_and_month_stays() {
+        let times = [
+            "2026-11-26T18:00:00Z", // Thursday
+            "2026-11-26T06:00:00Z",
+            "2026-11-25T23:59:59Z",
+            "2026-11-23T00:00:00Z", // Monday
+            "2026-11-22T12:00:00Z", // Sunday: the week before
+            "2026-11-15T12:00:00Z",
+            "2026-10-31T12:00:00Z",
+            "2026-10-01T12:00:00Z",
+            "2025-12-31T12:00:00Z",
+        ];
+        let backups: Vec<StoredBackup> = times.iter().map(|time| backup(time, Reason::Scheduled)).collect();
+        insta::assert_snapshot!(shown(&backups, &rule("2d 2w 3m")), @r"
+        2026-11-26T18:00:00Z: the newest of 2026-11-26, week 2026-W48, 2026-11
+        2026-11-26T06:00:00Z: -
+        2026-11-25T23:59:59Z: the newest of 2026-11-25
+        2026-11-23T00:00:00Z: -
+        2026-11-22T12:00:00Z: the newest of week 2026-W47
+        2026-11-15T12:00:00Z: -
+        2026-10-31T12:00:00Z: the newest of 2026-10
+        2026-10-01T12:00:00Z: -
+        2025-12-31T12:00:00Z: the newest of 2025-12
+        ");
+        assert_eq!(judge(&backups, &rule("2")).iter().flatten().count(), 2);
+    }
+
+    #[test]
+    fn each_kind_has_its_rule_and_what_is_spared_stays() {
+        let mut backups = vec![
+            backup("2026-11-09T00:00:00Z", Reason::Restore),
+            backup("2026-11-08T00:00:00Z", Reason::Scheduled),
+            backup("2026-11-07T00:00:00Z", Reason::Manual),
+            backup("2026-11-06T00:00:00Z", Reason::Rollback),
+            backup("2026-11-05T00:00:00Z", Reason::Update),
+            backup("2026-11-04T00:00:00Z", Reason::Scheduled),
+            backup("2026-11-03T00:00:00Z", Reason::Update),
+            backup("2026-11-02T00:00:00Z", Reason::Uninstall),
+        ];
+        backups.push(StoredBackup { header: Err("cut off".to_owned()), ..backups[0].clone() });
+        let mut retention = Retention { changes: 2, ..rule("1") };
+        retention.spared = vec![(backups[6].file.clone(), "docklet rollback needs it")];
+        insta::assert_snapshot!(shown(&backups, &retention), @"
+        2026-11-09T00:00:00Z: one of the 2 newest from before an update, rollback or restore
+        2026-11-08T00:00:00Z: the newest
+        2026-11-07T00:00:00Z: not made by the schedule
+        2026-11-06T00:00:00Z: one of the 2 newest from before an update, rollback or restore
+        2026-11-05T00:00:00Z: -
+        2026-11-04T00:00:00Z: -
+        2026-11-03T00:00:00Z: docklet rollback needs it
+        2026-11-02T00:00:00Z: not made by the schedule
+        2026-11-09T00:00:00Z: it cannot be read, so docklet does not remove it
+        ");
+        retention.manual_too = true;
+        let kept = judge(&backups, &retention);
+        assert!(kept[2].is_none() && kept[7].is_none(), "{kept:?}");
+    }
+}

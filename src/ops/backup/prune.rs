@@ -1,0 +1,119 @@
+//! Which of the instance's own backups go: what `backup prune` does, and what follows a scheduled backup and a change.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    data::{
+        retention::{self, Retention},
+        store::{self, Reason, StoredBackup},
+    },
+    error::{Error, Result},
+    event::Event,
+    ops::Instance,
+    report::data::{KeptBackup, PruneReport},
+    settings::{Keep, Settings},
+};
+
+/// Which backups to remove.
+#[derive(Debug, Clone, Default)]
+pub struct Prune {
+    /// Which scheduled and manual ones stay; `None`: as the settings say, and all manual ones.
+    pub keep: Option<Keep>,
+    /// How many from before a change stay; `None`: as the settings say.
+    pub keep_changes: Option<u32>,
+    /// Whether it only says what would be done.
+    pub dry_run: bool,
+}
+
+/// Removes old backups of this instance.
+///
+/// # Errors
+/// When a file cannot be removed, and when removing all of a kind is not confirmed.
+pub fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> {
+    let lock = if options.dry_run { None } else { Some(instance.lock("backup prune")?) };
+    let settings = Settings::load(&instance.files.settings())?.unwrap_or_default();
+    let backups = store::list(&instance.files.backups())?;
+    let way_back = way_back(instance, &backups);
+    let mut retention = by(&settings, options.keep.as_ref(), options.keep_changes);
+    if options.keep_changes != Some(0) {
+        retention.spared.extend(way_back.clone().map(|file| (file, NEEDED)));
+    }
+    let judged = retention::judge(&backups, &retention);
+    let removed = superfluous(&backups, &judged);
+    if !options.dry_run && !removed.is_empty() {
+        if options.keep == Some(Keep::Newest(0)) || options.keep_changes == Some(0) {
+            let any = backups.iter().any(|backup| backup.header.is_ok() && !removed.contains(&backup.file));
+            let number = removed.len();
+            let some = format!("remove {number} {} of this instance?", if number == 1 { "backup" } else { "backups" });
+            instance.confirm(if any { &some } else { "remove every backup of this instance?" })?;
+        }
+        remove(&removed)?;
+    }
+    if way_back.is_some_and(|file| removed.contains(&file)) {
+        let text = "this includes the backup from before the last update, which docklet rollback needs".to_owned();
+        instance.reporter.report(&Event::Warning { text });
+    }
+    drop(lock);
+    let kept = backups
+        .iter()
+        .zip(judged)
+        .filter_map(|(backup, kept)| kept.map(|reason| KeptBackup { file: backup.file.display().to_string(), reason }));
+    Ok(PruneReport {
+        instance: instance.name.to_string(),
+        dry_run: options.dry_run,
+        kept: kept.collect(),
+        removed: removed.iter().map(|file| file.display().to_string()).collect(),
+    })
+}
+
+/// What follows a scheduled backup, and a change that counts. `used`: the backup that was just restored. Call it with the
+/// lock held.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn by_settings(instance: &Instance, settings: &Settings, used: Option<&Path>) -> Result<()> {
+    let backups = store::list(&instance.files.backups())?;
+    let mut retention = by(settings, None, None);
+    let way_back = way_back(instance, &backups);
+    retention.spared.extend(way_back.map(|file| (file, NEEDED)));
+    retention.spared.extend(used.map(|file| (file.to_owned(), "it was just restored")));
+    remove(&superfluous(&backups, &retention::judge(&backups, &retention)))
+}
+
+const NEEDED: &str = "docklet rollback needs it";
+
+/// The rules, each from the command or else from the settings.
+fn by(settings: &Settings, keep: Option<&Keep>, changes: Option<u32>) -> Retention {
+    let of_settings = match &settings.backup.keep {
+        // What the schedule has just made stays.
+        Keep::Newest(0) => Keep::Newest(1),
+        rule => rule.clone(),
+    };
+    Retention {
+        keep: keep.cloned().unwrap_or(of_settings),
+        manual_too: keep.is_some(),
+        changes: changes.unwrap_or(settings.backup.keep_changes),
+        spared: vec![],
+    }
+}
+
+/// The backup that `rollback` needs: the newest from before an update to another release than is installed. One of the
+/// same release is from an update that was taken back.
+fn way_back(instance: &Instance, backups: &[StoredBackup]) -> Option<PathBuf> {
+    let installed = &instance.appliance.version;
+    let another = |backup: &&StoredBackup| {
+        let release = backup.header.as_ref().ok().and_then(|header| header.release.as_ref());
+        release.is_none_or(|release| release.version != *installed)
+    };
+    let found = backups.iter().filter(|backup| backup.is_for(Reason::Update)).find(another);
+    found.map(|backup| backup.file.clone())
+}
+
+fn superfluous(backups: &[StoredBackup], judged: &[Option<String>]) -> Vec<PathBuf> {
+    let gone = backups.iter().zip(judged).filter(|(_, kept)| kept.is_none());
+    gone.map(|(backup, _)| backup.file.clone()).collect()
+}
+
+fn remove(files: &[PathBuf]) -> Result<()> {
+    files.iter().try_for_each(|file| fs_err::remove_file(file).map_err(|e| Error::file("remove", file, &e)))
+}

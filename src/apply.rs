@@ -11,6 +11,7 @@ use crate::{
     appliance::{Appliance, Ids},
     data::{
         archive::read::Contents,
+        encrypted_file::Unlock,
         restore,
         volumes::{HelperOf, Named},
     },
@@ -180,7 +181,9 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         }
         Action::LoadImage { reference, file } => engine.load(file, reference, tools.reporter).await,
         Action::CreateVolume { volume } => engine.create_volume(volume).await,
-        Action::UnpackBackup { file, volumes, image, task } => unpack(file, volumes, image, task, tools).await,
+        Action::UnpackBackup { file, volumes, only, image, task } => {
+            unpack(file, (volumes, only), image, task, tools).await
+        }
         Action::TagImage { image, reference } => engine.tag_image(image, reference).await,
         Action::CreateNetwork { name, labels } => engine.create_network(name, labels).await,
         Action::CreateContainer { spec, new_volumes } => engine.create_container(spec, new_volumes).await.map(drop),
@@ -214,13 +217,21 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
     }
 }
 
-/// Empties the volumes that a backup holds and fills them from it. Run again after a kill it begins anew.
-async fn unpack(file: &Path, volumes: &[VolumeSpec], image: &str, task: &str, tools: &Tools<'_>) -> Result<()> {
+/// Empties the volumes that a backup holds, or only some of them, and fills them from it. Run again after a kill it begins anew.
+async fn unpack(
+    file: &Path,
+    (volumes, only): (&[VolumeSpec], &[String]),
+    image: &str,
+    task: &str,
+    tools: &Tools<'_>,
+) -> Result<()> {
     let verified = match tools.verified {
         Some((path, contents)) if path == file => contents,
-        _ => &restore::verify(file, tools.reporter, tools.interrupt).await?,
+        _ => &restore::verify(file, &Unlock::Identities(vec![]), tools.reporter, tools.interrupt).await?,
     };
-    let holds = |role: &str| verified.header.volumes.iter().any(|v| v.role == role);
+    let holds = |role: &str| {
+        verified.header.volumes.iter().any(|v| v.role == role) && (only.is_empty() || only.iter().any(|o| o == role))
+    };
     let roles = tools.appliance.volumes.iter().zip(volumes).filter(|(definition, _)| holds(&definition.role));
     let named: Vec<Named> =
         roles.map(|(v, there)| Named { role: v.role.clone(), volume: there.name.clone() }).collect();

@@ -190,8 +190,8 @@ pub enum Error {
     FileExists { path: String },
     #[error("{path} is not a backup that can be restored")]
     BackupInvalid { path: String, reason: String },
-    #[error("the secrets in {path} cannot be opened")]
-    WrongPassphrase { path: String },
+    #[error("{what} cannot be decrypted")]
+    NotDecrypted { what: String, reason: String, hint: String },
     #[error("cannot fetch the list of {title} releases")]
     ReleasesUnreachable { title: String, reason: String, log_file: String },
     #[error("restoring failed; the data and the settings are unchanged")]

@@ -31,6 +31,7 @@
 //!         settings, secrets, mounts, paths, lock, report, event, error, units
 //! ```
 
+mod age_key;
 mod apply;
 mod clean;
 mod clock;

@@ -1,7 +1,8 @@
 //! The results of operations as plain data: what `--json` prints and what `present` turns into text. The field names are
-//! part of the interface. Nothing is looked up or rendered here. `export`, `status`, `uninstall` and `data` (backup, restore, update)
-//! have their own.
+//! part of the interface. Nothing is looked up or rendered here. `export`, `status`, `uninstall`, `contents` (what is in a
+//! backup) and `data` (backup, restore, update) have their own.
 
+pub mod contents;
 pub mod data;
 mod export;
 mod status;

@@ -25,6 +25,7 @@ pub use self::values::{
     RestartPolicy,
 };
 use crate::{
+    age_key::Recipient,
     error::{Error, Result},
     paths,
     units::Bytes,
@@ -77,6 +78,8 @@ check_every = ""                 # "24h": look for a newer release, and say so i
 every = ""                       # "24h"; empty = never
 keep = 7                         # scheduled ones; or "7d 4w 6m": the newest of each day, week and month
 keep_changes = 3                 # those made before update, rollback and restore
+recipients = []                  # age public keys: the secrets go in, encrypted for them; docklet backup key makes one
+encrypt = false                  # encrypt whole backups for these keys
 exclude = []                     # "**/node_modules": what scheduled and manual ones leave out
 copy = ""                        # run after each backup, such as "rclone copyto {file} remote:docklet/{name}"
 
@@ -261,6 +264,10 @@ pub struct Backup {
     pub keep: Keep,
     /// How many to keep of those made before update, rollback and restore.
     pub keep_changes: u32,
+    /// Public keys of age: the secrets go into every backup, encrypted for them; empty: scheduled ones leave them out.
+    pub recipients: Vec<Recipient>,
+    /// Whether all of a backup is encrypted for these keys. Those that undo a change here are not.
+    pub encrypt: bool,
     /// What scheduled and manual backups leave out: patterns of paths below `volumes/` in the archive.
     pub exclude: Vec<Glob>,
     /// A command of the shell that takes each backup elsewhere, with {file} and {name} in it; empty: none.
@@ -273,6 +280,8 @@ impl Default for Backup {
             every: Every(String::new()),
             keep: Keep::Newest(7),
             keep_changes: 3,
+            recipients: vec![],
+            encrypt: false,
             exclude: vec![],
             copy: String::new(),
         }
@@ -333,6 +342,9 @@ impl Settings {
         }
         if self.backup.keep_changes == 0 {
             return Err("backup.keep_changes must be at least 1: docklet rollback needs that backup".to_owned());
+        }
+        if self.backup.encrypt && self.backup.recipients.is_empty() {
+            return Err("backup.encrypt is true, so backup.recipients must say for which keys".to_owned());
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ pub use config::{
     Autostart, AutostartAction, Config, ConfigAction, MountAction, MountCommand, SecretAction, SecretCommand,
 };
 pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise};
-pub use data::{Backup, BackupAction, Restore, Rollback, Uninstall, Update, is_standard};
+pub use data::{Backup, BackupAction, BackupKey, Restore, Rollback, Uninstall, Update, is_standard};
 pub use export::{Export, ExportCommon, ExportFor, ExportKubernetes};
 pub use setup::Setup;
 pub use support::{Completions, Doctor, Errors, Man, Shell};

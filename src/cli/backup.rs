@@ -4,20 +4,26 @@ use std::{fs::File, io::IsTerminal as _, os::fd::AsFd as _, path::Path, sync::Ar
 
 use super::{
     args::{self, BackupAction},
+    backup_key,
     context::Context,
     secret,
 };
 use crate::{
+    data::encrypted_file::Unlock,
     error::{Error, Result},
     event::Event,
-    ops::backup::{
-        self, Backup,
-        prune::{self, Prune},
+    ops::{
+        backup::{
+            self, Backup,
+            prune::{self, Prune},
+        },
+        part, restore,
     },
     paths,
-    present::data as text,
+    present::{contents, data as text},
     report::data::BackupReport,
     secrets::Secret,
+    settings::Settings,
     wizard,
 };
 
@@ -28,9 +34,9 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
             let passphrase = passphrase(context, args)?;
             let output = if args.to_standard_output() { Some(standard_output()?) } else { None };
             let file = args.file.clone().filter(|_| output.is_none());
-            let report = context
-                .backup(&Backup { file, output, exclude: args.exclude.clone(), passphrase, scheduled: false })
-                .await?;
+            let (exclude, encrypt) = (args.exclude.clone(), args.encrypt);
+            let options = Backup { file, output, exclude, passphrase, encrypt, scheduled: false };
+            let report = context.backup(&options).await?;
             tell_of_caches(context, &report);
             context.output.result(&report, |style| text::backup(&report, style));
         }
@@ -38,13 +44,21 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
             let report = backup::list(context)?;
             context.output.result(&report, |style| text::backup_list(&report, style, &context.environment.zone));
         }
-        Some(BackupAction::Verify { file }) => {
+        Some(BackupAction::Ls { file, path, identity }) => {
+            let identity = identity.as_deref().map(secret::read_file).transpose()?;
+            let report = part::list(context, file, path, identity.as_ref()).await?;
+            context.output.result(&report, |style| contents::listed(&report, style, &context.environment.zone));
+        }
+        Some(BackupAction::Verify { file, identity }) => {
+            let key = identity.as_deref().map(secret::read_file).transpose()?;
+            let unlock = Unlock::Identities(restore::identities(key.as_ref())?);
             let report = match args::is_standard(file) {
-                true => backup::verify_stream(context, standard_input(None)?).await?,
-                false => backup::verify(context, file).await?,
+                true => backup::verify_stream(context, standard_input(&[identity.as_deref()])?, &unlock).await?,
+                false => backup::verify(context, file, &unlock).await?,
             };
             context.output.result(&report, |style| text::verified(&report, style, &context.environment.zone));
         }
+        Some(BackupAction::Key(args)) => backup_key::run(context, args)?,
         Some(BackupAction::Prune { keep, keep_changes, dry_run }) => {
             let options = Prune { keep: keep.clone(), keep_changes: *keep_changes, dry_run: *dry_run };
             let report = prune::prune(context, &options)?;
@@ -77,13 +91,13 @@ fn standard_output() -> Result<Arc<File>> {
     own.map(|fd| Arc::new(fd.into())).map_err(|e| Error::file("write to", Path::new("standard output"), &e))
 }
 
-/// Standard input with an archive in it. `passphrase_file` cannot come from there, too.
-pub fn standard_input(passphrase_file: Option<&Path>) -> Result<File> {
+/// Standard input with an archive in it. Files with a passphrase or a key cannot come from there, too.
+pub fn standard_input(others: &[Option<&Path>]) -> Result<File> {
     let stdin = std::io::stdin();
     let wrong = |message: &str, hint: &str| Error::Usage { message: message.to_owned(), hint: Some(hint.to_owned()) };
-    if passphrase_file.is_some_and(args::is_standard) {
-        let message = "standard input can't be both the backup and the passphrase";
-        return Err(wrong(message, "write the passphrase to a file: --passphrase-file PATH"));
+    if others.iter().flatten().any(|file| args::is_standard(file)) {
+        let message = "standard input can't be both the backup and what opens it";
+        return Err(wrong(message, "write the passphrase or the key to a file"));
     }
     if stdin.is_terminal() {
         return Err(wrong(
@@ -95,10 +109,15 @@ pub fn standard_input(passphrase_file: Option<&Path>) -> Result<File> {
     own.map(File::from).map_err(|e| Error::file("read", Path::new("standard input"), &e))
 }
 
+/// Whether the secrets are backed up without a passphrase.
+fn has_recipients(context: &Context) -> Result<bool> {
+    Ok(Settings::load(&context.files.settings())?.is_some_and(|s| !s.backup.recipients.is_empty()))
+}
+
 fn passphrase(context: &Context, args: &args::Backup) -> Result<Option<Secret>> {
     let given = match &args.passphrase_file {
         Some(file) => secret::read_file(file)?,
-        None if !args.secrets => return Ok(None),
+        None if !args.secrets || has_recipients(context)? => return Ok(None),
         None if context.environment.interactive => wizard::new_passphrase(&context.prompt("no backup was made"))?,
         None => {
             return Err(Error::ConfirmationRequired {

@@ -4,6 +4,7 @@ pub mod args;
 mod attach;
 mod autostart;
 mod backup;
+mod backup_key;
 mod change;
 mod complete;
 mod config;

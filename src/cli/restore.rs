@@ -7,22 +7,33 @@ use crate::{
     error::Result,
     ops::{
         backup::receive::{self, Received},
+        part::{self, Part},
         restore::{self, Restore},
     },
-    present::data as text,
+    present::{contents, data as text},
 };
 
 /// Restores a backup.
 pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
-    let input =
-        if args::is_standard(&args.file) { Some(standard_input(args.passphrase_file.as_deref())?) } else { None };
+    let files = [args.passphrase_file.as_deref(), args.identity.as_deref()];
+    let input = if args::is_standard(&args.file) { Some(standard_input(&files)?) } else { None };
     let received = match input {
         Some(input) => Some(receive::receive(context, input).await?),
         None => None,
     };
+    let file = received.as_ref().map_or(&args.file, Received::path).clone();
+    let identity = args.identity.as_deref().map(secret::read_file).transpose()?;
+    if let (Some(path), Some(into)) = (&args.path, &args.into) {
+        let (path, into) = (path.clone(), into.clone());
+        let report = part::extract(context, &Part { file, identity, path, into, dry_run: args.dry_run }).await?;
+        context.output.result(&report, |style| contents::extracted(&report, style, &context.environment.zone));
+        return Ok(());
+    }
     let options = Restore {
-        file: received.as_ref().map_or(&args.file, Received::path).clone(),
+        file,
         passphrase: args.passphrase_file.as_deref().map(secret::read_file).transpose()?,
+        identity,
+        only: args.only.clone(),
         settings: args.settings,
         no_backup: args.no_backup,
         force: args.force,

@@ -18,6 +18,7 @@ pub(super) use unfinished::spool;
 use unfinished::{Unfinished, begin, finish, folder_of};
 
 use super::{
+    age::FileKey,
     archive::{
         Header, Manifest,
         tar::Damage,
@@ -25,11 +26,13 @@ use super::{
     },
     caches::{CacheFolder, Caches},
     data_check::{self, Records},
+    encrypted_file::Output,
     pipe,
     restore::Pass,
     volumes::{self, HelperOf, Named, complaint},
 };
 use crate::{
+    age_key::Recipient,
     engine::{Engine, helper::Ended},
     error::{Error, Result},
     event::{Event, Reporter, Transfer},
@@ -60,6 +63,8 @@ pub struct Request<'a> {
     pub settings: Option<Vec<u8>>,
     /// The secrets, encrypted.
     pub secrets: Option<Vec<u8>>,
+    /// Whom the whole file is encrypted for; none: it is not.
+    pub recipients: Vec<Recipient>,
     /// The file; it must not exist.
     pub file: &'a Path,
     /// Whether it never gets that name: it goes elsewhere then.
@@ -140,14 +145,15 @@ pub async fn make(
     };
     let resumed = pause.end().await;
     let removed = engine.remove_container(&spec.name).await;
-    let (manifest, unfinished, caches) = done?;
+    let (manifest, unfinished, key, caches) = done?;
     resumed?;
     removed?;
     step();
     let size = unfinished.as_file().metadata().map(|found| found.len()).unwrap_or(0);
     unfinished.as_file().sync_all().map_err(|e| Error::file("write", request.file, &e))?;
     let step = self::step(reporter, 2, format!("read {} back", request.file.display()));
-    let contents = Pass::over(unfinished.as_file(), request.file)?.run(io::sink(), reporter, interrupt).await?;
+    let pass = Pass::over(unfinished.as_file(), request.file, key)?;
+    let (contents, _) = pass.run(io::sink(), reporter, interrupt).await?;
     if contents.manifest != manifest || contents.header != request.header {
         return Err(super::restore::invalid(request.file, "what was written is not what is read back"));
     }
@@ -262,7 +268,8 @@ async fn read(
     joined(packing.await)?
 }
 
-type Packed = Result<(Manifest, Unfinished, Vec<CacheFolder>)>;
+/// The key is that of an encrypted file, with which it is read back.
+type Packed = Result<(Manifest, Unfinished, Option<FileKey>, Vec<CacheFolder>)>;
 
 fn joined(packed: Result<Packed, tokio::task::JoinError>) -> Result<Packed> {
     packed.map_err(|e| Error::bug(format!("packing: {e}")))
@@ -278,7 +285,7 @@ fn pack(
 ) -> Result<tokio::task::JoinHandle<Packed>> {
     let header = request.header.clone();
     let (settings, secrets) = (request.settings.clone(), request.secrets.clone());
-    let path = request.file.to_owned();
+    let (path, recipients) = (request.file.to_owned(), request.recipients.clone());
     let spool = spool(&path)?;
     Ok(tokio::task::spawn_blocking(move || {
         let around = Around { header: &header, settings: settings.as_deref(), secrets: secrets.as_deref() };
@@ -296,8 +303,10 @@ fn pack(
                 manifest.records = records;
             }
         };
-        match write::write(out, &around, source, spool, threads, &mut count, complete) {
-            Ok(manifest) => Ok((manifest, unfinished, caches.largest())),
+        let (mut out, key) = Output::begin(out, &recipients).map_err(|e| Error::file("write", &path, &e))?;
+        let written = write::write(&mut out, &around, source, spool, threads, &mut count, complete);
+        match written.and_then(|manifest| out.finish().map(|()| manifest).map_err(Damage::Io)) {
+            Ok(manifest) => Ok((manifest, unfinished, key, caches.largest())),
             Err(Damage::Io(e)) => Err(Error::file("write", &path, &e)),
             Err(Damage::Malformed(reason)) => {
                 Err(Error::VolumesFailed { what: "reading the volumes".to_owned(), reason })

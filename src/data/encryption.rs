@@ -1,12 +1,14 @@
-//! Secrets under a passphrase, in age's format: `age --decrypt` opens them, too.
+//! Secrets under a passphrase or for public keys, in age's format: `age --decrypt` opens them, too.
 
 use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
 };
 
-use super::age::{self, OpenError};
+pub use super::age::Lock;
+use super::age::{self, For, Key, OpenError};
 use crate::{
+    age_key::{Identity, Recipient},
     error::{Error, Result},
     secrets::Secret,
 };
@@ -17,34 +19,72 @@ const WORK: u8 = 18;
 /// Largest work factor that is accepted when opening: about a minute on a laptop.
 const MOST_WORK: u8 = 22;
 
-/// What [`open`] says of another passphrase than the one it was sealed with.
-pub const WRONG_PASSPHRASE: &str = "the passphrase is not the right one";
+/// Who can open what is sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readers {
+    /// Who knows this passphrase.
+    Passphrase(Secret),
+    /// Whoever has the private half of any of these keys.
+    Recipients(Vec<Recipient>),
+}
+
+/// What somebody has to open it with.
+pub enum Opener<'a> {
+    /// A passphrase.
+    Passphrase(&'a Secret),
+    /// Private keys.
+    Identities(&'a [Identity]),
+}
+
+/// Why sealed secrets cannot be opened.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unopened {
+    /// With something else they could be.
+    Wrong(&'static str),
+    /// They are damaged.
+    Damaged(String),
+}
 
 /// Encrypts secrets by name.
 ///
 /// # Errors
 /// Only for a bug.
-pub fn seal(secrets: &BTreeMap<String, Secret>, passphrase: &Secret) -> Result<Vec<u8>> {
+pub fn seal(secrets: &BTreeMap<String, Secret>, readers: &Readers) -> Result<Vec<u8>> {
     let plain: BTreeMap<&str, &str> = secrets.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
     let failed = |e: &dyn std::fmt::Display| Error::bug(format!("cannot encrypt the secrets: {e}"));
     let plain = serde_json::to_vec(&plain).map_err(|e| failed(&e))?;
-    let mut file = age::encrypt(vec![], passphrase.reveal(), WORK).map_err(|e| failed(&e))?;
+    let to = match readers {
+        Readers::Passphrase(passphrase) => For::Passphrase(passphrase.reveal(), WORK),
+        Readers::Recipients(all) => For::Recipients(all),
+    };
+    let (mut file, _) = age::encrypt(vec![], to).map_err(|e| failed(&e))?;
     file.write_all(&plain).map_err(|e| failed(&e))?;
     file.finish().map_err(|e| failed(&e))
+}
+
+/// What opens sealed secrets; damaged ones are taken for some under a passphrase.
+pub fn lock(sealed: &[u8]) -> Lock {
+    age::lock(sealed).unwrap_or(Lock::Passphrase)
 }
 
 /// Decrypts what [`seal`] made.
 ///
 /// # Errors
-/// What is wrong, in words: most often [`WRONG_PASSPHRASE`].
-pub fn open(sealed: &[u8], passphrase: &Secret) -> Result<BTreeMap<String, Secret>, String> {
-    let mut file = age::decrypt(sealed, passphrase.reveal(), MOST_WORK).map_err(|e| match e {
-        OpenError::Passphrase => WRONG_PASSPHRASE.to_owned(),
-        other => other.to_string(),
+/// [`Unopened`].
+pub fn open(sealed: &[u8], opener: &Opener<'_>) -> Result<BTreeMap<String, Secret>, Unopened> {
+    let key = match opener {
+        Opener::Passphrase(passphrase) => Key::Passphrase(passphrase.reveal(), MOST_WORK),
+        Opener::Identities(all) => Key::Identities(all),
+    };
+    let (mut file, _) = age::decrypt(sealed, key).map_err(|e| match e {
+        OpenError::Passphrase => Unopened::Wrong("the passphrase is not the right one"),
+        OpenError::Keys => Unopened::Wrong("it is encrypted for other keys"),
+        other => Unopened::Damaged(other.to_string()),
     })?;
+    let damaged = |e: &dyn std::fmt::Display| Unopened::Damaged(e.to_string());
     let mut plain = vec![];
-    file.read_to_end(&mut plain).map_err(|e| e.to_string())?;
-    let plain: BTreeMap<String, String> = serde_json::from_slice(&plain).map_err(|e| e.to_string())?;
+    file.read_to_end(&mut plain).map_err(|e| damaged(&e))?;
+    let plain: BTreeMap<String, String> = serde_json::from_slice(&plain).map_err(|e| damaged(&e))?;
     Ok(plain.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
 }
 
@@ -54,13 +94,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_passphrase_opens_it() {
+    fn only_the_passphrase_or_the_key_opens_it() {
         let secrets = BTreeMap::from([("ANTHROPIC_API_KEY".to_owned(), Secret::new("sk-1"))]);
-        let sealed = seal(&secrets, &Secret::new("correct horse")).unwrap();
-        assert!(sealed.starts_with(b"age-encryption.org/v1"));
-        assert!(!sealed.windows(4).any(|w| w == b"sk-1"));
-        assert_eq!(open(&sealed, &Secret::new("correct horse")).unwrap(), secrets);
-        assert_eq!(open(&sealed, &Secret::new("wrong")).unwrap_err(), WRONG_PASSPHRASE);
-        assert!(open(b"nonsense", &Secret::new("x")).is_err());
+        let (passphrase, wrong) = (Secret::new("correct horse"), Secret::new("wrong"));
+        let (mine, yours, other) =
+            (Identity::generate().unwrap(), Identity::generate().unwrap(), Identity::generate().unwrap());
+        let keys = Readers::Recipients(vec![mine.recipient(), yours.recipient()]);
+        let wrong_key = [other.clone()];
+        for (readers, right, wrong, is) in [
+            (
+                Readers::Passphrase(passphrase.clone()),
+                Opener::Passphrase(&passphrase),
+                Opener::Passphrase(&wrong),
+                Lock::Passphrase,
+            ),
+            (keys, Opener::Identities(&[other, yours]), Opener::Identities(&wrong_key), Lock::Keys),
+        ] {
+            let sealed = seal(&secrets, &readers).unwrap();
+            assert!(sealed.starts_with(age::BEGINS));
+            assert!(!sealed.windows(4).any(|w| w == b"sk-1"));
+            assert_eq!(lock(&sealed), is);
+            assert_eq!(open(&sealed, &right).unwrap(), secrets);
+            assert!(matches!(open(&sealed, &wrong), Err(Unopened::Wrong(_))));
+            assert!(matches!(open(&sealed[..sealed.len() - 1], &right), Err(Unopened::Damaged(_))));
+        }
+        assert!(matches!(open(b"nonsense", &Opener::Passphrase(&passphrase)), Err(Unopened::Damaged(_))));
     }
 }

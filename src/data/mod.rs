@@ -4,9 +4,11 @@
 //! - `archive`: the file: how it is written, read and checked; knows no engine
 //! - `backup`: volumes → file; `restore`: file → volumes
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
+//! - `extract`: a part of a file → a folder of this machine
 //! - `caches`: folders in a backup that need not be in it
 //! - `pipe`: between asynchronous streams and the threads that pack and unpack
-//! - `encryption`: secrets under a passphrase; `age`: the format for that; `data_check`: what the program itself says that it holds
+//! - `encrypted_file`: a backup's file, encrypted or plain
+//! - `encryption`: secrets under a passphrase or for keys; `age`: the format for that; `data_check`: what the program itself says that it holds
 //! - `schedule`: when the next one is due; `copies`: which are still to be copied elsewhere
 //! - `store`: the backups that are there: names and list; `retention`: which of them stay
 
@@ -16,7 +18,9 @@ pub mod backup;
 pub mod caches;
 pub mod copies;
 pub mod data_check;
+pub mod encrypted_file;
 pub mod encryption;
+pub mod extract;
 mod pipe;
 pub mod restore;
 pub mod retention;

@@ -13,10 +13,13 @@ use std::{
 };
 
 use super::{
+    age::FileKey,
     archive::{
         Header,
         read::{self, Contents, Refused},
+        receive::{AsTar, Receiver},
     },
+    encrypted_file::{self, Unlock},
     pipe,
     volumes::{HelperOf, Named, complaint},
 };
@@ -37,18 +40,36 @@ const RESERVE: u64 = 16 << 20;
 ///
 /// # Errors
 /// [`Error::BackupInvalid`], and a file error.
-pub fn header(path: &Path) -> Result<Header> {
-    let file = open(path)?;
-    read::header(io::BufReader::new(file)).map_err(|refused| refusal(path, refused))
+pub fn header(path: &Path, unlock: &Unlock) -> Result<Header> {
+    let file = io::BufReader::new(open(path)?);
+    let header = encrypted_file::input(file, unlock).and_then(|(plain, _)| read::header(plain));
+    header.map_err(|refused| refusal(path, refused))
 }
 
 /// Reads a whole backup and checks all of it.
 ///
 /// # Errors
 /// [`Error::BackupInvalid`], [`Error::Interrupted`], and a file error.
-pub async fn verify(path: &Path, reporter: &dyn Reporter, interrupt: &Interrupt) -> Result<Contents> {
-    let pass = Pass::begin(path)?;
-    pass.run(io::sink(), reporter, interrupt).await
+pub async fn verify(path: &Path, unlock: &Unlock, reporter: &dyn Reporter, interrupt: &Interrupt) -> Result<Contents> {
+    read_into(path, unlock, io::sink(), None, reporter, interrupt).await.map(|(contents, _)| contents)
+}
+
+/// Reads a whole backup, checks all of it, and hands on what is in its volumes. `to`: the folder of this machine that
+/// it is written into.
+///
+/// # Errors
+/// As [`verify`], and what is wrong with that folder.
+pub async fn read_into<R: Receiver + Send + 'static>(
+    path: &Path,
+    unlock: &Unlock,
+    receiver: R,
+    to: Option<&Path>,
+    reporter: &dyn Reporter,
+    interrupt: &Interrupt,
+) -> Result<(Contents, R)> {
+    let mut pass = Pass::begin(path, unlock.clone())?;
+    pass.to = to.map(Path::to_owned);
+    pass.run(receiver, reporter, interrupt).await
 }
 
 /// The same of what comes from a pipe, which is read once. `name` is for messages.
@@ -58,10 +79,12 @@ pub async fn verify(path: &Path, reporter: &dyn Reporter, interrupt: &Interrupt)
 pub async fn verify_stream(
     file: File,
     name: &Path,
+    unlock: &Unlock,
     reporter: &dyn Reporter,
     interrupt: &Interrupt,
 ) -> Result<Contents> {
-    Pass::of(file, name, temporary)?.run(io::sink(), reporter, interrupt).await
+    let pass = Pass::of(file, name, unlock.clone(), temporary)?;
+    pass.run(io::sink(), reporter, interrupt).await.map(|(contents, _)| contents)
 }
 
 fn temporary() -> Result<File> {
@@ -87,7 +110,8 @@ pub async fn fill(
     let work = async {
         let mut task = engine.start_helper(&spec).await?;
         let (sink, mut pieces) = pipe::sink();
-        let pass = Pass::begin(path)?;
+        let pass = Pass::begin(path, unlock(verified.key.clone()))?;
+        let receiver = AsTar::new(sink, volumes.iter().map(|volume| volume.role.as_str()));
         let feed = async {
             let mut reads = true;
             while let Some(piece) = pieces.recv().await {
@@ -99,7 +123,9 @@ pub async fn fill(
             drop(pieces);
             task.end().await
         };
-        let (contents, ended) = tokio::join!(pass.run(sink, reporter, interrupt), feed);
+        // The receiver goes with the end of the reading: until then, the other side waits for more.
+        let read = async { pass.run(receiver, reporter, interrupt).await.map(|(contents, _)| contents) };
+        let (contents, ended) = tokio::join!(read, feed);
         let ended = match (&contents, ended) {
             // What was wrong with the archive comes first: the task only suffers from it.
             (Err(Error::BackupInvalid { .. } | Error::Interrupted { .. }), _) => return contents.map(drop),
@@ -157,49 +183,54 @@ pub(super) struct Pass {
     path: PathBuf,
     file: File,
     size: u64,
+    unlock: Unlock,
+    /// The folder of this machine that the receiver writes into.
+    to: Option<PathBuf>,
     spools: [File; 2],
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
 impl Pass {
-    fn begin(path: &Path) -> Result<Self> {
-        Self::of(open(path)?, path, temporary)
+    fn begin(path: &Path, unlock: Unlock) -> Result<Self> {
+        Self::of(open(path)?, path, unlock, temporary)
     }
 
     /// Over a file from its beginning, that will get the name `path`; what it needs on disk is beside it.
-    pub(super) fn over(file: &File, path: &Path) -> Result<Self> {
+    pub(super) fn over(file: &File, path: &Path, key: Option<FileKey>) -> Result<Self> {
         let mut file = file.try_clone().map_err(|e| Error::file("read", path, &e))?;
         io::Seek::rewind(&mut file).map_err(|e| Error::file("read", path, &e))?;
-        Self::of(file, path, || super::backup::spool(path))
+        Self::of(file, path, unlock(key), || super::backup::spool(path))
     }
 
-    fn of(file: File, path: &Path, spool: impl Fn() -> Result<File>) -> Result<Self> {
+    fn of(file: File, path: &Path, unlock: Unlock, spool: impl Fn() -> Result<File>) -> Result<Self> {
         let size = file.metadata().map_err(|e| Error::file("read", path, &e))?.len();
         Ok(Pass {
             path: path.to_owned(),
             file,
             size,
+            unlock,
+            to: None,
             spools: [spool()?, spool()?],
             done: Arc::default(),
             stop: Arc::default(),
         })
     }
 
-    pub(super) async fn run(
+    pub(super) async fn run<R: Receiver + Send + 'static>(
         self,
-        mut volumes: impl io::Write + Send + 'static,
+        mut receiver: R,
         reporter: &dyn Reporter,
         interrupt: &Interrupt,
-    ) -> Result<Contents> {
-        let Pass { path, file, size, spools, done, stop } = self;
+    ) -> Result<(Contents, R)> {
+        let Pass { path, file, size, unlock, to, spools, done, stop } = self;
         let source = Watched { file, done: Arc::clone(&done), stop: Arc::clone(&stop) };
         let shown = path.clone();
         let mut reading = tokio::task::spawn_blocking(move || {
             let source = io::BufReader::with_capacity(256 * 1024, source);
-            let contents = read::read(source, spools, &mut volumes, &mut |_| {})?;
-            volumes.flush().map_err(Refused::Receiver)?;
-            Ok(contents)
+            let (plain, key) = encrypted_file::input(source, &unlock)?;
+            let contents = read::read(plain, spools, &mut receiver)?;
+            Ok((Contents { key, ..contents }, receiver))
         });
         let mut ticks = tokio::time::interval_at((Instant::now() + REPORT_EVERY / 4).into(), REPORT_EVERY);
         loop {
@@ -212,7 +243,10 @@ impl Pass {
                 }
                 contents = &mut reading => {
                     let contents = contents.map_err(|e| Error::bug(format!("reading: {e}")))?;
-                    return contents.map_err(|refused| refusal(&shown, refused));
+                    return contents.map_err(|refused| match (refused, &to) {
+                        (Refused::Receiver(e), Some(to)) => Error::file("write into", to, &e),
+                        (refused, _) => refusal(&shown, refused),
+                    });
                 }
                 _ = ticks.tick() => {
                     let done = done.load(Ordering::Relaxed);
@@ -266,9 +300,24 @@ pub fn invalid(path: &Path, reason: &str) -> Error {
     Error::BackupInvalid { path: path.display().to_string(), reason: reason.to_owned() }
 }
 
+/// What opens a file that was opened before, or written just now.
+fn unlock(key: Option<FileKey>) -> Unlock {
+    key.map_or(Unlock::Identities(vec![]), Unlock::File)
+}
+
 fn refusal(path: &Path, refused: Refused) -> Error {
     match refused {
         Refused::Invalid(reason) => invalid(path, &reason),
+        Refused::Encrypted(None) => Error::ConfirmationRequired {
+            question: format!("{} is encrypted, and its private key is needed", path.display()),
+            flag: "--identity FILE".to_owned(),
+        },
+        Refused::Encrypted(Some(reason)) => Error::NotDecrypted {
+            what: path.display().to_string(),
+            reason,
+            hint: "give the file with the private key of one of the keys that it was encrypted for: --identity FILE"
+                .to_owned(),
+        },
         Refused::Io(e) if is_full(&e) => {
             Error::NoSpace { place: std::env::temp_dir().display().to_string(), needed: None, available: None }
         }

@@ -141,7 +141,7 @@ mod tests {
             exclude: vec![],
             records: Default::default(),
         };
-        StoredBackup { file: Path::new(created).to_owned(), size: 1, header: Ok(header) }
+        StoredBackup { file: Path::new(created).to_owned(), size: 1, encrypted: false, header: Ok(header) }
     }
 
     fn rule(keep: &str) -> Retention {

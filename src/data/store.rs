@@ -2,11 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{archive::Header, restore};
-use crate::error::{Error, Result};
+use super::{
+    archive::Header,
+    encrypted_file::{self, Unlock},
+    restore,
+};
+use crate::{
+    clock,
+    error::{Error, Result},
+};
 
 /// What the names of backups end with.
 pub const SUFFIX: &str = ".tar.zst";
+
+/// What the names of encrypted backups end with, in addition.
+pub const ENCRYPTED: &str = ".age";
 
 /// Why a backup is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +56,10 @@ pub struct StoredBackup {
     pub file: PathBuf,
     /// Its size in bytes.
     pub size: u64,
-    /// What it says of itself; the reason why it cannot be read otherwise.
+    /// What it says of itself, or of an encrypted one its name; the reason why it cannot be read otherwise.
     pub header: Result<Header, String>,
+    /// Whether all of it is encrypted.
+    pub encrypted: bool,
 }
 
 impl StoredBackup {
@@ -58,17 +70,45 @@ impl StoredBackup {
 }
 
 /// A name for a new backup: sorts by time.
-pub fn name(container: &str, created: &str, reason: Reason) -> String {
+fn name(container: &str, created: &str, reason: Reason, encrypted: bool) -> String {
     let time: String = created.chars().filter(|c| !matches!(c, '-' | ':')).collect();
     let suffix = if reason == Reason::Manual { String::new() } else { format!("-{}", reason.word()) };
-    format!("{container}-{time}{suffix}{SUFFIX}")
+    format!("{container}-{time}{suffix}{SUFFIX}{}", if encrypted { ENCRYPTED } else { "" })
+}
+
+/// What the name of an encrypted backup says of it: when and why it was made.
+fn from_name(name: &str) -> Option<Header> {
+    let stem = name.strip_suffix(ENCRYPTED)?.strip_suffix(SUFFIX)?;
+    let (before, last) = stem.rsplit_once('-')?;
+    let (created, reason) = match created(last) {
+        Some(created) => (created, Reason::Manual.word()),
+        None => (created(before.rsplit_once('-')?.1)?, last),
+    };
+    let (created, reason) = (created, reason.to_owned());
+    Some(Header { created, reason, ..Header::default() })
+}
+
+/// The time in a name, such as `20261121T050607Z` or `20261121T050607Z.2`, as RFC 3339.
+fn created(part: &str) -> Option<String> {
+    let digits = part.get(..16).filter(|_| part.is_ascii())?;
+    let (date, time) = digits.strip_suffix('Z')?.split_once('T')?;
+    let text = format!(
+        "{}-{}-{}T{}:{}:{}Z",
+        date.get(..4)?,
+        date.get(4..6)?,
+        date.get(6..)?,
+        time.get(..2)?,
+        time.get(2..4)?,
+        time.get(4..)?
+    );
+    clock::parse(&text).map(|_| text)
 }
 
 /// A path in `folder` that no file has: two backups may be made within a second.
-pub fn free_path(folder: &Path, container: &str, created: &str, reason: Reason) -> PathBuf {
-    let path = folder.join(name(container, created, reason));
+pub fn free_path(folder: &Path, container: &str, created: &str, reason: Reason, encrypted: bool) -> PathBuf {
+    let path = folder.join(name(container, created, reason, encrypted));
     let numbered = |n: u32| {
-        let name = name(container, &format!("{created}.{n}"), reason);
+        let name = name(container, &format!("{created}.{n}"), reason, encrypted);
         folder.join(name)
     };
     std::iter::once(path)
@@ -88,16 +128,20 @@ pub fn list(folder: &Path) -> Result<Vec<StoredBackup>> {
     };
     let mut found: Vec<StoredBackup> = entries
         .flatten()
-        .filter(|e| {
-            e.file_name().to_string_lossy().ends_with(SUFFIX) && !e.file_name().to_string_lossy().starts_with('.')
-        })
-        .map(|entry| {
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = name.strip_suffix(ENCRYPTED).unwrap_or(&name).ends_with(SUFFIX) && !name.starts_with('.');
             let file = entry.path();
-            let header = restore::header(&file).map_err(|e| match e {
-                Error::BackupInvalid { reason, .. } => reason,
-                other => other.to_string(),
-            });
-            StoredBackup { size: entry.metadata().map(|m| m.len()).unwrap_or(0), file, header }
+            let encrypted = ours && encrypted_file::is_encrypted(&file);
+            let header = match encrypted {
+                true => from_name(&name).ok_or_else(|| "it is encrypted, and its name has no time".to_owned()),
+                false => restore::header(&file, &Unlock::Identities(vec![])).map_err(|e| match e {
+                    Error::BackupInvalid { reason, .. } => reason,
+                    other => other.to_string(),
+                }),
+            };
+            let size = entry.metadata().map(|m| m.len()).unwrap_or(0);
+            ours.then_some(StoredBackup { file, size, header, encrypted })
         })
         .collect();
     // Of two that were begun within the same second, the one that was finished later is the newer one.
@@ -115,13 +159,33 @@ mod tests {
     #[test]
     fn names_tell_time_and_reason_and_are_never_taken() {
         let folder = tempfile::tempdir().unwrap();
-        let path = free_path(folder.path(), "opencode-cloud", "2026-11-21T05:06:07Z", Reason::Manual);
+        let path = free_path(folder.path(), "opencode-cloud", "2026-11-21T05:06:07Z", Reason::Manual, false);
         assert_eq!(path.file_name().unwrap(), "opencode-cloud-20261121T050607Z.tar.zst");
         std::fs::write(&path, "").unwrap();
-        let next = free_path(folder.path(), "opencode-cloud", "2026-11-21T05:06:07Z", Reason::Manual);
+        let next = free_path(folder.path(), "opencode-cloud", "2026-11-21T05:06:07Z", Reason::Manual, false);
         assert_eq!(next.file_name().unwrap(), "opencode-cloud-20261121T050607Z.2.tar.zst");
-        let path = free_path(folder.path(), "opencode-cloud", "2026-11-21T05:06:07Z", Reason::Update);
+        let path = free_path(folder.path(), "opencode-cloud", "2026-11-21T05:06:07Z", Reason::Update, false);
         assert_eq!(path.file_name().unwrap(), "opencode-cloud-20261121T050607Z-update.tar.zst");
+    }
+
+    #[test]
+    fn the_name_of_an_encrypted_one_says_when_and_why_it_was_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (created, container) = ("2026-11-21T05:06:07Z", "opencode-cloud-my-work");
+        for reason in [Reason::Manual, Reason::Scheduled, Reason::Scheduled, Reason::Uninstall] {
+            let path = free_path(folder.path(), container, created, reason, true);
+            std::fs::write(&path, "age-encryption.org/v1\n-> X25519 ...").unwrap();
+            let header = from_name(path.file_name().unwrap().to_str().unwrap()).unwrap();
+            assert_eq!((header.created.as_str(), header.reason.as_str()), (created, reason.word()));
+        }
+        for bad in
+            ["notes.tar.zst.age", "a-20261121T050607Z.tar.zst", "a-20261141T050607Z.tar.zst.age", "-.tar.zst.age"]
+        {
+            assert!(from_name(bad).is_none(), "{bad}");
+        }
+        std::fs::write(folder.path().join("mine.tar.zst.age"), "age-encryption.org/v1\n").unwrap();
+        let found = list(folder.path()).unwrap();
+        assert_eq!((found.len(), found.iter().filter(|b| b.encrypted).count()), (5, 5));
     }
 
     #[test]

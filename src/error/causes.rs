@@ -43,6 +43,7 @@ impl Error {
             | Error::MountRefused { reason }
             | Error::HelperFailed { reason, .. }
             | Error::BackupInvalid { reason, .. }
+            | Error::NotDecrypted { reason, .. }
             | Error::VolumesFailed { reason, .. }
             | Error::ReleasesUnreachable { reason, .. }
             | Error::RestoreFailed { reason } => vec![reason.clone()],
@@ -52,7 +53,6 @@ impl Error {
                     format!("network.egress is {mode}, and the container is not started without its rules"),
                 ]
             }
-            Error::WrongPassphrase { .. } => vec![crate::data::encryption::WRONG_PASSPHRASE.to_owned()],
             Error::EngineRefused { status, reason, .. } => vec![format!("{reason} (HTTP {status})")],
             Error::EngineInstallFailed { step, reason, log } => with_log(vec![format!("{step}: {reason}")], log),
             Error::Image { reason, log, .. }

@@ -116,7 +116,7 @@ impl Error {
             Error::Unhealthy { .. } => Code::Unhealthy,
             Error::NotReady { .. } => Code::Timeout,
             Error::GaveUp { .. } => Code::GaveUp,
-            Error::BackupInvalid { .. } | Error::WrongPassphrase { .. } => Code::BackupInvalid,
+            Error::BackupInvalid { .. } | Error::NotDecrypted { .. } => Code::BackupInvalid,
             Error::RestoreFailed { .. } => Code::RestoreFailed,
             Error::UpdateRolledBack { .. } => Code::UpdateRolledBack,
         }

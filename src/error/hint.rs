@@ -18,7 +18,7 @@ impl Error {
                 None => format!("correct the file: {path}"),
             },
             Error::SettingUnknown { suggestion, .. } => suggestion.clone(),
-            Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } => hint.clone(),
+            Error::SettingRefused { hint, .. } | Error::Missing { hint, .. } | Error::NotDecrypted { hint, .. } => hint.clone(),
             Error::MountChanged { container, mount, .. } => format!(
                 "if you replaced it yourself, accept the change: docklet mount add {mount}\notherwise remove the mount: docklet mount remove {}",
                 shell_words::quote(container)
@@ -45,6 +45,8 @@ impl Error {
             Error::EngineRefused { .. } => {
                 "run the same command again to continue\nif it fails again, read the engine's log".to_owned()
             }
+            // Nobody types a private key.
+            Error::ConfirmationRequired { flag, .. } if flag.starts_with("--identity ") => format!("add {flag}"),
             Error::ConfirmationRequired { flag, .. } => format!("add {flag}, or run it in a terminal"),
             Error::Cancelled => return None,
             Error::Interrupted { next } => next.clone(),
@@ -139,11 +141,8 @@ impl Error {
             Error::VolumesFailed { .. } => {
                 "run the same command again\nif it fails again, find the cause with: docklet doctor".to_owned()
             }
-            Error::FileExists { .. } => "choose another file name, or leave it out to use docklet's backup folder".to_owned(),
+            Error::FileExists { .. } => "choose a file name that is not taken yet".to_owned(),
             Error::BackupInvalid { .. } => "docklet backup list shows the available backups".to_owned(),
-            Error::WrongPassphrase { .. } => {
-                "try another passphrase; without one, the secrets are not restored and the current ones are kept".to_owned()
-            }
             Error::ReleasesUnreachable { log_file, .. } => format!(
                 "check the network and run the command again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"
             ),

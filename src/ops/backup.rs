@@ -18,13 +18,14 @@ use std::{
 pub use self::stored::{excluded, list, missing_volumes, verify, verify_stream};
 use super::{Instance, copy, guarded, release};
 use crate::{
+    age_key::Recipient,
     appliance::Appliance,
     clean, clock,
     data::{
         archive::{FORMAT, Header, ImageUsed, Manifest, VolumeIn},
         backup::{self, Made, Recorded, Request},
         data_check::Records,
-        encryption,
+        encryption::{self, Readers},
         schedule::Last,
         store::{self, Reason},
         volumes::{self, HelperOf, Named},
@@ -51,29 +52,29 @@ pub struct Backup {
     pub output: Option<Arc<File>>,
     /// What is left out in addition to `backup.exclude`.
     pub exclude: Vec<Glob>,
-    /// The passphrase that the secrets are encrypted with; `None`: they are left out.
+    /// The passphrase that the secrets are encrypted with; `None`: they are encrypted for `backup.recipients` of the
+    /// settings, and left out where there are none.
     pub passphrase: Option<Secret>,
+    /// Whether all of the file is encrypted for `backup.recipients`, as `backup.encrypt` of the settings has it always.
+    pub encrypt: bool,
     /// Whether the schedule made it: then older scheduled ones are removed, and its result is kept for `status`.
     pub scheduled: bool,
 }
 
 impl Instance {
-    /// Makes a backup of the volumes, the settings and, with a passphrase, the secrets. The container is paused while its
+    /// Makes a backup of the volumes, the settings and, with a passphrase or recipients, the secrets. The container is paused while its
     /// volumes are read. The file gets its name when it has been read back.
     ///
     /// # Errors
     /// NOT_FOUND when there are no volumes, NO_SPACE, and what the engine says.
     pub async fn backup(&self, options: &Backup) -> Result<BackupReport> {
-        let passphrase = options.passphrase.clone().map(not_empty).transpose()?;
+        let options = &Backup { passphrase: options.passphrase.clone().map(not_empty).transpose()?, ..options.clone() };
         let reason = if options.scheduled { Reason::Scheduled } else { Reason::Manual };
         let lock = self.lock("backup")?;
         let engine = self.engine().await?;
         let settings = Settings::load(&self.files.settings())?;
         let look = guarded::recovered(self, &engine, settings.as_ref()).await?;
-        let mut exclude = settings.as_ref().map_or_else(Vec::new, |settings| settings.backup.exclude.clone());
-        exclude.extend(options.exclude.iter().cloned());
-        let form = Form { file: options.file.as_deref(), nameless: options.output.is_some(), exclude: &exclude };
-        let made = take(self, &engine, &look, reason, form, passphrase.as_ref(), None).await;
+        let made = take(self, &engine, &look, reason, options, None).await;
         if options.scheduled {
             let outcome = made
                 .as_ref()
@@ -82,7 +83,7 @@ impl Instance {
             let path = self.files.backup_state();
             Last::load(&path).after(outcome).save(&path)?;
         }
-        let Taken { made, created } = made?;
+        let Taken { made, created, readers, encrypted, exclude } = made?;
         if options.scheduled {
             prune::by_settings(self, settings.as_ref().unwrap_or(&Settings::default()), None)?;
         }
@@ -102,6 +103,7 @@ impl Instance {
                 made.file.display().to_string()
             }
         };
+        let shown = |keys: &[Recipient]| keys.iter().map(ToString::to_string).collect();
         Ok(BackupReport {
             instance: self.name.to_string(),
             file,
@@ -111,7 +113,12 @@ impl Instance {
             bytes: made.manifest.bytes,
             volumes: made.manifest.volumes.clone(),
             paused_seconds: made.paused.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
-            secrets: passphrase.is_some(),
+            secrets: readers.is_some(),
+            secrets_for: match readers {
+                Some(Readers::Recipients(all)) => shown(&all),
+                _ => vec![],
+            },
+            encrypted_for: shown(&encrypted),
             verified: true,
             left_out: made.manifest.left_out.clone(),
             left_out_count: made.manifest.left_out_count,
@@ -122,27 +129,23 @@ impl Instance {
     }
 }
 
-/// Where a backup goes, and what is not in it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Form<'a> {
-    /// The file, or the folder for it; `None`: among this instance's own backups.
-    pub file: Option<&'a Path>,
-    /// Whether it gets no name there: it is handed on.
-    pub nameless: bool,
-    /// What is left out. Nothing is where it is the way back: a change that is undone empties the volumes first.
-    pub exclude: &'a [Glob],
-}
-
 /// A backup that was made, and when it was begun.
 pub struct Taken {
     /// What came of it.
     pub made: Made,
     /// When it was begun.
     pub created: String,
+    /// Who can open the secrets in it; `None`: they were left out.
+    pub readers: Option<Readers>,
+    /// Whom all of it is encrypted for; none: it is not.
+    pub encrypted: Vec<Recipient>,
+    /// What was left out.
+    pub exclude: Vec<Glob>,
 }
 
-/// Backs the instance up as it is. Call it with the lock held. `listed` are the program's records,
-/// where they were asked for already.
+/// Backs the instance up as it is. Call it with the lock held. What undoes a change is not encrypted: the next command
+/// must be able to read it; and nothing is left out of it: undoing empties the volumes first. `listed` are the program's
+/// records, where they were asked for already.
 ///
 /// # Errors
 /// [`Error::Missing`] when there are no volumes, and what [`backup::make`] finds.
@@ -151,8 +154,7 @@ pub async fn take(
     engine: &Engine,
     look: &Look,
     reason: Reason,
-    form: Form<'_>,
-    passphrase: Option<&Secret>,
+    options: &Backup,
     listed: Option<Records>,
 ) -> Result<Taken> {
     let volumes = existing(instance, look)?;
@@ -164,12 +166,26 @@ pub async fn take(
         });
     }
     let created = clock::now_rfc3339();
-    let file = place(instance, form.file, &created, reason)?;
-    let main = own_container(instance, look);
     let settings = Settings::load(&instance.files.settings())?;
+    let recipients = settings.as_ref().map(|s| s.backup.recipients.clone()).unwrap_or_default();
+    let encrypts = options.encrypt || settings.as_ref().is_some_and(|s| s.backup.encrypt);
+    let encrypted = match reason {
+        Reason::Manual | Reason::Scheduled | Reason::Uninstall if encrypts => recipients.clone(),
+        _ => vec![],
+    };
+    if options.encrypt && encrypted.is_empty() {
+        return Err(no_recipients(instance));
+    }
+    let file = place(instance, options.file.as_deref(), &created, reason, !encrypted.is_empty())?;
+    let main = own_container(instance, look);
     let task = helper_of(instance, engine, look, settings.as_ref()).await?;
     let mut header = header(instance, engine, look, settings.as_ref(), &volumes, reason, &created).await?;
-    header.exclude = form.exclude.iter().map(ToString::to_string).collect();
+    let mut exclude = vec![];
+    if matches!(reason, Reason::Manual | Reason::Scheduled) {
+        exclude.extend(settings.iter().flat_map(|s| s.backup.exclude.clone()));
+        exclude.extend(options.exclude.iter().cloned());
+    }
+    header.exclude = exclude.iter().map(ToString::to_string).collect();
     let running = main.filter(|c| c.state == "running");
     let probe = settings
         .as_ref()
@@ -180,8 +196,13 @@ pub async fn take(
         (None, Some(probe)) => Recorded::Asked(Box::new(probe), instance.appliance.records.paths.clone()),
         (listed, _) => Recorded::Known(listed.unwrap_or_default()),
     };
-    let sealed = match passphrase {
-        Some(passphrase) => Some(encryption::seal(&all_secrets(instance)?, passphrase)?),
+    let has_keys = !recipients.is_empty();
+    let readers = match &options.passphrase {
+        Some(passphrase) => Some(Readers::Passphrase(passphrase.clone())),
+        None => Some(Readers::Recipients(recipients)).filter(|_| has_keys),
+    };
+    let sealed = match &readers {
+        Some(readers) => Some(encryption::seal(&all_secrets(instance)?, readers)?),
         None => None,
     };
     let sizes = engine.volume_sizes().await.unwrap_or_default();
@@ -197,13 +218,14 @@ pub async fn take(
     let request = Request {
         header,
         volumes,
-        exclude: form.exclude.to_vec(),
+        exclude: exclude.clone(),
         task,
         pause: running.map(|c| c.name.clone()),
         settings: std::fs::read(instance.files.settings()).ok(),
         secrets: sealed,
+        recipients: encrypted.clone(),
         file: &file,
-        nameless: form.nameless,
+        nameless: options.output.is_some(),
         expected,
         records,
     };
@@ -211,7 +233,16 @@ pub async fn take(
     if let Some(text) = text::left_out(&made.manifest) {
         instance.reporter.report(&Event::Warning { text });
     }
-    Ok(Taken { made, created })
+    Ok(Taken { made, created, readers, encrypted, exclude })
+}
+
+/// There is nobody to encrypt a backup for.
+fn no_recipients(instance: &Instance) -> Error {
+    let flag = instance.name.flag();
+    Error::Usage {
+        message: "a backup can be encrypted only for keys, and there are none in backup.recipients".to_owned(),
+        hint: Some(format!("docklet{flag} backup key makes one, and says how to set it")),
+    }
 }
 
 /// Before data goes of which the last backup, just made, could not take all: asks.
@@ -321,7 +352,7 @@ pub async fn helper_of(
 
 /// Where a new backup goes: the file that was named, a name in the folder that was named, or one
 /// among this instance's own backups.
-fn place(instance: &Instance, file: Option<&Path>, created: &str, reason: Reason) -> Result<PathBuf> {
+fn place(instance: &Instance, file: Option<&Path>, created: &str, reason: Reason, encrypted: bool) -> Result<PathBuf> {
     let container = instance.container_name();
     let folder = match file {
         Some(file) if !file.is_dir() => return absolute(file),
@@ -332,7 +363,7 @@ fn place(instance: &Instance, file: Option<&Path>, created: &str, reason: Reason
             instance.files.backups()
         }
     };
-    Ok(store::free_path(&folder, &container, created, reason))
+    Ok(store::free_path(&folder, &container, created, reason, encrypted))
 }
 
 fn all_secrets(instance: &Instance) -> Result<BTreeMap<String, Secret>> {

@@ -7,7 +7,8 @@ use std::{
 };
 
 use super::{
-    Instance, backup,
+    Instance,
+    backup::{self, Backup},
     converge::{self, How},
     other_home, release,
 };
@@ -114,8 +115,12 @@ pub struct Guarded<'a> {
     pub release: Option<&'a Release>,
     /// The backup to take the data from, which was read whole, and what is in it; `None`: the data stays.
     pub archive: Option<(&'a Path, &'a Contents)>,
+    /// Roles of the volumes that are taken from it; empty: all that it holds.
+    pub only: &'a [String],
     /// Why the data of now is backed up; `None`: it is not, and what undoes the change is `archive` itself.
     pub backup: Option<Reason>,
+    /// Whether there was no data before, so that none is put back.
+    pub fresh: bool,
     /// What must still be there afterwards.
     pub records: Records,
     /// What it means when some of that is missing.
@@ -157,7 +162,7 @@ impl Guarded<'_> {
         let look = backup::look(instance, engine).await?;
         let saved = match self.backup {
             Some(reason) => {
-                let made = backup::take(instance, engine, &look, reason, Default::default(), None, records).await?.made;
+                let made = backup::take(instance, engine, &look, reason, &Backup::default(), records).await?.made;
                 if self.archive.is_some() {
                     backup::confirm_left_out(instance, &made.manifest)?;
                 }
@@ -166,9 +171,8 @@ impl Guarded<'_> {
             None => None,
         };
         let archive = self.archive.map(|(file, _)| file.to_owned());
-        let undo = saved.clone().or(archive.clone());
-        let undo = undo.ok_or_else(|| Error::bug("a change that nothing would undo"))?;
-        let change = Change { image: self.image, release: self.release, undo, archive };
+        let undo = saved.clone().or(archive.clone().filter(|_| !self.fresh)).unwrap_or_default();
+        let change = Change { image: self.image, release: self.release, undo, archive, only: self.only };
         let wanted = desired(instance, engine, self.appliance, self.settings, &look);
         let observed = observe::observe(engine, &look, &wanted).await?;
         converge::prepare_ca_bundle(instance, self.settings)?;

@@ -15,6 +15,7 @@ mod instance;
 pub(crate) mod list;
 pub(crate) mod mounts;
 mod other_home;
+pub(crate) mod part;
 pub(crate) mod questions;
 pub(crate) mod release;
 mod releases;

@@ -2,6 +2,10 @@
 //! lets it prove itself.
 
 mod brought;
+mod contained_secrets;
+mod only;
+
+pub use contained_secrets::identities;
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +24,8 @@ use crate::{
     data::{
         archive::{Header, read::Contents},
         data_check::{self, Records},
-        encryption, restore,
+        encrypted_file::Unlock,
+        restore,
         store::Reason,
         volumes::Named,
     },
@@ -32,7 +37,7 @@ use crate::{
     plan::{self, guarded::prepare},
     present::data as text,
     report::data::{ChangePreview, RestoreReport},
-    secrets::{self, Secret},
+    secrets::Secret,
     settings::{ImageSource, Settings},
     units::Version,
 };
@@ -44,6 +49,10 @@ pub struct Restore {
     pub file: PathBuf,
     /// The passphrase of its secrets; `None`: asked for.
     pub passphrase: Option<Secret>,
+    /// The private keys for its secrets, or for all of it, as in a file of `age-keygen`.
+    pub identity: Option<Secret>,
+    /// Roles of the volumes to restore, the others and the secrets staying as they are; empty: all of it.
+    pub only: Vec<String>,
     /// Whether the settings in it replace those that are there.
     pub settings: bool,
     /// Whether what is there now is not backed up first.
@@ -70,30 +79,41 @@ impl Instance {
 /// BACKUP_INVALID.
 pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePreview> {
     let file = backup::absolute(&options.file)?;
-    let header = restore::header(&file)?;
+    let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
+    let header = restore::header(&file, &unlock)?;
     belongs_here(instance, &file, &header)?;
+    only::check(instance, &file, &header, &options.only)?;
     let engine = instance.engine().await?;
-    let contents = check(instance, &file).await?;
+    let contents = check(instance, &file, &unlock).await?;
     let there = backup::existing(instance, &observe::look(&engine, &instance.appliance).await?)?;
+    can_be_undone(&file, &contents, options, &there)?;
     let is_set_up = Settings::load(&instance.files.settings())?.is_some();
+    if !is_set_up && !options.only.is_empty() {
+        return Err(Error::NotSetUp { instance: instance.name.to_string() });
+    }
     let mut steps = vec![];
     if !there.is_empty() && !options.no_backup {
         let folder = instance.files.backups();
         steps.push(format!("stop {} and back up its volumes into {}", instance.container_name(), folder.display()));
     }
     let from = format!("that of instance {} of {}", contents.header.instance, contents.header.created);
-    steps.push(match there.is_empty() {
-        true => format!("create the volumes with the data of the backup: {from}"),
-        false => format!("replace the data in the volumes by {from}"),
+    steps.push(match (there.is_empty(), options.only.is_empty()) {
+        (true, _) => format!("create the volumes with the data of the backup: {from}"),
+        (false, true) => format!("replace the data in the volumes by {from}"),
+        (false, false) => format!("replace only the data of {} by {from}", options.only.join(", ")),
     });
     if let Some(without) = text::without_excluded(&backup::excluded(&contents.header)) {
         steps.push(format!("the data is {without}"));
     }
+    let others = only::others(instance, &options.only);
+    if !others.is_empty() {
+        steps.push(format!("leave {} as they are, and settings and secrets, too", others.join(", ")));
+    }
     if options.settings || !is_set_up {
         steps.push("take over the settings of the backup".to_owned());
     }
-    if contents.secrets.is_some() {
-        steps.push("take over the secrets of the backup, if the passphrase is given".to_owned());
+    if contents.secrets.is_some() && options.only.is_empty() {
+        steps.push("take over the secrets of the backup, if their passphrase or key is given".to_owned());
     }
     steps.push("start it and check page and data; if they do not work, put the data back".to_owned());
     let lost = converge::lost(&engine, &instance.appliance, &instance.container_name()).await;
@@ -102,17 +122,26 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
 
 async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreReport> {
     let file = backup::absolute(&options.file)?;
-    let header = restore::header(&file)?;
+    let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
+    let header = restore::header(&file, &unlock)?;
     belongs_here(instance, &file, &header)?;
+    only::check(instance, &file, &header, &options.only)?;
     let engine = instance.engine().await?;
-    let contents = check(instance, &file).await?;
+    let contents = check(instance, &file, &unlock).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
-    let given = opened(instance, options, &file, &contents)?;
-    let mut question =
-        format!("replace the data of instance {} with that of {}?", instance.name, contents.header.created);
-    if let Some(without) = text::without_excluded(&backup::excluded(&contents.header)) {
-        question.insert_str(question.len() - 1, &format!(", {without}"));
-    }
+    let given = match options.only.is_empty() {
+        true => contained_secrets::opened(instance, options, &file, &contents)?,
+        false => BTreeMap::new(),
+    };
+    let others = only::others(instance, &options.only);
+    let (what, rest) = match others.is_empty() {
+        true => ("the data".to_owned(), String::new()),
+        false => (format!("only {}", options.only.join(", ")), format!("; {} stay as they are", others.join(", "))),
+    };
+    let without = text::without_excluded(&backup::excluded(&contents.header));
+    let without = without.map(|text| format!(", {text}")).unwrap_or_default();
+    let (name, created) = (&instance.name, &contents.header.created);
+    let question = format!("replace {what} of instance {name} with that of {created}{without}{rest}?");
     let look = observe::look(&engine, &instance.appliance).await?;
     let asked = !backup::existing(instance, &look)?.is_empty();
     if asked {
@@ -124,8 +153,12 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     // What a killed command had committed may name another image.
     let before = Settings::load(&instance.files.settings())?;
     let there = backup::existing(instance, &look)?;
+    can_be_undone(&file, &contents, options, &there)?;
     if !there.is_empty() && !asked {
         instance.confirm(&question)?;
+    }
+    if before.is_none() && !options.only.is_empty() {
+        return Err(Error::NotSetUp { instance: instance.name.to_string() });
     }
     let settings = match &before {
         Some(before) if !options.settings => before.clone(),
@@ -139,7 +172,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let fresh = before.is_none();
     if fresh {
         // Only what the new container needs: until the data counts, the instance is not set up.
-        save_secrets(instance, &given)?;
+        contained_secrets::save(instance, &given)?;
     }
     let job = Job { instance, engine: &engine, file: &file, contents: &contents, settings: &settings, appliance };
     let own = backup::own_container(instance, &look).cloned();
@@ -149,7 +182,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         Err(error) => return Err(job.taken_back(before.as_ref(), own.is_none(), &there, error).await),
     };
     settings.save(&instance.files.settings())?;
-    save_secrets(instance, &given)?;
+    contained_secrets::save(instance, &given)?;
     // One that was stopped stays stopped; where nothing was, it shall run.
     let running = match &own {
         Some(container) => guarded::shall_run(instance, container.is_running())?,
@@ -168,13 +201,15 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         let text = format!("it is {} {now} now, the release of the backup (before: {then})", instance.appliance.title);
         instance.reporter.report(&Event::Note { text });
     }
+    let restored = only::totals(&contents, &options.only);
     Ok(RestoreReport {
         instance: instance.name.to_string(),
         file: file.display().to_string(),
         created: contents.header.created.clone(),
         from_instance: contents.header.instance.clone(),
-        files: contents.manifest.files,
-        bytes: contents.manifest.bytes,
+        only: options.only.clone(),
+        files: restored.iter().map(|total| total.files).sum(),
+        bytes: restored.iter().map(|total| total.bytes).sum(),
         settings: fresh || options.settings,
         secrets: !given.is_empty(),
         missing_volumes: backup::missing_volumes(instance, &contents.header),
@@ -208,48 +243,35 @@ fn belongs_here(instance: &Instance, file: &Path, header: &Header) -> Result<()>
     Ok(())
 }
 
+/// Without a backup of what is there, an interrupted restore is reverted with the archive itself: all of it, by a
+/// command that has no key.
+fn can_be_undone(file: &Path, contents: &Contents, options: &Restore, there: &[Named]) -> Result<()> {
+    if !options.no_backup || there.is_empty() {
+        return Ok(());
+    }
+    let flags = "leave out --no-backup".to_owned();
+    if !options.only.is_empty() {
+        let message = "a part of a backup is restored only behind a backup of what is there".to_owned();
+        return Err(Error::Usage { message, hint: Some(flags) });
+    }
+    if contents.key.is_none() {
+        return Ok(());
+    }
+    let shown = text::quoted(&file.display().to_string());
+    Err(Error::Usage {
+        message: "an encrypted backup is restored only behind a backup of what is there".to_owned(),
+        hint: Some(format!("{flags}, or decrypt it first: age --decrypt -i KEYFILE -o FILE {shown}")),
+    })
+}
+
 /// Reads all of it.
-async fn check(instance: &Instance, file: &Path) -> Result<Contents> {
+async fn check(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<Contents> {
     let step = format!("check {}", file.display());
     let began = std::time::Instant::now();
     instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let contents = restore::verify(file, instance.reporter.as_ref(), &instance.interrupt).await?;
+    let contents = restore::verify(file, unlock, instance.reporter.as_ref(), &instance.interrupt).await?;
     instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
     Ok(contents)
-}
-
-/// The secrets in the backup, where there are some and the passphrase is known.
-fn opened(
-    instance: &Instance,
-    options: &Restore,
-    file: &Path,
-    contents: &Contents,
-) -> Result<BTreeMap<String, Secret>> {
-    let Some(sealed) = &contents.secrets else {
-        if options.passphrase.is_some() {
-            let text = "the backup contains no secrets; the current ones are kept".to_owned();
-            instance.reporter.report(&Event::Note { text });
-        }
-        return Ok(BTreeMap::new());
-    };
-    let passphrase = match &options.passphrase {
-        Some(given) => Some(backup::not_empty(given.clone())?),
-        None => instance.questions.passphrase()?.filter(|typed| !typed.reveal().is_empty()),
-    };
-    let Some(passphrase) = passphrase else {
-        let text = "the secrets in the backup are not restored; to restore them, add --passphrase-file FILE".to_owned();
-        instance.reporter.report(&Event::Warning { text });
-        return Ok(BTreeMap::new());
-    };
-    let all = encryption::open(sealed, &passphrase).map_err(|reason| match reason.as_str() {
-        encryption::WRONG_PASSPHRASE => Error::WrongPassphrase { path: file.display().to_string() },
-        _ => Error::BackupInvalid { path: file.display().to_string(), reason },
-    })?;
-    for (name, value) in &all {
-        let checked = secrets::check_name(name).and_then(|()| secrets::check_value(name, value.reveal()));
-        checked.map_err(|reason| Error::BackupInvalid { path: file.display().to_string(), reason })?;
-    }
-    Ok(all)
 }
 
 /// What is installed then: data of a later release needs that release.
@@ -269,21 +291,6 @@ fn known_records(instance: &Instance, contents: &Contents) -> Records {
     let mut records = contents.manifest.records.clone();
     records.retain(|path, _| instance.appliance.records.paths.contains(path));
     data_check::sane(records)
-}
-
-/// Writes the secrets; a password is made where there is none.
-fn save_secrets(instance: &Instance, given: &BTreeMap<String, Secret>) -> Result<()> {
-    let folder = instance.files.secrets();
-    for (name, value) in given {
-        secrets::write(&folder, name, value)?;
-    }
-    let password = &instance.appliance.login.password_secret;
-    if secrets::read(&folder, password)?.is_none() {
-        secrets::write(&folder, password, &secrets::generate_password()?)?;
-        let text = format!("it has a new password: docklet{} password", instance.name.flag());
-        instance.reporter.report(&Event::Note { text });
-    }
-    Ok(())
 }
 
 /// One restore.
@@ -318,7 +325,7 @@ impl Job<'_> {
             let plan = plan::converge(&wanted, &observe::observe(engine, &look, &wanted).await?)?;
             guarded::run(instance, engine, settings, &self.appliance, &plan, None).await?;
         }
-        self.room(look, &wanted).await?;
+        self.room(options, look, &wanted).await?;
         let no_backup = there.is_empty() || options.no_backup;
         if options.no_backup && !there.is_empty() {
             let text = "the data of now is not backed up: nothing can bring it back".to_owned();
@@ -334,8 +341,13 @@ impl Job<'_> {
             image: wanted.image.reference(),
             release: self.appliance.release.as_ref(),
             archive: Some((self.file, self.contents)),
+            only: &options.only,
             backup: (!no_backup).then_some(Reason::Restore),
-            records: known_records(instance, self.contents),
+            fresh: there.is_empty(),
+            records: match only::holds_records(&options.only) {
+                true => known_records(instance, self.contents),
+                false => now.clone().unwrap_or_default(),
+            },
             missing: if options.force { Missing::IsTold } else { Missing::FailsUnlessForced },
             timeout: timeout(self.instance, options),
         };
@@ -343,15 +355,19 @@ impl Job<'_> {
     }
 
     /// Whether the data fits in place of what is there now, before anything is stopped for it.
-    async fn room(&self, look: &Look, wanted: &Desired) -> Result<()> {
+    async fn room(&self, options: &Restore, look: &Look, wanted: &Desired) -> Result<()> {
         let Job { instance, engine, contents, .. } = *self;
         let Some(volume) = wanted.volumes.first() else { return Ok(()) };
         let mut task = backup::helper_of(instance, engine, look, Some(self.settings)).await?;
         wanted.image.reference().clone_into(&mut task.image);
         let sizes = engine.volume_sizes().await.unwrap_or_default();
-        let now: u64 = wanted.volumes.iter().filter_map(|v| sizes.get(&v.name)).sum();
+        let appliance = &instance.appliance.name;
+        let replaced = |role: &str| sizes.get(&instance.name.volume(appliance, role)).copied().unwrap_or(0);
+        let totals = only::totals(contents, &options.only);
+        let now: u64 = totals.iter().map(|total| replaced(&total.role)).sum();
+        let then: u64 = totals.iter().map(|total| total.bytes).sum();
         let first = Named { role: String::new(), volume: volume.name.clone() };
-        restore::room_for(engine, contents.manifest.bytes.saturating_sub(now), &task, &first).await
+        restore::room_for(engine, then.saturating_sub(now), &task, &first).await
     }
 
     /// Puts everything back after a failure; the error to end with. `alone`: there was no container, and of the volumes

@@ -125,7 +125,7 @@ async fn last_backup(instance: &Instance, engine: &Engine) -> Result<String> {
     let look = backup::look(instance, engine).await?;
     let without =
         format!("docklet{} uninstall --volumes --no-backup removes the volumes without a backup", instance.name.flag());
-    match backup::take(instance, engine, &look, Reason::Uninstall, Default::default(), None, None).await {
+    match backup::take(instance, engine, &look, Reason::Uninstall, &backup::Backup::default(), None).await {
         Ok(taken) => {
             backup::confirm_left_out(instance, &taken.made.manifest)?;
             Ok(taken.made.file.display().to_string())

@@ -55,6 +55,8 @@ pub enum Action {
     UnpackBackup {
         file: PathBuf,
         volumes: Vec<VolumeSpec>,
+        /// Roles of the volumes that are filled; empty: of all that it holds.
+        only: Vec<String>,
         /// An image that has the programs for it.
         image: String,
         /// Name of the container that does it.
@@ -146,7 +148,12 @@ impl fmt::Display for Action {
             Action::PullImage { reference } => write!(f, "pull image {reference}"),
             Action::LoadImage { reference, file } => write!(f, "load image {reference} from {}", file.display()),
             Action::CreateVolume { volume } => write!(f, "create volume {} for {}", volume.name, volume.mount),
-            Action::UnpackBackup { file, .. } => write!(f, "unpack {} into the volumes", file.display()),
+            Action::UnpackBackup { file, only, .. } if only.is_empty() => {
+                write!(f, "unpack {} into the volumes", file.display())
+            }
+            Action::UnpackBackup { file, only, .. } => {
+                write!(f, "unpack {} into only these volumes: {}", file.display(), only.join(", "))
+            }
             Action::TagImage { image, reference } => {
                 write!(f, "name image {:.12} {reference}", image.trim_start_matches("sha256:"))
             }

@@ -73,14 +73,16 @@ fn undo_data(plan: &mut Plan, desired: &Desired, main: &Container, previous: &Co
     if main.running {
         plan.push(Action::StopContainer { name: name.clone() }, UNPROVED);
     }
-    if let Some(file) = main.undo.clone() {
-        plan.push(unpack(desired, file, previous.image_id.clone()), UNPROVED);
+    // Empty where there was no data before.
+    if let Some(file) = main.undo.clone().filter(|file| !file.as_os_str().is_empty()) {
+        plan.push(unpack(desired, file, &[], previous.image_id.clone()), UNPROVED);
     }
     plan.push(Action::RemoveContainer { name }, UNPROVED);
 }
 
-fn unpack(desired: &Desired, file: PathBuf, image: String) -> Action {
-    Action::UnpackBackup { file, volumes: desired.volumes.clone(), image, task: desired.task_name.clone() }
+fn unpack(desired: &Desired, file: PathBuf, only: &[String], image: String) -> Action {
+    let (volumes, task) = (desired.volumes.clone(), desired.task_name.clone());
+    Action::UnpackBackup { file, volumes, only: only.to_vec(), image, task }
 }
 
 /// Gets the image and whatever else a change needs, while the container still runs.
@@ -107,10 +109,12 @@ pub struct Change<'a> {
     pub image: &'a str,
     /// The release that the instance has then; `None` where docklet does not build the image.
     pub release: Option<&'a Release>,
-    /// The backup that undoes it.
+    /// The backup that undoes it; empty: there was no data before.
     pub undo: PathBuf,
     /// The backup to unpack, if the data changes too.
     pub archive: Option<PathBuf>,
+    /// Roles of the volumes that are taken from it; empty: all that it holds.
+    pub only: &'a [String],
 }
 
 /// Starts the desired container on the volumes and waits until it answers; the previous one, which has been stopped, is
@@ -129,7 +133,7 @@ pub fn change(desired: &Desired, observed: &Observed, change: &Change<'_>) -> Pl
     let made = Some(Made::of(&spec));
     plan.push(Action::CreateContainer { spec: Box::new(spec), new_volumes: vec![] }, "");
     if let Some(archive) = &change.archive {
-        plan.push(unpack(desired, archive.clone(), reference.clone()), "");
+        plan.push(unpack(desired, archive.clone(), change.only, reference.clone()), "");
     }
     give_volumes(&mut plan, desired, observed, &reference, change.archive.is_some());
     prepare_places(&mut plan, desired, observed, &reference);

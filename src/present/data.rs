@@ -34,10 +34,10 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
     if let Some(seconds) = report.paused_seconds {
         text.push_str(&format!("\n  paused     {seconds:.1} s, while the volumes were read"));
     }
-    let secrets = if report.secrets {
-        "included, encrypted with your passphrase".to_owned()
-    } else {
-        "not included; add --secrets to include them, encrypted".to_owned()
+    let secrets = match (report.secrets, report.secrets_for.len() as u64) {
+        (true, 0) => "included, encrypted with your passphrase".to_owned(),
+        (true, keys) => format!("included, encrypted for {}", count(keys, "key")),
+        (false, _) => "not included; add --secrets to include them, encrypted".to_owned(),
     };
     text.push_str(&format!("\n  secrets    {secrets}"));
     match &report.copy {
@@ -49,8 +49,12 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
         }
         None => {}
     }
+    let identity = if report.encrypted_for.is_empty() { "" } else { " --identity KEYFILE" };
+    if !report.encrypted_for.is_empty() {
+        text.push_str(&format!("\n  encrypted  for {}", count(report.encrypted_for.len() as u64, "key")));
+    }
     let restored = if to_file { quoted(&report.file) } else { "- --yes < FILE".to_owned() };
-    text.push_str(&format!("\n  restore    docklet{flag} restore {restored}"));
+    text.push_str(&format!("\n  restore    docklet{flag} restore {restored}{identity}"));
     text
 }
 
@@ -82,7 +86,7 @@ pub fn backup_list(report: &BackupListReport, style: Style, zone: &Zone) -> Stri
                 backup.created.as_deref().map_or_else(|| format!("{:<19}", "-"), |at| zone.show(at)),
                 backup.reason.as_deref().unwrap_or("-"),
                 Bytes(backup.size).to_string(),
-                backup.appliance_version.as_deref().unwrap_or("-"),
+                backup.appliance_version.as_deref().unwrap_or(if backup.encrypted { "encrypted" } else { "-" }),
             ),
         };
         text.push_str(&format!("{line}\n    {}\n", backup.file));
@@ -149,6 +153,11 @@ fn without_volumes(missing: &[String]) -> String {
 
 /// What a backup that was just made could not take: how much, and some of it.
 pub fn left_out(made: &Manifest) -> Option<String> {
+    left_out_list(&made.left_out, made.left_out_count, "in the backup")
+}
+
+/// How much is not at a place, and some of it.
+pub(super) fn left_out_list(named: &[LeftOut], all: u64, place: &str) -> Option<String> {
     const NAMED: usize = 3;
     const LONGEST: usize = 120;
     let shown = |one: &LeftOut| {
@@ -156,12 +165,11 @@ pub fn left_out(made: &Manifest) -> Option<String> {
         let short: String = path.chars().take(LONGEST).collect();
         format!("{short}{} ({})", if short == path { "" } else { "..." }, one.reason)
     };
-    let named: Vec<String> = made.left_out.iter().take(NAMED).map(shown).collect();
-    let more = made.left_out_count.saturating_sub(named.len() as u64);
+    let named: Vec<String> = named.iter().take(NAMED).map(shown).collect();
+    let more = all.saturating_sub(named.len() as u64);
     let more = if more > 0 { format!(", and {more} more") } else { String::new() };
-    let are = if made.left_out_count == 1 { "is" } else { "are" };
-    (made.left_out_count > 0)
-        .then(|| format!("{} {are} not in the backup: {}{more}", count(made.left_out_count, "path"), named.join(", ")))
+    let are = if all == 1 { "is" } else { "are" };
+    (all > 0).then(|| format!("{} {are} not {place}: {}{more}", count(all, "path"), named.join(", ")))
 }
 
 /// `docklet backup prune`
@@ -191,8 +199,9 @@ pub fn restored(report: &RestoreReport, style: Style, zone: &Zone) -> String {
     } else {
         format!("it is stopped, as before; to start it: docklet{flag} start")
     };
+    let only = if report.only.is_empty() { String::new() } else { format!(" into only {}", report.only.join(", ")) };
     let mut text = format!(
-        "restored {} in {} from {}; {now}",
+        "restored {} in {} from {}{only}; {now}",
         Bytes(report.bytes),
         count(report.files, "file"),
         zone.with_name(&report.created)

@@ -3,12 +3,13 @@
 //!
 //! - `progress`: for people at a terminal (indicatif lives there and nowhere else); `plain`: without
 //!   a terminal; `json`: for programs
-//! - `error`, `result`, `data`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
+//! - `error`, `result`, `data`, `contents`, `status`, `doctor`: texts of errors and results, pure; `style`: colours and marks
 //! - `watch`: the screen of `status --watch`, pure
 //!
 //! Text from elsewhere is cleaned here, once, right before it is written: errors and events before they are coloured,
 //! results as a whole.
 
+pub mod contents;
 pub mod data;
 pub mod doctor;
 pub mod error;

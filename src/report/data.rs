@@ -28,6 +28,10 @@ pub struct BackupReport {
     pub paused_seconds: Option<f64>,
     /// Whether the secrets are in it.
     pub secrets: bool,
+    /// The public keys that the secrets are encrypted for; none: they are encrypted with a passphrase.
+    pub secrets_for: Vec<String>,
+    /// The public keys that the whole file is encrypted for; none: it is not.
+    pub encrypted_for: Vec<String>,
     /// Always true: it was read back whole, with the checks that `verify` and `restore` make.
     pub verified: bool,
     /// What was left out because nothing could restore it, such as devices: the first of it.
@@ -62,6 +66,8 @@ pub struct BackupEntry {
     pub created: Option<String>,
     /// Why it was made, in one word.
     pub reason: Option<String>,
+    /// Whether all of it is encrypted. What is not in its name is then `None`.
+    pub encrypted: bool,
     /// Whose data it is.
     pub instance: Option<String>,
     /// Version of the program.
@@ -98,6 +104,8 @@ pub struct VerifyReport {
     pub file: String,
     /// Always true: one that is not is an error.
     pub valid: bool,
+    /// Whether all of it is encrypted.
+    pub encrypted: bool,
     /// When it was begun.
     pub created: String,
     /// Whose data it is.
@@ -151,6 +159,8 @@ pub struct RestoreReport {
     pub created: String,
     /// Whose data it is.
     pub from_instance: String,
+    /// Roles of the volumes that were restored, the others staying as they were; none: all that are in the backup.
+    pub only: Vec<String>,
     /// Files with content.
     pub files: u64,
     /// Bytes in them.

@@ -7,10 +7,13 @@ use std::path::Path;
 use toml_edit::{Document, DocumentMut, Item, Table, TableLike, Value};
 
 use super::{Keep, Mount, Settings, VariableName};
-use crate::error::{Error, Result};
+use crate::{
+    age_key::PRIVATE_BEGINS,
+    error::{Error, Result},
+};
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 30] = [
+const KEYS: [(&str, &str); 32] = [
     ("version", "1"),
     ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
@@ -40,6 +43,8 @@ const KEYS: [(&str, &str); 30] = [
     ("backup.every", "a time such as 24h; empty: never"),
     ("backup.keep", "a number of backups, or the newest of each of so many h, d, w, m, y: 7d 4w 6m"),
     ("backup.keep_changes", "a whole number of at least 1"),
+    ("backup.recipients", "age public keys, separated by commas, such as age1…; empty: none"),
+    ("backup.encrypt", "true or false"),
     ("backup.exclude", "patterns of paths, separated by commas, such as **/node_modules or projects/app/data"),
     ("backup.copy", "a command such as rclone copyto {file} remote:docklet/{name}; empty: none"),
     ("notify.command", "a command that gets one JSON object on standard input; empty: none"),
@@ -148,7 +153,11 @@ pub fn set(text: &str, path: &Path, key: &str, value: &str) -> Result<String> {
     let before = Settings::parse(text, path)?;
     let refuse = |reason: String| Error::SettingRefused {
         key: key.to_owned(),
-        value: if value.is_empty() { "empty".to_owned() } else { value.to_owned() },
+        value: match value {
+            "" => "empty".to_owned(),
+            _ if value.to_ascii_uppercase().contains(PRIVATE_BEGINS) => "a private key".to_owned(),
+            _ => value.to_owned(),
+        },
         reason,
         hint: format!("allowed: {}", allowed(key)),
     };

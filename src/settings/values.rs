@@ -11,7 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Allow, Glob};
-use crate::units::{self, Bytes};
+use crate::{
+    age_key::Recipient,
+    units::{self, Bytes},
+};
 
 /// Serialises through `Display` and `FromStr`, so that a settings file and a flag accept the same.
 macro_rules! as_text {
@@ -281,6 +284,7 @@ impl FromStr for Every {
 as_text!(Every);
 as_text!(Allow);
 as_text!(Glob);
+as_text!(Recipient);
 
 /// A name or an e-mail address as git takes it: one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 
 #[cfg(target_os = "linux")]
 mod autostart;
+mod backup_key;
+mod backup_parts;
 mod config;
 mod dependencies;
 mod export;

@@ -48,10 +48,14 @@ fn the_supervisor_makes_scheduled_backups_and_keeps_a_few() {
     world.ok(&["backup"]);
     assert!(world.status()["backup"].is_null());
     world.ok(&["config", "set", "backup.keep", "1"]);
+    let public = "age1dw2n70lww7wsfev8wf0459rcvd95nnh75zk7364jl2xfatd8q92sgx5amu";
+    world.ok(&["config", "set", "backup.recipients", public]);
     world.ok(&["config", "set", "backup.every", "1h"]);
     wait_until(WHILE_LOOKING, "a scheduled backup", || of_reason(&world, "scheduled") == 1);
     let first = backups(&world).iter().find(|b| b["reason"] == "scheduled").unwrap()["file"].clone();
     is_done(&world);
+    let verified = json(&world.run(&["backup", "verify", first.as_str().unwrap(), "--json"]));
+    assert_eq!(verified["secrets"], true, "encrypted for the key");
     an_hour_goes_by(&world, "40GiB");
     wait_until(WHILE_LOOKING, "another in its place", || {
         of_reason(&world, "scheduled") == 1 && !backups(&world).iter().any(|b| b["file"] == first)

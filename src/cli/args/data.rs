@@ -12,7 +12,12 @@ use crate::{
 
 /// Arguments of `docklet backup`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "Example: docklet backup ~/opencode.tar.zst")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    disable_version_flag = true,
+    after_help = "Example: docklet backup ~/opencode.tar.zst"
+)]
 pub struct Backup {
     /// What to do with backups that are there.
     #[command(subcommand)]
@@ -26,10 +31,18 @@ pub struct Backup {
     #[arg(long, value_name = "GLOB")]
     pub exclude: Vec<Glob>,
     /// Also back up the secrets, encrypted
+    ///
+    /// They are encrypted with a passphrase, or for the keys in backup.recipients. With keys there, every backup has them.
     #[arg(long)]
     pub secrets: bool,
+    /// Encrypt the whole file for backup.recipients
+    ///
+    /// Its name then ends with .age. backup.encrypt is the setting for all backups; those that docklet makes before an
+    /// update, a rollback or a restore are never encrypted as a whole.
+    #[arg(long)]
+    pub encrypt: bool,
     /// Passphrase file, or - for standard input
-    #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
+    #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH", hide_short_help = true)]
     pub passphrase_file: Option<PathBuf>,
 }
 
@@ -51,13 +64,31 @@ pub enum BackupAction {
     /// List this instance's backups
     #[command(after_help = "Example: docklet backup list --json")]
     List,
+    /// List what is in a folder of a backup
+    #[command(after_help = "Example: docklet backup ls ~/opencode.tar.zst projects/app")]
+    Ls {
+        /// The backup
+        #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
+        file: PathBuf,
+        /// Folder in it, such as projects/app or /workspace/app; by default, the volumes
+        #[arg(value_name = "PATH", default_value = "", hide_default_value = true)]
+        path: String,
+        /// File with the private key for an encrypted backup, or - for standard input
+        #[arg(long, env = "DOCKLET_IDENTITY", value_name = "PATH")]
+        identity: Option<PathBuf>,
+    },
     /// Read a whole backup and check every file in it
     #[command(after_help = "Example: docklet backup verify ~/opencode.tar.zst")]
     Verify {
         /// The backup, or - for standard input
         #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
         file: PathBuf,
+        /// File with the private key for an encrypted backup, or - for standard input
+        #[arg(long, env = "DOCKLET_IDENTITY", value_name = "PATH")]
+        identity: Option<PathBuf>,
     },
+    /// Make a key pair that backups can be encrypted for
+    Key(BackupKey),
     /// Remove this instance's old backups
     ///
     /// A rule is a number of the newest, or the newest of each of the last so many hours (h), days (d), weeks (w), months
@@ -79,6 +110,15 @@ pub enum BackupAction {
     },
 }
 
+/// Arguments of `docklet backup key`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet backup key -o key.txt")]
+pub struct BackupKey {
+    /// File to write the private key to, which must not exist yet; by default, it is printed
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
 /// Arguments of `docklet restore`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet restore ~/opencode.tar.zst --instance copy")]
@@ -86,16 +126,37 @@ pub struct Restore {
     /// The backup, or - for standard input
     #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
     pub file: PathBuf,
-    /// Also restore the settings; by default, an existing instance keeps its own
+    /// Only these volumes; the rest stays as it is
+    ///
+    /// The volumes are session, projects and config, separated by commas. Settings and secrets stay, too.
+    #[arg(long, value_name = "VOLUMES", value_delimiter = ',', conflicts_with_all = ["settings", "no_backup"])]
+    pub only: Vec<String>,
+    /// Only this path, to a folder of this machine
+    ///
+    /// A path such as projects/app, or /workspace/app. The files belong to you. Links that lead outside are left out.
+    #[arg(long, value_name = "PATH", requires = "into", conflicts_with_all = ["only", "settings", "no_backup", "force"])]
+    pub path: Option<String>,
+    /// Folder for --path; nothing in it is replaced
+    #[arg(long, value_name = "DIR", requires = "path")]
+    pub into: Option<PathBuf>,
+    /// Also restore the settings
+    ///
+    /// By default, an existing instance keeps its own.
     #[arg(long)]
     pub settings: bool,
-    /// File with the passphrase for the secrets in the backup, or - for standard input
+    /// Passphrase file for the secrets, or -
     #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
     pub passphrase_file: Option<PathBuf>,
+    /// Private key file, or - for standard input
+    ///
+    /// The key, as docklet backup key or age-keygen makes one, opens an encrypted backup and secrets that are encrypted for
+    /// keys.
+    #[arg(long, env = "DOCKLET_IDENTITY", value_name = "PATH")]
+    pub identity: Option<PathBuf>,
     /// Don't back up the current data first
     #[arg(long)]
     pub no_backup: bool,
-    /// Accept the restored data even if sessions are missing
+    /// Accept the data even if sessions are missing
     #[arg(long)]
     pub force: bool,
     /// Longest time to wait for the page

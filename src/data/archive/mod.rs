@@ -13,10 +13,11 @@
 //! So a change to any byte of content, and to any owner, mode, time or name, is noticed. Of a
 //! sparse file the digest is that of its map and of what is between the holes.
 //!
-//! `tar`: entries; `rules`: which may be in it; `checksums`; `write`; `read`. Nothing here knows an engine.
+//! `tar`: entries; `rules`: which may be in it; `checksums`; `write`; `read`; `receive`: who gets the entries then. Nothing here knows an engine.
 
 mod checksums;
 pub mod read;
+pub mod receive;
 pub mod rules;
 pub mod tar;
 pub mod write;
@@ -41,7 +42,7 @@ pub const MANIFEST: &str = "manifest.json";
 
 /// What a backup says of itself before anything else. Unknown keys are left alone, so that a later
 /// docklet can add some without a new format.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Version of the format.
     pub format: u32,
@@ -170,7 +171,7 @@ impl Manifest {
 }
 
 /// A path for messages. An archive may come from anybody: what would move a terminal's cursor is no part of it.
-fn printable(path: &[u8]) -> String {
+pub fn printable(path: &[u8]) -> String {
     String::from_utf8_lossy(path).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

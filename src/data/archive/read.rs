@@ -12,10 +12,11 @@ use super::{
     FORMAT, HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
     checksums::{self, Sums},
     printable,
+    receive::Receiver,
     rules::{Rules, VOLUMES},
-    tar::{BLOCK, Damage, Entry, Kind, Reader},
+    tar::{Damage, Entry, Kind, Reader},
 };
-use crate::appliance::hex;
+use crate::{appliance::hex, data::age::FileKey};
 
 /// What is read at a time.
 const PIECE: usize = 128 * 1024;
@@ -40,6 +41,8 @@ pub struct Contents {
     pub settings: Option<Vec<u8>>,
     /// The encrypted secrets.
     pub secrets: Option<Vec<u8>>,
+    /// The key of the file, where the whole of it is encrypted.
+    pub key: Option<FileKey>,
 }
 
 /// Why an archive is not taken.
@@ -51,6 +54,8 @@ pub enum Refused {
     Receiver(io::Error),
     /// It is no backup, or not a whole one, or was altered.
     Invalid(String),
+    /// It is encrypted, and there was no key, or only others: why not.
+    Encrypted(Option<String>),
 }
 
 impl From<Damage> for Refused {
@@ -75,17 +80,11 @@ pub fn header(file: impl Read) -> Result<Header, Refused> {
     begin(file).map(|(_, header, _)| header)
 }
 
-/// Reads and checks everything. `volumes` receives the volumes' tar, all bytes of it, ended by two
-/// empty blocks; `progress` hears how many bytes of content came.
+/// Reads and checks everything. `volumes` receives what is in the volumes.
 ///
 /// # Errors
 /// [`Refused`].
-pub fn read(
-    file: impl Read,
-    spools: [File; 2],
-    volumes: &mut dyn io::Write,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Contents, Refused> {
+pub fn read(file: impl Read, spools: [File; 2], volumes: &mut dyn Receiver) -> Result<Contents, Refused> {
     let (mut pass, header, headers) = begin(file)?;
     let [computed, recorded] = spools;
     let mut check = Check {
@@ -107,12 +106,12 @@ pub fn read(
         if place == Place::Manifest {
             let recorded: Manifest = pass.json(&entry, MANIFEST)?;
             pass.end()?;
-            volumes.write_all(&[0; 2 * BLOCK]).map_err(Refused::Receiver)?;
             let mut manifest = check.manifest_with(recorded)?;
             if manifest.records.is_empty() {
                 manifest.records.clone_from(&header.records);
             }
-            return Ok(Contents { header, manifest, settings, secrets });
+            volumes.finish().map_err(Refused::Receiver)?;
+            return Ok(Contents { header, manifest, settings, secrets, key: None });
         }
         check.headers.update(&entry.raw);
         match place {
@@ -122,7 +121,7 @@ pub fn read(
                 check.add(&entry.path, &Sha256::digest(&content))?;
                 *(if place == Place::Settings { &mut settings } else { &mut secrets }) = Some(content);
             }
-            Place::Volumes => pass.pass_on(&entry, &mut check, volumes, progress)?,
+            Place::Volumes => pass.pass_on(&entry, &mut check, volumes)?,
             Place::Sums => {
                 if let Some(sums) = check.sums.take() {
                     check.manifest.sums_sha256 = pass.compare_sums(sums, &recorded)?;
@@ -202,6 +201,8 @@ fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refus
     let mut magic = [0; 4];
     match file.read_exact(&mut magic) {
         Ok(()) if magic == MAGIC => {}
+        // What is encrypted and was altered.
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => return Err(Refused::Invalid(e.to_string())),
         Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(Refused::Io(e)),
         _ => return Err(Refused::Invalid("it does not begin like a docklet backup (zstd)".to_owned())),
     }
@@ -267,18 +268,12 @@ impl<R: Read> Pass<R> {
     }
 
     /// Hands an entry of a volume on, and counts and digests it.
-    fn pass_on(
-        &mut self,
-        entry: &Entry,
-        check: &mut Check,
-        volumes: &mut dyn io::Write,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(), Refused> {
+    fn pass_on(&mut self, entry: &Entry, check: &mut Check, volumes: &mut dyn Receiver) -> Result<(), Refused> {
         if !entry.path.starts_with(VOLUMES) {
             return Err(Refused::Invalid(format!("{} does not belong into a backup", shown(entry))));
         }
         let volume = check.rules.check(entry).map_err(|why| Refused::Invalid(format!("{}: {why}", shown(entry))))?;
-        volumes.write_all(&entry.raw).map_err(Refused::Receiver)?;
+        volumes.entry(entry).map_err(Refused::Receiver)?;
         let mut digest = Sha256::new();
         let mut buffer = vec![0; PIECE.min(usize::try_from(entry.size).unwrap_or(PIECE))];
         loop {
@@ -287,12 +282,11 @@ impl<R: Read> Pass<R> {
                 break;
             }
             digest.update(&buffer[..read]);
-            volumes.write_all(&buffer[..read]).map_err(Refused::Receiver)?;
-            progress(read as u64);
+            volumes.content(&buffer[..read]).map_err(Refused::Receiver)?;
         }
         let padding = self.reader.padding()?;
         check.headers.update(&padding);
-        volumes.write_all(&padding).map_err(Refused::Receiver)?;
+        volumes.padding(&padding).map_err(Refused::Receiver)?;
         check.manifest.count(volume, entry.kind, entry.size);
         if entry.kind == Kind::File {
             check.add(&entry.path, &digest.finalize())?;

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     fn entry(kind: Kind, path: &str, link: &str) -> Entry {
-        Entry { raw: vec![], kind, path: path.into(), link: link.into(), size: 0, oversized: false }
+        Entry { raw: vec![], kind, path: path.into(), link: link.into(), size: 0, sparse: None, oversized: false }
     }
 
     fn refused(entries: &[Entry]) -> Option<String> {

@@ -57,8 +57,33 @@ pub struct Entry {
     pub link: Vec<u8>,
     /// Bytes of content that follow. Of a sparse file: its map and what is between the holes.
     pub size: u64,
+    /// Size with its holes, where it is a file that has some (GNU's format 1.0).
+    pub sparse: Option<u64>,
     /// Whether its headers were larger than the limit; `raw` then lacks their end.
     pub oversized: bool,
+}
+
+impl Entry {
+    /// Bytes that a file has, holes included.
+    pub fn length(&self) -> u64 {
+        self.sparse.unwrap_or(self.size)
+    }
+
+    /// Permissions.
+    pub fn mode(&self) -> u32 {
+        self.field(100..108).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0)
+    }
+
+    /// When it was changed last, in whole seconds since 1970; 0 before that.
+    pub fn modified(&self) -> i64 {
+        self.field(136..148).and_then(|time| i64::try_from(time).ok()).unwrap_or(0)
+    }
+
+    /// A number in its last header block, which is its own.
+    fn field(&self, at: std::ops::Range<usize>) -> Option<u64> {
+        let block = self.raw.get(self.raw.len().checked_sub(BLOCK)?..)?;
+        number(&block[at])
+    }
 }
 
 /// Why a tar stream cannot be read on.
@@ -160,7 +185,8 @@ impl<R: Read> Reader<R> {
         }
         self.remaining = size;
         self.padding = (BLOCK - usize::try_from(size % BLOCK as u64).unwrap_or(0)) % BLOCK;
-        Ok(Entry { raw, kind, path, link, size, oversized: extended.oversized })
+        let sparse = extended.sparse_size.filter(|_| kind == Kind::File && extended.sparse_path);
+        Ok(Entry { raw, kind, path, link, size, sparse, oversized: extended.oversized })
     }
 
     /// Reads on in the content of the current entry; 0 at its end.
@@ -237,6 +263,7 @@ struct Extended {
     link: Option<Vec<u8>>,
     size: Option<u64>,
     sparse_path: bool,
+    sparse_size: Option<u64>,
     oversized: bool,
     kinds: Vec<u8>,
 }
@@ -265,6 +292,9 @@ impl Extended {
                         b"GNU.sparse.name" => {
                             self.path = Some(value.to_vec());
                             self.sparse_path = true;
+                        }
+                        b"GNU.sparse.realsize" => {
+                            self.sparse_size = Some(std::str::from_utf8(value).ok()?.parse().ok()?)
                         }
                         b"path" if !self.sparse_path => self.path = Some(value.to_vec()),
                         b"linkpath" => self.link = Some(value.to_vec()),

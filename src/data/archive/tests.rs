@@ -59,7 +59,8 @@ fn archive(volumes: &[u8]) -> (Vec<u8>, Manifest) {
 fn read_back(archive: &[u8]) -> Result<(Contents, Vec<u8>), Refused> {
     let mut volumes = vec![];
     let spools = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
-    read::read(Cursor::new(archive), spools, &mut volumes, &mut |_| {}).map(|contents| (contents, volumes))
+    let mut to = receive::AsTar::new(&mut volumes, ["session", "projects"]);
+    read::read(Cursor::new(archive), spools, &mut to).map(|contents| (contents, volumes))
 }
 
 use super::read::Contents;

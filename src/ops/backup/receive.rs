@@ -15,7 +15,7 @@ use crate::{
     data::{
         archive::read::MAGIC,
         backup::{UNFINISHED, free_space},
-        restore,
+        encrypted_file, restore,
     },
     desired::label,
     error::{Error, Result, is_full},
@@ -113,8 +113,8 @@ fn store(
         if read == 0 {
             return Ok(file);
         }
-        let begin = MAGIC.len().min(read);
-        if stored == 0 && piece[..begin] != MAGIC[..begin] {
+        let begins = |magic: &[u8]| piece[..read].starts_with(&magic[..magic.len().min(read)]);
+        if stored == 0 && !begins(&MAGIC) && !begins(encrypted_file::BEGINS) {
             return Err(Failed::NoArchive);
         }
         if stored >= look_at {

@@ -7,6 +7,7 @@ use crate::{
     clean,
     data::{
         archive::{Header, read::Contents},
+        encrypted_file::Unlock,
         restore, retention, store,
     },
     error::Result,
@@ -25,15 +26,18 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
     let shown = |text: &String| clean::line(text, false);
     let entry = |b: store::StoredBackup| {
         let header = b.header.as_ref().ok();
+        // The name of an encrypted one says less.
+        let inside = header.filter(|_| !b.encrypted);
         BackupEntry {
             file: b.file.display().to_string(),
             size: b.size,
             created: header.map(|h| h.created.clone()),
             reason: header.map(|h| shown(&h.reason)),
-            instance: header.map(|h| shown(&h.instance)),
-            appliance_version: header.and_then(|h| h.appliance_version.as_ref().map(shown)),
-            missing_volumes: header.map(|h| missing_volumes(instance, h)).unwrap_or_default(),
-            exclude: header.map(excluded).unwrap_or_default(),
+            encrypted: b.encrypted,
+            instance: inside.map(|h| shown(&h.instance)),
+            appliance_version: inside.and_then(|h| h.appliance_version.as_ref().map(shown)),
+            missing_volumes: inside.map(|h| missing_volumes(instance, h)).unwrap_or_default(),
+            exclude: inside.map(excluded).unwrap_or_default(),
             kept_by: retention::rule_of(&b),
             error: b.header.as_ref().err().cloned(),
         }
@@ -52,12 +56,12 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
 ///
 /// # Errors
 /// BACKUP_INVALID, and when it cannot be read.
-pub async fn verify(instance: &Instance, file: &Path) -> Result<VerifyReport> {
+pub async fn verify(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<VerifyReport> {
     let file = &absolute(file)?;
     let step = format!("check {}", file.display());
     let began = std::time::Instant::now();
     instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let contents = restore::verify(file, instance.reporter.as_ref(), &instance.interrupt).await?;
+    let contents = restore::verify(file, unlock, instance.reporter.as_ref(), &instance.interrupt).await?;
     instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
     Ok(verified(instance, file, contents))
 }
@@ -66,6 +70,7 @@ fn verified(instance: &Instance, file: &Path, contents: Contents) -> VerifyRepor
     VerifyReport {
         file: file.display().to_string(),
         valid: true,
+        encrypted: contents.key.is_some(),
         missing_volumes: missing_volumes(instance, &contents.header),
         exclude: excluded(&contents.header),
         created: contents.header.created,
@@ -82,9 +87,9 @@ fn verified(instance: &Instance, file: &Path, contents: Contents) -> VerifyRepor
 ///
 /// # Errors
 /// As [`verify`].
-pub async fn verify_stream(instance: &Instance, input: File) -> Result<VerifyReport> {
+pub async fn verify_stream(instance: &Instance, input: File, unlock: &Unlock) -> Result<VerifyReport> {
     let name = Path::new("-");
-    let contents = restore::verify_stream(input, name, instance.reporter.as_ref(), &instance.interrupt).await?;
+    let contents = restore::verify_stream(input, name, unlock, instance.reporter.as_ref(), &instance.interrupt).await?;
     Ok(verified(instance, name, contents))
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::{
     appliance::{Appliance, Release},
     data::{
-        data_check, restore,
+        data_check,
+        encrypted_file::Unlock,
+        restore,
         store::{Reason, StoredBackup},
     },
     desired::labels,
@@ -75,7 +77,15 @@ impl Change<'_> {
         }
         backup::store_can_be_written(instance)?;
         let contents = match data {
-            Some(data) => Some(restore::verify(&data.file, instance.reporter.as_ref(), &instance.interrupt).await?),
+            Some(data) => Some(
+                restore::verify(
+                    &data.file,
+                    &Unlock::Identities(vec![]),
+                    instance.reporter.as_ref(),
+                    &instance.interrupt,
+                )
+                .await?,
+            ),
             None => None,
         };
         let now = guarded::records_now(instance, self.main, self.settings).await?;
@@ -90,6 +100,8 @@ impl Change<'_> {
             release: target.release.as_ref(),
             archive: data.map(|data| data.file.as_path()).zip(contents.as_ref()),
             backup: Some(reason),
+            only: &[],
+            fresh: false,
             records,
             missing: Missing::Fails,
             timeout: self.timeout,

@@ -179,7 +179,7 @@ impl Model {
 const NEVER: usize = 1_000_000;
 
 fn change_to_2(archive: bool) -> Change<'static> {
-    Change { image: "2", release: None, undo: "/before".into(), archive: archive.then(|| "/archive".into()) }
+    Change { image: "2", release: None, undo: "/before".into(), archive: archive.then(|| "/archive".into()), only: &[] }
 }
 
 /// All that an update does after its backup, up to the kill.

@@ -167,7 +167,11 @@ fn catalogue() -> Vec<Error> {
         Error::Renamed { container: "other".into(), name: name(), twice: true },
         Error::VolumeInUse { container: "other".into(), volume: "opencode-cloud-session".into() },
         Error::SetUpElsewhere { name: name(), folder: "/root/.config/docklet/default/secrets".into() },
-        Error::WrongPassphrase { path: "/home/me/old.tar.zst".into() },
+        Error::NotDecrypted {
+            what: "/home/me/old.tar.zst".into(),
+            reason: "it is encrypted for other keys".into(),
+            hint: "try another file of keys".into(),
+        },
         Error::ReleasesUnreachable {
             title: "opencode".into(),
             reason: "npm error errno ENOTFOUND".into(),
@@ -295,7 +299,7 @@ fn kind(error: &Error) -> usize {
         Error::NoSpace { .. } => 36,
         Error::VolumesFailed { .. } => 37,
         Error::FileExists { .. } => 38,
-        Error::WrongPassphrase { .. } => 39,
+        Error::NotDecrypted { .. } => 39,
         Error::SetUpElsewhere { .. } => 41,
         Error::Renamed { .. } => 46,
         Error::VolumeInUse { .. } => 47,

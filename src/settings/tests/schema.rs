@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::age_key::Recipient;
 use crate::settings::{
     Age, Allow, Bind, Cpus, DiskLimit, Every, FormatVersion, GitText, Glob, Keep, Memory, PackageName, Port, Settings,
     VariableName, VariableValue, keys,
@@ -34,6 +35,7 @@ schema!(Memory, { "type": "string", "examples": ["4GiB"] });
 schema!(DiskLimit, { "type": "string", "examples": ["50GiB", ""] });
 schema!(Cpus, { "type": "number", "minimum": 0, "maximum": 4096 });
 schema!(Allow, { "type": "string", "examples": ["host:11434", "192.168.1.20", "10.8.0.0/16", "git.example.org:22"] });
+schema!(Recipient, { "type": "string", "pattern": "^age1[02-9ac-hj-np-z]{58}$" });
 schema!(GitText, { "type": "string", "maxLength": 200 });
 schema!(Age, { "type": "string", "examples": ["24h", "3d", "0"] });
 schema!(VariableName, { "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" });

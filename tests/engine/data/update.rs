@@ -52,6 +52,8 @@ fn an_update_that_fails_leaves_image_and_data_as_they_were() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     let (world, id) = pulled();
+    // More changes follow than are kept.
+    world.ok(&["config", "set", "backup.keep_changes", "9"]);
     let old = runs(&world, "before");
     let check = |world: &World| json(&world.run(&["update", "--check", "--json"]));
     let nothing = check(&world);

@@ -1,0 +1,108 @@
+//! A backup's file as it is written and read: encrypted for keys (age), or plain.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, Read, Write},
+    path::Path,
+};
+
+use super::{
+    age::{self, Encrypt, FileKey, For, Key, OpenError},
+    archive::read::Refused,
+};
+use crate::age_key::{Identity, Recipient};
+
+pub use super::age::BEGINS;
+
+/// What opens a file that is encrypted; a plain one needs nothing.
+#[derive(Debug, Clone)]
+pub enum Unlock {
+    /// One of these private keys.
+    Identities(Vec<Identity>),
+    /// The key of this very file: whoever wrote it, or has opened it before, knows it.
+    File(FileKey),
+}
+
+/// What is written to it reaches the file encrypted or as it is. The file is whole only after [`Output::finish`].
+pub enum Output<W> {
+    /// As it is.
+    Plain(W),
+    /// Encrypted.
+    Encrypted(Box<Encrypt<W>>),
+}
+
+impl<W: Write> Output<W> {
+    /// Begins a file; its key. Without recipients it is plain.
+    ///
+    /// # Errors
+    /// When `out` cannot be written, or the system has no randomness.
+    pub fn begin(out: W, recipients: &[Recipient]) -> io::Result<(Self, Option<FileKey>)> {
+        if recipients.is_empty() {
+            return Ok((Output::Plain(out), None));
+        }
+        let (encrypt, key) = age::encrypt(out, For::Recipients(recipients))?;
+        Ok((Output::Encrypted(Box::new(encrypt)), Some(key)))
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(self) -> io::Result<()> {
+        match self {
+            Output::Plain(mut out) => out.flush(),
+            Output::Encrypted(encrypt) => encrypt.finish().map(drop),
+        }
+    }
+}
+
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Output::Plain(out) => out.write(bytes),
+            Output::Encrypted(encrypt) => encrypt.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Output::Plain(out) => out.flush(),
+            Output::Encrypted(encrypt) => encrypt.flush(),
+        }
+    }
+}
+
+/// The plain archive in a file, and the key of a file that is encrypted.
+///
+/// # Errors
+/// [`Refused::Encrypted`] when none of the keys opens it.
+pub fn input<'a>(
+    mut file: impl BufRead + 'a,
+    unlock: &Unlock,
+) -> Result<(Box<dyn Read + 'a>, Option<FileKey>), Refused> {
+    if !begins_encrypted(&mut file).map_err(Refused::Io)? {
+        return Ok((Box::new(file), None));
+    }
+    let key = match unlock {
+        Unlock::Identities(all) if all.is_empty() => return Err(Refused::Encrypted(None)),
+        Unlock::Identities(all) => Key::Identities(all),
+        Unlock::File(key) => Key::File(key),
+    };
+    let (plain, key) = age::decrypt(file, key).map_err(|error| match error {
+        OpenError::Keys | OpenError::Passphrase => Refused::Encrypted(Some(error.to_string())),
+        OpenError::Header(what) => Refused::Invalid(what.to_owned()),
+        OpenError::Read(e) if e.kind() == io::ErrorKind::UnexpectedEof => Refused::Invalid("it is cut off".to_owned()),
+        OpenError::Read(e) => Refused::Io(e),
+    })?;
+    Ok((Box::new(plain), Some(key)))
+}
+
+fn begins_encrypted(file: &mut impl BufRead) -> io::Result<bool> {
+    Ok(file.fill_buf()?.starts_with(age::BEGINS))
+}
+
+/// Whether a file begins as an encrypted one does.
+pub fn is_encrypted(path: &Path) -> bool {
+    let mut begin = [0; age::BEGINS.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut begin)).is_ok() && begin == age::BEGINS
+}

@@ -1,0 +1,97 @@
+//! The secrets in a backup: opens them with a passphrase or a private key, and takes them over.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::Restore;
+use crate::{
+    age_key::Identity,
+    data::{
+        archive::read::Contents,
+        encryption::{self, Lock, Opener, Unopened},
+    },
+    error::{Error, Result},
+    event::Event,
+    ops::{Instance, backup},
+    secrets::{self, Secret},
+};
+
+/// The secrets in the backup, where there are some and what opens them is known.
+///
+/// # Errors
+/// When they are damaged, or something else opens them.
+pub fn opened(
+    instance: &Instance,
+    options: &Restore,
+    file: &Path,
+    contents: &Contents,
+) -> Result<BTreeMap<String, Secret>> {
+    let Some(sealed) = &contents.secrets else {
+        if options.passphrase.is_some() {
+            let text = "the backup contains no secrets; the current ones are kept".to_owned();
+            instance.reporter.report(&Event::Note { text });
+        }
+        return Ok(BTreeMap::new());
+    };
+    let (passphrase, keys);
+    let (opener, flag) = match encryption::lock(sealed) {
+        Lock::Passphrase => {
+            passphrase = match &options.passphrase {
+                Some(given) => Some(backup::not_empty(given.clone())?),
+                None => instance.questions.passphrase()?.filter(|typed| !typed.reveal().is_empty()),
+            };
+            (passphrase.as_ref().map(Opener::Passphrase), "--passphrase-file")
+        }
+        Lock::Keys => {
+            keys = identities(options.identity.as_ref())?;
+            (Some(Opener::Identities(&keys)).filter(|_| !keys.is_empty()), "--identity")
+        }
+    };
+    let Some(opener) = opener else {
+        let text = format!("the secrets in the backup are not restored; to restore them, add {flag} FILE");
+        instance.reporter.report(&Event::Warning { text });
+        return Ok(BTreeMap::new());
+    };
+    let all = encryption::open(sealed, &opener).map_err(|unopened| match unopened {
+        Unopened::Wrong(reason) => Error::NotDecrypted {
+            what: format!("the part of {} with the secrets", file.display()),
+            reason: reason.to_owned(),
+            hint: format!("try another {flag}; without it, the secrets are not restored and the current ones are kept"),
+        },
+        Unopened::Damaged(reason) => Error::BackupInvalid { path: file.display().to_string(), reason },
+    })?;
+    for (name, value) in &all {
+        let checked = secrets::check_name(name).and_then(|()| secrets::check_value(name, value.reveal()));
+        checked.map_err(|reason| Error::BackupInvalid { path: file.display().to_string(), reason })?;
+    }
+    Ok(all)
+}
+
+/// The private keys in a file of `age-keygen`; none without one.
+///
+/// # Errors
+/// A usage error when it has none.
+pub fn identities(file: Option<&Secret>) -> Result<Vec<Identity>> {
+    let Some(file) = file else { return Ok(vec![]) };
+    Identity::all_in(file.reveal()).map_err(|reason| Error::Usage {
+        message: format!("the file given with --identity has no private key: {reason}"),
+        hint: Some("docklet backup key makes a key; age-keygen does, too".to_owned()),
+    })
+}
+
+/// Writes the secrets; a password is made where there is none.
+///
+/// # Errors
+/// When they cannot be written.
+pub fn save(instance: &Instance, given: &BTreeMap<String, Secret>) -> Result<()> {
+    let folder = instance.files.secrets();
+    for (name, value) in given {
+        secrets::write(&folder, name, value)?;
+    }
+    let password = &instance.appliance.login.password_secret;
+    if secrets::read(&folder, password)?.is_none() {
+        secrets::write(&folder, password, &secrets::generate_password()?)?;
+        let text = format!("it has a new password: docklet{} password", instance.name.flag());
+        instance.reporter.report(&Event::Note { text });
+    }
+    Ok(())
+}

@@ -106,15 +106,18 @@ pub fn shown(holder: &str) -> String {
     }
 }
 
-/// Somebody who only asks ([`Lock::is_held`]) holds the lock for an instant; that is no holder.
+/// Somebody who only asks ([`Lock::is_held`]) shares the lock for an instant, longer where the processors are busy; that is no
+/// holder.
 fn try_lock(file: &File) -> bool {
-    for attempt in 0..5 {
+    for _ in 0..250 {
         if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return true;
         }
-        if attempt < 4 {
-            std::thread::sleep(std::time::Duration::from_millis(2));
+        if flock(file, FlockOperation::NonBlockingLockShared).is_err() {
+            return false;
         }
+        let _ = flock(file, FlockOperation::Unlock);
+        std::thread::sleep(Duration::from_millis(2));
     }
     false
 }

@@ -229,6 +229,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it may install programs on this machine for a build. `setup` says so for each build itself.
+    pub fn may_install(&self) -> bool {
+        matches!(self, Command::Restore(restore) if restore.install_engine)
+    }
+
     /// Whether standard output carries data, and results and errors go to standard error.
     pub fn writes_data(&self) -> bool {
         matches!(self, Command::Backup(backup) if backup.to_standard_output())

@@ -131,6 +131,7 @@ fn options(global: &Global) -> Options {
         ca_file: path("SSL_CERT_FILE").or_else(|| path("NODE_EXTRA_CA_CERTS")),
         proxies: proxies.collect(),
         ssh_agent: path("SSH_AUTH_SOCK"),
+        may_install: default.may_install,
         service_environment: OF_SERVICES.into_iter().filter_map(|name| Some((name.to_owned(), text(name)?))).collect(),
         supervise: !global.no_supervisor,
         verbose: global.verbose > 0,
@@ -180,6 +181,12 @@ impl Context {
         context.ask_at_terminal();
         context.warn_of_unused_docker_context();
         Ok(context)
+    }
+
+    /// The same, where builds may install programs on this machine or not.
+    pub fn allowed_to_install(mut self, allowed: bool) -> Self {
+        self.instance.options.may_install = allowed;
+        self
     }
 
     /// Operations ask here, if anybody can be asked.

@@ -10,6 +10,7 @@ mod complete;
 mod config;
 pub mod context;
 mod doctor;
+mod engine_setup;
 mod errors;
 mod exec;
 mod export;
@@ -56,13 +57,15 @@ pub async fn main() -> ExitCode {
         Err(error) => return usage::answer(&error),
     };
     let stdout_is_data = cli.command.as_ref().is_some_and(Command::writes_data);
+    let may_install = cli.command.as_ref().is_some_and(Command::may_install);
     let streams = Streams { stdout_is_data, ..context::streams(&cli.global) };
     report_panics(streams);
     let output = Output::new(streams);
     let instance = cli.global.instance.clone();
     let (raise, interrupt) = interrupt::pair();
     tokio::spawn(listen_for_signals(raise));
-    let result = match Context::new(cli.global, streams, interrupt) {
+    let context = Context::new(cli.global, streams, interrupt);
+    let result = match context.map(|context| context.allowed_to_install(may_install)) {
         Ok(context) => run(&context, cli.command).await.and_then(|code| context.output.written().map(|()| code)),
         Err(error) => Err(error),
     };
@@ -135,7 +138,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Password(args)) => password::run(context, &args).await,
         Some(Command::Backup(args)) => backup::run(context, &args).await,
         Some(Command::Export(args)) => export::run(context, &args).await,
-        Some(Command::Restore(args)) => restore::run(context, &args).await,
+        Some(Command::Restore(args)) => return restore::run(context, &args).await,
         Some(Command::Update(args)) => update::run(context, &args).await,
         Some(Command::Rollback(args)) => update::rollback(context, &args).await,
         Some(Command::Uninstall(args)) => uninstall::run(context, &args).await,

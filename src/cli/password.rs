@@ -15,6 +15,12 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Prints the password, or makes a new one and restarts.
 pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
+    if args.dry_run {
+        context.settings()?;
+        let report = serde_json::json!({"instance": context.name, "dry_run": true});
+        context.output.result(&report, |_| "a new password would be generated, and opencode restarted".to_owned());
+        return Ok(());
+    }
     if args.rotate {
         rotate(context).await?;
     }

@@ -1,8 +1,14 @@
 //! `docklet restore`
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
-use super::{args, backup::standard_input, context::Context, secret};
+use super::{
+    args,
+    backup::standard_input,
+    context::Context,
+    engine_setup::{self, Consent, Found},
+    secret,
+};
 use crate::{
     error::Result,
     ops::{
@@ -14,7 +20,7 @@ use crate::{
 };
 
 /// Restores a backup.
-pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
+pub async fn run(context: &Context, args: &args::Restore) -> Result<ExitCode> {
     let files = [args.passphrase_file.as_deref(), args.identity.as_deref()];
     let input = if args::is_standard(&args.file) { Some(standard_input(&files)?) } else { None };
     let received = match input {
@@ -27,7 +33,7 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
         let (path, into) = (path.clone(), into.clone());
         let report = part::extract(context, &Part { file, identity, path, into, dry_run: args.dry_run }).await?;
         context.output.result(&report, |style| contents::extracted(&report, style, &context.environment.zone));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let options = Restore {
         file,
@@ -42,7 +48,15 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
     if args.dry_run {
         let report = restore::preview(context, &options).await?;
         context.output.result(&report, |style| text::preview(&report, style));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.install_engine {
+        // Nothing is installed for a file that cannot be restored.
+        restore::check_header(context, &options)?;
+        let consent = Consent { install: true, ..Consent::default() };
+        if let Found::NeedsNewGroup(group) = engine_setup::find(context, consent, "").await? {
+            return engine_setup::again_with_group(&group);
+        }
     }
     let done = context.restore(&options).await;
     if let Some(received) = received.filter(|_| done.is_err()) {
@@ -53,5 +67,5 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<()> {
         report.file = args.file.display().to_string();
     }
     context.output.result(&report, |style| text::restored(&report, style, &context.environment.zone));
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -23,7 +23,7 @@ pub async fn run(context: &Context, action: &SecretAction) -> Result<()> {
         SecretAction::Set { name, from_file } => set(context, name, from_file.as_deref()).await,
         SecretAction::Import { file } => import(context, file).await,
         SecretAction::List => list(context),
-        SecretAction::Remove { name } => remove(context, name).await,
+        SecretAction::Remove { name, dry_run } => remove(context, name, *dry_run).await,
     }
 }
 
@@ -201,13 +201,17 @@ fn list(context: &Context) -> Result<()> {
     Ok(())
 }
 
-async fn remove(context: &Context, name: &str) -> Result<()> {
+async fn remove(context: &Context, name: &str, dry_run: bool) -> Result<()> {
     secrets::check_name(name).map_err(Error::usage)?;
     refuse_password(context, name, "without it any page in your browser could drive the agent")?;
     context.settings()?;
-    let removed = {
-        let _lock = context.lock("secret remove")?;
-        secrets::remove(&context.files.secrets(), name)?
+    let folder = context.files.secrets();
+    let removed = match dry_run {
+        true => secrets::read(&folder, name)?.is_some(),
+        false => {
+            let _lock = context.lock("secret remove")?;
+            secrets::remove(&folder, name)?
+        }
     };
     if !removed {
         return Err(Error::Missing {
@@ -215,6 +219,11 @@ async fn remove(context: &Context, name: &str) -> Result<()> {
             reason: None,
             hint: format!("docklet{} secret list", context.name.flag()),
         });
+    }
+    if dry_run {
+        let report = json!({"instance": context.name, "name": name, "changed": false, "dry_run": true});
+        context.output.result(&report, |_| format!("{name} would be removed"));
+        return Ok(());
     }
     let effect = change::secret(context).await?;
     let report = json!({"instance": context.name, "name": name, "changed": true, "effect": effect});

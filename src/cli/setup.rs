@@ -11,12 +11,17 @@ use std::{
 mod questions;
 
 use self::questions::INTERRUPTED;
-use super::{args, change, context::Context, open, secret};
+use super::{
+    args, change,
+    context::Context,
+    engine_setup::{self, Consent, Found},
+    open, secret,
+};
 use crate::{
-    engine::{Engine, connect, reference::Reference},
+    engine::reference::Reference,
     error::{Error, Result},
     event::Event,
-    host::{engine_install, git},
+    host::git,
     mounts, observe,
     ops::{
         self,
@@ -54,11 +59,12 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     // Everything that can be refused is refused before anything is changed.
     let given = given_secrets(context, args)?;
     let lock = if args.dry_run { None } else { Some(context.lock("setup")?) };
-    let engines = match find_engines(context, args, interactive).await? {
+    let consent = Consent { interactive, install: args.install_engine, dry_run: args.dry_run };
+    let engines = match engine_setup::find(context, consent, INTERRUPTED).await? {
         Found::Engines(engines) => engines,
         Found::NeedsNewGroup(group) => {
             drop(lock);
-            return again_with_group(&group);
+            return engine_setup::again_with_group(&group);
         }
     };
     let given = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
@@ -262,66 +268,6 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
         given.insert(name.clone(), Secret::new(value.clone()));
     }
     Ok(given)
-}
-
-/// What looking for an engine came to.
-enum Found {
-    /// Those that can be used; more than one only when the user is to choose.
-    Engines(Vec<Engine>),
-    /// One was installed, and the user was put into this group, which the session has yet to get.
-    NeedsNewGroup(String),
-}
-
-/// The engine; where there is none, it is installed with `--install-engine` or a yes.
-async fn find_engines(context: &Context, args: &args::Setup, interactive: bool) -> Result<Found> {
-    let selection = context.selection();
-    let named = [&selection.host, &selection.docker_host, &selection.context, &selection.docker_context];
-    let explicit = named.into_iter().flatten().any(|name| !name.is_empty());
-    if interactive && !explicit {
-        let answering = connect::answering(&selection).await?;
-        if !answering.is_empty() {
-            return Ok(Found::Engines(answering));
-        }
-    }
-    let error = match context.engine().await {
-        Ok(engine) => return Ok(Found::Engines(vec![engine])),
-        Err(error) => error,
-    };
-    let curable = matches!(error, Error::EngineNotInstalled { .. } | Error::EngineNotRunning { .. });
-    if !curable || explicit || args.dry_run {
-        return Err(error);
-    }
-    if !args.install_engine {
-        let how = "installs the distribution's own package with its package manager, and starts it";
-        if !interactive || !wizard::ask_install_engine(&context.prompt(INTERRUPTED), how)? {
-            return Err(error);
-        }
-    }
-    let installing = engine_install::install_engine(context.reporter.as_ref());
-    let installed = tokio::select! {
-        biased;
-        () = context.interrupt.wait() => return Err(converge::interrupted()),
-        installed = installing => installed?,
-    };
-    let text = format!("the container engine runs, started with: {}", installed.how);
-    context.reporter.report(&Event::Note { text });
-    match installed.new_group {
-        Some(group) => Ok(Found::NeedsNewGroup(group)),
-        None => Ok(Found::Engines(vec![context.engine().await?])),
-    }
-}
-
-/// Runs this same command again in a session that has the group.
-fn again_with_group(group: &str) -> Result<ExitCode> {
-    let program =
-        std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
-    let mut command = vec![program.display().to_string()];
-    command.extend(std::env::args().skip(1));
-    let status = engine_install::with_group(group, &command).status().map_err(|e| Error::Usage {
-        message: format!("the engine is installed, but this session is not in the group {group} yet"),
-        hint: Some(format!("log out and in, then run docklet setup again ({})", crate::error::io_reason(&e))),
-    })?;
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 /// Shows the plan and asks once. False: the user goes back to the questions.

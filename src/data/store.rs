@@ -131,8 +131,12 @@ pub fn list(folder: &Path) -> Result<Vec<StoredBackup>> {
         .filter_map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             let ours = name.strip_suffix(ENCRYPTED).unwrap_or(&name).ends_with(SUFFIX) && !name.starts_with('.');
+            if !ours {
+                return None;
+            }
             let file = entry.path();
-            let encrypted = ours && encrypted_file::is_encrypted(&file);
+            // A pipe would wait for its other end.
+            let encrypted = file.is_file() && encrypted_file::is_encrypted(&file);
             let header = match encrypted {
                 true => from_name(&name).ok_or_else(|| "it is encrypted, and its name has no time".to_owned()),
                 false => restore::header(&file, &Unlock::Identities(vec![])).map_err(|e| match e {
@@ -141,7 +145,7 @@ pub fn list(folder: &Path) -> Result<Vec<StoredBackup>> {
                 }),
             };
             let size = entry.metadata().map(|m| m.len()).unwrap_or(0);
-            ours.then_some(StoredBackup { file, size, header, encrypted })
+            Some(StoredBackup { file, size, header, encrypted })
         })
         .collect();
     // Of two that were begun within the same second, the one that was finished later is the newer one.

@@ -26,19 +26,23 @@ impl Engine {
     ) -> Option<Vec<ContainerSummary>> {
         let filters: String = serde_json::to_string(filters).ok()?.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let mut list: Vec<Value> = self.ask(&format!("/containers/json?all=true&filters={filters}")).await?;
-        list.iter_mut().for_each(|container| in_dockers_words(&mut container["State"]));
+        list.iter_mut().filter_map(|container| container.get_mut("State")).for_each(in_dockers_words);
         serde_json::from_value(Value::Array(list)).ok()
     }
 
     /// The same for one container.
     pub(super) async fn podmans_container(&self, name: &str) -> Option<ContainerInspectResponse> {
         let mut container: Value = self.ask(&format!("/containers/{name}/json")).await?;
-        in_dockers_words(&mut container["State"]["Status"]);
+        // An answer may be anything.
+        if let Some(status) = container.pointer_mut("/State/Status") {
+            in_dockers_words(status);
+        }
         serde_json::from_value(container).ok()
     }
 
+    /// On the heap: it is large, and a part of nearly every operation.
     async fn ask<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
-        let answer = tokio::time::timeout(PATIENCE, self.get(path)).await.ok()?.ok()?;
+        let answer = tokio::time::timeout(PATIENCE, Box::pin(self.get(path))).await.ok()?.ok()?;
         serde_json::from_slice(&answer.body).ok()
     }
 

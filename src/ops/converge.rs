@@ -346,6 +346,6 @@ pub(super) fn build_surroundings(instance: &Instance, settings: &Settings, how: 
         proxies,
         log_file: instance.files.build_log(),
         work_folder: instance.files.state.clone(),
-        may_install: how.may_install,
+        may_install: how.may_install || instance.options.may_install,
     })
 }

@@ -69,6 +69,8 @@ pub struct Options {
     pub proxies: BTreeMap<String, String>,
     /// Where the host's ssh agent listens (`SSH_AUTH_SOCK`).
     pub ssh_agent: Option<PathBuf>,
+    /// Whether programs may be installed on this machine for a build, such as the one that makes the base image.
+    pub may_install: bool,
     /// Variables that a supervisor of the service manager needs to find the same files and the same engine.
     pub service_environment: BTreeMap<String, String>,
     /// Whether `start` makes sure that a supervisor runs. It is a process of the `docklet` binary, so a program that
@@ -96,6 +98,7 @@ impl Default for Options {
             ca_file: None,
             proxies: BTreeMap::new(),
             ssh_agent: None,
+            may_install: false,
             service_environment: BTreeMap::new(),
             supervise: false,
             verbose: false,

@@ -120,6 +120,16 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
     Ok(ChangePreview { instance: instance.name.to_string(), steps, lost })
 }
 
+/// Whether a file is a backup that this instance can take; reads its beginning.
+///
+/// # Errors
+/// [`Error::BackupInvalid`], and when it cannot be read.
+pub fn check_header(instance: &Instance, options: &Restore) -> Result<()> {
+    let file = backup::absolute(&options.file)?;
+    let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
+    belongs_here(instance, &file, &restore::header(&file, &unlock)?)
+}
+
 async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreReport> {
     let file = backup::absolute(&options.file)?;
     let unlock = Unlock::Identities(identities(options.identity.as_ref())?);

@@ -93,12 +93,19 @@ fn whatever_removes_or_replaces_something_can_be_tried_dry() {
         home.fails(&[command, &["--dry-run"]].concat(), 4, "NOT_FOUND");
     }
     home.fails(&["restore", "x.tar.zst", "--dry-run"], 11, "BACKUP_INVALID");
+    // Nothing is installed for a file that is no backup.
+    home.fails(&["restore", "x.tar.zst", "--yes", "--install-engine"], 11, "BACKUP_INVALID");
     assert!(!home.path("docklet").exists(), "nothing was written");
     let home = Home::set_up();
     let mount = "[[mounts]]\nhost = \"/srv/app\"\ncontainer = \"/workspace/app\"\n";
     std::fs::write(home.settings(), mount).unwrap();
     assert!(home.ok(&["mount", "remove", "/workspace/app", "--dry-run"]).contains("would be removed"));
     assert_eq!(home.settings_text(), mount);
+    home.fails(&["secret", "remove", "A_KEY", "--dry-run"], 4, "NOT_FOUND");
+    home.run_with(&["secret", "set", "A_KEY"], "value");
+    assert!(home.ok(&["secret", "remove", "A_KEY", "--dry-run"]).contains("would be removed"));
+    assert!(home.ok(&["secret", "list"]).contains("A_KEY"));
+    assert!(home.ok(&["password", "--rotate", "--dry-run"]).contains("would be generated"));
 }
 
 #[test]
@@ -107,10 +114,12 @@ fn long_lines_break_between_words_on_a_terminal() {
     let home = Home::new();
     let docklet = home.at_terminal();
     let mut narrow = Command::new("sh");
-    narrow.args(["-c", "stty cols 40; exec \"$0\" logs --since yesterday"]).arg(docklet.get_program());
+    // Not before the session has given the terminal its own size.
+    narrow.args(["-c", "read -r go; stty cols 40; exec \"$0\" logs --since yesterday"]).arg(docklet.get_program());
     narrow.env_clear().envs(docklet.get_envs().filter_map(|(name, value)| Some((name, value?))));
     narrow.env("NO_COLOR", "1");
     let mut session = Session::spawn(narrow).unwrap();
+    session.send_line("go").unwrap();
     let text = String::from_utf8_lossy(session.expect(expectrl::Eof).unwrap().as_bytes()).into_owned();
     assert!(text.contains("local time"), "{text}");
     assert!(text.lines().all(|line| line.trim_end().chars().count() <= 40), "{text}");

@@ -120,6 +120,9 @@ pub enum SecretAction {
         /// Its name
         #[arg(value_name = "NAME", add = ArgValueCompleter::new(complete::secrets))]
         name: String,
+        /// Show what would be done, without doing it
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -93,6 +93,9 @@ pub struct Password {
     /// Generate a new password and restart opencode
     #[arg(long)]
     pub rotate: bool,
+    /// Show what would be done, without doing it
+    #[arg(long, requires = "rotate")]
+    pub dry_run: bool,
 }
 
 /// Arguments of `docklet attach`.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, builder::BoolishValueParser};
 use clap_complete::engine::ArgValueCompleter;
 
 use crate::{
@@ -145,7 +145,7 @@ pub struct Restore {
     #[arg(long)]
     pub settings: bool,
     /// Passphrase file for the secrets, or -
-    #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH")]
+    #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH", hide_short_help = true)]
     pub passphrase_file: Option<PathBuf>,
     /// Private key file, or - for standard input
     ///
@@ -153,6 +153,11 @@ pub struct Restore {
     /// keys.
     #[arg(long, env = "DOCKLET_IDENTITY", value_name = "PATH")]
     pub identity: Option<PathBuf>,
+    /// Install and start a container engine if there is none
+    ///
+    /// On a bare machine, this one command brings the engine, the image, settings, secrets and data.
+    #[arg(long, env = "DOCKLET_INSTALL_ENGINE", value_parser = BoolishValueParser::new())]
+    pub install_engine: bool,
     /// Don't back up the current data first
     #[arg(long)]
     pub no_backup: bool,

@@ -1,0 +1,92 @@
+//! The engine that a command needs, which may have to be installed first: for `setup`, and for `restore` on a bare machine.
+
+use std::process::ExitCode;
+
+use super::context::Context;
+use crate::{
+    engine::{Engine, connect},
+    error::{Error, Result},
+    event::Event,
+    host::engine_install,
+    ops::converge,
+    wizard,
+};
+
+/// What looking for an engine came to.
+pub enum Found {
+    /// Those that can be used; more than one only when the user is to choose.
+    Engines(Vec<Engine>),
+    /// One was installed, and the user was put into this group, which the session has yet to get.
+    NeedsNewGroup(String),
+}
+
+/// How far it may go.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Consent {
+    /// Whether the user is asked: which of several engines, and whether to install one.
+    pub interactive: bool,
+    /// `--install-engine`
+    pub install: bool,
+    /// `--dry-run`
+    pub dry_run: bool,
+}
+
+/// The engine; where there is none, it is installed with `--install-engine` or a yes. `interrupted`: the hint after Ctrl-C
+/// at that question.
+///
+/// # Errors
+/// Why no engine can be used, and what installing one finds.
+pub async fn find(context: &Context, consent: Consent, interrupted: &'static str) -> Result<Found> {
+    let Consent { interactive, install, dry_run } = consent;
+    let selection = context.selection();
+    let named = [&selection.host, &selection.docker_host, &selection.context, &selection.docker_context];
+    let explicit = named.into_iter().flatten().any(|name| !name.is_empty());
+    if interactive && !explicit {
+        let answering = connect::answering(&selection).await?;
+        if !answering.is_empty() {
+            return Ok(Found::Engines(answering));
+        }
+    }
+    let error = match context.engine().await {
+        Ok(engine) => return Ok(Found::Engines(vec![engine])),
+        Err(error) => error,
+    };
+    let curable = matches!(error, Error::EngineNotInstalled { .. } | Error::EngineNotRunning { .. });
+    if !curable || explicit || dry_run {
+        return Err(error);
+    }
+    if !install {
+        let how = "installs the distribution's own package with its package manager, and starts it";
+        if !interactive || !wizard::ask_install_engine(&context.prompt(interrupted), how)? {
+            return Err(error);
+        }
+    }
+    let installing = engine_install::install_engine(context.reporter.as_ref());
+    let installed = tokio::select! {
+        biased;
+        () = context.interrupt.wait() => return Err(converge::interrupted()),
+        installed = installing => installed?,
+    };
+    let text = format!("the container engine runs, started with: {}", installed.how);
+    context.reporter.report(&Event::Note { text });
+    match installed.new_group {
+        Some(group) => Ok(Found::NeedsNewGroup(group)),
+        None => Ok(Found::Engines(vec![context.engine().await?])),
+    }
+}
+
+/// Runs this same command again in a session that has the group.
+///
+/// # Errors
+/// When there is no such session to be had.
+pub fn again_with_group(group: &str) -> Result<ExitCode> {
+    let program =
+        std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
+    let mut command = vec![program.display().to_string()];
+    command.extend(std::env::args().skip(1));
+    let status = engine_install::with_group(group, &command).status().map_err(|e| Error::Usage {
+        message: format!("the engine is installed, but this session is not in the group {group} yet"),
+        hint: Some(format!("log out and in, then run the same command again ({})", crate::error::io_reason(&e))),
+    })?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}

@@ -135,7 +135,8 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn containers(&self, managed: bool) -> Result<Vec<Listed>> {
-        self.list_containers("list containers", if managed { managed_filter() } else { HashMap::new() }).await
+        let filters = if managed { managed_filter() } else { HashMap::new() };
+        Box::pin(self.list_containers("list containers", filters)).await
     }
 
     async fn list_containers(&self, call: &str, filters: HashMap<String, Vec<String>>) -> Result<Vec<Listed>> {
@@ -155,7 +156,7 @@ impl Engine {
         // The filter is an expression that matches anywhere in a name, which some engines begin with a slash.
         let patterns = names.iter().map(|name| format!("^/?{}$", name.replace('.', "\\."))).collect();
         let filters = HashMap::from([("name".to_owned(), patterns)]);
-        let listed = self.list_containers("look for containers by name", filters).await?;
+        let listed = Box::pin(self.list_containers("look for containers by name", filters)).await?;
         Ok(listed.into_iter().filter(|container| names.contains(&container.name)).collect())
     }
 
@@ -165,7 +166,7 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn containers_with(&self, volumes: &[String]) -> Result<Vec<Listed>> {
         let filters = HashMap::from([("volume".to_owned(), volumes.to_vec())]);
-        self.list_containers("look for containers by volume", filters).await
+        Box::pin(self.list_containers("look for containers by volume", filters)).await
     }
 
     /// One container by name or id; `None` when there is none.
@@ -173,6 +174,11 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn container(&self, name: &str) -> Result<Option<Detail>> {
+        // On the heap: the answer is large, and a program that uses the library may have small stacks.
+        Box::pin(self.inspect_container(name)).await
+    }
+
+    async fn inspect_container(&self, name: &str) -> Result<Option<Detail>> {
         let call = format!("inspect container {name}");
         let asked = deadline(&call, DEADLINE, self.docker.inspect_container(name, None::<InspectContainerOptions>));
         let answer = match asked.await? {

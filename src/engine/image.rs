@@ -65,6 +65,11 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within [`DEADLINE`] or refuses.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
+        // On the heap, as for containers.
+        Box::pin(self.inspect_image(reference)).await
+    }
+
+    async fn inspect_image(&self, reference: &str) -> Result<Option<Image>> {
         let call = "inspect an image";
         match deadline(call, DEADLINE, self.docker.inspect_image(reference)).await? {
             Ok(found) => Ok(Some(from_inspect(found))),

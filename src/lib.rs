@@ -64,6 +64,7 @@ mod ready;
 mod sandbox;
 mod secrets;
 mod settings;
+mod state_file;
 mod supervise;
 mod units;
 mod variables;

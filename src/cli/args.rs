@@ -229,9 +229,14 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it may install programs on this machine for a build. `setup` says so for each build itself.
-    pub fn may_install(&self) -> bool {
-        matches!(self, Command::Restore(restore) if restore.install_engine)
+    /// Whether it may install programs on this machine for a build: by `--install-engine`, or because the plan of `setup` that
+    /// the user is asked about says so.
+    pub fn may_install(&self, asks: bool) -> bool {
+        match self {
+            Command::Setup(setup) => setup.install_engine || asks,
+            Command::Restore(restore) => restore.install_engine,
+            _ => false,
+        }
     }
 
     /// Whether standard output carries data, and results and errors go to standard error.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, io::IsTerminal as _, path::PathBuf};
 
-use super::args::{Color, Global};
+use super::args::{Color, Command, Global};
 use crate::{
     appliance::Appliance,
     clock::Zone,
@@ -183,9 +183,10 @@ impl Context {
         Ok(context)
     }
 
-    /// The same, where builds may install programs on this machine or not.
-    pub fn allowed_to_install(mut self, allowed: bool) -> Self {
-        self.instance.options.may_install = allowed;
+    /// The same for this command, which says whether builds may install programs on this machine.
+    pub fn of(mut self, command: Option<&Command>) -> Self {
+        let asks = self.environment.interactive && !self.global.yes;
+        self.instance.options.may_install = command.is_some_and(|command| command.may_install(asks));
         self
     }
 

@@ -57,7 +57,6 @@ pub async fn main() -> ExitCode {
         Err(error) => return usage::answer(&error),
     };
     let stdout_is_data = cli.command.as_ref().is_some_and(Command::writes_data);
-    let may_install = cli.command.as_ref().is_some_and(Command::may_install);
     let streams = Streams { stdout_is_data, ..context::streams(&cli.global) };
     report_panics(streams);
     let output = Output::new(streams);
@@ -65,7 +64,7 @@ pub async fn main() -> ExitCode {
     let (raise, interrupt) = interrupt::pair();
     tokio::spawn(listen_for_signals(raise));
     let context = Context::new(cli.global, streams, interrupt);
-    let result = match context.map(|context| context.allowed_to_install(may_install)) {
+    let result = match context.map(|context| context.of(cli.command.as_ref())) {
         Ok(context) => run(&context, cli.command).await.and_then(|code| context.output.written().map(|()| code)),
         Err(error) => Err(error),
     };

@@ -45,8 +45,6 @@ struct Answers {
     open: bool,
     /// Which of the engines.
     engine: usize,
-    /// Whether the user has seen and confirmed what may be installed on the host.
-    interactive: bool,
 }
 
 /// Sets up, or brings in line.
@@ -67,7 +65,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             return engine_setup::again_with_group(&group);
         }
     };
-    let given = Answers { settings, secrets: given, image_file, open: args.open, engine: 0, interactive };
+    let given = Answers { settings, secrets: given, image_file, open: args.open, engine: 0 };
     let mut looks = vec![];
     for engine in &engines {
         // The wizard names whoever holds a port.
@@ -102,7 +100,6 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         let how = How {
             running: !args.no_start || runs,
             image_file: answers.image_file.clone(),
-            may_install: answers.interactive || args.install_engine,
             new_secrets: answers.secrets.clone(),
             ..How::default()
         };

@@ -7,11 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::store::{Reason, StoredBackup};
-use crate::{
-    clock,
-    error::{Error, Result},
-    paths,
-};
+use crate::{clock, error::Result, state_file};
 
 /// After the first failure it is tried again this soon, after each further one twice as late.
 const FIRST_RETRY: Duration = Duration::from_secs(60);
@@ -40,8 +36,7 @@ pub struct Copies {
 impl Copies {
     /// Reads it; one that does not parse (a disk that was full once) counts as none.
     pub fn load(path: &Path) -> Self {
-        let text = paths::read_text(path).ok().flatten().unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        state_file::load(path).unwrap_or_default()
     }
 
     /// Remembers it.
@@ -49,8 +44,7 @@ impl Copies {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string(self).map_err(|e| Error::bug(e.to_string()))?;
-        paths::write_file(path, text.as_bytes(), 0o600)
+        state_file::save(path, self)
     }
 
     /// After an attempt that is over now. `up_to`: when the backup was made, if nothing older waits.

@@ -72,18 +72,6 @@ impl Receiver for Wanted {
         }
         Ok(())
     }
-
-    fn content(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn padding(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Writes what is wanted.

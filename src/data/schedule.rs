@@ -5,11 +5,7 @@ use std::{path::Path, time::Duration};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::{
-    clock,
-    error::{Error, Result},
-    paths,
-};
+use crate::{clock, error::Result, state_file};
 
 /// After a failure it is tried again this soon, where the schedule itself is slower.
 const RETRY: Duration = Duration::from_secs(3600);
@@ -31,8 +27,7 @@ pub struct Last {
 impl Last {
     /// Reads it; one that does not parse (a disk that was full once) counts as none.
     pub fn load(path: &Path) -> Self {
-        let text = paths::read_text(path).ok().flatten().unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        state_file::load(path).unwrap_or_default()
     }
 
     /// Remembers it.
@@ -40,8 +35,7 @@ impl Last {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string(self).map_err(|e| Error::bug(e.to_string()))?;
-        paths::write_file(path, text.as_bytes(), 0o600)
+        state_file::save(path, self)
     }
 
     /// After an attempt that is over now.

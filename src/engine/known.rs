@@ -13,7 +13,7 @@ use super::{
     About, Host,
     endpoints::{Endpoint, Place},
 };
-use crate::{desired::VERSION, http, paths};
+use crate::{desired::VERSION, http, state_file};
 
 /// What is kept, and of which engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl Known {
     /// What is known of a place, where the file is about it. A damaged file counts as none.
     pub(super) fn load(file: &Path, place: &Place) -> Option<Self> {
         let Endpoint::Unix(path) = &place.endpoint else { return None };
-        let mut known: Known = serde_json::from_str(&paths::read_text(file).ok()??).ok()?;
+        let mut known: Known = state_file::load(file)?;
         let same_place = known.about.endpoint == place.endpoint.to_string() && known.socket == Socket::at(path)?;
         if known.docklet != VERSION || !same_place {
             return None;
@@ -60,9 +60,7 @@ impl Known {
         let socket = about.endpoint.strip_prefix("unix://").and_then(|path| Socket::at(Path::new(path)));
         let Some(socket) = socket else { return };
         let known = Known { docklet: VERSION.to_owned(), socket, about: about.clone(), host: host.cloned() };
-        if let Ok(text) = serde_json::to_string_pretty(&known) {
-            let _ = paths::write_file(file, text.as_bytes(), 0o600);
-        }
+        let _ = state_file::save(file, &known);
     }
 
     /// Whether the engine that answers now is the one that is known; `None` when it does not answer in time.

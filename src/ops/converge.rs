@@ -84,8 +84,6 @@ pub struct How {
     pub running: bool,
     /// An archive to load the image from.
     pub image_file: Option<PathBuf>,
-    /// Whether programs may be installed on the host for it.
-    pub may_install: bool,
     /// Whether a Ctrl-C waits until it is done.
     pub uninterrupted: bool,
     /// Secrets that are about to be written.
@@ -248,7 +246,7 @@ pub async fn apply(
         sandbox: &planned.sandbox,
         probe: &probe,
         docker_config: &instance.options.docker_config,
-        build: build_surroundings(instance, settings, how)?,
+        build: build_surroundings(instance, settings)?,
         ready_timeout: timeout,
         verified: None,
         reporter: instance.reporter.as_ref(),
@@ -330,7 +328,7 @@ pub fn read_ca_bundle(settings: &Settings) -> Result<Option<Vec<u8>>> {
     pem::read_certificates(Path::new(&settings.trust.ca_file)).map(Some)
 }
 
-pub(super) fn build_surroundings(instance: &Instance, settings: &Settings, how: &How) -> Result<BuildSurroundings> {
+pub(super) fn build_surroundings(instance: &Instance, settings: &Settings) -> Result<BuildSurroundings> {
     let mut proxies = std::collections::BTreeMap::new();
     for name in setup::PROXIES {
         if let Some(value) = secrets::read(&instance.files.secrets(), name)? {
@@ -346,6 +344,6 @@ pub(super) fn build_surroundings(instance: &Instance, settings: &Settings, how: 
         proxies,
         log_file: instance.files.build_log(),
         work_folder: instance.files.state.clone(),
-        may_install: how.may_install || instance.options.may_install,
+        may_install: instance.options.may_install,
     })
 }

@@ -357,7 +357,7 @@ async fn run_with(
         sandbox: &sandbox,
         probe: &probe,
         docker_config: &instance.options.docker_config,
-        build: converge::build_surroundings(instance, settings, &How::default())?,
+        build: converge::build_surroundings(instance, settings)?,
         ready_timeout: work.timeout,
         verified: work.verified,
         reporter: instance.reporter.as_ref(),

@@ -4,10 +4,7 @@ use std::{path::Path, time::Duration};
 
 use time::OffsetDateTime;
 
-use super::{
-    Instance,
-    converge::{self, How},
-};
+use super::{Instance, converge};
 use crate::{
     appliance::{Appliance, Release},
     desired::labels,
@@ -100,7 +97,7 @@ fn choose(found: Vec<Found>, current: &str, min_age: Duration, now: OffsetDateTi
 /// for it, and whatever the build needs to reach the network, asking needs, too.
 async fn releases(instance: &Instance, engine: &Engine, settings: &Settings, wanted: &str) -> Result<Vec<Found>> {
     let appliance = &instance.appliance;
-    let surroundings = converge::build_surroundings(instance, settings, &How::default())?;
+    let surroundings = converge::build_surroundings(instance, settings)?;
     let reference = format!("{}:releases", instance.container_name());
     let log_file = instance.files.state.join("releases.log");
     let mut arguments = surroundings.proxies.clone();

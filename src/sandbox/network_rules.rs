@@ -14,9 +14,10 @@ use crate::{
         helper::{HelperSpec, Network},
     },
     error::{Error, Result},
-    paths::{self, InstancePaths},
+    paths::InstancePaths,
     sandbox::own_networks,
     settings::{Allow, Egress, Settings},
+    state_file,
 };
 
 /// The name inside for the machine that docklet runs on; the engine gives it an address.
@@ -244,8 +245,7 @@ pub struct Loaded {
 impl Loaded {
     /// Reads the file; a missing or damaged one counts as none.
     pub fn load(files: &InstancePaths) -> Self {
-        let text = paths::read_text(&files.network_rules()).ok().flatten().unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        state_file::load(&files.network_rules()).unwrap_or_default()
     }
 
     /// The container is about to be started, or was started by somebody else: it has no rules yet.
@@ -256,9 +256,7 @@ impl Loaded {
     /// Remembers what was loaded. A file that cannot be written costs a second loading, and nothing else.
     pub fn keep(files: &InstancePaths, rules: &Rules, refusals: Option<Refusals>) {
         let loaded = Loaded { rules: said(rules), refusals };
-        if let Ok(text) = serde_json::to_string_pretty(&loaded) {
-            let _ = paths::write_file(&files.network_rules(), text.as_bytes(), 0o600);
-        }
+        let _ = state_file::save(&files.network_rules(), &loaded);
     }
 }
 

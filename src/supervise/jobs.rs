@@ -50,67 +50,65 @@ pub struct Jobs {
     options: Options,
     running: Option<Running>,
     copying: Option<Running>,
-    next_copy: Option<OffsetDateTime>,
-    next_recovery: OffsetDateTime,
-    next_backup: Option<OffsetDateTime>,
-    next_check: Option<OffsetDateTime>,
-    /// As for a backup.
-    no_check_before: OffsetDateTime,
-    /// A backup that failed, whether it could write that down or not, is not tried again before.
-    no_backup_before: OffsetDateTime,
-    /// How long not.
-    pause: Duration,
+    recovery: Due,
+    backup: Due,
+    check: Due,
+    copy: Due,
+}
+
+/// When a job is to be done.
+#[derive(Default)]
+struct Due {
+    /// By its plan; `None`: not at all.
+    planned: Option<OffsetDateTime>,
+    /// Not sooner: one that failed, whether it could write that down or not, is not tried again at once.
+    not_before: Option<OffsetDateTime>,
+}
+
+impl Due {
+    fn has_come(&self) -> bool {
+        let now = OffsetDateTime::now_utc();
+        self.planned.is_some_and(|at| at <= now) && self.not_before.is_none_or(|at| at <= now)
+    }
+
+    fn wait(&mut self) {
+        self.not_before = Some(OffsetDateTime::now_utc() + AGAIN);
+    }
 }
 
 impl Jobs {
     /// Of this instance.
     pub fn new(name: InstanceName, options: Options) -> Self {
-        let begin = OffsetDateTime::UNIX_EPOCH;
         // It is one itself.
         let options = Options { supervise: false, verbose: false, ..options };
-        Jobs {
-            name,
-            options,
-            running: None,
-            copying: None,
-            next_copy: None,
-            next_recovery: begin,
-            next_backup: None,
-            next_check: None,
-            no_check_before: begin,
-            no_backup_before: begin,
-            pause: AGAIN,
-        }
+        // Whoever finds something to recover asks for it.
+        let recovery = Due { planned: Some(OffsetDateTime::UNIX_EPOCH), not_before: None };
+        let (backup, check, copy) = Default::default();
+        Jobs { name, options, running: None, copying: None, recovery, backup, check, copy }
     }
 
-    /// Plans the next backup from the settings and the last one.
-    pub fn plan(&mut self, every: &Every, last: &Last) {
-        self.pause = every.duration().map_or(AGAIN, |every| every.min(AGAIN));
-        self.next_backup = every.duration().map(|every| last.next(every).max(self.no_backup_before));
-    }
-
-    /// Plans the next look for a newer release.
-    pub fn plan_check(&mut self, every: &Every, last: &Last) {
-        self.next_check = every.duration().map(|every| last.next(every).max(self.no_check_before));
-    }
-
-    /// The job whose time has come.
-    pub fn due(&self) -> Option<Job> {
-        let has_come = |at: Option<OffsetDateTime>| at.is_some_and(|at| at <= OffsetDateTime::now_utc());
-        [(Job::Backup, self.next_backup), (Job::CheckForUpdate, self.next_check)]
-            .into_iter()
-            .find(|(_, at)| self.running.is_none() && has_come(*at))
-            .map(|(job, _)| job)
+    /// Plans when a scheduled job is to be done next, from the settings and the last time.
+    pub fn plan(&mut self, job: Job, every: &Every, last: &Last) {
+        self.due_of(job).planned = every.duration().map(|every| last.next(every));
     }
 
     /// Plans the next copy: `None` when nothing is to be copied.
     pub fn plan_copy(&mut self, at: Option<OffsetDateTime>) {
-        self.next_copy = at;
+        self.copy.planned = at;
+    }
+
+    /// The scheduled job whose time has come, but for copies.
+    pub fn due(&self) -> Option<Job> {
+        let free = self.running.is_none();
+        [(Job::Backup, &self.backup), (Job::CheckForUpdate, &self.check)]
+            .into_iter()
+            .find(|(_, due)| free && due.has_come())
+            .map(|(job, _)| job)
     }
 
     /// Whether a copy is due.
     pub fn copy_is_due(&self) -> bool {
-        self.copying.is_none() && self.next_copy.is_some_and(|at| at <= OffsetDateTime::now_utc())
+        self.copying.is_none() && self.copy.has_come()
     }
 
     /// Whether a copy is being made.
@@ -120,16 +118,15 @@ impl Jobs {
 
     /// Whether recovering may be tried now.
     pub fn may_recover(&self) -> bool {
-        self.running.is_none() && self.next_recovery <= OffsetDateTime::now_utc()
+        self.running.is_none() && self.recovery.has_come()
     }
 
     /// Begins a job. Whoever is told of its end has to call [`Jobs::ended`].
     pub fn start(&mut self, job: Job, tell: impl FnOnce(Done) + Send + 'static) {
         match job {
-            Job::Recover => self.next_recovery = OffsetDateTime::now_utc() + AGAIN,
-            Job::Backup => self.next_backup = Some(OffsetDateTime::now_utc() + AGAIN),
-            Job::CheckForUpdate => self.next_check = None,
-            Job::Copy => self.next_copy = None,
+            Job::Recover | Job::Backup => self.due_of(job).wait(),
+            // Planned anew at its end.
+            Job::CheckForUpdate | Job::Copy => self.due_of(job).planned = None,
         }
         let (raise, interrupt) = interrupt::pair();
         let (name, options) = (self.name.clone(), self.options.clone());
@@ -138,6 +135,15 @@ impl Jobs {
             tell((job, done));
         });
         *self.slot(job) = Some(Running { raise, thread });
+    }
+
+    fn due_of(&mut self, job: Job) -> &mut Due {
+        match job {
+            Job::Recover => &mut self.recovery,
+            Job::Backup => &mut self.backup,
+            Job::CheckForUpdate => &mut self.check,
+            Job::Copy => &mut self.copy,
+        }
     }
 
     fn slot(&mut self, job: Job) -> &mut Option<Running> {
@@ -155,11 +161,9 @@ impl Jobs {
     /// Takes note of the end.
     pub fn ended(&mut self, (job, done): &Done) {
         *self.slot(*job) = None;
-        if *job == Job::CheckForUpdate && done.is_err() {
-            self.no_check_before = OffsetDateTime::now_utc() + AGAIN;
-        }
-        if *job == Job::Backup && done.is_err() {
-            self.no_backup_before = OffsetDateTime::now_utc() + self.pause;
+        // A copy that another process makes is no failure, and is looked at again as late.
+        if done.is_err() || (*job == Job::Copy && *done == Ok(None)) {
+            self.due_of(*job).wait();
         }
     }
 }
@@ -232,17 +236,17 @@ mod tests {
     fn a_backup_that_could_not_begin_is_not_tried_again_at_once() {
         let mut jobs = Jobs::new(InstanceName::default(), Options::default());
         let (every, never_yet): (Every, Last) = ("24h".parse().unwrap(), Last::default());
-        jobs.plan(&every, &never_yet);
+        jobs.plan(Job::Backup, &every, &never_yet);
         assert!(jobs.due() == Some(Job::Backup));
         let (raise, _) = interrupt::pair();
         jobs.running = Some(Running { raise, thread: std::thread::spawn(|| ()) });
         assert!(jobs.due() != Some(Job::Backup), "one at a time");
         jobs.ended(&(Job::Backup, Err("another docklet command works".to_owned())));
-        jobs.plan(&every, &never_yet);
+        jobs.plan(Job::Backup, &every, &never_yet);
         assert!(jobs.due() != Some(Job::Backup), "nothing was written down, so the plan is as before");
         jobs.ended(&(Job::Backup, Ok(None)));
-        jobs.no_backup_before = OffsetDateTime::now_utc();
-        jobs.plan(&every, &never_yet);
+        jobs.backup.not_before = None;
+        jobs.plan(Job::Backup, &every, &never_yet);
         assert!(jobs.due() == Some(Job::Backup));
     }
 
@@ -253,7 +257,7 @@ mod tests {
         assert!(jobs.copy_is_due());
         let (raise, _) = interrupt::pair();
         jobs.copying = Some(Running { raise, thread: std::thread::spawn(|| ()) });
-        jobs.plan(&"24h".parse().unwrap(), &Last::default());
+        jobs.plan(Job::Backup, &"24h".parse().unwrap(), &Last::default());
         assert!(!jobs.copy_is_due() && jobs.due() == Some(Job::Backup) && jobs.may_recover());
         jobs.ended(&(Job::Copy, Err("no network".to_owned())));
         assert!(!jobs.is_copying());

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{clock, error::Result, host::shell, paths};
+use crate::{clock, error::Result, host::shell, state_file};
 
 /// How long a command may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -56,11 +56,11 @@ pub struct LastNotice {
 impl LastNotice {
     /// Reads it; one that is not there, or does not parse, is none.
     pub fn load(path: &Path) -> Option<Self> {
-        serde_json::from_str(&paths::read_text(path).ok()??).ok()
+        state_file::load(path)
     }
 
     fn save(&self, path: &Path) -> Result<()> {
-        paths::write_file(path, serde_json::to_string(self).unwrap_or_default().as_bytes(), 0o600)
+        state_file::save(path, self)
     }
 }
 

@@ -155,8 +155,6 @@ struct Supervisor<'a> {
     adopted: bool,
     lost_because: String,
     asleep: Duration,
-    /// A copy that ended is not followed by another before.
-    no_copy_before: time::OffsetDateTime,
 }
 
 impl<'a> Supervisor<'a> {
@@ -211,7 +209,6 @@ impl<'a> Supervisor<'a> {
             adopted: false,
             lost_because: String::new(),
             asleep: time_asleep(),
-            no_copy_before: time::OffsetDateTime::UNIX_EPOCH,
             instance,
             detached,
         };
@@ -317,12 +314,11 @@ impl<'a> Supervisor<'a> {
     /// What hangs on the settings beside the policy: the next backup and its copy, and the host's ssh agent.
     fn take_settings(&mut self, settings: &Settings) {
         let files = &self.instance.files;
-        self.jobs.plan(&settings.backup.every, &Last::load(&files.backup_state()));
-        self.jobs.plan_check(&settings.update.check_every, &Looked::load(&files.update_state()).last);
+        self.jobs.plan(Job::Backup, &settings.backup.every, &Last::load(&files.backup_state()));
+        let looked = Looked::load(&files.update_state());
+        self.jobs.plan(Job::CheckForUpdate, &settings.update.check_every, &looked.last);
         let copies = Copies::load(&files.copies());
-        // Where that could not be written down, as on a full disk, it counts all the same.
-        let next = copies.next().max(self.no_copy_before);
-        self.jobs.plan_copy(copy::is_pending(self.instance, settings, &copies).then_some(next));
+        self.jobs.plan_copy(copy::is_pending(self.instance, settings, &copies).then(|| copies.next()));
         self.ssh_agent = self.ssh_agent.take().filter(|_| settings.git.ssh_agent);
         if settings.git.ssh_agent && self.ssh_agent.is_none() {
             let started = ssh_agent::prepare(files, None).map_err(|e| e.to_string());

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Result,
-    paths,
     secrets::Secret,
     settings::{Egress, Git, ImageSource, Memory, Mount, PackageName, Port, RestartPolicy, Settings},
+    state_file,
 };
 
 /// Which password the page asks for.
@@ -83,8 +83,7 @@ impl Answers {
         if written(settings) > written(file) {
             return None;
         }
-        let text = paths::read_text(file).ok().flatten()?;
-        serde_json::from_str(&text).ok()
+        state_file::load(file)
     }
 
     /// Keeps them, without any secret.
@@ -92,8 +91,7 @@ impl Answers {
     /// # Errors
     /// When the file cannot be written.
     pub fn keep(&self, file: &Path) -> Result<()> {
-        let text = serde_json::to_string(self).map_err(|e| crate::error::Error::bug(e.to_string()))?;
-        paths::write_file(file, text.as_bytes(), 0o600)
+        state_file::save(file, self)
     }
 
     /// These, and where they say nothing, others.

@@ -19,37 +19,34 @@ pub trait Receiver {
     /// When it cannot be taken.
     fn entry(&mut self, entry: &Entry) -> io::Result<()>;
 
-    /// A piece of the entry's content.
+    /// A piece of the entry's content, for those that want it.
     ///
     /// # Errors
     /// When it cannot be taken.
-    fn content(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn content(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The entry ends; what fills its last block.
     ///
     /// # Errors
     /// When it cannot be taken.
-    fn padding(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn padding(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The last entry was there, and the archive is whole.
     ///
     /// # Errors
     /// When it cannot be taken.
-    fn finish(&mut self) -> io::Result<()>;
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Wants nothing.
 impl Receiver for io::Sink {
     fn entry(&mut self, _: &Entry) -> io::Result<()> {
-        Ok(())
-    }
-    fn content(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-    fn padding(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-    fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
@@ -154,18 +151,6 @@ impl Receiver for Listing {
         let above = self.inside.entry(name.to_vec()).or_insert(folder);
         above.files += files;
         above.bytes += bytes;
-        Ok(())
-    }
-
-    fn content(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn padding(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

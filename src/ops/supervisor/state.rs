@@ -10,8 +10,9 @@ use crate::{
     disk::DiskUse,
     error::{Error, Result},
     lock::Lock,
-    paths::{self, InstancePaths},
+    paths::InstancePaths,
     report::{Decision, LastRestart, PortTaken, SupervisorStatus},
+    state_file,
 };
 
 /// How many decisions are kept for `status`; the log has all of them.
@@ -76,8 +77,7 @@ impl GaveUp {
 impl State {
     /// Reads the file; a missing, unreadable or damaged one is a fresh state.
     pub fn load(path: &Path) -> Self {
-        let text = paths::read_text(path).ok().flatten().unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        state_file::load(path).unwrap_or_default()
     }
 
     /// Writes the file.
@@ -85,8 +85,7 @@ impl State {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(|e| Error::bug(e.to_string()))?;
-        paths::write_file(path, text.as_bytes(), 0o600)
+        state_file::save(path, self)
     }
 
     /// The user said something new: what was counted before is history.
@@ -133,7 +132,12 @@ pub fn look(files: &InstancePaths, said: &RecordedState) -> (SupervisorStatus, O
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{clock, desired_state::DesiredState, instance_name::InstanceName, paths::Paths};
+    use crate::{
+        clock,
+        desired_state::DesiredState,
+        instance_name::InstanceName,
+        paths::{self, Paths},
+    };
 
     fn decision(n: usize) -> Decision {
         Decision { at: "2026-11-21T01:19:58Z".into(), decision: "restart".into(), text: n.to_string() }

@@ -6,12 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Instance, can_update, check};
-use crate::{
-    data::schedule::Last,
-    error::{Error, Result},
-    paths,
-    report::data::UpdateCheckReport,
-};
+use crate::{data::schedule::Last, error::Result, report::data::UpdateCheckReport, state_file};
 
 /// How the last looks went, and what they found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,13 +22,11 @@ pub struct Looked {
 impl Looked {
     /// Reads it; one that does not parse counts as none.
     pub fn load(path: &Path) -> Self {
-        let text = paths::read_text(path).ok().flatten().unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
+        state_file::load(path).unwrap_or_default()
     }
 
     fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string(self).map_err(|e| Error::bug(e.to_string()))?;
-        paths::write_file(path, text.as_bytes(), 0o600)
+        state_file::save(path, self)
     }
 
     /// Whatever was available is not any more: it is there.
@@ -80,6 +73,7 @@ impl Instance {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::error::Error;
 
     fn report(latest: Option<&str>, update_available: bool) -> Result<UpdateCheckReport> {
         let latest = latest.map(str::to_owned);

@@ -1,6 +1,6 @@
 //! What the engine and the page tell, in the policy's words.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{INSPECT_AGAIN, Message, Supervisor};
 use crate::{
@@ -12,9 +12,6 @@ use crate::{
         policy::{ExitStatus, Health, Input, Outside},
     },
 };
-
-/// The least time between a copy that failed, or that another process makes, and the next attempt.
-const COPY_AGAIN: Duration = Duration::from_secs(60);
 
 impl Supervisor<'_> {
     pub(super) async fn receive(&mut self, message: Message) {
@@ -52,9 +49,6 @@ impl Supervisor<'_> {
                         Some(copies) if done.is_err() && copies.failures > 1 => self.log_only(decision, text),
                         _ => self.decided(decision, text),
                     }
-                }
-                if job == Job::Copy && !matches!(done, Ok(Some(_))) {
-                    self.no_copy_before = time::OffsetDateTime::now_utc() + COPY_AGAIN;
                 }
                 self.reload_settings();
                 self.feed(Input::Touched).await;

@@ -291,7 +291,7 @@ fn confirm(
     let mut text = with_secrets(&planned.to_string(), new_secrets);
     if builds && !args.install_engine {
         text.push_str(
-            "\n     if the base image cannot be pulled, it is built here from Debian's packages\n     with mmdebstrap, which is installed if missing",
+            "\n     if the base image cannot be pulled, it is built here from Debian's packages with mmdebstrap, which is installed if missing",
         );
     }
     match wizard::confirm_plan(&context.prompt(questions::LEFT), &text)? {

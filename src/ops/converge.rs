@@ -336,14 +336,37 @@ pub(super) fn build_surroundings(instance: &Instance, settings: &Settings) -> Re
         }
     }
     Ok(BuildSurroundings {
-        ca_bundle: if settings.trust.ca_file.is_empty() {
-            vec![]
-        } else {
-            fs_err::read(instance.files.ca_bundle()).unwrap_or_default()
+        ca_bundle: match std::fs::read(instance.files.ca_bundle()) {
+            _ if settings.trust.ca_file.is_empty() => vec![],
+            Ok(copy) => copy,
+            // No setup was here yet that made a copy: a backup is restored on a bare machine.
+            Err(_) => read_ca_bundle(settings)?.unwrap_or_default(),
         },
         proxies,
         log_file: instance.files.build_log(),
         work_folder: instance.files.state.clone(),
         may_install: instance.options.may_install,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Options;
+
+    #[test]
+    fn a_build_gets_the_certificates_also_where_no_setup_has_copied_them() {
+        let home = tempfile::tempdir().unwrap();
+        let options = Options { folder: Some(home.path().to_owned()), ..Options::default() };
+        let instance = Instance::open("x".parse().unwrap(), options).unwrap();
+        let mut settings = Settings::default();
+        let bundle = |settings: &Settings| build_surroundings(&instance, settings).map(|s| s.ca_bundle);
+        assert!(bundle(&settings).unwrap().is_empty());
+        settings.trust.ca_file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/cert.pem").to_owned();
+        assert!(bundle(&settings).unwrap().starts_with(b"-----BEGIN CERTIFICATE-----"));
+        paths::create_folder(&instance.files.state, 0o700).unwrap();
+        paths::write_file(&instance.files.ca_bundle(), b"the copy", 0o600).unwrap();
+        assert_eq!(bundle(&settings).unwrap(), b"the copy");
+    }
 }

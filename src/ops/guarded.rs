@@ -153,9 +153,6 @@ impl Guarded<'_> {
         records: Option<Records>,
     ) -> Result<Option<PathBuf>> {
         mounts::verify(&self.settings.mounts, &instance.files.mounts())?;
-        if self.settings.git.ssh_agent {
-            ssh_agent::prepare(&instance.files, instance.options.ssh_agent.as_deref())?;
-        }
         let look = backup::look(instance, engine).await?;
         let ran = stop(instance, engine, &look).await?;
         // Stopped, so that nothing is written behind the backup.
@@ -348,6 +345,9 @@ async fn run_with(
 ) -> Result<()> {
     if plan.is_empty() {
         return Ok(());
+    }
+    if settings.git.ssh_agent {
+        ssh_agent::prepare(&instance.files, instance.options.ssh_agent.as_deref())?;
     }
     let probe = probe(instance, settings);
     let sandbox = sandbox(instance, engine, appliance, settings)?;

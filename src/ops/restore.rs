@@ -139,7 +139,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let engine = instance.engine().await?;
     let contents = check(instance, &file, &unlock).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
-    let given = match options.only.is_empty() {
+    let mut given = match options.only.is_empty() {
         true => contained_secrets::opened(instance, options, &file, &contents)?,
         false => BTreeMap::new(),
     };
@@ -170,7 +170,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     if before.is_none() && !options.only.is_empty() {
         return Err(Error::NotSetUp { instance: instance.name.to_string() });
     }
-    let settings = match &before {
+    let mut settings = match &before {
         Some(before) if !options.settings => before.clone(),
         _ => brought::settings(instance, &look, &file, &contents, before.as_ref())?,
     };
@@ -180,7 +180,9 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     mounts::admit(instance, &settings.mounts)?;
     let appliance = appliance_for(instance, &settings, &contents.header);
     let fresh = before.is_none();
+    let secrets = !given.is_empty();
     if fresh {
+        brought::add_machine(instance, &mut settings, &mut given);
         // Only what the new container needs: until the data counts, the instance is not set up.
         contained_secrets::save(instance, &given)?;
     }
@@ -221,7 +223,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         files: restored.iter().map(|total| total.files).sum(),
         bytes: restored.iter().map(|total| total.bytes).sum(),
         settings: fresh || options.settings,
-        secrets: !given.is_empty(),
+        secrets,
         missing_volumes: backup::missing_volumes(instance, &contents.header),
         left_out_count: contents.manifest.left_out_count,
         exclude: backup::excluded(&contents.header),

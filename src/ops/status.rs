@@ -16,7 +16,7 @@ use crate::{
         BackupStatus, ContainerStatus, CopyStatus, DiskStatus, EgressStatus, EngineStatus, FolderStatus, ImageStatus,
         LimitsStatus, State, StatusReport, SupervisorStatus, UpdateStatus, VolumeStatus,
     },
-    sandbox::network_rules::Loaded,
+    sandbox::{network_rules::Loaded, ssh_agent},
     settings::{RestartPolicy, Settings},
 };
 
@@ -59,6 +59,7 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
                 error: last.error,
             }
         }),
+        ssh_agent: settings.is_some_and(|settings| settings.git.ssh_agent),
         update: settings.filter(|s| s.update.check_every.duration().is_some()).map(|settings| {
             let Looked { last, available } = Looked::load(&instance.files.update_state());
             UpdateStatus {
@@ -93,7 +94,8 @@ fn folders(binds: &[BindMount]) -> Vec<FolderStatus> {
         container: bind.container.clone(),
         read_only: bind.read_only,
     };
-    binds.iter().map(folder).collect()
+    // The folder of the ssh agent is docklet's own.
+    binds.iter().filter(|bind| bind.container != ssh_agent::MOUNT).map(folder).collect()
 }
 
 /// The limits that the settings name.

@@ -34,7 +34,8 @@ pub fn scratch(appliance: &Appliance) -> Scratch {
     let everywhere = ["/tmp", "/var/tmp", "/run", "/var/run", "/dev", "/proc", "/sys", "/.dockerenv"];
     // The engine's own, which it writes into every container.
     let engines = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab", "/run/.containerenv"];
-    let ours = [format!("{}/.cache", fixed.home), fixed.secrets_dir.clone()];
+    // Caches: of everything, and of the npm that opencode brings, which does not look where that should be.
+    let ours = [format!("{}/.cache", fixed.home), format!("{}/.npm", fixed.home), fixed.secrets_dir.clone()];
     let mounted = appliance.volumes.iter().map(|volume| volume.mount.clone());
     Scratch {
         below: everywhere.into_iter().chain(engines).map(str::to_owned).chain(ours).chain(mounted).collect(),

@@ -104,6 +104,9 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
         rows.push(("volume", format!("{} on {}{missing}", volume.name, volume.mount)));
     }
     rows.extend(report.folders.iter().map(|folder| ("folders", folder_text(folder))));
+    if report.ssh_agent {
+        rows.push(("ssh agent", "its keys can be used inside".to_owned()));
+    }
     if let Some(limits) = &report.limits {
         rows.push(("limits", limits_text(limits)));
     }

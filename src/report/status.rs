@@ -58,6 +58,8 @@ pub struct StatusReport {
     pub copy: Option<CopyStatus>,
     /// The folders of this machine that are mounted.
     pub folders: Vec<FolderStatus>,
+    /// Whether ssh inside can use the host's ssh agent.
+    pub ssh_agent: bool,
     /// What the container may use; `None` when not set up.
     pub limits: Option<LimitsStatus>,
     /// Where the agent may connect to; `None` when not set up.

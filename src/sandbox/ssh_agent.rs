@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Where the folder is inside.
-const MOUNT: &str = "/run/ssh-agent";
+pub const MOUNT: &str = "/run/ssh-agent";
 
 /// The name of the socket in it.
 pub const SOCKET: &str = "agent.sock";

@@ -1,6 +1,6 @@
 //! The settings that a backup brings: whoever made it is not whoever restores it.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     clean,
@@ -12,6 +12,7 @@ use crate::{
     observe::Look,
     observed::PortState,
     ops::{self, Instance, backup},
+    secrets::Secret,
     settings::{Port, Settings, keys},
 };
 
@@ -82,6 +83,18 @@ pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Setting
         return Ok(());
     }
     instance.confirm(&format!("{text}; apply them?"))
+}
+
+/// What a first setup takes from this machine: its certificates, where the backup names none that are here, and its proxies.
+pub fn add_machine(instance: &Instance, settings: &mut Settings, secrets: &mut BTreeMap<String, Secret>) {
+    if let (true, Some(file)) =
+        (settings.trust.ca_file.is_empty(), instance.options.ca_file.as_ref().filter(|f| f.is_file()))
+    {
+        settings.trust.ca_file = std::path::absolute(file).unwrap_or(file.clone()).display().to_string();
+    }
+    for (name, value) in &instance.options.proxies {
+        secrets.insert(name.clone(), Secret::new(value.clone()));
+    }
 }
 
 /// An error in settings from a backup quotes them.

@@ -139,6 +139,7 @@ fn status_texts() {
         next: Some("2026-11-21T23:30:00Z".into()),
         ..BackupStatus::default()
     });
+    full.ssh_agent = true;
     full.update = Some(UpdateStatus {
         every: "24h".into(),
         last: Some("2026-11-20T23:30:00Z".into()),

@@ -122,9 +122,17 @@ impl Wizard<'_> {
         });
         rows.push((Step::Folder, "Project folder", list(mounts)));
         rows.push((Step::Git, "Commits as", author(&settings.git).unwrap_or_else(|| "nobody".to_owned())));
-        rows.push((Step::Egress, "Network", egress(settings.network.egress).to_owned()));
+        if settings.git.ssh_agent {
+            rows.push((Step::Git, "SSH agent", "its keys can be used".to_owned()));
+        }
+        let reaches = std::iter::once(egress(settings.network.egress).to_owned());
+        rows.push((
+            Step::Egress,
+            "Network",
+            list(reaches.chain(settings.network.allow.iter().map(ToString::to_string))),
+        ));
         if !settings.trust.ca_file.is_empty() {
-            // No question has it: a flag, or the environment.
+            // As what else is allowed and the ssh agent, a flag or the environment has said it.
             rows.push((Step::Egress, "Certificates", self.around.shown(Path::new(&settings.trust.ca_file))));
         }
         rows.push((Step::Restart, "Restart", restart(settings.restart.policy).to_owned()));

@@ -124,9 +124,10 @@ impl Jobs {
     /// Begins a job. Whoever is told of its end has to call [`Jobs::ended`].
     pub fn start(&mut self, job: Job, tell: impl FnOnce(Done) + Send + 'static) {
         match job {
-            Job::Recover | Job::Backup => self.due_of(job).wait(),
+            // Also after one that succeeded: it may have left what it cannot see.
+            Job::Recover => self.recovery.wait(),
             // Planned anew at its end.
-            Job::CheckForUpdate | Job::Copy => self.due_of(job).planned = None,
+            _ => self.due_of(job).planned = None,
         }
         let (raise, interrupt) = interrupt::pair();
         let (name, options) = (self.name.clone(), self.options.clone());

@@ -152,8 +152,6 @@ pub struct Build {
     pub total: usize,
     /// Name of the step that began last and is still running.
     pub running: Option<String>,
-    /// Position of that step, from 1.
-    pub number: usize,
     /// How long that step has been running.
     #[serde(rename = "elapsed_seconds", serialize_with = "as_seconds")]
     pub elapsed: Duration,

@@ -75,6 +75,12 @@ pub async fn settings(context: &Context, before: &Settings, after: &Settings) ->
     Ok(Effect { differences, pending: !wanted })
 }
 
+/// What [`settings`] would find different; for `--dry-run`.
+pub fn would_be(context: &Context, before: &Settings, after: &Settings) -> Effect {
+    let differences = differences(context, before, after);
+    Effect { pending: !differences.is_empty(), differences }
+}
+
 /// Loads the network rules of a running container with another `network.allow`, which needs no new container. Where
 /// that fails, the supervisor tries again.
 async fn allow(context: &Context) -> Result<()> {

@@ -24,11 +24,11 @@ pub async fn run(context: &Context, action: &ConfigAction) -> Result<()> {
     match action {
         ConfigAction::Show => show(context),
         ConfigAction::Get { key } => get(context, key),
-        ConfigAction::Set { key, value } => {
-            change(context, "config set", key, |text, path| keys::set(text, path, key, value)).await
+        ConfigAction::Set { key, value, dry_run } => {
+            change(context, "config set", key, *dry_run, |text, path| keys::set(text, path, key, value)).await
         }
-        ConfigAction::Unset { key } => {
-            change(context, "config unset", key, |text, path| keys::unset(text, path, key)).await
+        ConfigAction::Unset { key, dry_run } => {
+            change(context, "config unset", key, *dry_run, |text, path| keys::unset(text, path, key)).await
         }
         ConfigAction::Edit => edit(context).await,
         ConfigAction::Path => {
@@ -96,31 +96,45 @@ async fn change(
     context: &Context,
     command: &str,
     key: &str,
+    dry_run: bool,
     edit: impl FnOnce(&str, &Path) -> Result<String>,
 ) -> Result<()> {
     keys::find(key)?;
     let before = context.settings()?;
-    let lock = context.lock(command)?;
+    let lock = if dry_run { None } else { Some(context.lock(command)?) };
     let path = context.files.settings();
     let text = paths::read_text(&path)?.unwrap_or_default();
     let new = edit(&text, &path)?;
     let changed = new != text;
     let after = Settings::parse(&new, &path)?;
     ops::check_variables(&context.appliance, &after)?;
-    change::confirm_exposure(context, &before, &after)?;
-    if changed {
-        paths::write_file(&path, new.as_bytes(), 0o600)?;
-    }
-    drop(lock);
-    let effect = change::settings(context, &before, &after).await?;
+    let effect = if dry_run {
+        change::would_be(context, &before, &after)
+    } else {
+        change::confirm_exposure(context, &before, &after)?;
+        if changed {
+            paths::write_file(&path, new.as_bytes(), 0o600)?;
+        }
+        drop(lock);
+        change::settings(context, &before, &after).await?
+    };
     let value = keys::get(&after, key)?;
     let report = json!({
         "instance": context.name, "key": key, "before": keys::get(&before, key)?, "value": value,
-        "changed": changed, "effect": effect,
+        "changed": changed && !dry_run, "dry_run": dry_run, "effect": effect,
     });
     context.output.result(&report, |_| {
         let value = value.as_ref().map(ToString::to_string).unwrap_or_default();
-        format!("{key} = {value}{}", if changed { "" } else { " (as before)" })
+        let rest = match (changed, dry_run) {
+            (false, _) => " (as before)".to_owned(),
+            (true, false) => String::new(),
+            (true, true) if effect.differences.is_empty() => " would be saved".to_owned(),
+            (true, true) => format!(
+                " would be saved, and the container replaced ({}); your data is kept",
+                effect.differences.join(", ")
+            ),
+        };
+        format!("{key} = {value}{rest}")
     });
     Ok(())
 }

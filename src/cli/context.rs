@@ -106,7 +106,7 @@ impl Environment {
             stdin_is_terminal: std::io::stdin().is_terminal(),
             term: text("TERM"),
             // Empty means UTC there.
-            zone: Zone::find(std::env::var("TZ").ok().as_deref()),
+            zone: Zone::here(),
         }
     }
 }

@@ -6,9 +6,11 @@ use clap::{
     builder::{BoolishValueParser, TypedValueParser as _},
     error::ErrorKind,
 };
+use serde_json::json;
 
 use super::command;
 use crate::{
+    desired::VERSION,
     error::{Code, Error},
     instance_name::{DEFAULT, InstanceName},
     present::{self, ColorChoice, Output, Streams},
@@ -16,15 +18,22 @@ use crate::{
 
 /// Help and version go to standard output; wrong usage is an error like any other.
 pub fn answer(error: &clap::Error) -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let boolish = |value: OsString| BoolishValueParser::new().parse_ref(&command(), None, &value).unwrap_or(false);
+    let wants_json = std::env::var_os("DOCKLET_JSON").is_some_and(boolish);
+    let json = wants_json || arguments.iter().any(|argument| argument == "--json");
+    if error.kind() == ErrorKind::DisplayVersion && json {
+        let build = env!("DOCKLET_COMMIT").trim_matches([' ', '(', ')']).split_once(' ');
+        let (commit, date) = build.unzip();
+        let report = json!({"version": VERSION, "commit": commit, "date": date});
+        Output::new(Streams { json, ..Streams::default() }).result(&report, |_| String::new());
+        return ExitCode::SUCCESS;
+    }
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let Err(error) = error.print().or_else(|e| present::unwritten(&e)) else { return ExitCode::SUCCESS };
         Output::new(Streams::default()).error(&error, None);
         return ExitCode::from(error.code().exit_status());
     }
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let boolish = |value: OsString| BoolishValueParser::new().parse_ref(&command(), None, &value).unwrap_or(false);
-    let wants_json = std::env::var_os("DOCKLET_JSON").is_some_and(boolish);
-    let json = wants_json || arguments.iter().any(|argument| argument == "--json");
     let stderr_columns = super::context::columns(&console::Term::stderr());
     let streams = Streams { json, color: ColorChoice::Never, stderr_columns, ..Streams::default() };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {

@@ -7,6 +7,11 @@ use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 pub struct Zone(Option<tz::TimeZone>);
 
 impl Zone {
+    /// The user's: what `TZ` in the environment says, else the machine's.
+    pub fn here() -> Self {
+        Zone::find(std::env::var("TZ").ok().as_deref())
+    }
+
     /// The zone that `TZ` names, else the machine's.
     pub fn find(named: Option<&str>) -> Self {
         Zone(named.map_or_else(tz::TimeZone::local, tz::TimeZone::from_posix_tz).ok())

@@ -243,7 +243,6 @@ impl Trace {
             done,
             total,
             running: running.map(|s| s.name.clone()),
-            number: (done + 1).min(total),
             elapsed: running.and_then(|s| s.started).map(|s| now.saturating_sub(s)).unwrap_or_default(),
             transfers: self
                 .transfers

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     appliance::Appliance,
     clean,
+    clock::Zone,
     data::{
         archive::{Header, read::Contents},
         data_check::{self, Records},
@@ -96,7 +97,8 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
         let folder = instance.files.backups();
         steps.push(format!("stop {} and back up its volumes into {}", instance.container_name(), folder.display()));
     }
-    let from = format!("that of instance {} of {}", contents.header.instance, contents.header.created);
+    let created = Zone::here().with_name(&contents.header.created);
+    let from = format!("that of instance {} of {created}", contents.header.instance);
     steps.push(match (there.is_empty(), options.only.is_empty()) {
         (true, _) => format!("create the volumes with the data of the backup: {from}"),
         (false, true) => format!("replace the data in the volumes by {from}"),
@@ -150,7 +152,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     };
     let without = text::without_excluded(&backup::excluded(&contents.header));
     let without = without.map(|text| format!(", {text}")).unwrap_or_default();
-    let (name, created) = (&instance.name, &contents.header.created);
+    let (name, created) = (&instance.name, Zone::here().with_name(&contents.header.created));
     let question = format!("replace {what} of instance {name} with that of {created}{without}{rest}?");
     let look = observe::look(&engine, &instance.appliance).await?;
     let asked = !backup::existing(instance, &look)?.is_empty();

@@ -220,7 +220,12 @@ fn state(instance: &Instance, report: &StatusReport, answers: bool) -> State {
         if desired == DesiredState::Running && (supervisor.gave_up || supervisor.port_taken.is_some()) {
             return State::Failed;
         }
-        if desired == DesiredState::Running && supervisor.running && restart_policy(instance) == RestartPolicy::Always {
+        let restarts = match restart_policy(instance) {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => container.oom_killed || !matches!(container.exit_code, None | Some(0)),
+            RestartPolicy::Never => false,
+        };
+        if desired == DesiredState::Running && supervisor.running && restarts {
             return State::Starting; // it is about to be restarted
         }
         // Ended by itself or by a polite request is "stopped"; anything else is a failure, unless

@@ -10,6 +10,7 @@ use self::change::{Change, Target};
 use super::{Instance, backup, guarded, release, releases};
 use crate::{
     appliance::Release,
+    clock::Zone,
     data::{
         archive::Header,
         store::{self, Reason, StoredBackup},
@@ -112,7 +113,7 @@ impl Instance {
             Last::TakenBack(backup) => return Err(nothing_to_go_back_to(self, backup)),
         };
         let question = if options.data {
-            let before = &header.created;
+            let before = Zone::here().with_name(&header.created);
             format!("go back to the release and the data of {before}? Data since then will be kept only in a backup")
         } else {
             format!("go back to release {}? the data stays", before_text(&header))
@@ -235,7 +236,7 @@ fn nothing_to_go_back_to(instance: &Instance, taken_back: Option<Box<(StoredBack
             "the last update was already rolled back".to_owned(),
             format!(
                 "the data of {}: docklet{flag} restore {}\n{any}",
-                taken_back.1.created,
+                Zone::here().with_name(&taken_back.1.created),
                 text::quoted(&taken_back.0.file.display().to_string())
             ),
         ),

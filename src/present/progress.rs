@@ -216,7 +216,7 @@ impl Step {
 
     fn build(&mut self, build: &Build, now: Instant) {
         // The log lines belong to the step that runs.
-        if matches!(&self.view, View::Build(before, _) if before.number != build.number) {
+        if matches!(&self.view, View::Build(before, _) if before.running != build.running) {
             self.log.clear();
         }
         self.view = View::Build(build.clone(), now);
@@ -334,7 +334,7 @@ impl Step {
         match &build.running {
             Some(step) => {
                 let time = ticking(build.elapsed + since);
-                let start = format!("    step {} of {}: ", build.number, build.total);
+                let start = format!("    {} of {} done, now: ", build.done, build.total);
                 let room = width.saturating_sub(columns(&start) + columns(&time) + 2);
                 lines.push(format!("{start}{}  {}", style.fit(step, room.max(8)), style.dim(&time)));
             }
@@ -364,7 +364,7 @@ pub(super) fn of_total(done: u64, total: u64) -> String {
 /// The step of a build in a line.
 pub(super) fn build_line(build: &Build) -> String {
     match &build.running {
-        Some(step) => format!("step {} of {}: {}", build.number, build.total, step),
+        Some(step) => format!("{} of {} steps done, now: {step}", build.done, build.total),
         None if build.total == 0 => "waiting for the builder".to_owned(),
         None => format!("{} of {} steps done", build.done, build.total),
     }

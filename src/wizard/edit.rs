@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is typed, and what is said below it until the next key.
-struct Field {
+pub(super) struct Field {
     typed: Vec<char>,
     at: usize,
     below: Below,
@@ -30,6 +30,12 @@ enum Below {
 }
 
 impl Field {
+    /// With this text, the cursor after it.
+    pub fn new(text: &str) -> Self {
+        let typed: Vec<char> = clean::one_line(text).chars().collect();
+        Field { at: typed.len(), typed, below: Below::Nothing }
+    }
+
     fn text(&self) -> String {
         self.typed.iter().collect()
     }
@@ -86,12 +92,15 @@ impl Prompt {
         &self,
         head: &str,
         line: &Line<'_>,
+        field: &mut Field,
         check: &impl Fn(&str) -> Result<T, String>,
     ) -> io::Result<Given<(String, T)>> {
-        let typed: Vec<char> = clean::one_line(line.initial).chars().collect();
-        let mut field = Field { at: typed.len(), typed, below: Below::Nothing };
+        let size = self.term.size();
         loop {
-            self.show_field(head, &field, line.hidden)?;
+            if self.term.size() != size {
+                return Ok(Given::Resized);
+            }
+            self.show_field(head, field, line.hidden)?;
             let key = self.term.read_key_raw()?;
             field.below = Below::Nothing;
             match (&key, line.complete) {
@@ -115,7 +124,7 @@ impl Prompt {
             }
             match common(self, &key) {
                 Some(Given::Quit) => {
-                    self.show_field(head, &field, line.hidden)?;
+                    self.show_field(head, field, line.hidden)?;
                     return Ok(Given::Quit);
                 }
                 Some(given) => {

@@ -13,6 +13,7 @@ use super::{
 const LEAST_SHOWN: usize = 3;
 
 /// The entries and what is chosen.
+#[derive(Clone)]
 pub(super) struct List {
     /// One line each.
     pub rows: Vec<String>,
@@ -53,19 +54,24 @@ pub(super) fn common<T>(prompt: &Prompt, key: &Key) -> Option<Given<T>> {
 
 impl Prompt {
     /// Lets the user choose; the list is gone from the screen afterwards, unless the user quits.
-    pub(super) fn pick(&self, head: &str, above: usize, mut list: List) -> io::Result<Given<List>> {
+    pub(super) fn pick(&self, head: &str, above: usize, list: &mut List) -> io::Result<Given<List>> {
         self.term.hide_cursor()?;
-        let given = self.pick_with_keys(head, above, &mut list);
+        let given = self.pick_with_keys(head, above, list);
         self.term.show_cursor()?;
         Ok(match given? {
-            Given::Answer(()) => Given::Answer(list),
+            Given::Answer(()) => Given::Answer(list.clone()),
             Given::Escape => Given::Escape,
             Given::Quit => Given::Quit,
+            Given::Resized => Given::Resized,
         })
     }
 
     fn pick_with_keys(&self, head: &str, above: usize, list: &mut List) -> io::Result<Given<()>> {
+        let size = self.term.size();
         loop {
+            if self.term.size() != size {
+                return Ok(Given::Resized);
+            }
             let below = self.show_list(head, above, list)?;
             let key = self.term.read_key_raw()?;
             let given = match key {
@@ -115,6 +121,7 @@ impl Prompt {
 
     /// Yes or no with one key; Enter is the default.
     pub(super) fn decide(&self, head: &str, default: bool) -> io::Result<Given<bool>> {
+        let size = self.term.size();
         self.term.write_str(head)?;
         let given = loop {
             let key = self.term.read_key_raw()?;
@@ -126,6 +133,9 @@ impl Prompt {
             }
             if let Some(given) = common(self, &key) {
                 break given;
+            }
+            if self.term.size() != size {
+                return Ok(Given::Resized);
             }
         };
         if !matches!(given, Given::Quit) {

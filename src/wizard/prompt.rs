@@ -6,6 +6,7 @@ use std::{cell::Cell, io};
 use console::Term;
 
 use super::{
+    edit::Field,
     list::List,
     look::Look,
     mode::{Mode, TerminalMode},
@@ -62,6 +63,8 @@ pub(super) enum Given<T> {
     Answer(T),
     Escape,
     Quit,
+    /// Nothing yet; the terminal has another size, and what it shows is undefined.
+    Resized,
 }
 
 /// A terminal to ask on.
@@ -189,37 +192,43 @@ impl Prompt {
         match given.map_err(|e| self.failed(&e))? {
             Given::Answer(answer) => Ok(answer),
             Given::Escape if self.escape() == Escape::Back => Err(Leave::Back),
-            Given::Escape | Given::Quit => Err(Leave::Failed(self.interruption())),
+            Given::Escape | Given::Quit | Given::Resized => Err(Leave::Failed(self.interruption())),
         }
     }
 
     /// Shows help, asks with keys, and leaves only the question with its answer; nothing when the user goes back.
-    /// `ask` gets the line that the question begins with, and how many lines stand above that.
+    /// `ask` gets the line that the question begins with, and how many lines stand above that. It is asked again, on an
+    /// empty screen, when the terminal was resized.
     fn with_keys<T>(
         &self,
         (question, help, default): (&str, &str, Option<&str>),
         room: usize,
-        ask: impl FnOnce(&str, usize) -> io::Result<Given<T>>,
-        answer: impl FnOnce(&T) -> String,
+        mut ask: impl FnMut(&str, usize) -> io::Result<Given<T>>,
+        answer: impl Fn(&T) -> String,
     ) -> Reply<T> {
         let mode = TerminalMode::enter(&self.term, Mode::Keys);
-        let mut above = self.say_wrapped(help, 2)?;
-        let mut head = self.look.question(question, default);
-        if columns(&head) + room > self.width() {
-            let lines = self.look.long_question(&wrap(question, self.width() - 2));
-            lines.iter().try_for_each(|line| self.say(line))?;
-            above += lines.len();
-            head = self.look.input(default);
-        }
-        match self.reply(ask(&head, above)) {
+        let (above, size, given) = loop {
+            let size = self.term.size();
+            let (head, above) = self.show_question(question, help, default, room)?;
+            let given = ask(&head, above);
+            if !matches!(given, Ok(Given::Resized)) {
+                break (above, size, given);
+            }
+            self.term.clear_screen().map_err(|e| self.failed(&e))?;
+        };
+        let forget = || match self.term.size() == size {
+            true => self.forget(above),
+            false => self.term.clear_screen().map_err(|e| self.failed(&e)),
+        };
+        match self.reply(given) {
             Ok(given) => {
-                self.forget(above)?;
+                forget()?;
                 let answer = self.look.answered(question, &answer(&given));
                 self.say(&self.style().fit(&answer, self.width()))?;
                 Ok(given)
             }
             Err(Leave::Back) => {
-                self.forget(above)?;
+                forget()?;
                 Err(Leave::Back)
             }
             Err(error) => {
@@ -228,6 +237,19 @@ impl Prompt {
                 Err(error)
             }
         }
+    }
+
+    /// Writes what stands above an answer; the line that it begins with, and how many lines stand above that.
+    fn show_question(&self, question: &str, help: &str, default: Option<&str>, room: usize) -> Result<(String, usize)> {
+        let mut above = self.say_wrapped(help, 2)?;
+        let mut head = self.look.question(question, default);
+        if columns(&head) + room > self.width() {
+            let lines = self.look.long_question(&wrap(question, self.width() - 2));
+            lines.iter().try_for_each(|line| self.say(line))?;
+            above += lines.len();
+            head = self.look.input(default);
+        }
+        Ok((head, above))
     }
 
     /// One of several. `items` are names and descriptions.
@@ -242,8 +264,11 @@ impl Prompt {
         if self.is_plain() {
             return self.plain_select(question, help, items, default);
         }
-        let ask =
-            |head: &str, above| self.pick(head, above, List { rows: self.table(items, 2), at: default, marks: None });
+        let mut list = List { rows: vec![], at: default, marks: None };
+        let ask = |head: &str, above| {
+            list.rows = self.table(items, 2);
+            self.pick(head, above, &mut list)
+        };
         let name = |list: &List| items.get(list.at).map(|i| i.0.clone()).unwrap_or_default();
         Ok(self.with_keys((question, help, None), 0, ask, name)?.at)
     }
@@ -275,12 +300,16 @@ impl Prompt {
             return self.plain_many(question, help, items, chosen);
         }
         let help = format!("{help} Space selects, Enter continues.");
-        let list = List { rows: self.table(items, 6), at: 0, marks: Some(chosen.to_vec()) };
+        let mut list = List { rows: vec![], at: 0, marks: Some(chosen.to_vec()) };
+        let ask = |head: &str, above| {
+            list.rows = self.table(items, 6);
+            self.pick(head, above, &mut list)
+        };
         let names = |list: &List| {
             let names: Vec<&str> = list.marked().filter_map(|i| items.get(i)).map(|i| i.0.as_str()).collect();
             if names.is_empty() { none.to_owned() } else { names.join(", ") }
         };
-        let list = self.with_keys((question, &help, None), 0, |head, above| self.pick(head, above, list), names)?;
+        let list = self.with_keys((question, &help, None), 0, ask, names)?;
         Ok(list.marked().collect())
     }
 
@@ -307,7 +336,8 @@ impl Prompt {
             (true, false, _) => "hidden".to_owned(),
             (false, false, _) => typed.clone(),
         };
-        let ask = |head: &str, _| self.edit(head, line, &check);
+        let mut field = Field::new(line.initial);
+        let ask = |head: &str, _| self.edit(head, line, &mut field, &check);
         let tab = if line.complete.is_some() { " Tab completes." } else { "" };
         let help = format!("{}{tab}", line.help);
         Ok(self.with_keys((line.question, &help, line.default), ROOM_FOR_LINE, ask, answer)?.1)

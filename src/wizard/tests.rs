@@ -13,6 +13,7 @@ use self::person::Person;
 use crate::settings::{Git, Settings};
 
 const DOWN: &str = "\u{1b}[B";
+const UP: &str = "\u{1b}[A";
 const BACK: &str = "\u{7f}";
 const CTRL_C: &str = "\u{3}";
 const ESC: &str = "\u{1b}";

@@ -40,6 +40,23 @@ fn values_are_shown_and_changed_and_comments_stay() {
 }
 
 #[test]
+fn a_dry_run_tells_what_would_change_and_changes_nothing() {
+    let home = Home::set_up();
+    let before = home.settings_text();
+    let said = home.ok(&["config", "set", "resources.memory", "2GiB", "--dry-run"]);
+    assert!(
+        said.starts_with("resources.memory = \"2GiB\" would be saved, and the container replaced (memory 4 GiB"),
+        "{said}"
+    );
+    assert_eq!(home.ok(&["config", "set", "backup.keep", "3", "--dry-run"]), "backup.keep = 3 would be saved\n");
+    let report = json(&home.run(&["config", "unset", "network.port", "--dry-run", "--json"]));
+    assert_eq!((&report["before"], &report["value"]), (&3001.into(), &3000.into()), "{report}");
+    assert_eq!((&report["changed"], &report["effect"]["pending"]), (&false.into(), &true.into()), "{report}");
+    home.fails(&["config", "set", "network.port", "70000", "--dry-run"], 2, "CONFIG_INVALID");
+    assert_eq!(home.settings_text(), before);
+}
+
+#[test]
 fn what_is_wrong_is_refused_before_anything_is_written() {
     let home = Home::set_up();
     let before = home.settings_text();

@@ -3,7 +3,9 @@
 
 use std::{path::Path, process::Command};
 
-use crate::support::Home;
+use serde_json::json;
+
+use crate::support::{Home, json};
 
 #[test]
 fn the_whole_help_tree() {
@@ -82,6 +84,11 @@ fn the_version_names_commit_and_date() {
         false => format!("docklet {number}\n"),
     };
     assert_eq!(Home::new().ok(&["--version"]), wanted);
+    let report = json(&Home::new().run(&["--version", "--json"]));
+    let build = wanted.split(['(', ')']).nth(1).map(|build| build.split(' ').collect::<Vec<_>>());
+    let part = |at: usize| build.as_ref().map(|parts| parts[at]);
+    assert_eq!((&report["version"], &report["schema"]), (&json!(number), &json!(1)));
+    assert_eq!((report["commit"].as_str(), report["date"].as_str()), (part(0), part(1)));
 }
 
 #[test]

@@ -63,6 +63,9 @@ pub enum ConfigAction {
         /// New value
         #[arg(value_name = "VALUE", allow_hyphen_values = true)]
         value: String,
+        /// Show what would be done, without doing it
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Remove a setting from the file, so that its default applies
     #[command(after_help = "Example: docklet config unset network.port")]
@@ -70,6 +73,9 @@ pub enum ConfigAction {
         /// Dotted name of the setting, such as network.port
         #[arg(value_name = "KEY", add = ArgValueCompleter::new(complete::keys))]
         key: String,
+        /// Show what would be done, without doing it
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Open the settings in your editor ($VISUAL or $EDITOR); they are checked before they are saved
     #[command(after_help = "Example: EDITOR=nano docklet config edit")]

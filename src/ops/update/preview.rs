@@ -2,6 +2,7 @@
 
 use super::{Last, Update, before_text, can_update, last_update, now, with_tag};
 use crate::{
+    clock::Zone,
     engine::{Engine, docker::Listed},
     error::Result,
     ops::{Instance, backup, converge, releases},
@@ -53,7 +54,11 @@ impl Instance {
         let to = before_text(&header);
         let mut steps = vec![saved(self), format!("replace the container ({from} → {to})")];
         steps.push(match data {
-            true => format!("replace the data by that of {}: {}", header.created, stored.file.display()),
+            true => format!(
+                "replace the data by that of {}: {}",
+                Zone::here().with_name(&header.created),
+                stored.file.display()
+            ),
             false => "keep the data of now".to_owned(),
         });
         steps.push(proof());

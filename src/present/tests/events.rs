@@ -23,7 +23,6 @@ fn build(number: usize, running: &str, seconds: u64) -> Event {
         done: number - 1,
         total: 14,
         running: Some(running.into()),
-        number,
         elapsed: Duration::from_secs(seconds),
         transfers: if number == 3 { vec![("extracting base.tar".into(), 12 * MIB, 75 * MIB)] } else { vec![] },
     })

@@ -131,6 +131,13 @@ impl Person {
         self.sees("it?").types("\r")
     }
 
+    /// Gives the terminal another size. Nothing that it showed is left.
+    pub(super) fn resizes(&mut self, columns: u16, rows: u16) -> &mut Self {
+        self.screen = vt100::Parser::new(rows, columns, 0);
+        self.session.get_process_mut().set_window_size(columns, rows).unwrap();
+        self
+    }
+
     pub(super) fn types(&mut self, keys: &str) -> &mut Self {
         self.session.write_all(keys.as_bytes()).unwrap();
         self.session.flush().unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use insta::assert_snapshot;
 
-use super::{DOWN, ESC, child::PLAIN, person::Person};
+use super::{DOWN, ESC, UP, child::PLAIN, person::Person};
 
 /// A question: what shows that it is asked, the keys that answer it, and the keys that answer it after coming back.
 type Stop = (&'static str, &'static str, &'static str);
@@ -190,4 +190,22 @@ fn a_terminal_of_two_rows_is_enough() {
     let mut person = Person::before("source", 80, 2, &[]);
     person.is_asked("Image:").types("1\r").is_asked("Create it?").types("\r");
     assert!(person.ends().1.starts_with("engine 0"));
+}
+
+#[test]
+fn a_question_is_asked_anew_when_the_terminal_shrinks() {
+    let mut person = Person::before("tour", 100, 24, &[]);
+    let mut screens = String::new();
+    let mut before = None;
+    for (question, answer, _) in stops().into_iter().take(7) {
+        let question = format!("? {question}");
+        person.sees(&question).waits();
+        let gone = before.is_none_or(|before: String| !person.seen().contains(&before));
+        assert!(gone, "{}", person.seen());
+        person.resizes(52, 20).types(DOWN).sees(&question).waits();
+        writeln!(screens, "=== {question}\n{}\n", person.seen()).unwrap();
+        person.resizes(100, 24).types(UP).sees(&question).waits().types(answer);
+        before = Some(question);
+    }
+    assert_snapshot!(screens);
 }

@@ -52,8 +52,8 @@ pub async fn run(context: &Context) -> Result<ExitCode> {
     if context.global.json || context.global.quiet {
         let option = if context.global.json { "--json" } else { "--quiet" };
         return Err(Error::Usage {
-            message: format!("--watch goes on for ever, and {option} has one result"),
-            hint: Some(format!("one look: docklet{flag} status {option}")),
+            message: format!("--watch runs until you stop it; {option} needs a single result"),
+            hint: Some(format!("one report: docklet{flag} status {option}")),
         });
     }
     context.settings()?;

@@ -249,7 +249,7 @@ impl Engine {
             // bollard takes a code above 0 for an error of the call.
             Some(Err(bollard::errors::Error::DockerContainerWaitError { code, .. })) => Ok(code),
             Some(Err(e)) => Err(translate(&call, e)),
-            None => Err(Error::EngineGone { call, reason: "it said nothing".to_owned() }),
+            None => Err(Error::EngineGone { call, reason: "it printed nothing".to_owned() }),
         }
     }
 

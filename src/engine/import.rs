@@ -48,7 +48,7 @@ impl Engine {
         if imported {
             return Ok(());
         }
-        Err(Error::EngineGone { call, reason: "it ended before it said that the image is there".to_owned() })
+        Err(Error::EngineGone { call, reason: "the answer ended before the image was confirmed".to_owned() })
     }
 }
 

@@ -93,7 +93,7 @@ pub(in crate::engine) fn most_useful(
 
 fn looked_at(place: &Place, failure: &Failure) -> String {
     let what = match failure {
-        Failure::Hidden => "may not be looked at",
+        Failure::Hidden => "cannot be read by your user",
         _ => "is not there",
     };
     format!("{} {what} ({})", place.origin, place.endpoint)
@@ -283,7 +283,7 @@ mod tests {
                 tried,
                 [
                     "Docker is not there (unix:///var/run/docker.sock)",
-                    "Podman may not be looked at (unix:///run/user/1000/podman/podman.sock)"
+                    "Podman cannot be read by your user (unix:///run/user/1000/podman/podman.sock)"
                 ]
             ),
             other => panic!("{other:?}"),

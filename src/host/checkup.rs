@@ -90,7 +90,7 @@ pub async fn resolve(name: &str, port: u16, limit: Duration) -> Result<Vec<Socke
             Ok(found)
         }
         Ok(Ok(Err(_))) => Err(format!("the name {name} is not known")),
-        Ok(Err(_)) | Err(_) => Err(format!("no name server said within {} s what {name} is", limit.as_secs())),
+        Ok(Err(_)) | Err(_) => Err(format!("no name server resolved {name} within {} s", limit.as_secs())),
     }
 }
 

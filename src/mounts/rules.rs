@@ -120,7 +120,7 @@ fn source(host: &Path, around: &Surroundings<'_>) -> Option<String> {
         return Some("docklet keeps its own files, with the password, there".to_owned());
     }
     let socket = socket_in(&real, &around.sockets)?;
-    Some(format!("whoever has the container engine's socket {} has this machine", socket.display()))
+    Some(format!("the container engine's socket {} gives full control of this machine", socket.display()))
 }
 
 /// Whether one lies in the other, or is it.

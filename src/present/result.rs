@@ -90,7 +90,7 @@ fn ending(report: &StopReport, style: Style) -> String {
 pub fn autostart(report: &AutostartReport, style: Style) -> String {
     let flag = instance_name::flag(&report.instance);
     let mut text = if report.enabled {
-        let manager = report.manager.map_or("nobody", |kind| kind.name());
+        let manager = report.manager.map_or("unknown service manager", |kind| kind.name());
         format!("autostart is {} ({manager})", style.ok("on"))
     } else {
         format!("autostart is {}", style.strong("off"))

@@ -184,8 +184,8 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
 fn update_text(update: &UpdateStatus, instance: &str, style: Style, zone: &Zone) -> String {
     let mut text = match (&update.available, &update.last) {
         (Some(what), _) => format!("{what} is available: docklet{} update", instance_name::flag(instance)),
-        (None, Some(at)) => format!("none, looked at {}", zone.show(at)),
-        (None, None) => format!("looked for every {}, not yet", update.every),
+        (None, Some(at)) => format!("none, checked at {}", zone.show(at)),
+        (None, None) => format!("checked every {}, not yet", update.every),
     };
     if let Some(error) = &update.error {
         text.push_str(&format!("; {}: {error}", style.error("the last look failed")));

@@ -273,7 +273,7 @@ fn who_commits_is_one_line() {
     let mut person = Person::at("git");
     person.sees("? Commits as").types("\u{15}\r").accepts();
     let (seen, outcome) = person.ends();
-    assert!(seen.contains("Commits as:     nobody"), "{seen}");
+    assert!(seen.contains("Commits as:     no identity"), "{seen}");
     assert!(outcome.contains("name = \"\"\nemail = \"\""), "{outcome}");
 }
 

@@ -143,7 +143,7 @@ pub(super) fn backups(facts: &Facts) -> Answer {
 
 pub(super) fn notices(facts: &Facts) -> Answer {
     if set_up(facts)?.notify.command.is_empty() {
-        return Err("nobody is to be told (notify.command)".to_owned());
+        return Err("notify.command is not set".to_owned());
     }
     let failed = facts.supervisor.as_ref().and_then(|supervisor| supervisor.notice_failed.as_ref());
     Ok(match failed {

@@ -121,7 +121,7 @@ impl Wizard<'_> {
             format!("{} at {}{read_only}", self.around.shown(&mount.host), mount.container)
         });
         rows.push((Step::Folder, "Project folder", list(mounts)));
-        rows.push((Step::Git, "Commits as", author(&settings.git).unwrap_or_else(|| "nobody".to_owned())));
+        rows.push((Step::Git, "Commits as", author(&settings.git).unwrap_or_else(|| "no identity".to_owned())));
         if settings.git.ssh_agent {
             rows.push((Step::Git, "SSH agent", "its keys can be used".to_owned()));
         }

@@ -225,6 +225,7 @@ impl Error {
                 Some(format!("check who owns it (often root, after using sudo): ls -ld '{shown}'"))
             }
             std::io::ErrorKind::NotFound => Some("check the path".to_owned()),
+            std::io::ErrorKind::BrokenPipe => Some("the program that reads it ended early".to_owned()),
             std::io::ErrorKind::ReadOnlyFilesystem => Some(format!(
                 "its disk is mounted read-only; make it writable, or use another folder (DOCKLET_HOME for docklet's own files): df '{shown}'"
             )),

@@ -198,6 +198,10 @@ impl Follower {
                             look_at = earlier(look_at, Instant::now() + LOOK_AGAIN);
                         }
                         opened
+                    } else if told.is_ok() && log.is_none() {
+                        usage = None;
+                        // Also where the connection broke before the log's end was told, as Podman's does while it removes.
+                        self.tell(Message::LogEnded).await
                     } else {
                         usage = None;
                         told

@@ -29,7 +29,7 @@ pub async fn run(context: &Context, action: &SecretAction) -> Result<()> {
 
 async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<()> {
     secrets::check_name(name).map_err(Error::usage)?;
-    refuse_password(context, name, "set your own: docklet setup --password-file FILE")?;
+    refuse_password(context, name, &own_password(context))?;
     context.settings()?;
     let value = read(context, name, from_file)?;
     secrets::check_value(name, value.reveal()).map_err(Error::usage)?;
@@ -130,7 +130,7 @@ fn check_entry(context: &Context, entry: &env_file::Entry) -> Result<(), String>
         return Err("its name is not one for a secret; names are like ANTHROPIC_API_KEY".to_owned());
     }
     if entry.name == context.appliance.login.password_secret {
-        return Err(format!("{} is the password of the page; docklet setup --password-file sets it", entry.name));
+        return Err(format!("{} is the password of the page; {}", entry.name, own_password(context)));
     }
     secrets::check_value(&entry.name, &entry.value)
 }
@@ -229,6 +229,11 @@ async fn remove(context: &Context, name: &str, dry_run: bool) -> Result<()> {
     let report = json!({"instance": context.name, "name": name, "changed": true, "effect": effect});
     context.output.result(&report, |_| format!("{name} is removed"));
     Ok(())
+}
+
+/// How to set a password of one's own.
+pub fn own_password(context: &Context) -> String {
+    format!("set your own: docklet{} setup --password-file FILE", context.name.flag())
 }
 
 /// The password of the page has its own command, which restarts what has to know it.

@@ -252,7 +252,7 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
             ))
         })?;
         secrets::check_name(name).map_err(Error::usage)?;
-        secret::refuse_password(context, name, "set your own: docklet setup --password-file FILE")?;
+        secret::refuse_password(context, name, &secret::own_password(context))?;
         let value = secret::read_file(Path::new(file))?;
         secrets::check_value(name, value.reveal()).map_err(Error::usage)?;
         given.insert(name.to_owned(), value);
@@ -283,7 +283,7 @@ fn confirm(
     }
     if !context.environment.interactive {
         return Err(Error::ConfirmationRequired {
-            question: "whether to set it up like this".to_owned(),
+            question: "carrying out this plan".to_owned(),
             flag: "--yes".to_owned(),
         });
     }

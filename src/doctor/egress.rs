@@ -4,7 +4,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
-use tokio::net::TcpListener;
+use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
 use crate::{
     doctor::facts::{EgressFacts, Unseen},
@@ -82,9 +82,24 @@ async fn is_allowed(address: IpAddr, settings: &Settings) -> bool {
 async fn reaches(engine: &Engine, detail: &Detail, address: IpAddr) -> Option<bool> {
     let listener = TcpListener::bind((address, 0)).await.ok()?;
     let port = listener.local_addr().ok()?.port();
-    let connect = format!("exec 3<>/dev/tcp/{address}/{port}");
+    // Somebody else may come to a port that was theirs a moment ago.
+    let token = crate::secrets::generate_password().ok()?;
+    let connect = format!("exec 3<>/dev/tcp/{address}/{port} && printf %s {} >&3", token.reveal());
     let command = [&["/usr/bin/timeout", "2"], &BASH[..], &[connect.as_str()]].concat();
     let tried = engine.run_inside(&detail.name, &command, PATIENCE);
-    let (accepted, ended) = tokio::join!(tokio::time::timeout(Duration::from_secs(3), listener.accept()), tried);
-    Some(accepted.is_ok_and(|a| a.is_ok()) || ended.is_ok_and(|ended| ended.code == 0))
+    let comes = tokio::time::timeout(Duration::from_secs(3), comes(&listener, token.reveal().as_bytes()));
+    let (came, ended) = tokio::join!(comes, tried);
+    Some(came.is_ok() || ended.is_ok_and(|ended| ended.code == 0))
+}
+
+/// Waits until somebody who knows the token connects.
+async fn comes(listener: &TcpListener, token: &[u8]) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { return std::future::pending().await };
+        let mut said = vec![0; token.len()];
+        let read = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut said)).await;
+        if read.is_ok_and(|read| read.is_ok()) && said == token {
+            return;
+        }
+    }
 }

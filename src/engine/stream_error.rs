@@ -110,9 +110,12 @@ const NOT_FOUND: &[&str] = &[
     "404 not found",
     "no such image",
 ];
+/// The registry asks for a password. With the image store of containerd, the engine says beside that, as of every
+/// refusal, that the repository may not exist.
+const NO_CREDENTIALS: &str = "no basic auth credentials";
 const UNAUTHORIZED: &[&str] = &[
     "unauthorized",
-    "no basic auth credentials",
+    NO_CREDENTIALS,
     "authentication required",
     "incorrect username or password",
     "access denied",
@@ -235,7 +238,7 @@ fn classify(action: ImageAction, text: &str) -> (ImageFault, bool) {
         (ImageFault::RateLimited, false)
     } else if says(text, UNREACHABLE) || unresolved {
         (ImageFault::Network, false)
-    } else if image_is_missing {
+    } else if image_is_missing && !text.contains(NO_CREDENTIALS) {
         (ImageFault::NotFound, false)
     } else if says(text, UNAUTHORIZED) && !text.contains("permission denied") {
         (ImageFault::Unauthorized, false)
@@ -320,6 +323,14 @@ mod tests {
             ),
             (Pull, "Head \"http://127.0.0.1:5478/v2/x/manifests/2\": no basic auth credentials"),
             (Pull, "unauthorized: authentication required"),
+            (
+                Pull,
+                "failed to resolve reference: pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
+            ),
+            (
+                Pull,
+                "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+            ),
             (Pull, "no matching manifest for linux/arm64/v8 in the manifest list entries"),
             (
                 Pull,
@@ -369,6 +380,8 @@ mod tests {
         Pull NotFound: pull access denied for nope, repository does not exist or ma
         Pull Unauthorized: Head "http://127.0.0.1:5478/v2/x/manifests/2": no basic auth
         Pull Unauthorized: unauthorized: authentication required
+        Pull Unauthorized: failed to resolve reference: pull access denied, repository 
+        Pull NotFound: pull access denied, repository does not exist or may require
         Pull Architecture: no matching manifest for linux/arm64/v8 in the manifest list
         Pull Network: Get "https://registry-1.docker.io/v2/": dial tcp: lookup reg
         Pull Network: Get "https://registry-1.docker.io/v2/": dial tcp: lookup reg

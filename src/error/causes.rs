@@ -23,7 +23,7 @@ impl Error {
             | Error::Cancelled
             | Error::Interrupted { .. }
             | Error::AlreadyExists { .. } => vec![],
-            Error::FileExists { .. } => vec!["a backup never overwrites a file".to_owned()],
+            Error::FileExists { .. } => vec!["docklet never overwrites what is there".to_owned()],
             Error::NoSpace { needed, available, .. } => match (needed, available) {
                 (Some(needed), Some(available)) => {
                     vec![format!("{} is needed, {} is free", Bytes(*needed), Bytes(*available))]

@@ -129,7 +129,7 @@ impl Error {
             Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start tries again".to_owned(),
             // Only where docklet's own backups are, removing some helps.
             Error::NoSpace { place, .. } if place.starts_with('/') && place.ends_with("/backups") => {
-                format!("see what uses it: df -h '{place}'\ndocklet backup prune --keep 3 removes old backups")
+                format!("see what uses it: df -h '{place}'\nremove old backups: docklet backup prune --keep 3")
             }
             Error::NoSpace { place, .. } if place.starts_with('/') => {
                 format!("free space on that disk, or use another: df -h '{place}' shows it")
@@ -141,7 +141,7 @@ impl Error {
             Error::VolumesFailed { .. } => {
                 "run the same command again\nif it fails again, find the cause with: docklet doctor".to_owned()
             }
-            Error::FileExists { .. } => "choose a file name that is not taken yet".to_owned(),
+            Error::FileExists { .. } => "choose another name or folder, or move it away".to_owned(),
             Error::BackupInvalid { .. } => "docklet backup list shows the available backups".to_owned(),
             Error::ReleasesUnreachable { log_file, .. } => format!(
                 "check the network and run the command again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"

@@ -49,6 +49,8 @@ pub struct Planned {
     pub opens_up: bool,
     /// The engine's id of the container that is there now.
     pub container_id: Option<String>,
+    /// Whether that runs once `recovery` is done.
+    pub runs: bool,
     /// What is installed, in the release that counts.
     pub appliance: Appliance,
     /// What was committed and is not written down yet.
@@ -58,6 +60,12 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Whether a container that runs would be replaced because of settings that were changed since: only `start` does
+    /// that, recovery after another command's end does not.
+    pub fn applies_changed_settings(&self) -> bool {
+        self.runs && self.plan.changed_settings().is_some()
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.recovery.is_empty() && self.plan.is_empty()
@@ -132,7 +140,7 @@ pub async fn plan_with(
         // The engine would refuse it, after the old container was stopped.
         return Err(Error::Usage {
             message: format!("{wanted} CPUs are set, but the engine has {there}"),
-            hint: Some(format!("docklet{} config set resources.cpus 0 takes all", instance.name.flag())),
+            hint: Some(format!("to use all: docklet{} config set resources.cpus 0", instance.name.flag())),
         });
     }
     Ok(planned)
@@ -189,8 +197,9 @@ async fn plan_from(
         Some(old) => lost(engine, &appliance, &old.name).await,
         None => None,
     };
+    let runs = observed.main.as_ref().is_some_and(|c| c.running);
     let container_id = observed.main.map(|c| c.id);
-    Ok(Planned { lost, opens_up, container_id, desired, recovery, plan, appliance, committed, sandbox })
+    Ok(Planned { lost, opens_up, container_id, runs, desired, recovery, plan, appliance, committed, sandbox })
 }
 
 /// The network rules of these settings; the proxies are those of the appliance, with `new` ones.

@@ -70,13 +70,20 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     if plan.is_empty() && !without_rules {
         return Ok(look);
     }
+    let how = How { running: true, ..How::default() };
+    let planned = match settings.filter(|_| wants_it) {
+        Some(settings) => Some(converge::plan_with(instance, engine, &look, settings, &how).await?),
+        None => None,
+    };
+    let planned = planned.filter(|planned| !planned.applies_changed_settings());
+    if plan.is_empty() && planned.is_none() {
+        return Ok(look);
+    }
     instance
         .reporter
         .report(&Event::Note { text: "completing or reverting the work of an interrupted command first".to_owned() });
-    match settings {
-        Some(settings) if wants_it => {
-            let how = How { running: true, ..How::default() };
-            let planned = converge::plan_with(instance, engine, &look, settings, &how).await?;
+    match (settings, planned) {
+        (Some(settings), Some(planned)) => {
             let timeout = instance.appliance.health.ready_timeout();
             converge::apply(instance, engine, settings, &planned, &how, timeout).await?;
         }

@@ -119,18 +119,23 @@ pub async fn extract(instance: &Instance, part: &Part) -> Result<ExtractReport> 
     if part.dry_run {
         return Ok(report);
     }
-    let failed = |e: std::io::Error| Error::file("write into", &into, &e);
+    let failed = |e: std::io::Error| Error::file("write", &to, &e);
     std::fs::create_dir_all(&into).map_err(failed)?;
     extract::tidy(&into).map_err(failed)?;
     let extract = Extract::begin(wanted, &into).map_err(failed)?;
     let unlock = contents.key.clone().map_or(unlock, Unlock::File);
-    let (again, extract) = read(instance, "write from", &file, &unlock, extract, Some(&into)).await?;
+    let (again, extract) = read(instance, "write from", &file, &unlock, extract, Some(&to)).await?;
     if again.manifest != contents.manifest {
         let reason = "it was changed while it was being read".to_owned();
         return Err(Error::BackupInvalid { path: report.file, reason });
     }
     extract.settle(&into).map_err(|e| match e.kind() {
         std::io::ErrorKind::AlreadyExists => Error::FileExists { path: report.to.clone() },
+        // Nothing was made of it.
+        std::io::ErrorKind::NotFound if extract.left_out_count > 0 => Error::Usage {
+            message: format!("{} is a link to something outside of it", report.path),
+            hint: Some("choose a folder that holds both: --path FOLDER".to_owned()),
+        },
         _ => failed(e),
     })?;
     (report.files, report.bytes) = (extract.files, extract.bytes);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Instance,
     converge::{self, How, Planned},
-    mounts, supervisor,
+    guarded, mounts, supervisor,
 };
 use crate::{
     desired_state::{self, DesiredState},
@@ -64,6 +64,12 @@ pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
         return Ok(None); // a `docklet stop` was quicker
     }
     let engine = instance.engine().await?;
+    let how = How { running: true, ..How::default() };
+    let planned = converge::plan(instance, &engine, &settings, &how).await?;
+    if planned.applies_changed_settings() {
+        guarded::run(instance, &engine, &settings, &instance.appliance, &planned.recovery, None).await?;
+        return Ok(Some(unchanged(instance, &planned)));
+    }
     start(instance, &engine, &settings, instance.appliance.health.ready_timeout()).await.map(Some)
 }
 

@@ -46,7 +46,7 @@ impl FromStr for VariableName {
             return Err(format!("`{text}` isn't a valid name for a variable; write it like LOG_LEVEL"));
         }
         if text == PASSWORD {
-            return Err(format!("{text} is the password of the page: docklet setup --password-file FILE sets it"));
+            return Err(format!("{text} is the password of the page, which setup --password-file sets"));
         }
         match variables::reserved(text) {
             Some(reason) => Err(format!("the name {text} is reserved: {reason}")),

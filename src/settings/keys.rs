@@ -98,8 +98,8 @@ pub fn find(key: &str) -> Result<()> {
         Some(distance).filter(|distance| *distance <= super::most_differences(last, short))
     };
     let suggestion = match names().filter(|name| near(name).is_some()).min_by_key(near) {
-        Some(nearest) => format!("did you mean {nearest}?\ndocklet config show lists all"),
-        None => "docklet config show lists all".to_owned(),
+        Some(nearest) => format!("did you mean {nearest}?\nto list all: docklet config show"),
+        None => "to list all: docklet config show".to_owned(),
     };
     Err(Error::SettingUnknown { key: key.to_owned(), suggestion })
 }
@@ -286,6 +286,9 @@ fn typed(key: &str, default: &toml::Value, text: &str) -> Result<Value, String> 
             match (trimmed.parse::<i64>(), trimmed.parse::<Keep>()) {
                 (Ok(number), _) => Value::from(number),
                 (_, Ok(rule)) if key == "backup.keep" => Value::from(rule.to_string()),
+                _ if key == "backup.keep" => {
+                    return Err(format!("`{text}` isn't a valid rule; write it like 7, or 7d 4w 6m"));
+                }
                 _ => return Err(format!("`{text}` isn't a whole number")),
             }
         }

@@ -19,8 +19,11 @@ use crate::{
     settings::Every,
 };
 
-/// Least time between two attempts at the same job.
+/// Least time from a job that failed to the next attempt.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// Least time between two recoveries. The second of two commands that were killed may have left a paused container.
+const RECOVER_AGAIN: Duration = Duration::from_secs(3);
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +74,8 @@ impl Due {
         self.planned.is_some_and(|at| at <= now) && self.not_before.is_none_or(|at| at <= now)
     }
 
-    fn wait(&mut self) {
-        self.not_before = Some(OffsetDateTime::now_utc() + AGAIN);
+    fn wait(&mut self, pause: Duration) {
+        self.not_before = Some(OffsetDateTime::now_utc() + pause);
     }
 }
 
@@ -125,7 +128,7 @@ impl Jobs {
     pub fn start(&mut self, job: Job, tell: impl FnOnce(Done) + Send + 'static) {
         match job {
             // Also after one that succeeded: it may have left what it cannot see.
-            Job::Recover => self.recovery.wait(),
+            Job::Recover => self.recovery.wait(RECOVER_AGAIN),
             // Planned anew at its end.
             _ => self.due_of(job).planned = None,
         }
@@ -164,7 +167,7 @@ impl Jobs {
         *self.slot(*job) = None;
         // A copy that another process makes is no failure, and is looked at again as late.
         if done.is_err() || (*job == Job::Copy && *done == Ok(None)) {
-            self.due_of(*job).wait();
+            self.due_of(*job).wait(AGAIN);
         }
     }
 }
@@ -195,18 +198,21 @@ fn run(
 
 /// Whether a command that was killed left something behind: asked only when the container is
 /// missing, paused, or made by a guarded change.
+///
+/// # Errors
+/// When the engine does not answer within the deadline or refuses.
 pub async fn left_behind(
     engine: &Engine,
     container: Option<&Detail>,
     instance: &InstanceName,
     appliance: &str,
     labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
+) -> Result<bool> {
     let names = [instance.task_container(appliance), instance.previous_container(appliance)];
-    let Ok(all) = engine.containers(true).await else { return false };
+    let all = engine.containers(true).await?;
     let ours = |name: &str| all.iter().any(|c| c.name == name && Ownership::of(&c.labels, labels) == Ownership::Ours);
     let unproved = container.is_none_or(|c| c.labels.contains_key(label::UNDO));
-    ours(&names[0]) || (unproved && ours(&names[1]))
+    Ok(ours(&names[0]) || (unproved && ours(&names[1])))
 }
 
 /// The decision for the log; `None` where there is nothing to say.

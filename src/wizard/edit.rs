@@ -163,7 +163,7 @@ impl Prompt {
         match below {
             Below::Nothing => vec![],
             Below::Refused(reason) => {
-                wrap(reason, width.saturating_sub(4)).iter().map(|line| self.look.refused(line)).collect()
+                wrap(reason, width.saturating_sub(4)).iter().map(|line| self.theme.refused(line)).collect()
             }
             Below::Candidates(names) => {
                 // As many as leave the field on the screen.

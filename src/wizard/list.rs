@@ -110,7 +110,7 @@ impl Prompt {
         for (index, row) in shown {
             let mark = list.marks.as_ref().and_then(|marks| marks.get(index));
             screen.push('\n');
-            screen.push_str(&self.look.entry(row, mark.copied(), index == list.at));
+            screen.push_str(&self.theme.entry(row, mark.copied(), index == list.at));
         }
         screen.push('\r');
         self.term.write_str(&screen)?;

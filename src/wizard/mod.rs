@@ -14,12 +14,12 @@ mod folder;
 mod image;
 mod keys;
 mod list;
-mod look;
 mod mode;
 mod password;
 mod plain;
 pub mod prompt;
 mod questions;
+mod theme;
 
 use std::{
     collections::BTreeMap,

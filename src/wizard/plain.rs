@@ -52,7 +52,7 @@ impl Prompt {
 
     fn refuse(&self, reason: &str) -> Result<()> {
         let lines = wrap(&one_line(reason), self.width().saturating_sub(2));
-        lines.iter().try_for_each(|line| self.say(&self.look.refused(line)))
+        lines.iter().try_for_each(|line| self.say(&self.theme.refused(line)))
     }
 
     fn numbered(&self, question: &str, help: &str, items: &[(String, String)]) -> Result<()> {

@@ -8,8 +8,8 @@ use console::Term;
 use super::{
     edit::Field,
     list::List,
-    look::Look,
     mode::{Mode, TerminalMode},
+    theme::Theme,
 };
 use crate::{
     clean,
@@ -70,7 +70,7 @@ pub(super) enum Given<T> {
 /// A terminal to ask on.
 pub struct Prompt {
     pub(super) term: Term,
-    pub(super) look: Look,
+    pub(super) theme: Theme,
     /// Plain lines in any terminal.
     plain: bool,
     /// The hint after Ctrl-C.
@@ -103,7 +103,7 @@ impl Prompt {
     pub fn new(term: Term, style: Style, plain: bool, interrupted: impl Into<String>) -> Self {
         Prompt {
             term,
-            look: Look(style),
+            theme: Theme(style),
             plain,
             interrupted: interrupted.into(),
             instance: InstanceName::default(),
@@ -122,7 +122,7 @@ impl Prompt {
     }
 
     pub(super) fn style(&self) -> Style {
-        self.look.0
+        self.theme.0
     }
 
     /// What Esc does from now on.
@@ -223,7 +223,7 @@ impl Prompt {
         match self.reply(given) {
             Ok(given) => {
                 forget()?;
-                let answer = self.look.answered(question, &answer(&given));
+                let answer = self.theme.answered(question, &answer(&given));
                 self.say(&self.style().fit(&answer, self.width()))?;
                 Ok(given)
             }
@@ -242,12 +242,12 @@ impl Prompt {
     /// Writes what stands above an answer; the line that it begins with, and how many lines stand above that.
     fn show_question(&self, question: &str, help: &str, default: Option<&str>, room: usize) -> Result<(String, usize)> {
         let mut above = self.say_wrapped(help, 2)?;
-        let mut head = self.look.question(question, default);
+        let mut head = self.theme.question(question, default);
         if columns(&head) + room > self.width() {
-            let lines = self.look.long_question(&wrap(question, self.width() - 2));
+            let lines = self.theme.long_question(&wrap(question, self.width() - 2));
             lines.iter().try_for_each(|line| self.say(line))?;
             above += lines.len();
-            head = self.look.input(default);
+            head = self.theme.input(default);
         }
         Ok((head, above))
     }

@@ -119,7 +119,7 @@ fn following_ends_on_ctrl_c_without_a_word_and_when_it_is_uninstalled() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn following_waits_for_an_engine_that_went_away() {
+fn following_waits_for_an_engine_that_went_away_and_sees_what_was_removed_meanwhile() {
     let world = World::new();
     world.setup();
     let proxy = Proxy::start(&engine_host());
@@ -140,6 +140,13 @@ fn following_waits_for_an_engine_that_went_away() {
     for mark in ["mark-1", "mark-2"] {
         assert_eq!(seen.iter().filter(|line| line.contains(mark)).count(), 1, "{mark}\n{seen:#?}");
     }
+    // Nobody tells that a log ended whose connection broke before.
+    proxy.gone();
+    following.sees("the container engine does not respond");
+    docker(&["rm", "--force", &world.container()]);
+    proxy.back();
+    following.sees("was removed --");
+    assert_eq!(following.ends().0, Some(0));
 }
 
 fn stdout(output: &Output) -> &str {

@@ -132,28 +132,42 @@ fn backups_are_copied_elsewhere_and_a_command_that_fails_or_hangs_is_no_loss() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
-fn a_killed_backup_is_put_right_by_the_supervisor() {
+fn killed_backups_are_put_right_by_the_supervisor_and_apply_no_settings() {
     let world = World::supervised();
     world.setup();
     let password = world.password();
-    let started = world.inspect().unwrap()["State"]["StartedAt"].clone();
-    // Killed right behind the pause, when the task is to be started.
-    let proxy = Proxy::start(&engine_host());
-    proxy.fault(Fault { at: At::first("POST", "/containers/*/start"), action: Action::Hang });
-    let mut command = world.docklet();
-    command.env("DOCKER_HOST", proxy.host()).args(["backup"]);
-    let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    wait_until(SOON, "it is paused", || world.inspect().unwrap()["State"]["Paused"] == true);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    wait_until(WHILE_LOOKING, "it goes on", || world.inspect().unwrap()["State"]["Paused"] == false);
-    wait_until(SOON, "it answers", || world.http_get("/global/health", Some(&password)).0 == 200);
-    wait_until(SOON, "the task is gone", || {
-        docker(&["ps", "-aq", "--filter", &format!("name=^{}.task$", world.container())]).is_empty()
-    });
-    assert_eq!(world.inspect().unwrap()["State"]["StartedAt"], started, "it was not restarted for that");
+    let container = || {
+        let found = world.inspect().unwrap();
+        (found["Id"].clone(), found["State"]["StartedAt"].clone())
+    };
+    let before = container();
+    // For the next `start`, and for nothing else.
+    world.ok(&["config", "set", "resources.memory", "1GiB"]);
+    world.ok(&["config", "set", "network.egress", "all"]);
+    for _ in 0..2 {
+        let proxy = Proxy::start(&engine_host());
+        proxy.fault(Fault { at: At::first("POST", "/containers/*/unpause"), action: Action::Hang });
+        let mut command = world.docklet();
+        command.env("DOCKER_HOST", proxy.host()).args(["backup"]);
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        wait_until(SOON, "it is paused, and to go on", || {
+            proxy.fired() && world.inspect().unwrap()["State"]["Paused"] == true
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Each within seconds, however soon after the one before.
+        wait_until(SOON, "it goes on", || world.inspect().unwrap()["State"]["Paused"] == false);
+        wait_until(SOON, "it answers", || world.http_get("/global/health", Some(&password)).0 == 200);
+        wait_until(SOON, "the task is gone", || {
+            docker(&["ps", "-aq", "--filter", &format!("name=^{}.task$", world.container())]).is_empty()
+        });
+    }
     wait_until(SOON, "the supervisor says so", || decided(&world, "recovered"));
+    assert_eq!(container(), before, "it was neither restarted nor replaced for that");
     world.ok(&["backup"]);
+    assert_eq!(container(), before, "nor by a backup");
+    world.ok(&["start"]);
+    assert_ne!(container(), before, "but by a start");
 }
 
 #[test]

@@ -42,20 +42,27 @@ impl Supervisor<'_> {
     /// Whether a killed command's work is being finished now. Nothing else is decided until it is.
     async fn recovers(&mut self, engine: &Engine, detail: Option<&Detail>) -> bool {
         let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::UNDO));
-        if as_usual
-            || !self.jobs.may_recover()
-            || self.policy.desired() != DesiredState::Running
-            || self.command_at_work()
-        {
+        if as_usual || self.policy.desired() != DesiredState::Running || self.command_at_work() {
+            return false;
+        }
+        if !self.jobs.may_recover() {
+            // Nothing else may happen to a container that is paused.
+            self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
             return false;
         }
         let (appliance, instance) = (&self.instance.appliance, &self.instance.name);
         let labels = labels(appliance, instance);
-        if !jobs::left_behind(engine, detail, instance, &appliance.name, &labels).await {
-            return false;
+        match jobs::left_behind(engine, detail, instance, &appliance.name, &labels).await {
+            Ok(true) => {
+                self.run_job(Job::Recover);
+                true
+            }
+            Ok(false) => false,
+            Err(_) => {
+                self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
+                false
+            }
         }
-        self.run_job(Job::Recover);
-        true
     }
 
     pub(super) fn is_ours(&self, detail: &Detail) -> bool {

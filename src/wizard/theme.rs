@@ -5,10 +5,10 @@ use crate::{
     present::Style,
 };
 
-/// The look.
-pub(super) struct Look(pub Style);
+/// Style and glyphs.
+pub(super) struct Theme(pub Style);
 
-impl Look {
+impl Theme {
     fn sign<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
         if self.0.unicode { unicode } else { ascii }
     }

@@ -201,8 +201,7 @@ impl Context {
         });
     }
 
-    /// The contract's order puts `DOCKER_HOST` before `--context`, docker's own command the other
-    /// way round: a warning says which of the two counts.
+    /// `--host` comes before `--context`: a warning says which of the two counts.
     fn warn_of_unused_docker_context(&self) {
         let said = self.global.context.as_deref().filter(|name| !name.trim().is_empty());
         let Some(name) = said else { return };

@@ -53,7 +53,7 @@ pub(in crate::engine) enum Endpoint {
     Tcp(String),
     /// `host:port` with TLS, and the folder with the three certificate files.
     Tls(String, PathBuf),
-    /// `ssh://[user@]host[:port]`; `docker` must be installed there.
+    /// `ssh://[user@]host`; `docker` must be installed there.
     Ssh(String),
 }
 
@@ -147,16 +147,21 @@ pub(in crate::engine) fn choose(selection: &Selection) -> Result<Places> {
     if let Some(host) = said(&selection.host) {
         return by_host(&host, "--host").map(Places::Chosen);
     }
-    if let Some(host) = said(&selection.docker_host) {
-        return by_host(&host, "DOCKER_HOST").map(Places::Chosen);
-    }
-    for (name, origin) in [(&selection.context, "--context"), (&selection.docker_context, "DOCKER_CONTEXT")] {
-        let Some(name) = said(name) else { continue };
+    let by_name = |name: &str, origin: &str| {
         if name == context::DEFAULT {
             return by_host(&format!("unix://{DEFAULT_SOCKET}"), &format!("{origin} default")).map(Places::Chosen);
         }
-        let context = context::named(&selection.docker_config, &name)?;
-        return by_context(context, &format!("{origin} {name}")).map(Places::Chosen);
+        let context = context::named(&selection.docker_config, name)?;
+        by_context(context, &format!("{origin} {name}")).map(Places::Chosen)
+    };
+    if let Some(name) = said(&selection.context) {
+        return by_name(&name, "--context");
+    }
+    if let Some(host) = said(&selection.docker_host) {
+        return by_host(&host, "DOCKER_HOST").map(Places::Chosen);
+    }
+    if let Some(name) = said(&selection.docker_context) {
+        return by_name(&name, "DOCKER_CONTEXT");
     }
     if let Some(host) = said(&selection.remembered) {
         return by_host(&host, "settings.toml").map(Places::Chosen);
@@ -257,7 +262,7 @@ fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
     }
     match scheme {
         "unix" => {
-            let path = PathBuf::from(rest);
+            let path = PathBuf::from(rest.trim_end_matches('/'));
             if !path.is_absolute() {
                 return unsupported("the path of the socket must begin with /".to_owned(), example);
             }
@@ -269,19 +274,43 @@ fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
             if host.contains('/') {
                 return unsupported("a path behind the host is not supported".to_owned(), example);
             }
+            if !is_authority(host) {
+                return unsupported("it isn't a valid host and port".to_owned(), example);
+            }
             if tls.wanted || scheme == "https" {
                 with(Endpoint::Tls(with_port(host, 2376), tls.folder.to_owned()), Kind::Docker)
             } else {
                 with(Endpoint::Tcp(with_port(host, 2375)), Kind::Docker)
             }
         }
-        "ssh" => with(Endpoint::Ssh(format!("ssh://{}", rest.trim_end_matches('/'))), Kind::Docker),
+        "ssh" => {
+            let host = rest.trim_end_matches('/');
+            if !is_authority(host) {
+                return unsupported("it isn't a valid user and host".to_owned(), example);
+            }
+            if host.rsplit(['@', ']']).next().is_some_and(|host| host.contains(':')) {
+                return unsupported(
+                    "a port in an ssh address is not supported".to_owned(),
+                    "name the port in ~/.ssh/config (Host big, HostName …, Port …), then use ssh://big",
+                );
+            }
+            with(Endpoint::Ssh(format!("ssh://{host}")), Kind::Docker)
+        }
         "npipe" => unsupported(
             "it is a pipe of Windows".to_owned(),
             "run docklet inside WSL2, with Docker Desktop's WSL integration for that distribution",
         ),
         other => unsupported(format!("docklet cannot speak {other}://"), example),
     }
+}
+
+/// Whether a text is `[user@]host[:port]`.
+fn is_authority(text: &str) -> bool {
+    let parsed = text.parse::<hyper::http::uri::Authority>();
+    parsed.is_ok_and(|authority| {
+        let after = text.rsplit(['@', ']']).next().unwrap_or_default();
+        !authority.host().is_empty() && (!after.contains(':') || authority.port_u16().is_some())
+    })
 }
 
 /// `host` with docker's port where it has none.
@@ -324,10 +353,10 @@ mod tests {
         };
         assert_eq!(chosen(&all), ("unix:///a.sock".into(), "--host".into()));
         all.host = some("  ");
-        assert_eq!(chosen(&all), ("unix:///b.sock".into(), "DOCKER_HOST".into()));
-        all.docker_host = some("");
         assert_eq!(chosen(&all), ("unix:///var/run/docker.sock".into(), "--context default".into()));
         all.context = None;
+        assert_eq!(chosen(&all), ("unix:///b.sock".into(), "DOCKER_HOST".into()));
+        all.docker_host = some("");
         assert_eq!(chosen(&all), ("unix:///c.sock".into(), "DOCKER_CONTEXT colima".into()));
         all.docker_context = None;
         assert_eq!(chosen(&all), ("unix:///c.sock".into(), "the current docker context colima".into()));

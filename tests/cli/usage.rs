@@ -220,11 +220,34 @@ fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_had_enough_is_n
 fn a_docker_context_that_does_not_count_is_told() {
     let home = Home::set_up();
     let said = |args: &[&str]| String::from_utf8_lossy(&home.run(args).stderr).into_owned();
-    let ignored = said(&["--context", "work", "list"]);
-    assert!(ignored.contains("--context work is not used: DOCKER_HOST comes first"), "{ignored}");
+    let ignored = said(&["--host", "unix:///no.sock", "--context", "work", "list"]);
+    assert!(ignored.contains("--context work is not used: --host comes first"), "{ignored}");
     assert!(!said(&["list"]).contains("--context"));
+    let unknown = said(&["--context", "work", "list"]);
+    assert!(
+        unknown.contains("work") && !unknown.contains("not used"),
+        "DOCKER_HOST comes after it, as in docker: {unknown}"
+    );
     let output = home.docklet().env_remove("DOCKER_HOST").args(["--context", "default", "list"]).output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stderr).contains("not used"), "{}", shown(&output));
+}
+
+#[test]
+fn an_address_that_is_none_is_named_with_an_example() {
+    let home = Home::set_up();
+    for (host, why) in [
+        ("tcp://[::1", "isn't a valid host and port"),
+        ("tcp://127.0.0.1:99999", "isn't a valid host and port"),
+        ("ssh://me@host:2222", "~/.ssh/config"),
+        ("unix://relative", "must begin with /"),
+    ] {
+        let output = home.docklet().env("DOCKER_HOST", host).args(["list"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{host}: {said}");
+        assert!(said.contains(why), "{host}: {said}");
+    }
+    let output = home.docklet().env("DOCKER_HOST", "unix:///no.sock/").args(["list"]).output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("no.sock/"), "{}", shown(&output));
 }
 
 #[test]

@@ -1,51 +1,55 @@
-//! Volumes → file. The container is paused only while its volumes are read; what is read is packed
-//! meanwhile on a thread of its own. The file has its name only when it is whole, on disk, and has been read back
-//! with the checks that `verify` and `restore` make.
+//! Volumes → file. A container that runs is paused only while what has changed since a first pass is read. The file has
+//! its name only when it is whole, on disk, and has been read back with the checks that `verify` and `restore` make.
+//!
+//! `twice`: the two passes; `members`: what of the first is still right; `compressed`: where they are kept; `packing`: the
+//! thread that writes the file; `unfinished`: the file before it has its name.
 
+mod compressed;
+mod members;
+mod packing;
+mod twice;
 mod unfinished;
 
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufWriter},
+    io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use self::{
+    packing::{Packed, Progress, joined},
+    twice::{Both, First},
+    unfinished::{Unfinished, begin, finish, folder_of},
+};
 pub use unfinished::UNFINISHED;
 pub(super) use unfinished::spool;
-use unfinished::{Unfinished, begin, finish, folder_of};
 
 use super::{
-    age::FileKey,
-    archive::{
-        Header, Manifest,
-        tar::Damage,
-        write::{self, Around},
-    },
-    caches::{CacheFolder, Caches},
+    archive::{Header, Manifest, write::Part},
+    caches::CacheFolder,
     data_check::{self, Records},
-    encrypted_file::Output,
     pipe,
     restore::Pass,
     volumes::{self, HelperOf, Named, complaint},
 };
 use crate::{
     age_key::Recipient,
-    engine::{Engine, helper::Ended},
+    engine::{
+        Engine,
+        helper::{Ended, HelperSpec},
+    },
     error::{Error, Result},
-    event::{Event, Reporter, Transfer},
+    event::{Event, Reporter},
     interrupt::Interrupt,
     probe::Probe,
     settings::Glob,
 };
-
-/// Least time between two reports of progress.
-const REPORT_EVERY: Duration = Duration::from_millis(200);
-
-/// Most threads that compress: more would need more memory than docklet allows itself.
-const MOST_THREADS: usize = 4;
 
 /// What to back up, and where to.
 pub struct Request<'a> {
@@ -110,6 +114,8 @@ pub struct Made {
     pub manifest: Manifest,
     /// How long the container was paused; `None` when none ran.
     pub paused: Option<Duration>,
+    /// How many files, links and pipes were read while it was paused; `None` where all of them were.
+    pub read_again: Option<u64>,
     /// The largest folders in it that look like caches.
     pub caches: Vec<CacheFolder>,
     /// The archive, where it was to have no name.
@@ -132,22 +138,9 @@ pub async fn make(
     }
     let step = step(reporter, 1, format!("back up {} into {}", request.header.instance, request.file.display()));
     let (folder, unfinished) = begin(request.file)?;
-    let spec = request.task.pack(&request.volumes, &request.exclude);
-    engine.create_helper(&spec).await?;
-    let records = request.records.before().await;
     let mut pause = Pause { engine, container: request.pause.as_deref(), since: None, lasted: None };
-    // Outside of what an interruption leaves in the middle: a pause that comes true behind its end would stay.
-    let paused = pause.begin().await;
-    let done = tokio::select! {
-        biased;
-        () = interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed, and no backup was made".to_owned() }),
-        done = async { paused?; read(engine, &request, &spec, unfinished, &mut pause, records, reporter).await } => done,
-    };
-    let resumed = pause.end().await;
-    let removed = engine.remove_container(&spec.name).await;
-    let (manifest, unfinished, key, caches) = done?;
-    resumed?;
-    removed?;
+    let read = read(engine, &request, unfinished, &mut pause, reporter, interrupt).await;
+    let ((manifest, unfinished, key, caches), read_again) = read?;
     step();
     let size = unfinished.as_file().metadata().map(|found| found.len()).unwrap_or(0);
     unfinished.as_file().sync_all().map_err(|e| Error::file("write", request.file, &e))?;
@@ -164,7 +157,7 @@ pub async fn make(
         finish(unfinished, request.file, &folder)?;
         None
     };
-    Ok(Made { file: request.file.to_owned(), size, manifest, paused: pause.lasted, caches, nameless })
+    Ok(Made { file: request.file.to_owned(), size, manifest, paused: pause.lasted, read_again, caches, nameless })
 }
 
 /// Reports that one of the two steps begins; what is returned reports that it is done.
@@ -223,96 +216,142 @@ fn cannot_pause(engine: &Engine, error: Error) -> Error {
     }
 }
 
+/// Reads the volumes and packs them.
 async fn read(
     engine: &Engine,
     request: &Request<'_>,
-    spec: &crate::engine::helper::HelperSpec,
+    unfinished: Unfinished,
+    pause: &mut Pause<'_>,
+    reporter: &dyn Reporter,
+    interrupt: &Interrupt,
+) -> Result<(Packed, Option<u64>)> {
+    let records = request.records.before().await;
+    if request.pause.is_some()
+        && let Some(both) = read_twice(engine, request, pause, reporter, interrupt).await?
+    {
+        let records = request.records.after(records).await;
+        let again = both.again;
+        let packed = interrupt_ends(interrupt, pack_both(request, unfinished, both, records)).await?;
+        return Ok((packed, Some(again)));
+    }
+    let spec = request.task.pack(&request.volumes, &request.exclude);
+    engine.create_helper(&spec).await?;
+    // Outside of what an interruption leaves in the middle: a pause that comes true behind its end would stay.
+    let paused = pause.begin().await;
+    let once = async {
+        paused?;
+        read_once(engine, request, &spec, unfinished, pause, records, reporter).await
+    };
+    let done = interrupt_ends(interrupt, once).await;
+    let resumed = pause.end().await;
+    let removed = engine.remove_container(&spec.name).await;
+    let packed = done?;
+    resumed?;
+    removed?;
+    Ok((packed, None))
+}
+
+async fn interrupt_ends<T>(interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed, and no backup was made".to_owned() }),
+        done = work => done,
+    }
+}
+
+/// While the container works, and again while it is paused; `None` where that is not safe. The helper is gone then.
+async fn read_twice(
+    engine: &Engine,
+    request: &Request<'_>,
+    pause: &mut Pause<'_>,
+    reporter: &dyn Reporter,
+    interrupt: &Interrupt,
+) -> Result<Option<Both>> {
+    let spec = request.task.pack_twice(&request.volumes, &request.exclude);
+    engine.create_helper(&spec).await?;
+    let mut progress = Progress::new(reporter, request.expected);
+    let both = match interrupt_ends(interrupt, First::read(engine, request, &spec, &mut progress)).await {
+        Ok(Some(first)) => {
+            let paused = pause.begin().await;
+            let both = interrupt_ends(interrupt, async { paused.map(|()| first)?.read_again(pause).await }).await;
+            let resumed = pause.end().await;
+            both.and_then(|both| resumed.map(|()| Some(both)))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let removed = engine.remove_container(&spec.name).await;
+    let both = both?;
+    removed?;
+    Ok(both)
+}
+
+/// Writes the archive of both passes.
+async fn pack_both(request: &Request<'_>, unfinished: Unfinished, both: Both, records: Records) -> Result<Packed> {
+    let stop = Arc::new(AtomicBool::new(false));
+    // The thread reads no pipe that ends when nobody waits for it any more.
+    let _stops = Stops(Arc::clone(&stop));
+    let (parts, ended) = both.into_parts(stop);
+    let complete = move |manifest: &mut Manifest| complete(manifest, &ended, records);
+    joined(packing::pack(request, unfinished, parts, Arc::default(), complete)?.await)
+}
+
+/// Sets a flag when it goes.
+struct Stops(Arc<AtomicBool>);
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn complete(manifest: &mut Manifest, ended: &Ended, records: Records) {
+    volumes::left_out(ended, manifest);
+    manifest.records = records;
+}
+
+/// In one pass, the container being paused or not running.
+async fn read_once(
+    engine: &Engine,
+    request: &Request<'_>,
+    spec: &HelperSpec,
     unfinished: Unfinished,
     pause: &mut Pause<'_>,
     records: Records,
     reporter: &dyn Reporter,
-) -> Packed {
+) -> Result<Packed> {
     let (sender, source) = pipe::source();
-    let counted = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let mut progress = Progress::new(reporter, request.expected);
     let (told, ended) = tokio::sync::oneshot::channel();
-    let packing = pack(request, source, unfinished, Arc::clone(&counted), ended)?;
+    // Only at the end is known what was left out, and what is there afterwards: the thread waits for it.
+    let complete = move |manifest: &mut Manifest| {
+        if let Ok((ended, records)) = ended.blocking_recv() {
+            complete(manifest, &ended, records);
+        }
+    };
+    let parts = move || Ok(vec![Part::whole(source)]);
+    let packing = packing::pack(request, unfinished, parts, Arc::clone(&progress.counted), complete)?;
     let mut task = engine.start_helper(spec).await?;
-    let mut reported = Instant::now();
-    let mut interval = REPORT_EVERY / 4;
     while let Some(piece) = task.next().await? {
         if sender.send(piece).await.is_err() {
             // The thread has ended: it says why.
             break;
         }
-        if reported.elapsed() >= interval {
-            reported = Instant::now();
-            interval = REPORT_EVERY;
-            let done = counted.load(std::sync::atomic::Ordering::Relaxed);
-            let total = if request.expected == 0 { 0 } else { request.expected.max(done) };
-            reporter.report(&Event::Transfer(Transfer { done, total, ..Transfer::default() }));
-        }
+        progress.tick();
     }
     let stopped = sender.is_closed();
     drop(sender);
     if stopped {
         drop(told);
-        return Err(joined(packing.await)?.err().unwrap_or_else(|| Error::bug("packing stopped too early")));
+        return Err(joined(packing.await).err().unwrap_or_else(|| Error::bug("packing stopped too early")));
     }
     let ended = task.end().await?;
     pause.end().await?;
     if ended.code != 0 {
         return Err(complaint("reading the volumes", &ended));
     }
-    // Only now is known what was left out, and what is there afterwards: the thread waits for it.
     let _ = told.send((ended, request.records.after(records).await));
-    joined(packing.await)?
-}
-
-/// The key is that of an encrypted file, with which it is read back.
-type Packed = Result<(Manifest, Unfinished, Option<FileKey>, Vec<CacheFolder>)>;
-
-fn joined(packed: Result<Packed, tokio::task::JoinError>) -> Result<Packed> {
-    packed.map_err(|e| Error::bug(format!("packing: {e}")))
-}
-
-/// Starts the thread that packs.
-fn pack(
-    request: &Request<'_>,
-    source: pipe::Source,
-    unfinished: Unfinished,
-    counted: Arc<std::sync::atomic::AtomicU64>,
-    ended: tokio::sync::oneshot::Receiver<(Ended, Records)>,
-) -> Result<tokio::task::JoinHandle<Packed>> {
-    let header = request.header.clone();
-    let (settings, secrets) = (request.settings.clone(), request.secrets.clone());
-    let (path, recipients) = (request.file.to_owned(), request.recipients.clone());
-    let spool = spool(&path)?;
-    Ok(tokio::task::spawn_blocking(move || {
-        let around = Around { header: &header, settings: settings.as_deref(), secrets: secrets.as_deref() };
-        let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
-        let out = BufWriter::with_capacity(256 * 1024, unfinished.as_file());
-        let mut caches = Caches::default();
-        let mut count = |path: &[u8], bytes| {
-            caches.count(path, bytes);
-            counted.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        };
-        let threads = u32::try_from(threads).unwrap_or(1);
-        let complete = |manifest: &mut Manifest| {
-            if let Ok((ended, records)) = ended.blocking_recv() {
-                volumes::left_out(&ended, manifest);
-                manifest.records = records;
-            }
-        };
-        let (mut out, key) = Output::begin(out, &recipients).map_err(|e| Error::file("write", &path, &e))?;
-        let written = write::write(&mut out, &around, source, spool, threads, &mut count, complete);
-        match written.and_then(|manifest| out.finish().map(|()| manifest).map_err(Damage::Io)) {
-            Ok(manifest) => Ok((manifest, unfinished, key, caches.largest())),
-            Err(Damage::Io(e)) => Err(Error::file("write", &path, &e)),
-            Err(Damage::Malformed(reason)) => {
-                Err(Error::VolumesFailed { what: "reading the volumes".to_owned(), reason })
-            }
-        }
-    }))
+    joined(packing.await)
 }
 
 /// Bytes that are free where a file would be; `None` where that cannot be known.

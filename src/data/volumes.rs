@@ -28,6 +28,59 @@ const READS: &[&str] = &["DAC_READ_SEARCH"];
 /// Gives everything back as it was: owners, modes, set-user-id bits and file capabilities included.
 const WRITES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"];
 
+/// `members FORMAT FILE FOLDER…` lists what belongs into a backup, and in FILE what cannot be restored.
+///
+/// Tar never sees what is left out: it would store the content under a first name that is too long, and only a link
+/// under the second. `pack`: POSIX format, for names of any length, times to the nanosecond, files of any size. SELinux
+/// gives labels of its own to a new place.
+const MEMBERS: &str = r#"export LC_ALL=C; too_long=$1; exclude=$2; shift 2
+members() {
+    format=$1; told=$2; shift 2
+    /usr/bin/find "$@" -regextype posix-extended -path 'volumes/*/*' -regex "$exclude" -prune -o \
+        \( -type s -o -type b -o -type c -o -path "$too_long" \) -prune -fprintf "$told" '%y %p\0' -o -printf "$format"
+}
+pack() {
+    /usr/bin/tar --create --file=- --format=posix --blocking-factor=20 --null --no-recursion --files-from=- \
+        --numeric-owner --sparse --xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux
+}
+"#;
+
+/// What find cannot read must not be missing without a word.
+const PACK: &str = r#"{ members '%p\0' /dev/stderr "$@" || printf 'a part of the list is missing\0'; } | pack"#;
+
+/// Prints `once` where a file system cannot promise what the second pass relies on: that the time of a change (ctime)
+/// tells of writes to memory that a file is mapped into, once `sync` has written what was there. Else the clocks, the
+/// tar of the first pass, and `clean` if tar had no other complaint than that files changed or went. Then, after a line
+/// of input, the clocks and the list of what is there, and the tar of what is named on standard input.
+const PACK_TWICE: &str = r#"clocks() { read -r up rest </proc/uptime; now="$(/usr/bin/date +%s) $up"; }
+for type in $(/usr/bin/stat --file-system --format=%T "$@" || echo unknown); do
+    case $type in ext2/ext3 | xfs | btrfs) ;; *) printf 'once\0'; exit 0 ;; esac
+done
+clocks
+/usr/bin/sync --file-system "$@" 2>/dev/null || { printf 'once\0'; exit 0; }
+printf '%s\0' "$now"
+{
+    members '%p\0' /dev/null "$@" 2>/dev/null | pack 2>&1 >&3 | {
+        clean=clean
+        while IFS= read -r line; do
+            case $line in
+                *': file changed as we read it' | *': File removed before we read it' | \
+                *': No such file or directory' | *': Not a directory' | *': No data available' | \
+                *': Too many levels of symbolic links' | *': Cannot readlink: Invalid argument' | *': File shrank by '*' padding with zeros' | *': socket ignored' | \
+                *': Exiting with failure status due to previous errors') ;;
+                *) clean=unclear ;;
+            esac
+        done
+        printf '%s\0' "$clean" >&3
+    }
+} 3>&1
+read -r go || exit 1
+clocks
+printf '%s\0' "$now"
+members '%T@ %C@ %n %D:%i %y %p\0' /dev/stderr "$@" || exit 2
+printf '\0'
+pack"#;
+
 /// A volume and its role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
@@ -66,22 +119,23 @@ impl HelperOf {
     /// Packs volumes into one tar on standard output, `volumes/ROLE/…`, and lists on standard error what cannot be
     /// restored: see [`left_out`]. What matches `exclude` is not in it; see [`Glob`].
     pub fn pack(&self, volumes: &[Named], exclude: &[Glob]) -> HelperSpec {
-        // Tar never sees what is left out: it would store the content under a first name that is too long, and
-        // only a link under the second. What find cannot read must not be missing without a word.
-        // POSIX format: names of any length, times to the nanosecond, files of any size.
-        // SELinux gives labels of its own to a new place.
-        let script = "export LC_ALL=C; too_long=$1; exclude=$2; shift 2; { /usr/bin/find \"$@\" \
-             -regextype posix-extended -path 'volumes/*/*' -regex \"$exclude\" -prune -o \
-             \\( -type s -o -type b -o -type c -o -path \"$too_long\" \\) -prune -fprintf /dev/stderr '%y %p\\0' \
-             -o -print0 || printf 'a part of the list is missing\\0'; } | \
-             /usr/bin/tar --create --file=- --format=posix --null --no-recursion --files-from=- --numeric-owner \
-             --sparse --xattrs '--xattrs-include=*' --xattrs-exclude=security.selinux";
+        self.reads(PACK, volumes, exclude)
+    }
+
+    /// The same in two passes, the second of which waits for a line on standard input. What it prints is for
+    /// `backup::twice`.
+    pub fn pack_twice(&self, volumes: &[Named], exclude: &[Glob]) -> HelperSpec {
+        HelperSpec { input: true, ..self.reads(PACK_TWICE, volumes, exclude) }
+    }
+
+    fn reads(&self, script: &str, volumes: &[Named], exclude: &[Glob]) -> HelperSpec {
+        let script = format!("{MEMBERS}{script}");
         let too_long = format!("{}*", "?".repeat(LONGEST_PATH + 1));
         let folders: Vec<String> = volumes.iter().map(|v| format!("volumes/{}", v.role)).collect();
         // A volume itself is always there. Without patterns, the empty expression matches no path.
         let patterns: Vec<String> = exclude.iter().map(|glob| format!("volumes/{}", glob.regex())).collect();
         let patterns = format!("({})", patterns.join("|"));
-        let mut command = vec!["/bin/sh", "-c", script, "pack", &too_long, &patterns];
+        let mut command = vec!["/bin/sh", "-c", &script, "pack", &too_long, &patterns];
         command.extend(folders.iter().map(String::as_str));
         let mut spec = self.spec("backup", &command, READS);
         spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), true)).collect();

@@ -311,6 +311,11 @@ impl Task {
         }
     }
 
+    /// Its standard input, for whoever writes to it while somebody else reads what it prints.
+    pub fn take_input(&mut self) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
+        self.input.take()
+    }
+
     /// Says that nothing more comes.
     pub async fn close_input(&mut self) {
         if let Some(mut input) = self.input.take() {

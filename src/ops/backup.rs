@@ -62,8 +62,8 @@ pub struct Backup {
 }
 
 impl Instance {
-    /// Makes a backup of the volumes, the settings and, with a passphrase or recipients, the secrets. The container is paused while its
-    /// volumes are read. The file gets its name when it has been read back.
+    /// Makes a backup of the volumes, the settings and, with a passphrase or recipients, the secrets. A container that runs
+    /// is paused while what changed meanwhile is read. The file gets its name when it has been read back.
     ///
     /// # Errors
     /// NOT_FOUND when there are no volumes, NO_SPACE, and what the engine says.
@@ -113,6 +113,7 @@ impl Instance {
             bytes: made.manifest.bytes,
             volumes: made.manifest.volumes.clone(),
             paused_seconds: made.paused.map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0),
+            read_again: made.read_again,
             secrets: readers.is_some(),
             secrets_for: match readers {
                 Some(Readers::Recipients(all)) => shown(&all),

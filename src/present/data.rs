@@ -32,7 +32,11 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
     }
     text.push_str("\n  checked    every file was read back");
     if let Some(seconds) = report.paused_seconds {
-        text.push_str(&format!("\n  paused     {seconds:.1} s, while the volumes were read"));
+        let what = match report.read_again {
+            Some(again) => format!("{} that had changed meanwhile", count(again, "file")),
+            None => "the volumes".to_owned(),
+        };
+        text.push_str(&format!("\n  paused     {seconds:.1} s, to read {what}"));
     }
     let secrets = match (report.secrets, report.secrets_for.len() as u64) {
         (true, 0) => "included, encrypted with your passphrase".to_owned(),

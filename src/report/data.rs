@@ -26,6 +26,9 @@ pub struct BackupReport {
     pub volumes: Vec<VolumeTotals>,
     /// How long the container was paused; `None` when none ran.
     pub paused_seconds: Option<f64>,
+    /// How many files, links and pipes were read while it was paused, because they had changed since they were read
+    /// before; `None` where all of them were, or none ran.
+    pub read_again: Option<u64>,
     /// Whether the secrets are in it.
     pub secrets: bool,
     /// The public keys that the secrets are encrypted for; none: they are encrypted with a passphrase.

@@ -79,6 +79,23 @@ impl Entry {
         self.field(136..148).and_then(|time| i64::try_from(time).ok()).unwrap_or(0)
     }
 
+    /// A value of its POSIX extended header, which GNU tar puts first.
+    pub fn extended(&self, key: &[u8]) -> Option<&[u8]> {
+        if *self.raw.get(156)? != b'x' {
+            return None;
+        }
+        let length = usize::try_from(number(self.raw.get(124..136)?)?).ok()?;
+        let mut rest = self.raw.get(BLOCK..BLOCK.checked_add(length)?)?;
+        while !rest.is_empty() {
+            let (record, behind) = pax_record(rest)?;
+            if let Some(value) = record.strip_prefix(key).and_then(|value| value.strip_prefix(b"=")) {
+                return Some(value);
+            }
+            rest = behind;
+        }
+        None
+    }
+
     /// A number in its last header block, which is its own.
     fn field(&self, at: std::ops::Range<usize>) -> Option<u64> {
         let block = self.raw.get(self.raw.len().checked_sub(BLOCK)?..)?;
@@ -228,6 +245,11 @@ impl<R: Read> Reader<R> {
     pub fn nothing_left(&mut self) -> Result<bool, Damage> {
         let mut one = [0];
         Ok(self.source.read(&mut one)? == 0)
+    }
+
+    /// The source, to look at.
+    pub fn source(&self) -> &R {
+        &self.source
     }
 
     /// The source, wherever it stands.

@@ -52,7 +52,8 @@ fn archive(volumes: &[u8]) -> (Vec<u8>, Manifest) {
     let around = write::Around { header: &header, settings: Some(b"version = 1\n"), secrets: Some(b"age") };
     let mut out = vec![];
     let spool = tempfile::tempfile().unwrap();
-    let manifest = write::write(&mut out, &around, volumes, spool, 2, &mut |_, _| {}, |_| {}).unwrap();
+    let manifest =
+        write::write(&mut out, &around, vec![write::Part::whole(volumes)], spool, 2, &mut |_, _| {}, |_| {}).unwrap();
     (out, manifest)
 }
 

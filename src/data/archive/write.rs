@@ -1,4 +1,4 @@
-//! Writes a backup archive: takes the tar of the volumes as it comes, keeps its bytes, and adds
+//! Writes a backup archive: takes the tars of the volumes as they come, keeps their bytes, and adds
 //! what is around it. The memory that this takes does not grow with the data.
 
 use std::{
@@ -13,7 +13,7 @@ use super::{
     HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
     checksums::Sums,
     rules::Rules,
-    tar::{BLOCK, Damage, Kind, Reader},
+    tar::{BLOCK, Damage, Entry, Kind, Reader},
 };
 use crate::appliance::hex;
 
@@ -37,17 +37,32 @@ pub struct Around<'a> {
     pub secrets: Option<&'a [u8]>,
 }
 
-/// Writes a whole archive to `out` from the `volumes`' tar; what it says of itself at its end, where `complete` may
+/// A tar of the volumes, or of a part of what is in them.
+pub struct Part<'a> {
+    /// The tar.
+    pub tar: Box<dyn Read + 'a>,
+    /// Whether an entry of it belongs into the archive.
+    pub keep: Box<dyn FnMut(&Entry) -> bool + 'a>,
+}
+
+impl<'a> Part<'a> {
+    /// All that is in a tar.
+    pub fn whole(tar: impl Read + 'a) -> Self {
+        Part { tar: Box::new(tar), keep: Box::new(|_| true) }
+    }
+}
+
+/// Writes a whole archive to `out` from the tars of the `volumes`; what it says of itself at its end, where `complete` may
 /// add to it. `progress` hears of the bytes of content as they are read, and whose they are. `spool` is an empty file that goes
 /// away by itself, `threads` how many compress. What [`read`](super::read) would refuse is left out.
 ///
 /// # Errors
-/// [`Damage::Malformed`] when the volumes' tar ends too early or is none, else what the source,
+/// [`Damage::Malformed`] when a tar ends too early or is none, else what the source,
 /// `out` and `spool` say.
 pub fn write(
     out: impl Write,
     around: &Around<'_>,
-    volumes: impl Read,
+    volumes: Vec<Part<'_>>,
     spool: File,
     threads: u32,
     progress: &mut dyn FnMut(&[u8], u64),
@@ -69,7 +84,10 @@ pub fn write(
         }
     }
     let mut manifest = Manifest::empty(around.header);
-    archive.volumes(volumes, &mut manifest, progress)?;
+    let mut rules = Rules::new(manifest.volumes.iter().map(|v| v.role.clone()));
+    for part in volumes {
+        archive.volumes(part, &mut rules, &mut manifest, progress)?;
+    }
     complete(&mut manifest);
     let Archive { mut out, sums, mut headers } = archive;
     let (sums_sha256, length, mut lines) = sums.finish()?;
@@ -105,17 +123,20 @@ impl<W: Write> Archive<W> {
         self.out.write_all(&vec![0; padding(length)])
     }
 
-    /// Passes the volumes' tar on.
+    /// Passes a tar of the volumes on.
     fn volumes(
         &mut self,
-        source: impl Read,
+        Part { tar, mut keep }: Part<'_>,
+        rules: &mut Rules,
         manifest: &mut Manifest,
         progress: &mut dyn FnMut(&[u8], u64),
     ) -> Result<(), Damage> {
-        let mut rules = Rules::new(manifest.volumes.iter().map(|v| v.role.clone()));
         let mut buffer = vec![0; PIECE];
-        let mut reader = Reader::new(source);
+        let mut reader = Reader::new(tar);
         while let Some(entry) = reader.next_entry()? {
+            if !keep(&entry) {
+                continue;
+            }
             let volume = match rules.check(&entry) {
                 Ok(volume) => volume,
                 Err(why) => {

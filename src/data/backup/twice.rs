@@ -1,0 +1,309 @@
+//! Volumes of a running container, read in two passes: all of it while the container works, then, while it is paused, what
+//! changed meanwhile. See [`HelperOf::pack_twice`](crate::data::volumes::HelperOf::pack_twice) for what the helper prints
+//! and `members` for what counts as changed.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    sync::mpsc::Sender,
+    task::{JoinHandle, spawn_blocking},
+};
+
+use super::{
+    Pause, Request,
+    compressed::{Compressed, Writer},
+    members::{self, Changed, Clocks, Keep, Members},
+    packing::{Progress, failed, joined, threads},
+    spool,
+};
+use crate::{
+    age_key::Recipient,
+    data::{
+        archive::{
+            tar::{Damage, Reader},
+            write::Part,
+        },
+        pipe,
+        volumes::complaint,
+    },
+    engine::{
+        Engine,
+        helper::{Ended, HelperSpec, Task},
+    },
+    error::{Error, Result},
+};
+
+/// The size of GNU tar's records, of which it writes whole ones: 20 blocks, as the helper says.
+const RECORD: u64 = 20 * 512;
+
+/// How much more than what is in the volumes a first pass may read before it is given up, in bytes: what is inside may
+/// make files as fast as they are read.
+const SLACK: u64 = 1 << 30;
+
+type Stream = BufReader<pipe::Source>;
+
+/// The first pass, when it was whole. The helper waits.
+pub struct First {
+    helper: Helper,
+    stream: Stream,
+    compressed: Compressed,
+    members: Members,
+    clean: bool,
+    file: PathBuf,
+    recipients: Vec<Recipient>,
+}
+
+/// Both passes.
+pub struct Both {
+    first: Compressed,
+    keep: Keep,
+    second: Compressed,
+    /// How many files, links and pipes were read again.
+    pub again: u64,
+    /// How the helper ended.
+    pub ended: Ended,
+}
+
+impl First {
+    /// Reads the volumes while the container works. `None` where only one pass is safe.
+    ///
+    /// # Errors
+    /// What the engine says, and when what was read cannot be kept.
+    pub async fn read(
+        engine: &Engine,
+        request: &Request<'_>,
+        spec: &HelperSpec,
+        progress: &mut Progress<'_>,
+    ) -> Result<Option<Self>> {
+        let mut task = engine.start_helper(spec).await?;
+        let (sender, source) = pipe::source();
+        let input = task.take_input().ok_or_else(|| Error::bug("the helper has no input"))?;
+        let mut helper = Helper { task, input: Some(input), sender: Some(sender), pending: None };
+        let (file, recipients) = (request.file.to_owned(), request.recipients.clone());
+        let kept = Kept {
+            out: Writer::new(spool(&file)?, &recipients, threads()).map_err(|e| Error::file("write", &file, &e))?,
+            counted: Arc::clone(&progress.counted),
+            most: most(request),
+        };
+        let stream = BufReader::with_capacity(64 * 1024, source);
+        let path = file.clone();
+        let work = spawn_blocking(move || first_pass(stream, kept).map_err(|damage| failed(damage, &path)));
+        let read = helper.run(work, Some(progress)).await?;
+        Ok(read.map(|(stream, compressed, members, clean)| First {
+            helper,
+            stream,
+            compressed,
+            members,
+            clean,
+            file,
+            recipients,
+        }))
+    }
+
+    /// Reads again what has changed. The container is paused; it goes on when all is read.
+    ///
+    /// # Errors
+    /// As [`First::read`].
+    pub async fn read_again(self, pause: &mut Pause<'_>) -> Result<Both> {
+        let First { mut helper, mut stream, compressed, members, clean, file, recipients } = self;
+        let spools = [spool(&file)?, spool(&file)?];
+        let out = Writer::new(spool(&file)?, &recipients, threads()).map_err(|e| Error::file("write", &file, &e))?;
+        helper.go().await;
+        let path = file.clone();
+        let work = spawn_blocking(move || {
+            let changed = compare(&mut stream, members, clean, spools).map_err(|e| unreadable(&e, &path))?;
+            Ok((stream, changed))
+        });
+        let (stream, Changed { keep, names, count }) = helper.run(work, None).await?;
+        helper.send(names);
+        let work = spawn_blocking(move || copy(stream, out).map_err(|e| Error::file("write", &file, &e)));
+        let second = helper.run(work, None).await?;
+        let ended = helper.task.end().await?;
+        pause.end().await?;
+        if ended.code != 0 {
+            return Err(complaint("reading the volumes", &ended));
+        }
+        Ok(Both { first: compressed, keep, second, again: count, ended })
+    }
+}
+
+impl Both {
+    /// What the archive is made of, and how the helper ended. Reading ends with an error once `stop` is true.
+    pub fn into_parts(self, stop: Arc<AtomicBool>) -> (impl FnOnce() -> io::Result<Vec<Part<'static>>> + Send, Ended) {
+        let Both { first, mut keep, second, ended, .. } = self;
+        let parts = move || {
+            let tar = Box::new(first.read(&stop)?);
+            let first = Part { tar, keep: Box::new(move |entry| keep.take(entry)) };
+            Ok(vec![first, Part::whole(second.read(&stop)?)])
+        };
+        (parts, ended)
+    }
+}
+
+/// Most bytes that a first pass may read.
+fn most(request: &Request<'_>) -> u64 {
+    match request.expected {
+        0 => super::free_space(request.file).map_or(u64::MAX, |free| free / 2),
+        expected => expected.saturating_mul(2).saturating_add(SLACK),
+    }
+}
+
+/// A running helper, of which a thread reads what it prints.
+struct Helper {
+    task: Task,
+    input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+    sender: Option<Sender<Bytes>>,
+    pending: Option<Bytes>,
+}
+
+impl Helper {
+    /// Hands on what the helper prints until the thread has what it wants.
+    async fn run<T>(&mut self, mut work: JoinHandle<Result<T>>, mut progress: Option<&mut Progress<'_>>) -> Result<T> {
+        let done = loop {
+            let Some(sender) = &self.sender else { break work.await };
+            if self.pending.is_some() {
+                tokio::select! {
+                    done = &mut work => break done,
+                    room = sender.reserve() => if let (Ok(room), Some(piece)) = (room, self.pending.take()) {
+                        room.send(piece);
+                    },
+                }
+                continue;
+            }
+            tokio::select! {
+                done = &mut work => break done,
+                piece = self.task.next() => match piece? {
+                    Some(piece) => self.pending = Some(piece),
+                    // The thread sees the end.
+                    None => self.sender = None,
+                },
+            }
+            if let Some(progress) = &mut progress {
+                progress.tick();
+            }
+        };
+        let done = joined(done);
+        if done.is_err() && self.sender.is_none() {
+            // A helper that failed is the reason for what the thread could not read.
+            let ended = self.task.end().await?;
+            if ended.code != 0 {
+                return Err(complaint("reading the volumes", &ended));
+            }
+        }
+        done
+    }
+
+    /// Lets the second pass begin. A helper that has ended says why it did.
+    async fn go(&mut self) {
+        if let Some(input) = &mut self.input {
+            let _ = input.write_all(b"go\n").await;
+            let _ = input.flush().await;
+        }
+    }
+
+    /// Sends the names of what it is to read, beside what it prints.
+    fn send(&mut self, names: File) {
+        if let Some(mut input) = self.input.take() {
+            tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut tokio::fs::File::from_std(names), &mut input).await;
+                let _ = input.flush().await;
+                let _ = input.shutdown().await;
+            });
+        }
+    }
+}
+
+/// Where the first pass is kept.
+struct Kept {
+    out: Writer,
+    counted: Arc<AtomicU64>,
+    most: u64,
+}
+
+/// A tar that is kept as it is read.
+struct Tee<'a> {
+    stream: &'a mut Stream,
+    kept: &'a mut Kept,
+    read: u64,
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stream.read(buffer)?;
+        self.kept.out.write_all(&buffer[..read])?;
+        self.read += read as u64;
+        self.kept.counted.store(self.read, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+type FirstPass = Option<(Stream, Compressed, Members, bool)>;
+
+fn first_pass(mut stream: Stream, mut kept: Kept) -> Result<FirstPass, Damage> {
+    let malformed = || Damage::Malformed("the helper did not say what it does".to_owned());
+    let line = record(&mut stream)?;
+    if line == b"once" {
+        return Ok(None);
+    }
+    let mut members = Members::new(Clocks::parse(&line).ok_or_else(malformed)?);
+    let mut reader = Reader::new(Tee { stream: &mut stream, kept: &mut kept, read: 0 });
+    let mut bytes = 0_u64;
+    while let Some(entry) = reader.next_entry()? {
+        bytes = bytes.saturating_add(entry.size);
+        if bytes > reader.source().kept.most || members.len() >= members::MOST {
+            return Ok(None);
+        }
+        if !entry.oversized {
+            members.add(&entry);
+        }
+    }
+    let mut rest = reader.into_source();
+    let fills = (RECORD - rest.read % RECORD) % RECORD;
+    io::copy(&mut rest.by_ref().take(fills), &mut io::sink())?;
+    let clean = record(&mut stream)? == b"clean";
+    Ok(Some((stream, kept.out.finish()?, members, clean)))
+}
+
+fn compare(stream: &mut Stream, members: Members, clean: bool, spools: [File; 2]) -> io::Result<Changed> {
+    let clocks = Clocks::parse(&record(stream)?).ok_or(io::ErrorKind::InvalidData)?;
+    members.compare(stream, clean, clocks, spools)
+}
+
+fn copy(mut stream: Stream, mut out: Writer) -> io::Result<Compressed> {
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return out.finish(),
+            read => out.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+/// What stands before the next NUL.
+fn record(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut line = vec![];
+    stream.by_ref().take(1 << 20).read_until(0, &mut line)?;
+    line.pop();
+    Ok(line)
+}
+
+fn unreadable(e: &io::Error, path: &Path) -> Error {
+    match e.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Error::VolumesFailed {
+            what: "reading the volumes".to_owned(),
+            reason: "the list of what is there cannot be read".to_owned(),
+        },
+        _ => Error::file("write", path, e),
+    }
+}

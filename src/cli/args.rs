@@ -159,8 +159,8 @@ pub enum Command {
     Password(Password),
     /// Back up sessions, projects, configuration and settings into one file
     ///
-    /// Without FILE, the backup goes to docklet's backup folder. A running container is paused only while its volumes are
-    /// read.
+    /// Without FILE, the backup goes to docklet's backup folder. A container that runs is paused only for what
+    /// changed while its volumes were read.
     ///
     /// With - as FILE, the archive goes to standard output, and everything else to standard error, the result of --json
     /// too. It is first stored in the backup folder, without a name, and read back: what goes out is a whole backup, and

@@ -52,7 +52,7 @@ const PACK: &str = r#"{ members '%p\0' /dev/stderr "$@" || printf 'a part of the
 /// tells of writes to memory that a file is mapped into, once `sync` has written what was there. Else the clocks, the
 /// tar of the first pass, and `clean` if tar had no other complaint than that files changed or went. Then, after a line
 /// of input, the clocks and the list of what is there, and the tar of what is named on standard input.
-const PACK_TWICE: &str = r#"clocks() { read -r up rest </proc/uptime; now="$(/usr/bin/date +%s) $up"; }
+const PACK_TWICE: &str = r#"clocks() { read -r up rest </proc/uptime; now="$(/usr/bin/date +%s.%N) $up"; }
 for type in $(/usr/bin/stat --file-system --format=%T "$@" || echo unknown); do
     case $type in ext2/ext3 | xfs | btrfs) ;; *) printf 'once\0'; exit 0 ;; esac
 done

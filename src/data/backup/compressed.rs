@@ -100,18 +100,20 @@ impl Read for GivesBack {
         }
         let read = self.file.read(buffer)?;
         self.read += read as u64;
-        #[cfg(target_os = "linux")]
         if self.read - self.given >= GIVE_BACK {
-            use rustix::fs::{FallocateFlags, fallocate};
-            // Not every file system can; the space is then taken until the end.
-            let _ = fallocate(
-                &self.file,
-                FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-                self.given,
-                self.read - self.given,
-            );
+            give_back(&self.file, self.given, self.read - self.given);
             self.given = self.read;
         }
         Ok(read)
     }
 }
+
+/// Frees the space of a part of a file. Not every file system can; it is then taken until the end.
+#[cfg(target_os = "linux")]
+fn give_back(file: &File, from: u64, length: u64) {
+    use rustix::fs::{FallocateFlags, fallocate};
+    let _ = fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, length);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_back(_: &File, _: u64, _: u64) {}

@@ -32,23 +32,25 @@ const LINKED: u8 = 4;
 type Time = (i64, u32);
 
 /// The clocks of the engine's machine: that of the day, and that which nobody sets.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clocks {
-    day: i64,
-    up: f64,
+    day: Time,
+    up: Time,
 }
 
 impl Clocks {
     /// Of `SECONDS SECONDS`.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let (day, up) = std::str::from_utf8(text).ok()?.split_once(' ')?;
-        Some(Clocks { day: day.parse().ok()?, up: up.parse().ok()? })
+        let at = text.iter().position(|byte| *byte == b' ')?;
+        Some(Clocks { day: time(&text[..at])?, up: time(&text[at + 1..])? })
     }
 
-    /// Whether the clock of the day was set between these and later ones.
-    #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 are exact")]
-    pub fn was_set_until(self, later: Clocks) -> bool {
-        ((later.day - self.day) as f64 - (later.up - self.up)).abs() > 1.5
+    /// Whether the clock of the day was set back by more than a second between these and later ones. The two are not
+    /// read in the same moment.
+    fn was_set_back_until(self, later: Clocks) -> bool {
+        let milliseconds =
+            |from: Time, to: Time| (to.0 - from.0) * 1000 + (i64::from(to.1) - i64::from(from.1)) / 1_000_000;
+        milliseconds(self.up, later.up) - milliseconds(self.day, later.day) > 1000
     }
 }
 
@@ -90,7 +92,7 @@ impl Members {
 
     /// Reads the list of what is there now, up to an empty line, and compares. `spools` are two empty files that go
     /// away by themselves. Unless it was `clean`, and the clock not set
-    /// until `now`, nothing counts as the same.
+    /// back until `now`, nothing counts as the same.
     ///
     /// # Errors
     /// What `list` and `spools` say, and `InvalidData` for what is no such list.
@@ -101,7 +103,7 @@ impl Members {
         now: Clocks,
         spools: [File; 2],
     ) -> io::Result<Changed> {
-        let trusted = clean && !self.began.was_set_until(now);
+        let trusted = clean && !self.began.was_set_back_until(now);
         self.read.sort_unstable();
         self.read.dedup();
         self.links.sort_unstable();
@@ -121,7 +123,7 @@ impl Members {
             }
             let one = Listed::parse(&line).ok_or(io::ErrorKind::InvalidData)?;
             let hash = keep.members.hash(one.path, one.modified, one.changed);
-            let is_old = one.changed.0 < keep.members.began.day - MARGIN;
+            let is_old = one.changed.0 < keep.members.began.day.0 - MARGIN;
             if moved.as_ref().is_some_and(|folder| !is_below(one.path, folder)) {
                 moved = None;
             }

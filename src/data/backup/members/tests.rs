@@ -8,8 +8,8 @@ const BEGAN: i64 = 1_000_000;
 const OLD: &str = "900000.5";
 const NEW: &str = "1000003.25";
 
-fn clocks(day: i64, up: f64) -> Clocks {
-    Clocks { day, up }
+fn clocks(day: i64, up: i64) -> Clocks {
+    Clocks { day: (day, 0), up: (up, 0) }
 }
 
 fn entry(kind: Kind, path: &str, link: &str, modified: &str, changed: &str) -> Entry {
@@ -38,7 +38,7 @@ fn link(path: &str, to: &str) -> Entry {
 
 /// A first pass over these, a list of what is there now; which of the first are right, and what is read again.
 fn compared(first: &[Entry], list: &[&str], clean: bool, now: Clocks) -> (Vec<String>, Vec<String>, u64) {
-    let mut members = Members::new(clocks(BEGAN, 50.0));
+    let mut members = Members::new(clocks(BEGAN, 50));
     first.iter().for_each(|entry| members.add(entry));
     let list: String = list.iter().map(|line| format!("{line}\0")).chain(["\0".to_owned()]).collect();
     let spools = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
@@ -51,7 +51,7 @@ fn compared(first: &[Entry], list: &[&str], clean: bool, now: Clocks) -> (Vec<St
 }
 
 fn usual(first: &[Entry], list: &[&str]) -> (Vec<String>, Vec<String>, u64) {
-    compared(first, list, true, clocks(BEGAN + 9, 59.3))
+    compared(first, list, true, clocks(BEGAN + 9, 59))
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn only_what_did_not_change_is_right() {
     // The folder comes before what is in it, once.
     assert_eq!(again, ["v/a", "v/a/appended", "v/a/just before", "v/a/in the future", "v/a/new"]);
     assert_eq!(count, 4);
-    for (clean, now) in [(false, clocks(BEGAN + 9, 59.0)), (true, clocks(BEGAN - 3600, 59.0))] {
+    for (clean, now) in [(false, clocks(BEGAN + 9, 59)), (true, clocks(BEGAN - 3600, 59))] {
         let (kept, again, _) = compared(&first, &list, clean, now);
         assert_eq!((kept.len(), again.len()), (0, list.len()), "nothing counts");
     }
@@ -132,11 +132,20 @@ fn what_is_in_a_folder_that_was_moved_is_read_again() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_is_noticed() {
+    let began = Clocks::parse(b"1700000000.999 12.50").unwrap();
+    let after = |text: &str| began.was_set_back_until(Clocks::parse(text.as_bytes()).unwrap());
+    assert!(!after("1700000010.100 22.40") && !after("1700003610.1 22.40"), "not, or forwards");
+    assert!(after("1700000008.100 22.40") && after("1699990000 22.40"));
+    assert_eq!(Clocks::parse(b"1700000000"), None);
+}
+
+#[test]
 fn a_list_that_is_cut_off_is_none() {
     let list = |text: &str| {
-        let members = Members::new(clocks(BEGAN, 50.0));
+        let members = Members::new(clocks(BEGAN, 50));
         let spools = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
-        members.compare(&mut Cursor::new(text.to_owned()), true, clocks(BEGAN, 50.0), spools).is_err()
+        members.compare(&mut Cursor::new(text.to_owned()), true, clocks(BEGAN, 50), spools).is_err()
     };
     assert!(list(""));
     assert!(list("1.0 1.0 1 1:1 f v/a\0"));

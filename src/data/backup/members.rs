@@ -48,9 +48,11 @@ impl Clocks {
     /// Whether the clock of the day was set back by more than a second between these and later ones. The two are not
     /// read in the same moment.
     fn was_set_back_until(self, later: Clocks) -> bool {
-        let milliseconds =
-            |from: Time, to: Time| (to.0 - from.0) * 1000 + (i64::from(to.1) - i64::from(from.1)) / 1_000_000;
-        milliseconds(self.up, later.up) - milliseconds(self.day, later.day) > 1000
+        let milliseconds = |from: Time, to: Time| {
+            let whole = to.0.saturating_sub(from.0).saturating_mul(1000);
+            whole.saturating_add((i64::from(to.1) - i64::from(from.1)) / 1_000_000)
+        };
+        milliseconds(self.up, later.up).saturating_sub(milliseconds(self.day, later.day)) > 1000
     }
 }
 

@@ -192,15 +192,22 @@ impl Pause<'_> {
     }
 
     async fn end(&mut self) -> Result<()> {
-        if let (Some(name), Some(since)) = (self.container, self.since.take()) {
+        if let (Some(name), Some(since)) = (self.container, self.since) {
             let resumed = self.engine.unpause_container(name).await;
             self.lasted = Some(since.elapsed());
             // One that was never paused, or that has ended meanwhile, is not paused now either.
             if resumed.is_err() && self.engine.container(name).await?.is_some_and(|c| c.paused) {
                 return resumed;
             }
+            self.since = None;
         }
         Ok(())
+    }
+
+    /// Removes the helper, unless the container is still paused: the helper that is left tells whoever comes next, the
+    /// supervisor or a command, that the pause is to be undone.
+    async fn remove(&self, helper: &str) -> Result<()> {
+        if self.since.is_some() { Ok(()) } else { self.engine.remove_container(helper).await.map(drop) }
     }
 }
 
@@ -244,7 +251,7 @@ async fn read(
     };
     let done = interrupt_ends(interrupt, once).await;
     let resumed = pause.end().await;
-    let removed = engine.remove_container(&spec.name).await;
+    let removed = pause.remove(&spec.name).await;
     let packed = done?;
     resumed?;
     removed?;
@@ -280,7 +287,7 @@ async fn read_twice(
         Ok(None) => Ok(None),
         Err(error) => Err(error),
     };
-    let removed = engine.remove_container(&spec.name).await;
+    let removed = pause.remove(&spec.name).await;
     let both = both?;
     removed?;
     Ok(both)

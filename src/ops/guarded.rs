@@ -233,8 +233,29 @@ pub async fn records_now(instance: &Instance, main: &Listed, settings: &Settings
     Ok(Some(data_check::list(&probe, &instance.appliance.records.paths).await))
 }
 
+/// Which of these it still holds, right before it is stopped: what came and went in between proves nothing.
+///
+/// # Errors
+/// As [`records_now`].
+pub async fn records_still(
+    instance: &Instance,
+    main: &Listed,
+    settings: &Settings,
+    early: Option<Records>,
+) -> Result<Option<Records>> {
+    match early {
+        Some(early) if main.publishes(settings.network.port.0) => {
+            Ok(Some(data_check::there(&instance.probe(settings)?, &early).await))
+        }
+        early => Ok(early),
+    }
+}
+
 /// Stops the container; whether it ran.
-async fn stop(instance: &Instance, engine: &Engine, look: &Look) -> Result<bool> {
+///
+/// # Errors
+/// What the engine says.
+pub async fn stop(instance: &Instance, engine: &Engine, look: &Look) -> Result<bool> {
     let Some(main) = backup::own_container(instance, look) else { return Ok(false) };
     if main.state == "paused" {
         engine.unpause_container(&main.name).await?;

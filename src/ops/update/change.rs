@@ -71,6 +71,7 @@ impl Change<'_> {
     ) -> Result<UpdateReport> {
         let Change { instance, engine, .. } = *self;
         let ran = self.main.is_running();
+        let early = guarded::records_now(instance, self.main, self.settings).await?;
         mounts::admit(instance, &target.settings.mounts)?;
         if target.release.is_some() {
             self.prepare(look, &target).await?;
@@ -88,7 +89,7 @@ impl Change<'_> {
             ),
             None => None,
         };
-        let now = guarded::records_now(instance, self.main, self.settings).await?;
+        let now = guarded::records_still(instance, self.main, self.settings, early).await?;
         let records = match &contents {
             Some(contents) => data_check::sane(contents.manifest.records.clone()),
             None => now.clone().unwrap_or_default(),

@@ -63,6 +63,9 @@ pub const GIT_VARIABLES: [&str; 2] = ["DOCKLET_GIT_NAME", "DOCKLET_GIT_EMAIL"];
 pub const LIMITS_FIX: &str =
     "use an engine that runs as root, or boot with cgroup v2 (kernel option systemd.unified_cgroup_hierarchy=1)";
 
+/// The engine's word for a container without a network. Nothing is published then.
+pub const NO_NETWORK: &str = "none";
+
 /// Version of this docklet.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 

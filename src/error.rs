@@ -190,6 +190,8 @@ pub enum Error {
     FileExists { path: String },
     #[error("{path} is not a backup that can be restored")]
     BackupInvalid { path: String, reason: String },
+    #[error("{path} was restored for a test, and does not work")]
+    BackupFailsTest { path: String, reason: String, log: Vec<String> },
     #[error("{what} cannot be decrypted")]
     NotDecrypted { what: String, reason: String, hint: String },
     #[error("cannot fetch the list of {title} releases")]

@@ -76,6 +76,11 @@ impl InstanceName {
         format!("{}-{role}", self.container(appliance))
     }
 
+    /// The throwaway instance that this one's backups are tested in. Nobody can type its name: a dot is no part of one.
+    pub fn throwaway(&self) -> Self {
+        InstanceName(format!("{}.test", self.0))
+    }
+
     /// ` --instance NAME` for commands that are shown to the user; empty for the default instance.
     pub fn flag(&self) -> String {
         flag(&self.0)

@@ -103,6 +103,14 @@ impl InstancePaths {
     pub fn copies(&self) -> PathBuf {
         self.state.join("copies.json")
     }
+    /// How the last test of a backup went.
+    pub fn backup_test(&self) -> PathBuf {
+        self.state.join("backup-test.json")
+    }
+    /// Held while a backup is tested, and removed when nothing of that is left on the engine.
+    pub fn backup_test_lock(&self) -> PathBuf {
+        self.state.join("backup-test.lock")
+    }
     /// There once the user was told of caches in a backup.
     pub fn caches_told(&self) -> PathBuf {
         self.state.join("caches-told")

@@ -6,11 +6,15 @@ use std::{net::SocketAddr, time::Duration};
 
 use base64::Engine as _;
 use futures_util::future::{join_all, try_join_all};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::{
     appliance::Appliance,
     desired::Publish,
+    engine::Engine,
     host::{ports, system},
     http,
     secrets::Secret,
@@ -29,12 +33,25 @@ const LARGEST_LIST: usize = 32 << 20;
 /// What a probe needs to know.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    address: SocketAddr,
+    way: Way,
     health: String,
     page: String,
     authorization: String,
-    engine_user: Option<u32>,
 }
+
+/// How the page is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    /// At an address of this machine, which the engine publishes it on; and the user that the engine runs as.
+    Published(SocketAddr, Option<u32>),
+    /// From inside this container, at a port of 127.0.0.1.
+    Inside(Box<Engine>, String, u16),
+}
+
+/// A connection to the page.
+trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+type Connected = Box<dyn Connection>;
 
 /// What a probe saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,19 +88,31 @@ impl std::fmt::Display for Seen {
 impl Probe {
     /// A probe of a published page.
     pub fn new(appliance: &Appliance, publish: &Publish, password: &Secret) -> Self {
+        let address = SocketAddr::new(Bind(publish.address).reachable(), publish.port);
+        Self::by(Way::Published(address, None), appliance, password)
+    }
+
+    /// A probe of a page that is not published: it is asked from inside the container.
+    pub fn inside(appliance: &Appliance, engine: &Engine, container: &str, password: &Secret) -> Self {
+        Self::by(Way::Inside(Box::new(engine.clone()), container.to_owned(), appliance.container.port), appliance, password)
+    }
+
+    fn by(way: Way, appliance: &Appliance, password: &Secret) -> Self {
         let login = format!("{}:{}", appliance.login.user, password.reveal());
         Probe {
-            address: SocketAddr::new(Bind(publish.address).reachable(), publish.port),
+            way,
             health: appliance.health.path.clone(),
             page: appliance.health.page.clone(),
             authorization: format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login)),
-            engine_user: None,
         }
     }
 
     /// The same for an engine that runs as a user of its own.
-    pub fn with_engine_user(self, engine_user: Option<u32>) -> Self {
-        Probe { engine_user, ..self }
+    pub fn with_engine_user(mut self, engine_user: Option<u32>) -> Self {
+        if let Way::Published(_, user) = &mut self.way {
+            *user = engine_user;
+        }
+        self
     }
 
     /// Looks once.
@@ -104,7 +133,7 @@ impl Probe {
             Ok(Err(reason)) => return Seen::Silent { reason },
             Err(_) => return late(),
         };
-        let ask = async |(stream, path): (TcpStream, &&str)| {
+        let ask = async |(stream, path): (Connected, &&str)| {
             let answer = self.get(stream, path, LARGEST_ANSWER);
             match tokio::time::timeout(TIMEOUT, answer).await {
                 Ok(Ok(answer)) => match answer.status {
@@ -133,29 +162,41 @@ impl Probe {
         }
     }
 
-    async fn get(&self, stream: TcpStream, path: &str, limit: usize) -> Result<http::Answer, String> {
+    async fn get(&self, stream: Connected, path: &str, limit: usize) -> Result<http::Answer, String> {
         let headers = [("authorization", self.authorization.as_str()), ("user-agent", "docklet")];
-        let host = self.address.to_string();
+        let host = match &self.way {
+            Way::Published(address, _) => address.to_string(),
+            Way::Inside(_, _, port) => format!("127.0.0.1:{port}"),
+        };
         http::get(stream, &host, path, &headers, limit).await
     }
 
     /// So many connections to the page, none of which a stranger has the other end of.
-    async fn connect(&self, count: usize) -> Result<Vec<TcpStream>, String> {
-        let one = |_| TcpStream::connect(self.address);
-        let streams = try_join_all((0..count).map(one)).await.map_err(|e| crate::error::io_reason(&e))?;
-        self.refuse_strangers(&streams)?;
-        Ok(streams)
+    async fn connect(&self, count: usize) -> Result<Vec<Connected>, String> {
+        match &self.way {
+            Way::Published(address, engine_user) => {
+                let one = |_| TcpStream::connect(address);
+                let streams = try_join_all((0..count).map(one)).await.map_err(|e| crate::error::io_reason(&e))?;
+                refuse_strangers(*address, *engine_user, &streams)?;
+                Ok(streams.into_iter().map(|stream| Box::new(stream) as Connected).collect())
+            }
+            Way::Inside(engine, container, port) => {
+                let one = |_| engine.connect_inside(container, *port);
+                let streams = try_join_all((0..count).map(one)).await.map_err(|e| e.with_causes("; "))?;
+                Ok(streams.into_iter().map(|stream| Box::new(stream) as Connected).collect())
+            }
+        }
     }
+}
 
-    /// The password goes to nobody who cannot read it anyway: root, who is the engine as a rule, ourselves, and the
-    /// user that the engine runs as. Should the container end, any user of the machine may listen on its port.
-    fn refuse_strangers(&self, streams: &[TcpStream]) -> Result<(), String> {
-        let ours = streams.iter().map(TcpStream::local_addr).collect::<Result<Vec<_>, _>>();
-        let ours = ours.map_err(|e| crate::error::io_reason(&e))?;
-        let us = rustix::process::geteuid().as_raw();
-        let trusted = |uid| uid == 0 || uid == us || Some(uid) == self.engine_user;
-        let Some(uid) = ports::stranger(self.address, &ours, trusted) else { return Ok(()) };
-        let user = system::name_of_user(uid).unwrap_or_else(|| uid.to_string());
-        Err(format!("{} belongs to a process of the user {user}, so the password was not sent", self.address))
-    }
+/// The password goes to nobody who cannot read it anyway: root, who is the engine as a rule, ourselves, and the
+/// user that the engine runs as. Should the container end, any user of the machine may listen on its port.
+fn refuse_strangers(address: SocketAddr, engine_user: Option<u32>, streams: &[TcpStream]) -> Result<(), String> {
+    let ours = streams.iter().map(TcpStream::local_addr).collect::<Result<Vec<_>, _>>();
+    let ours = ours.map_err(|e| crate::error::io_reason(&e))?;
+    let us = rustix::process::geteuid().as_raw();
+    let trusted = |uid| uid == 0 || uid == us || Some(uid) == engine_user;
+    let Some(uid) = ports::stranger(address, &ours, trusted) else { return Ok(()) };
+    let user = system::name_of_user(uid).unwrap_or_else(|| uid.to_string());
+    Err(format!("{address} belongs to a process of the user {user}, so the password was not sent"))
 }

@@ -82,6 +82,7 @@ recipients = []                  # age public keys: the secrets go in, encrypted
 encrypt = false                  # encrypt whole backups for these keys
 exclude = []                     # "**/node_modules": what scheduled and manual ones leave out
 copy = ""                        # run after each backup, such as "rclone copyto {file} remote:docklet/{name}"
+test_every = ""                  # "30d": restore the newest into a throwaway instance and see that it works; empty = never
 
 [notify]
 command = ""                     # gets one JSON object on standard input: gave up, backup failed, update available
@@ -272,6 +273,8 @@ pub struct Backup {
     pub exclude: Vec<Glob>,
     /// A command of the shell that takes each backup elsewhere, with {file} and {name} in it; empty: none.
     pub copy: String,
+    /// Time between two tests of the newest backup in a throwaway instance; empty: never.
+    pub test_every: Every,
 }
 
 impl Default for Backup {
@@ -284,6 +287,7 @@ impl Default for Backup {
             encrypt: false,
             exclude: vec![],
             copy: String::new(),
+            test_every: Every(String::new()),
         }
     }
 }
@@ -345,6 +349,13 @@ impl Settings {
         }
         if self.backup.encrypt && self.backup.recipients.is_empty() {
             return Err("backup.encrypt is true, so backup.recipients must say for which keys".to_owned());
+        }
+        if self.backup.encrypt && self.backup.test_every.duration().is_some() {
+            return Err(
+                "backup.test_every cannot open what backup.encrypt encrypts, for the private key is not here; \
+                 docklet backup test --identity FILE tests it"
+                    .to_owned(),
+            );
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! `docklet backup`
 
-use std::{fs::File, io::IsTerminal as _, os::fd::AsFd as _, path::Path, sync::Arc};
+use std::{fs::File, io::IsTerminal as _, os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
 
 use super::{
     args::{self, BackupAction},
@@ -17,6 +17,7 @@ use crate::{
             self, Backup,
             prune::{self, Prune},
         },
+        backup_test::BackupTest,
         part, restore,
     },
     paths,
@@ -57,6 +58,21 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
                 false => backup::verify(context, file, &unlock).await?,
             };
             context.output.result(&report, |style| text::verified(&report, style, &context.environment.zone));
+        }
+        Some(BackupAction::Test { file, identity, passphrase_file, timeout }) => {
+            let options = BackupTest {
+                file: file.clone(),
+                passphrase: passphrase_file
+                    .as_deref()
+                    .map(secret::read_file)
+                    .transpose()?
+                    .map(backup::not_empty)
+                    .transpose()?,
+                identity: identity.as_deref().map(secret::read_file).transpose()?,
+                timeout: Some(Duration::from_secs(*timeout)),
+            };
+            let report = context.test_backup(&options).await?;
+            context.output.result(&report, |style| text::tested(&report, style, &context.environment.zone));
         }
         Some(BackupAction::Key(args)) => backup_key::run(context, args)?,
         Some(BackupAction::Prune { keep, keep_changes, dry_run }) => {

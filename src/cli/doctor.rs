@@ -69,6 +69,7 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
         notice_failed: LastNotice::load(&context.files.notices()).and_then(|last| last.error),
         backup_failed: Last::load(&context.files.backup_state()).error,
         copy_failed: Copies::load(&context.files.copies()).error,
+        test_failed: Last::load(&context.files.backup_test()).error,
         autostart_entry: autostart::services(context).is_enabled(&context.name),
     })
 }

@@ -2,7 +2,7 @@
 //! folder on the way is opened without following links, a link that could lead outside is left out, and everything is
 //! written into a new folder that gets its name when all of it is there.
 
-mod sparse;
+pub(super) mod sparse;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +11,10 @@ use std::{
     ffi::OsStr,
     fs::File,
     io::{self, Write as _},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -251,7 +254,9 @@ impl Receiver for Extract {
     fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.current {
             Some(Current { file, holes: None, .. }) => file.write_all(bytes),
-            Some(Current { file, holes: Some(holes), .. }) => holes.write(file, bytes),
+            Some(Current { file, holes: Some(holes), .. }) => {
+                holes.write(|at, part| file.write_all_at(part, at), bytes)
+            }
             None => Ok(()),
         }
     }

@@ -191,5 +191,7 @@ pub struct SupervisorFacts {
     pub backup_failed: Option<String>,
     /// Why the last copy of a backup failed.
     pub copy_failed: Option<String>,
+    /// Why the last test of a backup failed.
+    pub test_failed: Option<String>,
     pub autostart_entry: bool,
 }

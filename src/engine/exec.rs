@@ -9,7 +9,8 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_util::io::StreamReader;
 
 use super::{
     DEADLINE, Engine,
@@ -20,6 +21,11 @@ use crate::error::{Error, ObjectKind, Result};
 
 /// Largest piece of output that is handed on at once.
 const PIECE: usize = 64 * 1024;
+
+/// Connects standard input and output to a port of 127.0.0.1, and ends when the other side closes. Bash alone can do
+/// that; a program in the background has no input but one that is named.
+const CONNECT: &str = "exec 3<>/dev/tcp/127.0.0.1/$0 4<&0 || exit 1; \
+    /usr/bin/cat <&4 >&3 2>/dev/null & /usr/bin/cat <&3; kill $!";
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +115,28 @@ impl Engine {
             }),
             StartExecResults::Detached => Err(Error::bug("an attached command was started detached")),
         }
+    }
+
+    /// A connection to a port inside a container, which need not have a network. Where nobody listens, it is closed at once.
+    ///
+    /// # Errors
+    /// As [`Engine::exec`].
+    pub async fn connect_inside(
+        &self,
+        container: &str,
+        port: u16,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>> {
+        let port = port.to_string();
+        let command = ["/usr/bin/env", "-i", "/bin/bash", "-c", CONNECT, &port].map(str::to_owned).to_vec();
+        let exec = self.exec(container, &ExecRequest { command, input: true, ..ExecRequest::default() }).await?;
+        let output = exec.output.stream.filter_map(|part| {
+            std::future::ready(match part {
+                Ok(LogOutput::StdErr { .. }) => None,
+                Ok(part) => Some(Ok(part.into_bytes())),
+                Err(e) => Some(Err(std::io::Error::other(e))),
+            })
+        });
+        Ok(tokio::io::join(StreamReader::new(output), exec.input.writer))
     }
 
     /// Runs a short command to its end and says its exit code; what it prints is thrown away.

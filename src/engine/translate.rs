@@ -14,7 +14,7 @@ use super::{
     seccomp,
 };
 use crate::{
-    desired::{BindMount, ContainerSpec, GIT_VARIABLES, HealthCheck, Publish, SecretsMount, label},
+    desired::{BindMount, ContainerSpec, GIT_VARIABLES, HealthCheck, NO_NETWORK, Publish, SecretsMount, label},
     settings::Egress,
 };
 
@@ -29,6 +29,7 @@ pub(super) fn create_body(spec: &ContainerSpec, engine: &About) -> ContainerCrea
     let variables: Vec<&str> = spec.environment.keys().map(String::as_str).collect();
     labels.insert(label::ENVIRONMENT.to_owned(), variables.join(","));
     let inside = format!("{}/tcp", spec.publish.container_port);
+    let published = spec.network != NO_NETWORK;
     ContainerCreateBody {
         hostname: Some(spec.name.clone()),
         image: Some(spec.image.clone()),
@@ -38,20 +39,20 @@ pub(super) fn create_body(spec: &ContainerSpec, engine: &About) -> ContainerCrea
         working_dir: Some(spec.working_dir.clone()),
         stop_signal: Some(spec.stop_signal.clone()),
         labels: Some(labels),
-        exposed_ports: Some(vec![inside.clone()]),
+        exposed_ports: published.then(|| vec![inside.clone()]),
         // Set here as well as in the image: Podman drops an image's HEALTHCHECK when it builds the
         // OCI format.
         healthcheck: Some(health_config(&spec.health)),
         host_config: Some(HostConfig {
             network_mode: Some(spec.network.clone()),
             // A literal address, never a name: see `settings::Bind`.
-            port_bindings: Some(HashMap::from([(
-                inside,
-                Some(vec![PortBinding {
+            port_bindings: published.then(|| {
+                let binding = PortBinding {
                     host_ip: Some(spec.publish.address.to_string()),
                     host_port: Some(spec.publish.port.to_string()),
-                }]),
-            )])),
+                };
+                HashMap::from([(inside, Some(vec![binding]))])
+            }),
             mounts: Some(mounts(spec)),
             // docklet restarts it; two owners would fight.
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),

@@ -58,6 +58,7 @@ impl Error {
             Error::Image { reason, log, .. }
             | Error::StartFailed { reason, log, .. }
             | Error::Unhealthy { reason, log, .. }
+            | Error::BackupFailsTest { reason, log, .. }
             | Error::UpdateRolledBack { reason, log, .. } => with_log(vec![reason.clone()], log),
             Error::MountChanged { was, now, .. } => vec![format!("when mounted: {was}"), format!("now: {now}")],
             Error::Renamed { .. } => {

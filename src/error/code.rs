@@ -116,7 +116,9 @@ impl Error {
             Error::Unhealthy { .. } => Code::Unhealthy,
             Error::NotReady { .. } => Code::Timeout,
             Error::GaveUp { .. } => Code::GaveUp,
-            Error::BackupInvalid { .. } | Error::NotDecrypted { .. } => Code::BackupInvalid,
+            Error::BackupInvalid { .. } | Error::BackupFailsTest { .. } | Error::NotDecrypted { .. } => {
+                Code::BackupInvalid
+            }
             Error::RestoreFailed { .. } => Code::RestoreFailed,
             Error::UpdateRolledBack { .. } => Code::UpdateRolledBack,
         }

@@ -142,6 +142,9 @@ impl Error {
                 "run the same command again\nif it fails again, find the cause with: docklet doctor".to_owned()
             }
             Error::FileExists { .. } => "choose another name or folder, or move it away".to_owned(),
+            Error::BackupFailsTest { .. } => {
+                "make another, and test it: docklet backup, docklet backup test\nwhat runs now was not touched".to_owned()
+            }
             Error::BackupInvalid { .. } => "docklet backup list shows the available backups".to_owned(),
             Error::ReleasesUnreachable { log_file, .. } => format!(
                 "check the network and run the command again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"

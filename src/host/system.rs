@@ -121,6 +121,15 @@ fn entry(text: &str, number: u32) -> Option<Vec<&str>> {
     text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.get(2) == Some(&number.as_str()))
 }
 
+/// Whether fewer programs wanted a processor in the last minute than there are processors. A system that does not say so
+/// in a file counts as idle.
+pub fn is_idle() -> bool {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0);
+    load < processors as f64
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

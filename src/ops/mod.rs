@@ -7,6 +7,7 @@
 
 pub(crate) mod autostart;
 pub(crate) mod backup;
+pub(crate) mod backup_test;
 pub(crate) mod converge;
 pub(crate) mod copy;
 pub(crate) mod export;

@@ -5,7 +5,7 @@ mod brought;
 mod contained_secrets;
 mod only;
 
-pub use contained_secrets::identities;
+pub use contained_secrets::{identities, tried as secrets_in};
 
 use std::{
     collections::BTreeMap,
@@ -241,7 +241,10 @@ fn timeout(instance: &Instance, options: &Restore) -> Duration {
 }
 
 /// A backup of something else is none for us.
-fn belongs_here(instance: &Instance, file: &Path, header: &Header) -> Result<()> {
+///
+/// # Errors
+/// [`Error::BackupInvalid`].
+pub fn belongs_here(instance: &Instance, file: &Path, header: &Header) -> Result<()> {
     let invalid = |reason: String| Error::BackupInvalid { path: file.display().to_string(), reason };
     let appliance = &instance.appliance;
     let shown = |text: &str| clean::line(text, false);
@@ -289,7 +292,7 @@ async fn check(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<Cont
 }
 
 /// What is installed then: data of a later release needs that release.
-fn appliance_for(instance: &Instance, settings: &Settings, header: &Header) -> Appliance {
+pub fn appliance_for(instance: &Instance, settings: &Settings, header: &Header) -> Appliance {
     let mut appliance = instance.appliance.clone();
     if settings.image.source == ImageSource::Build
         && let Some(release) = header.release.as_ref().filter(|release| appliance.knows(release))
@@ -301,7 +304,7 @@ fn appliance_for(instance: &Instance, settings: &Settings, header: &Header) -> A
 }
 
 /// The records in a backup that this appliance lists.
-fn known_records(instance: &Instance, contents: &Contents) -> Records {
+pub fn known_records(instance: &Instance, contents: &Contents) -> Records {
     let mut records = contents.manifest.records.clone();
     records.retain(|path, _| instance.appliance.records.paths.contains(path));
     data_check::sane(records)

@@ -13,8 +13,8 @@ use crate::{
     observed::Ownership,
     probe::Seen,
     report::{
-        BackupStatus, ContainerStatus, CopyStatus, DiskStatus, EgressStatus, EngineStatus, FolderStatus, ImageStatus,
-        LimitsStatus, State, StatusReport, SupervisorStatus, UpdateStatus, VolumeStatus,
+        BackupStatus, BackupTestStatus, ContainerStatus, CopyStatus, DiskStatus, EgressStatus, EngineStatus,
+        FolderStatus, ImageStatus, LimitsStatus, State, StatusReport, SupervisorStatus, UpdateStatus, VolumeStatus,
     },
     sandbox::{network_rules::Loaded, ssh_agent},
     settings::{RestartPolicy, Settings},
@@ -72,6 +72,10 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
         copy: settings.filter(|s| !s.backup.copy.is_empty()).map(|_| {
             let Copies { attempt, success, file, error, .. } = Copies::load(&instance.files.copies());
             CopyStatus { last: success, file, attempt, error }
+        }),
+        backup_test: settings.filter(|s| s.backup.test_every.duration().is_some()).map(|settings| {
+            let Last { attempt, success, file, error } = Last::load(&instance.files.backup_test());
+            BackupTestStatus { every: settings.backup.test_every.to_string(), last: success, file, attempt, error }
         }),
         folders: settings.map(|settings| folders(&binds(settings))).unwrap_or_default(),
         limits: settings.map(limits),

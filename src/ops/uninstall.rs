@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Instance, autostart, backup, guarded, other_home, start, stop, supervisor::process};
+use super::{Instance, autostart, backup, backup_test, guarded, other_home, start, stop, supervisor::process};
 use crate::{
     data::{
         data_check::Records,
@@ -323,6 +323,8 @@ async fn remove(
     if let Some(pid) = process::end(&instance.files).await? {
         removed.push(supervisor(pid));
     }
+    // Its container may have the image that is to go.
+    backup_test::remove_left(instance, engine).await?;
     if !inventory.containers.is_empty() {
         // Writes the desired state first, so that nobody starts it again in between.
         desired_state::write(&instance.files.desired(), DesiredState::Stopped)?;

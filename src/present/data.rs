@@ -9,8 +9,8 @@ use crate::{
     },
     instance_name,
     report::data::{
-        BackupListReport, BackupReport, ChangePreview, PruneReport, RestoreReport, UpdateCheckReport, UpdateReport,
-        VerifyReport,
+        BackupListReport, BackupReport, BackupTestReport, ChangePreview, PruneReport, RestoreReport, UpdateCheckReport,
+        UpdateReport, VerifyReport,
     },
     units::Bytes,
 };
@@ -129,6 +129,33 @@ pub fn verified(report: &VerifyReport, style: Style, zone: &Zone) -> String {
         zone.with_name(&report.created),
         report.instance,
     );
+    lacks(&mut text, &report.missing_volumes, report.left_out_count, &report.exclude);
+    text
+}
+
+/// `docklet backup test`
+pub fn tested(report: &BackupTestReport, style: Style, zone: &Zone) -> String {
+    let mut text = format!(
+        "{} {}: it was restored into a throwaway instance without network, and the page answered\n",
+        report.file,
+        style.ok("works")
+    );
+    let (bytes, files) = (Bytes(report.bytes), count(report.files, "file"));
+    let created = zone.with_name(&report.created);
+    text.push_str(&format!("  backup     of {created}, from instance {}\n", report.from_instance));
+    text.push_str(&format!("  compared   {bytes} in {files}, all as in the backup\n"));
+    for records in &report.records {
+        let what = records.path.trim_start_matches('/');
+        let (listed, expected) = (count(records.listed.len() as u64, what), records.expected);
+        text.push_str(&format!("  {what:<9}  {listed} listed; none of the {expected} in the backup is missing\n"));
+    }
+    let secrets = match (report.secrets_in_it, report.secrets) {
+        (true, true) => "opened",
+        (true, false) => "not opened: add --passphrase-file or --identity to test that, too",
+        (false, _) => "not in it",
+    };
+    text.push_str(&format!("  secrets    {secrets}\n  took       {:.1} s\n", report.seconds));
+    text.push_str("  left       nothing: the throwaway instance was removed");
     lacks(&mut text, &report.missing_volumes, report.left_out_count, &report.exclude);
     text
 }

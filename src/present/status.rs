@@ -146,13 +146,19 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
     if let Some(update) = &report.update {
         rows.push(("update", update_text(update, &report.instance, style, zone)));
     }
-    if let Some(copy) = &report.copy {
-        let mut text = copy.last.as_ref().map_or("none yet".to_owned(), |at| format!("the last at {}", zone.show(at)));
-        if let Some(error) = &copy.error {
-            let at = copy.attempt.as_ref().map(|at| format!(" at {}", zone.show(at))).unwrap_or_default();
+    let tries = |last: &Option<String>, attempt: &Option<String>, error: &Option<String>| {
+        let mut text = last.as_ref().map_or("none yet".to_owned(), |at| format!("the last at {}", zone.show(at)));
+        if let Some(error) = error {
+            let at = attempt.as_ref().map(|at| format!(" at {}", zone.show(at))).unwrap_or_default();
             text.push_str(&format!("; {}{at}: {error}", style.error("the last attempt failed")));
         }
-        rows.push(("copies", text));
+        text
+    };
+    if let Some(copy) = &report.copy {
+        rows.push(("copies", tries(&copy.last, &copy.attempt, &copy.error)));
+    }
+    if let Some(test) = &report.backup_test {
+        rows.push(("tests", format!("every {}, {}", test.every, tries(&test.last, &test.attempt, &test.error))));
     }
     rows.extend(events(report, zone).map(|event| ("events", event)));
     let engine = &report.engine;

@@ -129,6 +129,54 @@ pub struct VerifyReport {
     pub exclude: Vec<String>,
 }
 
+/// `docklet backup test`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BackupTestReport {
+    /// Whose settings and image it was tested with.
+    pub instance: String,
+    /// The backup.
+    pub file: String,
+    /// Always true: one that does not is an error.
+    pub works: bool,
+    /// When it was begun.
+    pub created: String,
+    /// Whose data it is.
+    pub from_instance: String,
+    /// Version of the program that it was made with.
+    pub appliance_version: Option<String>,
+    /// Files with content, each of which was compared after it was restored.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// What the program listed then.
+    pub records: Vec<RecordsReport>,
+    /// Whether the secrets in it were opened.
+    pub secrets: bool,
+    /// Whether secrets are in it.
+    pub secrets_in_it: bool,
+    /// Roles of the volumes that are not in it.
+    pub missing_volumes: Vec<String>,
+    /// How many paths were left out of it when it was made.
+    pub left_out_count: u64,
+    /// What it leaves out, because somebody said so: patterns.
+    pub exclude: Vec<String>,
+    /// How long it took until the page and the records were there.
+    pub seconds: f64,
+    /// What is left of the throwaway instance: nothing.
+    pub left: Vec<String>,
+}
+
+/// What the program says that it has, in `docklet backup test`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RecordsReport {
+    /// The path that it was asked.
+    pub path: String,
+    /// How many the backup says that there were, all of which are there.
+    pub expected: u64,
+    /// The ids of those that it listed.
+    pub listed: Vec<String>,
+}
+
 /// `docklet backup prune`
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PruneReport {

@@ -56,6 +56,8 @@ pub struct StatusReport {
     pub update: Option<UpdateStatus>,
     /// How `backup.copy` goes; `None` where it is not set.
     pub copy: Option<CopyStatus>,
+    /// The scheduled tests of backups; `None` when none are wanted.
+    pub backup_test: Option<BackupTestStatus>,
     /// The folders of this machine that are mounted.
     pub folders: Vec<FolderStatus>,
     /// Whether ssh inside can use the host's ssh agent.
@@ -139,6 +141,21 @@ pub struct CopyStatus {
     /// That backup.
     pub file: Option<String>,
     /// When the last attempt was made.
+    pub attempt: Option<String>,
+    /// Why it failed; `None` when it did not.
+    pub error: Option<String>,
+}
+
+/// `backup.test_every` in `docklet status`. Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BackupTestStatus {
+    /// The time between two, as the settings have it.
+    pub every: String,
+    /// When a backup was tested last and worked.
+    pub last: Option<String>,
+    /// The backup that was tested last.
+    pub file: Option<String>,
+    /// When that was.
     pub attempt: Option<String>,
     /// Why it failed; `None` when it did not.
     pub error: Option<String>,

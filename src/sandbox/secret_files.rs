@@ -62,6 +62,11 @@ impl SecretFiles {
         Ok(SecretFiles { files: content, key: key(files)? })
     }
 
+    /// One secret alone, for a container that is never compared with what is wanted.
+    pub fn one(name: &str, secret: &Secret) -> Self {
+        SecretFiles { files: [(name.to_owned(), secret.reveal().as_bytes().to_vec())].into(), key: vec![] }
+    }
+
     /// The files: name → content.
     pub fn contents(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.files

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The keys, and what each allows; the test below holds it complete.
-const KEYS: [(&str, &str); 32] = [
+const KEYS: [(&str, &str); 33] = [
     ("version", "1"),
     ("network.bind", "an IP address; any other than 127.0.0.1 gives other machines access"),
     ("network.port", "1 to 65535"),
@@ -47,6 +47,7 @@ const KEYS: [(&str, &str); 32] = [
     ("backup.encrypt", "true or false"),
     ("backup.exclude", "patterns of paths, separated by commas, such as **/node_modules or projects/app/data"),
     ("backup.copy", "a command such as rclone copyto {file} remote:docklet/{name}; empty: none"),
+    ("backup.test_every", "a time such as 30d; empty: never"),
     ("notify.command", "a command that gets one JSON object on standard input; empty: none"),
     (MOUNTS, "set with docklet mount"),
 ];

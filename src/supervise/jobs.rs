@@ -1,6 +1,6 @@
 //! Operations that the supervisor runs by itself: what completes or reverts the work of a command that was killed, and
-//! the scheduled backup and its copy elsewhere, and the look for a newer release. Each runs in a thread of its own, so that
-//! the loop goes on; all but the copy take the instance's lock.
+//! the scheduled backup, its copy elsewhere and its test, and the look for a newer release. Each runs in a thread of its own,
+//! so that the loop goes on; all but copy and test take the instance's lock.
 
 use std::{thread::JoinHandle, time::Duration};
 
@@ -15,7 +15,12 @@ use crate::{
     instance_name::InstanceName,
     interrupt::{self, Interrupt, Raise},
     observed::Ownership,
-    ops::{Instance, Options, backup::Backup, copy, start},
+    ops::{
+        Instance, Options,
+        backup::Backup,
+        backup_test::{self, BackupTest},
+        copy, start,
+    },
     settings::Every,
 };
 
@@ -24,6 +29,9 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// Least time between two recoveries. The second of two commands that were killed may have left a paused container.
 const RECOVER_AGAIN: Duration = Duration::from_secs(3);
+
+/// A backup that failed its test is tested again after this time, where no newer one is there before.
+const TEST_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,9 +44,13 @@ pub enum Job {
     CheckForUpdate,
     /// Copy a backup elsewhere. Needs neither engine nor lock, and may take hours: it runs beside the others.
     Copy,
+    /// Test the newest backup in a throwaway instance. Needs no lock of the instance's, and runs beside the others, too.
+    TestBackup,
+    /// Remove what a test that was killed left.
+    RemoveTest,
 }
 
-/// How a job ended: `Ok` with the update that is new or the backup that was copied, `Err` with the error and its causes.
+/// How a job ended: `Ok` with the update that is new or the backup that was copied or tested, `Err` with the error and its causes.
 pub type Done = (Job, Result<Option<String>, String>);
 
 /// One that runs.
@@ -47,16 +59,22 @@ struct Running {
     thread: JoinHandle<()>,
 }
 
-/// Runs one at a time, and copies beside it.
+/// Runs one at a time, and beside it one that copies and one that tests.
 pub struct Jobs {
     name: InstanceName,
     options: Options,
     running: Option<Running>,
     copying: Option<Running>,
+    testing: Option<Running>,
+    began: OffsetDateTime,
     recovery: Due,
     backup: Due,
     check: Due,
     copy: Due,
+    test: Due,
+    /// When a test is made even though the machine is busy.
+    test_at_latest: OffsetDateTime,
+    tidying: Due,
 }
 
 /// When a job is to be done.
@@ -85,9 +103,27 @@ impl Jobs {
         // It is one itself.
         let options = Options { supervise: false, verbose: false, ..options };
         // Whoever finds something to recover asks for it.
-        let recovery = Due { planned: Some(OffsetDateTime::UNIX_EPOCH), not_before: None };
-        let (backup, check, copy) = Default::default();
-        Jobs { name, options, running: None, copying: None, recovery, backup, check, copy }
+        let always = || Due { planned: Some(OffsetDateTime::UNIX_EPOCH), not_before: None };
+        let (recovery, tidying) = (always(), always());
+        let (backup, check, copy, test) = Default::default();
+        let (running, copying, testing) = Default::default();
+        let began = OffsetDateTime::now_utc();
+        let test_at_latest = began;
+        Jobs {
+            name,
+            options,
+            running,
+            copying,
+            testing,
+            began,
+            recovery,
+            backup,
+            check,
+            copy,
+            test,
+            test_at_latest,
+            tidying,
+        }
     }
 
     /// Plans when a scheduled job is to be done next, from the settings and the last time.
@@ -100,7 +136,36 @@ impl Jobs {
         self.copy.planned = at;
     }
 
-    /// The scheduled job whose time has come, but for copies.
+    /// Plans the next test of a backup, from the settings, the last one, and whether there is a backup that is newer than that.
+    pub fn plan_test(&mut self, every: &Every, last: &Last, has_new: bool) {
+        let failed = last.error.is_some();
+        let planned = every.duration().map(|every| match failed && has_new {
+            true => OffsetDateTime::UNIX_EPOCH,
+            false => {
+                let wait = if failed { every.min(TEST_AGAIN) } else { every };
+                Last { error: None, ..last.clone() }.next(wait)
+            }
+        });
+        // Without any backup there is nothing to test.
+        self.test.planned = planned.filter(|_| has_new || last.file.is_some());
+        let since = planned.filter(|at| *at > OffsetDateTime::UNIX_EPOCH).unwrap_or(self.began);
+        let patience = every.duration().and_then(|every| time::Duration::try_from(every).ok()).unwrap_or_default();
+        self.test_at_latest = since.checked_add(patience).unwrap_or(since);
+    }
+
+    /// Whether a backup is to be tested now: its time has come, and the machine has nothing else to do, or has been busy for
+    /// as long again.
+    pub fn test_is_due(&self, is_idle: impl FnOnce() -> bool) -> bool {
+        let free = self.testing.is_none() && self.test.has_come();
+        free && (is_idle() || OffsetDateTime::now_utc() >= self.test_at_latest)
+    }
+
+    /// Whether what a killed test left may be removed now.
+    pub fn may_tidy(&self) -> bool {
+        self.testing.is_none() && self.tidying.has_come()
+    }
+
+    /// The scheduled job whose time has come, but for copies and tests.
     pub fn due(&self) -> Option<Job> {
         let free = self.running.is_none();
         [(Job::Backup, &self.backup), (Job::CheckForUpdate, &self.check)]
@@ -114,9 +179,9 @@ impl Jobs {
         self.copying.is_none() && self.copy.has_come()
     }
 
-    /// Whether a copy is being made.
-    pub fn is_copying(&self) -> bool {
-        self.copying.is_some()
+    /// Whether a copy or a test is being made.
+    pub fn is_busy_beside(&self) -> bool {
+        self.copying.is_some() || self.testing.is_some()
     }
 
     /// Whether recovering may be tried now.
@@ -129,6 +194,7 @@ impl Jobs {
         match job {
             // Also after one that succeeded: it may have left what it cannot see.
             Job::Recover => self.recovery.wait(RECOVER_AGAIN),
+            Job::RemoveTest => self.tidying.wait(AGAIN),
             // Planned anew at its end.
             _ => self.due_of(job).planned = None,
         }
@@ -147,16 +213,23 @@ impl Jobs {
             Job::Backup => &mut self.backup,
             Job::CheckForUpdate => &mut self.check,
             Job::Copy => &mut self.copy,
+            Job::TestBackup => &mut self.test,
+            Job::RemoveTest => &mut self.tidying,
         }
     }
 
     fn slot(&mut self, job: Job) -> &mut Option<Running> {
-        if job == Job::Copy { &mut self.copying } else { &mut self.running }
+        match job {
+            Job::Copy => &mut self.copying,
+            Job::TestBackup | Job::RemoveTest => &mut self.testing,
+            Job::Recover | Job::Backup | Job::CheckForUpdate => &mut self.running,
+        }
     }
 
     /// Interrupts the jobs that run, and waits until they have put everything right.
     pub async fn interrupt(&mut self) {
-        for Running { raise, thread } in [self.running.take(), self.copying.take()].into_iter().flatten() {
+        let running = [self.running.take(), self.copying.take(), self.testing.take()];
+        for Running { raise, thread } in running.into_iter().flatten() {
             raise.raise();
             let _ = tokio::task::spawn_blocking(|| thread.join()).await;
         }
@@ -165,8 +238,8 @@ impl Jobs {
     /// Takes note of the end.
     pub fn ended(&mut self, (job, done): &Done) {
         *self.slot(*job) = None;
-        // A copy that another process makes is no failure, and is looked at again as late.
-        if done.is_err() || (*job == Job::Copy && *done == Ok(None)) {
+        // What another process does is no failure, and is looked at again as late.
+        if done.is_err() || (matches!(job, Job::Copy | Job::TestBackup) && *done == Ok(None)) {
             self.due_of(*job).wait(AGAIN);
         }
     }
@@ -192,6 +265,14 @@ fn run(
             }
             Job::CheckForUpdate => instance.look_for_update().await.map_err(told),
             Job::Copy => copy::next(&instance).await,
+            Job::TestBackup => match instance.test_backup(&BackupTest::default()).await {
+                Err(Error::Locked { .. }) => Ok(None),
+                done => done.map(|report| Some(report.file)).map_err(told),
+            },
+            Job::RemoveTest => {
+                let engine = instance.engine().await.map_err(told)?;
+                backup_test::remove_left(&instance, &engine).await.map(|()| None).map_err(told)
+            }
         }
     })
 }
@@ -230,6 +311,13 @@ pub fn text(job: Job, done: &std::result::Result<Option<String>, String>) -> Opt
         // Another process copies, or it was taken away meanwhile.
         (Job::Copy, Ok(None)) => return None,
         (Job::Copy, Ok(Some(file))) => ("copied", format!("backup.copy copied {file}")),
+        (Job::TestBackup, Ok(None)) => return None,
+        (Job::TestBackup, Ok(Some(file))) => ("backup_tested", format!("restored {file} for a test; it works")),
+        (Job::TestBackup, Err(why)) => ("backup_test_failed", format!("the scheduled test of a backup failed: {why}")),
+        (Job::RemoveTest, Ok(_)) => ("recovered", "removed what an interrupted test of a backup left".to_owned()),
+        (Job::RemoveTest, Err(why)) => {
+            ("recovery_failed", format!("what an interrupted test of a backup left cannot be removed now: {why}"))
+        }
         (Job::Copy, Err(why)) => ("copy_failed", format!("backup.copy failed, and is tried again: {why}")),
     })
 }
@@ -267,6 +355,42 @@ mod tests {
         jobs.plan(Job::Backup, &"24h".parse().unwrap(), &Last::default());
         assert!(!jobs.copy_is_due() && jobs.due() == Some(Job::Backup) && jobs.may_recover());
         jobs.ended(&(Job::Copy, Err("no network".to_owned())));
-        assert!(!jobs.is_copying());
+        assert!(!jobs.is_busy_beside());
+    }
+
+    #[test]
+    fn a_test_waits_for_an_idle_machine_but_not_for_ever() {
+        let mut jobs = Jobs::new(InstanceName::default(), Options::default());
+        let every: Every = "30d".parse().unwrap();
+        let ago = |days: i64| Some(clock::rfc3339(OffsetDateTime::now_utc() - time::Duration::days(days)));
+        let last = |days, error: Option<&str>| Last {
+            attempt: ago(days),
+            file: Some("a".to_owned()),
+            error: error.map(str::to_owned),
+            ..Last::default()
+        };
+        let mut due = |every: &Every, last: &Last, has_new, idle| {
+            jobs.plan_test(every, last, has_new);
+            jobs.test_is_due(|| idle)
+        };
+        let none = Last::default();
+        assert!(!due(&every, &none, false, true), "there is no backup");
+        assert!(due(&every, &none, true, true) && !due(&every, &none, true, false));
+        assert!(!due(&"".parse().unwrap(), &none, true, true), "never");
+        assert!(!due(&every, &last(29, None), true, true) && due(&every, &last(31, None), false, true));
+        let failed = last(0, Some("it ended"));
+        assert!(
+            !due(&every, &failed, false, true) && due(&every, &failed, true, true),
+            "a newer one is tested at once"
+        );
+        assert!(due(&every, &last(2, Some("it ended")), false, true), "the same one a day later");
+        assert!(!due(&every, &last(31, None), false, false), "the machine is busy");
+        jobs.plan_test(&every, &last(59, None), false);
+        assert!(!jobs.test_is_due(|| false));
+        jobs.plan_test(&every, &last(61, None), false);
+        assert!(jobs.test_is_due(|| false), "busy for as long again");
+        let (raise, _) = interrupt::pair();
+        jobs.testing = Some(Running { raise, thread: std::thread::spawn(|| ()) });
+        assert!(!jobs.test_is_due(|| true) && !jobs.may_tidy() && jobs.is_busy_beside() && jobs.may_recover());
     }
 }

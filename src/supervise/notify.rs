@@ -12,7 +12,7 @@ use crate::{clock, error::Result, host::shell, state_file};
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The decisions of the supervisor that are told; the event is called the same.
-const TOLD: [&str; 4] = ["gave_up", "backup_failed", "copy_failed", "update_available"];
+const TOLD: [&str; 5] = ["gave_up", "backup_failed", "copy_failed", "backup_test_failed", "update_available"];
 
 /// What the command gets on its standard input.
 #[derive(Debug, Clone, PartialEq, Serialize)]

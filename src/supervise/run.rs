@@ -37,9 +37,10 @@ use crate::{
     desired_state::{self, DesiredState, RecordedState},
     engine::{Engine, events::ContainerEvent},
     error::Result,
+    host::system,
     lock::Lock,
     ops::{
-        Instance, copy,
+        Instance, backup_test, copy,
         supervisor::{NAME, state::State},
         update::scheduled::Looked,
     },
@@ -246,6 +247,12 @@ impl<'a> Supervisor<'a> {
             if self.jobs.copy_is_due() {
                 self.run_job(Job::Copy);
             }
+            if self.engine.is_some() && self.jobs.may_tidy() && backup_test::is_left(&self.instance.files) {
+                self.run_job(Job::RemoveTest);
+            }
+            if free && self.jobs.test_is_due(system::is_idle) {
+                self.run_job(Job::TestBackup);
+            }
             self.watch_disk();
             if let Some(held) = self.has_nothing_to_do() {
                 return (End::NothingToDo, Some(held));
@@ -269,7 +276,7 @@ impl<'a> Supervisor<'a> {
     /// on it.
     fn has_nothing_to_do(&self) -> Option<Lock> {
         let idle = self.policy.desired() == DesiredState::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
-        if !self.detached || !idle || self.policy.locked() || self.jobs.is_copying() {
+        if !self.detached || !idle || self.policy.locked() || self.jobs.is_busy_beside() {
             return None;
         }
         let held = self.instance_lock()?;
@@ -304,14 +311,14 @@ impl<'a> Supervisor<'a> {
         self.jobs.start(job, move |done| drop(sender.send(Message::Ran(done))));
     }
 
-    /// Reads the settings anew, and when the next backup and the next copy are due.
+    /// Reads the settings anew, and when the next backup, copy and test are due.
     fn reload_settings(&mut self) {
         if let Ok(Some(settings)) = Settings::load(&self.instance.files.settings()) {
             self.take_settings(&settings);
         }
     }
 
-    /// What hangs on the settings beside the policy: the next backup and its copy, and the host's ssh agent.
+    /// What hangs on the settings beside the policy: the next backup, its copy and its test, and the host's ssh agent.
     fn take_settings(&mut self, settings: &Settings) {
         let files = &self.instance.files;
         self.jobs.plan(Job::Backup, &settings.backup.every, &Last::load(&files.backup_state()));
@@ -319,6 +326,9 @@ impl<'a> Supervisor<'a> {
         self.jobs.plan(Job::CheckForUpdate, &settings.update.check_every, &looked.last);
         let copies = Copies::load(&files.copies());
         self.jobs.plan_copy(copy::is_pending(self.instance, settings, &copies).then(|| copies.next()));
+        let (every, last) = (&settings.backup.test_every, Last::load(&files.backup_test()));
+        let has_new = every.duration().is_some() && backup_test::has_new(self.instance, &last);
+        self.jobs.plan_test(every, &last, has_new);
         self.ssh_agent = self.ssh_agent.take().filter(|_| settings.git.ssh_agent);
         if settings.git.ssh_agent && self.ssh_agent.is_none() {
             let started = ssh_agent::prepare(files, None).map_err(|e| e.to_string());

@@ -39,7 +39,7 @@ pub struct Backup {
     ///
     /// Its name then ends with .age. backup.encrypt is the setting for all backups; those that docklet makes before an
     /// update, a rollback or a restore are never encrypted as a whole.
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub encrypt: bool,
     /// Passphrase file, or - for standard input
     #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH", hide_short_help = true)]
@@ -86,6 +86,28 @@ pub enum BackupAction {
         /// File with the private key for an encrypted backup, or - for standard input
         #[arg(long, env = "DOCKLET_IDENTITY", value_name = "PATH")]
         identity: Option<PathBuf>,
+    },
+    /// Prove a backup in a throwaway instance
+    ///
+    /// The throwaway instance has volumes of its own, no network and no port. Every file is compared with the backup, the page
+    /// must answer and the sessions must be there. What runs meanwhile is neither stopped nor paused. In the end everything
+    /// is removed. backup.test_every is the setting for the supervisor to do that.
+    #[command(after_help = "Example: docklet backup test")]
+    Test {
+        /// The backup; by default, the newest
+        #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
+        file: Option<PathBuf>,
+        /// File with the private key for an encrypted backup, or - for standard input
+        #[arg(long, env = "DOCKLET_IDENTITY", value_name = "PATH")]
+        identity: Option<PathBuf>,
+        /// Passphrase file for the secrets, or - for standard input
+        ///
+        /// Without what opens them, it is not tested whether the secrets can be opened.
+        #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH", hide_short_help = true)]
+        passphrase_file: Option<PathBuf>,
+        /// Longest time to wait for the page
+        #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        timeout: u64,
     },
     /// Make a key pair that backups can be encrypted for
     Key(BackupKey),

@@ -4,7 +4,6 @@
 use std::{
     fs::File,
     io::{self, Write as _},
-    os::unix::fs::FileExt as _,
 };
 
 use crate::data::archive::tar::BLOCK;
@@ -31,25 +30,25 @@ impl Holes {
         Holes { size, state: State::Map(vec![]) }
     }
 
-    /// Takes the next bytes of the content.
+    /// Takes the next bytes of the content; `write` gets those between the holes, and where they are.
     ///
     /// # Errors
     /// When they cannot be written, and when they are no such file.
-    pub fn write(&mut self, file: &File, bytes: &[u8]) -> io::Result<()> {
+    pub fn write(&mut self, write: impl FnMut(u64, &[u8]) -> io::Result<()>, bytes: &[u8]) -> io::Result<()> {
         if let State::Map(map) = &mut self.state {
             map.extend_from_slice(bytes);
             if let Some((mut pieces, length)) = parsed(map) {
                 let rest = map.split_off(length.min(map.len()));
                 pieces.reverse();
                 self.state = State::Data(pieces);
-                return self.data(file, &rest);
+                return self.data(write, &rest);
             }
             return if map.len() > LONGEST_MAP { Err(damaged()) } else { Ok(()) };
         }
-        self.data(file, bytes)
+        self.data(write, bytes)
     }
 
-    fn data(&mut self, file: &File, mut bytes: &[u8]) -> io::Result<()> {
+    fn data(&mut self, mut write: impl FnMut(u64, &[u8]) -> io::Result<()>, mut bytes: &[u8]) -> io::Result<()> {
         let State::Data(pieces) = &mut self.state else { return Err(damaged()) };
         while !bytes.is_empty() {
             let (at, length) = pieces.pop().ok_or_else(damaged)?;
@@ -58,7 +57,7 @@ impl Holes {
             if !fits {
                 return Err(damaged());
             }
-            file.write_all_at(&bytes[..now], at)?;
+            write(at, &bytes[..now])?;
             bytes = &bytes[now..];
             let (at, length) = (at + now as u64, length - now as u64);
             if length > 0 {

@@ -126,18 +126,25 @@ pub(super) fn supervisor(facts: &Facts) -> Answer {
 pub(super) fn backups(facts: &Facts) -> Answer {
     let settings = &set_up(facts)?.backup;
     let (scheduled, copies) = (settings.every.duration().is_some(), !settings.copy.is_empty());
-    if !scheduled && !copies {
-        return Err("no backups are scheduled (backup.every) or copied (backup.copy)".to_owned());
+    let tests = settings.test_every.duration().is_some();
+    if !scheduled && !copies && !tests {
+        return Err(
+            "no backups are scheduled (backup.every), copied (backup.copy) or tested (backup.test_every)".to_owned()
+        );
     }
     let supervisor = facts.supervisor.as_ref();
     let failed = supervisor.and_then(|supervisor| supervisor.backup_failed.as_ref()).filter(|_| scheduled);
     let not_copied = supervisor.and_then(|supervisor| supervisor.copy_failed.as_ref()).filter(|_| copies);
-    Ok(match (failed, not_copied) {
-        (Some(why), _) => problem(format!("the last scheduled backup failed: {why}"), docklet(facts, "backup")),
-        (None, Some(why)) => {
+    let does_not_work = supervisor.and_then(|supervisor| supervisor.test_failed.as_ref()).filter(|_| tests);
+    Ok(match (failed, does_not_work, not_copied) {
+        (Some(why), ..) => problem(format!("the last scheduled backup failed: {why}"), docklet(facts, "backup")),
+        (None, Some(why), _) => {
+            problem(format!("the last test of a backup failed: {why}"), docklet(facts, "backup test"))
+        }
+        (None, None, Some(why)) => {
             warning(format!("the last backup was not copied: {why}"), docklet(facts, "config get backup.copy"))
         }
-        (None, None) => ok("the last scheduled backup and its copy did not fail"),
+        (None, None, None) => ok("the last scheduled backup, its copy and its test did not fail"),
     })
 }
 

@@ -340,6 +340,10 @@ fn the_host() {
             of_settings(|s| s.backup.copy = "rclone copyto {file} r:{name}".into())(f);
             f.supervisor.as_mut().unwrap().copy_failed = Some("exit status: 1".into());
         }),
+        spoils(|f| {
+            of_settings(|s| s.backup.test_every = "30d".parse().unwrap())(f);
+            f.supervisor.as_mut().unwrap().test_failed = Some("old.tar.zst does not work: exited with code 3".into());
+        }),
         spoils(|f| f.services.manager = false),
         spoils(|f| {
             of_settings(|s| s.restart.autostart = true)(f);

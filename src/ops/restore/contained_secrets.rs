@@ -51,11 +51,36 @@ pub fn opened(
         instance.reporter.report(&Event::Warning { text });
         return Ok(BTreeMap::new());
     };
-    let all = encryption::open(sealed, &opener).map_err(|unopened| match unopened {
+    let hint = format!("try another {flag}; without it, the secrets are not restored and the current ones are kept");
+    open(sealed, &opener, file, hint)
+}
+
+/// How many secrets are in the backup, where what opens them was given; nobody is asked for it.
+///
+/// # Errors
+/// When they are damaged, or something else opens them.
+pub fn tried(
+    passphrase: Option<&Secret>,
+    identity: Option<&Secret>,
+    file: &Path,
+    contents: &Contents,
+) -> Result<Option<usize>> {
+    let Some(sealed) = &contents.secrets else { return Ok(None) };
+    let keys = identities(identity)?;
+    let opener = match encryption::lock(sealed) {
+        Lock::Passphrase => passphrase.map(Opener::Passphrase),
+        Lock::Keys => Some(Opener::Identities(&keys)).filter(|_| !keys.is_empty()),
+    };
+    let hint = "give what opens them, or nothing: then only the rest is tested".to_owned();
+    opener.map(|opener| open(sealed, &opener, file, hint).map(|all| all.len())).transpose()
+}
+
+fn open(sealed: &[u8], opener: &Opener<'_>, file: &Path, hint: String) -> Result<BTreeMap<String, Secret>> {
+    let all = encryption::open(sealed, opener).map_err(|unopened| match unopened {
         Unopened::Wrong(reason) => Error::NotDecrypted {
             what: format!("the part of {} with the secrets", file.display()),
             reason: reason.to_owned(),
-            hint: format!("try another {flag}; without it, the secrets are not restored and the current ones are kept"),
+            hint,
         },
         Unopened::Damaged(reason) => Error::BackupInvalid { path: file.display().to_string(), reason },
     })?;

@@ -163,6 +163,11 @@ fn catalogue() -> Vec<Error> {
             path: "/home/me/old.tar.zst".into(),
             reason: "the checksum of session/opencode.db differs".into(),
         },
+        Error::BackupFailsTest {
+            path: "/home/me/old.tar.zst".into(),
+            reason: "the page did not answer within 120 s".into(),
+            log: log(),
+        },
         Error::Renamed { container: "other".into(), name: name(), twice: false },
         Error::Renamed { container: "other".into(), name: name(), twice: true },
         Error::VolumeInUse { container: "other".into(), volume: "opencode-cloud-session".into() },
@@ -308,9 +313,10 @@ fn kind(error: &Error) -> usize {
         Error::MountRefused { .. } => 43,
         Error::HelperFailed { .. } => 44,
         Error::MountChanged { .. } => 45,
+        Error::BackupFailsTest { .. } => 48,
     }
 }
-const KINDS: usize = 48;
+const KINDS: usize = 49;
 
 #[test]
 fn the_catalogue_of_errors() {

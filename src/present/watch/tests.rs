@@ -28,6 +28,7 @@ pub fn a_report() -> StatusReport {
         command: None,
         backup: None,
         copy: None,
+        backup_test: None,
         secrets: vec![],
         environment: vec![],
         disk: crate::report::DiskStatus::default(),

@@ -257,7 +257,7 @@ fn value(key: usize) -> BoxedStrategy<String> {
         "restart.policy" => of(&["always", "on-failure", "never", "x"]),
         "restart.autostart" => of(&["true", "false", "x"]),
         "image.extra_packages" => of(&["", "git", "git,curl", "['git', \"curl\"]", "["]),
-        "backup.every" => of(&["", "24h", "7d", "x"]),
+        "backup.every" | "backup.test_every" => of(&["", "24h", "7d", "x"]),
         _ => "[^#\\pC]{0,12}".boxed(),
     }
 }

@@ -94,7 +94,11 @@ impl Probe {
 
     /// A probe of a page that is not published: it is asked from inside the container.
     pub fn inside(appliance: &Appliance, engine: &Engine, container: &str, password: &Secret) -> Self {
-        Self::by(Way::Inside(Box::new(engine.clone()), container.to_owned(), appliance.container.port), appliance, password)
+        Self::by(
+            Way::Inside(Box::new(engine.clone()), container.to_owned(), appliance.container.port),
+            appliance,
+            password,
+        )
     }
 
     fn by(way: Way, appliance: &Appliance, password: &Secret) -> Self {

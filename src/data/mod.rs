@@ -2,7 +2,8 @@
 //! killed leaves behind is read from the engine by `plan::guarded`, not from here.
 //!
 //! - `archive`: the file: how it is written, read and checked; knows no engine
-//! - `backup`: volumes → file; `restore`: file → volumes; `read_back`: whether volumes hold what a file says
+//! - `backup`: volumes → file; `restore`: file → volumes; `read_back`: whether volumes hold what a file says;
+//!   `salvage`: what can be read of a damaged file
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
 //! - `extract`: a part of a file → a folder of this machine
 //! - `caches`: folders in a backup that need not be in it
@@ -25,6 +26,7 @@ mod pipe;
 pub mod read_back;
 pub mod restore;
 pub mod retention;
+pub mod salvage;
 pub mod schedule;
 pub mod store;
 pub mod volumes;

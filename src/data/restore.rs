@@ -258,10 +258,17 @@ impl Pass {
 }
 
 /// A file that counts what is read of it, and that can be told to end.
-struct Watched {
+pub struct Watched {
     file: File,
     done: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
+}
+
+impl Watched {
+    /// One that nobody counts.
+    pub fn new(file: File, stop: Arc<AtomicBool>) -> Self {
+        Watched { file, done: Arc::default(), stop }
+    }
 }
 
 impl Read for Watched {
@@ -305,7 +312,8 @@ fn unlock(key: Option<FileKey>) -> Unlock {
     key.map_or(Unlock::Identities(vec![]), Unlock::File)
 }
 
-fn refusal(path: &Path, refused: Refused) -> Error {
+/// The error for a file that is not taken.
+pub fn refusal(path: &Path, refused: Refused) -> Error {
     match refused {
         Refused::Invalid(reason) => invalid(path, &reason),
         Refused::Encrypted(None) => Error::ConfirmationRequired {

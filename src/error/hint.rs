@@ -145,7 +145,9 @@ impl Error {
             Error::BackupFailsTest { .. } => {
                 "make another, and test it: docklet backup, docklet backup test\nwhat runs now was not touched".to_owned()
             }
-            Error::BackupInvalid { .. } => "docklet backup list shows the available backups".to_owned(),
+            Error::BackupInvalid { .. } => {
+                "docklet backup list shows the available backups\nwhat can be read of a damaged one comes back with: docklet restore FILE --force".to_owned()
+            }
             Error::ReleasesUnreachable { log_file, .. } => format!(
                 "check the network and run the command again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"
             ),

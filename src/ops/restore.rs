@@ -3,9 +3,14 @@
 
 mod brought;
 mod contained_secrets;
+mod damaged;
 mod only;
+mod preview;
 
-pub use contained_secrets::{identities, tried as secrets_in};
+pub use self::{
+    contained_secrets::{identities, tried as secrets_in},
+    preview::preview,
+};
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +18,9 @@ use std::{
     time::Duration,
 };
 
+use self::damaged::{Checked, Salvaged, check};
 use super::{
-    Instance, backup, converge,
+    Instance, backup,
     guarded::{self, Guarded, Missing},
     mounts,
 };
@@ -37,7 +43,7 @@ use crate::{
     observe::{self, Look},
     plan::{self, guarded::prepare},
     present::data as text,
-    report::data::{ChangePreview, RestoreReport},
+    report::data::{DamageReport, RestoreReport},
     secrets::Secret,
     settings::{ImageSource, Settings},
     units::Version,
@@ -58,7 +64,8 @@ pub struct Restore {
     pub settings: bool,
     /// Whether what is there now is not backed up first.
     pub no_backup: bool,
-    /// Whether it counts although sessions are missing afterwards.
+    /// Whether what can be read of a damaged backup is restored, and whether it counts although sessions are missing
+    /// afterwards.
     pub force: bool,
     /// How long the page may take to answer; `None`: as long as the appliance usually may.
     pub timeout: Option<Duration>,
@@ -72,54 +79,6 @@ impl Instance {
     pub async fn restore(&self, options: &Restore) -> Result<RestoreReport> {
         restore_with(self, options).await
     }
-}
-
-/// What a restore would do. Reads the whole backup; changes nothing.
-///
-/// # Errors
-/// BACKUP_INVALID.
-pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePreview> {
-    let file = backup::absolute(&options.file)?;
-    let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
-    let header = restore::header(&file, &unlock)?;
-    belongs_here(instance, &file, &header)?;
-    only::check(instance, &file, &header, &options.only)?;
-    let engine = instance.engine().await?;
-    let contents = check(instance, &file, &unlock).await?;
-    let there = backup::existing(instance, &observe::look(&engine, &instance.appliance).await?)?;
-    can_be_undone(&file, &contents, options, &there)?;
-    let is_set_up = Settings::load(&instance.files.settings())?.is_some();
-    if !is_set_up && !options.only.is_empty() {
-        return Err(Error::NotSetUp { instance: instance.name.to_string() });
-    }
-    let mut steps = vec![];
-    if !there.is_empty() && !options.no_backup {
-        let folder = instance.files.backups();
-        steps.push(format!("stop {} and back up its volumes into {}", instance.container_name(), folder.display()));
-    }
-    let created = Zone::here().with_name(&contents.header.created);
-    let from = format!("that of instance {} of {created}", contents.header.instance);
-    steps.push(match (there.is_empty(), options.only.is_empty()) {
-        (true, _) => format!("create the volumes with the data of the backup: {from}"),
-        (false, true) => format!("replace the data in the volumes by {from}"),
-        (false, false) => format!("replace only the data of {} by {from}", options.only.join(", ")),
-    });
-    if let Some(without) = text::without_excluded(&backup::excluded(&contents.header)) {
-        steps.push(format!("the data is {without}"));
-    }
-    let others = only::others(instance, &options.only);
-    if !others.is_empty() {
-        steps.push(format!("leave {} as they are, and settings and secrets, too", others.join(", ")));
-    }
-    if options.settings || !is_set_up {
-        steps.push("take over the settings of the backup".to_owned());
-    }
-    if contents.secrets.is_some() && options.only.is_empty() {
-        steps.push("take over the secrets of the backup, if their passphrase or key is given".to_owned());
-    }
-    steps.push("start it and check page and data; if they do not work, put the data back".to_owned());
-    let lost = converge::lost(&engine, &instance.appliance, &instance.container_name()).await;
-    Ok(ChangePreview { instance: instance.name.to_string(), steps, lost })
 }
 
 /// Whether a file is a backup that this instance can take; reads its beginning.
@@ -139,7 +98,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     belongs_here(instance, &file, &header)?;
     only::check(instance, &file, &header, &options.only)?;
     let engine = instance.engine().await?;
-    let contents = check(instance, &file, &unlock).await?;
+    let Checked { contents, salvaged } = check(instance, &file, &unlock, &header, options.force).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
     let mut given = match options.only.is_empty() {
         true => contained_secrets::opened(instance, options, &file, &contents)?,
@@ -153,9 +112,11 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let without = text::without_excluded(&backup::excluded(&contents.header));
     let without = without.map(|text| format!(", {text}")).unwrap_or_default();
     let (name, created) = (&instance.name, Zone::here().with_name(&contents.header.created));
-    let question = format!("replace {what} of instance {name} with that of {created}{without}{rest}?");
+    let damage = salvaged.as_ref().map(|salvaged| text::damaged(&salvaged.report).join("; "));
+    let damage = damage.map(|damage| format!("the backup is damaged: {damage}; ")).unwrap_or_default();
+    let question = format!("{damage}replace {what} of instance {name} with that of {created}{without}{rest}?");
     let look = observe::look(&engine, &instance.appliance).await?;
-    let asked = !backup::existing(instance, &look)?.is_empty();
+    let asked = salvaged.is_some() || !backup::existing(instance, &look)?.is_empty();
     if asked {
         instance.confirm(&question)?;
     }
@@ -165,7 +126,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     // What a killed command had committed may name another image.
     let before = Settings::load(&instance.files.settings())?;
     let there = backup::existing(instance, &look)?;
-    can_be_undone(&file, &contents, options, &there)?;
+    can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
     if !there.is_empty() && !asked {
         instance.confirm(&question)?;
     }
@@ -188,7 +149,8 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         // Only what the new container needs: until the data counts, the instance is not set up.
         contained_secrets::save(instance, &given)?;
     }
-    let job = Job { instance, engine: &engine, file: &file, contents: &contents, settings: &settings, appliance };
+    let source = salvaged.as_ref().map_or(file.as_path(), Salvaged::path);
+    let job = Job { instance, engine: &engine, file: source, contents: &contents, settings: &settings, appliance };
     let own = backup::own_container(instance, &look).cloned();
     let done = job.run(options, &look, own.as_ref(), &there, before.as_ref()).await;
     let saved_before = match done {
@@ -216,6 +178,13 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         instance.reporter.report(&Event::Note { text });
     }
     let restored = only::totals(&contents, &options.only);
+    let mut damage = salvaged.as_ref().map(|salvaged| salvaged.report.clone());
+    if options.force && running && only::holds_records(&options.only) {
+        let missing_records = missing_records(instance, &settings, &contents).await?;
+        if !missing_records.is_empty() {
+            damage = Some(DamageReport { missing_records, ..damage.unwrap_or_default() });
+        }
+    }
     Ok(RestoreReport {
         instance: instance.name.to_string(),
         file: file.display().to_string(),
@@ -229,6 +198,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         missing_volumes: backup::missing_volumes(instance, &contents.header),
         left_out_count: contents.manifest.left_out_count,
         exclude: backup::excluded(&contents.header),
+        damage,
         before: saved_before.map(|path| path.display().to_string()),
         appliance_version: Some(job.appliance.version.clone()).filter(|_| settings.image.source == ImageSource::Build),
         running,
@@ -262,13 +232,17 @@ pub fn belongs_here(instance: &Instance, file: &Path, header: &Header) -> Result
 
 /// Without a backup of what is there, an interrupted restore is reverted with the archive itself: all of it, by a
 /// command that has no key.
-fn can_be_undone(file: &Path, contents: &Contents, options: &Restore, there: &[Named]) -> Result<()> {
+fn can_be_undone(file: &Path, contents: &Contents, damaged: bool, options: &Restore, there: &[Named]) -> Result<()> {
     if !options.no_backup || there.is_empty() {
         return Ok(());
     }
     let flags = "leave out --no-backup".to_owned();
     if !options.only.is_empty() {
         let message = "a part of a backup is restored only behind a backup of what is there".to_owned();
+        return Err(Error::Usage { message, hint: Some(flags) });
+    }
+    if damaged {
+        let message = "a damaged backup is restored only behind a backup of what is there".to_owned();
         return Err(Error::Usage { message, hint: Some(flags) });
     }
     if contents.key.is_none() {
@@ -281,14 +255,12 @@ fn can_be_undone(file: &Path, contents: &Contents, options: &Restore, there: &[N
     })
 }
 
-/// Reads all of it.
-async fn check(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<Contents> {
-    let step = format!("check {}", file.display());
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let contents = restore::verify(file, unlock, instance.reporter.as_ref(), &instance.interrupt).await?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-    Ok(contents)
+/// The ids of the records in a backup that the program does not have.
+async fn missing_records(instance: &Instance, settings: &Settings, contents: &Contents) -> Result<Vec<String>> {
+    let expected = known_records(instance, contents);
+    let there = data_check::there(&instance.probe(settings)?, &expected).await;
+    let is_there = |path: &String, id: &String| there.get(path).is_some_and(|found| found.contains(id));
+    Ok(expected.iter().flat_map(|(path, ids)| ids.iter().filter(|id| !is_there(path, id)).cloned()).collect())
 }
 
 /// What is installed then: data of a later release needs that release.

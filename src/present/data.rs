@@ -9,8 +9,8 @@ use crate::{
     },
     instance_name,
     report::data::{
-        BackupListReport, BackupReport, BackupTestReport, ChangePreview, PruneReport, RestoreReport, UpdateCheckReport,
-        UpdateReport, VerifyReport,
+        BackupListReport, BackupReport, BackupTestReport, ChangePreview, DamageReport, PruneReport, RestoreReport,
+        UpdateCheckReport, UpdateReport, VerifyReport,
     },
     units::Bytes,
 };
@@ -241,7 +241,36 @@ pub fn restored(report: &RestoreReport, style: Style, zone: &Zone) -> String {
         text.push_str(&format!("\nto get the previous data back: docklet{flag} restore {}", quoted(before)));
     }
     lacks(&mut text, &report.missing_volumes, report.left_out_count, &report.exclude);
+    if let Some(damage) = &report.damage {
+        let what = if damage.reason.is_empty() { "not all is as it was" } else { "the backup is damaged" };
+        text.push_str(&format!("\n{}", style.warning(&format!("{what}:"))));
+        damaged(damage).iter().for_each(|line| text.push_str(&format!("\n  {line}")));
+    }
     text
+}
+
+/// What is missing or altered in a damaged backup, in lines.
+pub fn damaged(report: &DamageReport) -> Vec<String> {
+    let mut lines = vec![];
+    if !report.reason.is_empty() {
+        lines.push(clean::line(&report.reason, false));
+    }
+    if let Some(last) = &report.read_up_to {
+        let last = if last.is_empty() { "its beginning" } else { last };
+        lines.push(format!("it could be read up to {}; what was behind that is lost", clean::line(last, false)));
+    }
+    lines.extend(left_out_list(&report.missing, report.missing_count, "restored"));
+    if report.altered_count > 0 {
+        let named: Vec<String> = report.altered.iter().take(3).map(|path| clean::line(path, false)).collect();
+        let more = report.altered_count.saturating_sub(named.len() as u64);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        lines.push(format!("{} altered: {}{more}", count(report.altered_count, "file"), named.join(", ")));
+    }
+    if !report.missing_records.is_empty() {
+        let number = count(report.missing_records.len() as u64, "record");
+        lines.push(format!("{number} missing: {}", report.missing_records.join(", ")));
+    }
+    lines
 }
 
 /// `docklet update --check`

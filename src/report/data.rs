@@ -226,6 +226,8 @@ pub struct RestoreReport {
     pub left_out_count: u64,
     /// What it leaves out, because somebody said so: patterns.
     pub exclude: Vec<String>,
+    /// What is missing or altered, where it was restored with `--force`; `None`: nothing.
+    pub damage: Option<DamageReport>,
     /// The backup of what was there before; `None` when nothing was.
     pub before: Option<String>,
     /// Version of the program that is there now.
@@ -234,6 +236,25 @@ pub struct RestoreReport {
     pub running: bool,
     /// Address of the page.
     pub url: String,
+}
+
+/// What `docklet restore --force` could not bring back as it was
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct DamageReport {
+    /// What is wrong with the backup; empty: nothing, but records are missing.
+    pub reason: String,
+    /// The last path that could be read, all that was behind it being lost; `None`: it could be read to its end.
+    pub read_up_to: Option<String>,
+    /// What was in the backup and was not restored: the first of it.
+    pub missing: Vec<LeftOut>,
+    /// How much that is in all, as far as that is known.
+    pub missing_count: u64,
+    /// Files that were restored and are not what they were: the first of them.
+    pub altered: Vec<String>,
+    /// How many there are.
+    pub altered_count: u64,
+    /// Ids of records, such as sessions, that the backup lists and the program does not have.
+    pub missing_records: Vec<String>,
 }
 
 /// `docklet update --check`

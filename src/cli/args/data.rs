@@ -183,7 +183,10 @@ pub struct Restore {
     /// Don't back up the current data first
     #[arg(long)]
     pub no_backup: bool,
-    /// Accept the data even if sessions are missing
+    /// Accept a damaged backup, or missing sessions
+    ///
+    /// What can be read of a damaged backup is restored, after a question and behind a backup of the current data. The
+    /// result lists what is missing or altered.
     #[arg(long)]
     pub force: bool,
     /// Longest time to wait for the page

@@ -1,0 +1,321 @@
+//! What can still be read of a damaged archive, written as a whole one, with a list of what is missing or altered. It is read
+//! twice: once to see how far that goes, so that no file ends in its middle, and once more for the content.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, BufRead as _, BufReader, BufWriter, Read},
+};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    archive::{
+        HEADER, Header, LeftOut, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS, printable,
+        read::Refused,
+        rules::{Rules, VOLUMES},
+        tar::{BLOCK, Damage, Entry, Kind, Reader},
+        write::{self, Around},
+    },
+    encrypted_file::{self, Unlock},
+    restore::Watched,
+};
+
+/// What is read at a time.
+const PIECE: usize = 128 * 1024;
+
+/// Largest entry that is kept in memory.
+const LARGEST_KEPT: u64 = 16 << 20;
+
+/// Largest window that a zstd stream may want, as a power of two of bytes.
+const LARGEST_WINDOW: u32 = 24;
+
+/// Most paths that are named.
+const MOST_NAMED: usize = 100;
+
+/// What is not as it was when the backup was made.
+#[derive(Debug, Clone, Default)]
+pub struct Lost {
+    /// Why it cannot be read to its end; `None`: it can.
+    pub cut: Option<String>,
+    /// The last path that could be read.
+    pub last: String,
+    /// What was in it and cannot be restored: the first of it.
+    pub missing: Vec<LeftOut>,
+    /// How much that is in all.
+    pub missing_count: u64,
+    /// What is restored and is not what it was: the first of it.
+    pub altered: Vec<String>,
+    /// How much that is in all.
+    pub altered_count: u64,
+}
+
+impl Lost {
+    fn miss(&mut self, path: &[u8], reason: &str) {
+        self.missing_count += 1;
+        if self.missing.len() < MOST_NAMED {
+            self.missing.push(LeftOut { path: printable(path), reason: reason.to_owned() });
+        }
+    }
+
+    fn alter(&mut self, path: &[u8]) {
+        self.altered_count += 1;
+        if self.altered.len() < MOST_NAMED {
+            self.altered.push(printable(path));
+        }
+    }
+}
+
+/// What the first reading finds.
+#[derive(Default)]
+struct Found {
+    lost: Lost,
+    /// How many entries are whole.
+    whole: u64,
+    settings: Option<Vec<u8>>,
+    secrets: Option<Vec<u8>>,
+    manifest: Option<Manifest>,
+    /// Digests of files, by their paths; both as the first half of their SHA-256.
+    digests: HashMap<u128, u128>,
+}
+
+/// Writes what can be read of a file into another one. `spool` is an empty file that goes away by itself.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn salvage(
+    source: impl Fn() -> io::Result<Watched>,
+    header: &Header,
+    unlock: &Unlock,
+    out: &File,
+    spool: File,
+) -> Result<Lost, Refused> {
+    let mut found = Found::default();
+    let ended = first(&mut open(source().map_err(Refused::Io)?, unlock)?, header, &mut found);
+    match ended.map_err(Refused::from) {
+        // What is behind the last entry holds nothing.
+        Ok(()) | Err(Refused::Invalid(_)) if found.manifest.is_some() => {}
+        Ok(()) => found.lost.cut = Some("it ends before its manifest".to_owned()),
+        Err(Refused::Invalid(why)) => found.lost.cut = Some(why),
+        // The disk that it is on is no damage of the archive.
+        Err(refused) => return Err(refused),
+    }
+    let volumes = Good::new(open(source().map_err(Refused::Io)?, unlock)?, found.whole);
+    let around = Around { header, settings: found.settings.as_deref(), secrets: found.secrets.as_deref() };
+    let recorded = found.manifest.unwrap_or_default();
+    let complete = |manifest: &mut Manifest| {
+        (manifest.left_out, manifest.left_out_count) = (recorded.left_out, recorded.left_out_count);
+        manifest.records = recorded.records;
+    };
+    let out = BufWriter::with_capacity(256 * 1024, out);
+    write::write(out, &around, volumes, spool, 1, &mut |_, _| {}, complete)?;
+    Ok(found.lost)
+}
+
+fn open(source: Watched, unlock: &Unlock) -> Result<Reader<Box<dyn Read>>, Refused> {
+    let source = BufReader::with_capacity(256 * 1024, source);
+    let (plain, _) = encrypted_file::input(source, unlock)?;
+    let mut decoder = zstd::stream::read::Decoder::new(plain).map_err(Refused::Io)?;
+    decoder.window_log_max(LARGEST_WINDOW).map_err(Refused::Io)?;
+    Ok(Reader::new(Box::new(decoder)))
+}
+
+/// Reads as far as that goes.
+fn first(reader: &mut Reader<impl Read>, header: &Header, found: &mut Found) -> Result<(), Damage> {
+    let mut rules = Rules::new(header.volumes.iter().map(|volume| volume.role.clone()));
+    while let Some(entry) = reader.next_entry()? {
+        let named = |name: &str| entry.kind == Kind::File && entry.path == name.as_bytes();
+        if named(SUMS) {
+            compare(reader, found)?;
+        } else if named(MANIFEST) {
+            found.manifest = serde_json::from_slice(&small(reader, &entry)?).ok();
+        } else {
+            let refused = match entry.path.starts_with(VOLUMES) {
+                true => rules.check(&entry).err(),
+                false if [HEADER, SETTINGS, SECRETS].into_iter().any(named) => None,
+                false => Some("it does not belong into a backup".to_owned()),
+            };
+            if let Err(damage) = content(reader, &entry, found) {
+                found.lost.miss(&entry.path, "only a part of it can be read");
+                return Err(damage);
+            }
+            if let Some(why) = refused {
+                found.lost.miss(&entry.path, &why);
+            }
+        }
+        found.lost.last = printable(&entry.path);
+        found.whole += 1;
+    }
+    Ok(())
+}
+
+/// Reads an entry's content and keeps its digest.
+fn content(reader: &mut Reader<impl Read>, entry: &Entry, found: &mut Found) -> Result<(), Damage> {
+    let mut digest = Sha256::new();
+    let kept = [SETTINGS, SECRETS].iter().any(|name| entry.path == name.as_bytes());
+    if kept && entry.kind == Kind::File {
+        let content = small(reader, entry)?;
+        digest.update(&content);
+        *(if entry.path == SETTINGS.as_bytes() { &mut found.settings } else { &mut found.secrets }) = Some(content);
+    } else {
+        let mut buffer = vec![0; PIECE.min(usize::try_from(entry.size).unwrap_or(PIECE))];
+        loop {
+            match reader.content(&mut buffer)? {
+                0 => break,
+                read => digest.update(&buffer[..read]),
+            }
+        }
+    }
+    reader.padding()?;
+    if entry.kind == Kind::File {
+        found.digests.insert(half(&Sha256::digest(&entry.path)), half(&digest.finalize()));
+    }
+    Ok(())
+}
+
+/// Compares the digests with those that were recorded.
+fn compare(reader: &mut Reader<impl Read>, found: &mut Found) -> Result<(), Damage> {
+    let mut lines = BufReader::new(Content(reader));
+    let mut line = vec![];
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        if let Some((path, recorded)) = parsed(&line) {
+            match found.digests.remove(&half(&Sha256::digest(&path))) {
+                Some(digest) if digest == recorded => {}
+                Some(_) if path == SETTINGS.as_bytes() || path == SECRETS.as_bytes() => {
+                    // Not for use: settings can open this machine.
+                    *(if path == SETTINGS.as_bytes() { &mut found.settings } else { &mut found.secrets }) = None;
+                    found.lost.miss(&path, "it was altered");
+                }
+                Some(_) => found.lost.alter(&path),
+                None => found.lost.miss(&path, "it is not in the archive"),
+            }
+        }
+        line.clear();
+    }
+    for _ in 0..found.digests.len() {
+        found.lost.alter(b"a file that was not there when the backup was made");
+    }
+    Ok(())
+}
+
+/// Path and digest in a line of `sha256sum`.
+fn parsed(line: &[u8]) -> Option<(Vec<u8>, u128)> {
+    let (escaped, line) = match line.strip_prefix(b"\\") {
+        Some(rest) => (true, rest),
+        None => (false, line),
+    };
+    let digest = u128::from_str_radix(std::str::from_utf8(line.get(..32)?).ok()?, 16).ok()?;
+    let name = line.get(64..)?.strip_prefix(b"  ")?.strip_suffix(b"\n")?;
+    if !escaped {
+        return Some((name.to_vec(), digest));
+    }
+    let (mut path, mut bytes) = (vec![], name.iter());
+    while let Some(byte) = bytes.next() {
+        path.push(match byte {
+            b'\\' => match bytes.next()? {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                other => *other,
+            },
+            other => *other,
+        });
+    }
+    Some((path, digest))
+}
+
+fn half(digest: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    u128::from_be_bytes(bytes)
+}
+
+fn small(reader: &mut Reader<impl Read>, entry: &Entry) -> Result<Vec<u8>, Damage> {
+    if entry.size > LARGEST_KEPT {
+        return Err(Damage::Malformed(format!("{} is too large", printable(&entry.path))));
+    }
+    let mut content = vec![];
+    Content(reader).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The content of the current entry.
+struct Content<'a, R>(&'a mut Reader<R>);
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.content(buffer).map_err(unreadable)
+    }
+}
+
+/// A tar of those entries of the volumes that are whole.
+struct Good<R> {
+    reader: Reader<R>,
+    /// Entries that are still to come.
+    left: u64,
+    /// Bytes that are to be handed on first, and how many of them were.
+    pending: Vec<u8>,
+    at: usize,
+    /// Whether content follows then.
+    inside: bool,
+    ended: bool,
+}
+
+impl<R: Read> Good<R> {
+    fn new(reader: Reader<R>, left: u64) -> Self {
+        Good { reader, left, pending: vec![], at: 0, inside: false, ended: false }
+    }
+
+    fn next(&mut self) -> io::Result<()> {
+        (self.pending, self.at) = (vec![], 0);
+        if std::mem::take(&mut self.inside) {
+            self.pending = self.reader.padding().map_err(unreadable)?;
+            return Ok(());
+        }
+        while self.left > 0 {
+            self.left -= 1;
+            let entry = self.reader.next_entry().map_err(unreadable)?;
+            if let Some(entry) = entry.filter(|entry| entry.path.starts_with(VOLUMES)) {
+                (self.pending, self.inside) = (entry.raw, true);
+                return Ok(());
+            }
+        }
+        // A tar ends with two empty blocks.
+        if !std::mem::replace(&mut self.ended, true) {
+            self.pending = vec![0; 2 * BLOCK];
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Good<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let ready = self.pending.len() - self.at;
+            if ready > 0 {
+                let now = ready.min(buffer.len());
+                buffer[..now].copy_from_slice(&self.pending[self.at..self.at + now]);
+                self.at += now;
+                return Ok(now);
+            }
+            if self.inside {
+                match self.reader.content(buffer).map_err(unreadable)? {
+                    0 => {}
+                    read => return Ok(read),
+                }
+            } else if self.ended {
+                return Ok(0);
+            }
+            self.next()?;
+        }
+    }
+}
+
+fn unreadable(damage: Damage) -> io::Error {
+    match damage {
+        Damage::Io(e) => e,
+        Damage::Malformed(what) => io::Error::new(io::ErrorKind::InvalidData, what),
+    }
+}

@@ -1,0 +1,67 @@
+//! What a restore would do, for `--dry-run`.
+
+use super::{
+    Restore, belongs_here, can_be_undone,
+    damaged::{Checked, check},
+    identities, only,
+};
+use crate::{
+    clock::Zone,
+    data::{encrypted_file::Unlock, restore},
+    error::{Error, Result},
+    observe,
+    ops::{Instance, backup, converge},
+    present::data as text,
+    report::data::ChangePreview,
+    settings::Settings,
+};
+
+/// What a restore would do. Reads the whole backup; changes nothing.
+///
+/// # Errors
+/// BACKUP_INVALID.
+pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePreview> {
+    let file = backup::absolute(&options.file)?;
+    let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
+    let header = restore::header(&file, &unlock)?;
+    belongs_here(instance, &file, &header)?;
+    only::check(instance, &file, &header, &options.only)?;
+    let engine = instance.engine().await?;
+    let Checked { contents, salvaged } = check(instance, &file, &unlock, &header, options.force).await?;
+    let there = backup::existing(instance, &observe::look(&engine, &instance.appliance).await?)?;
+    can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
+    let is_set_up = Settings::load(&instance.files.settings())?.is_some();
+    if !is_set_up && !options.only.is_empty() {
+        return Err(Error::NotSetUp { instance: instance.name.to_string() });
+    }
+    let damaged = salvaged.as_ref().map(|salvaged| text::damaged(&salvaged.report)).unwrap_or_default();
+    let mut steps: Vec<String> =
+        damaged.iter().map(|line| format!("accept that the backup is damaged: {line}")).collect();
+    if !there.is_empty() && !options.no_backup {
+        let folder = instance.files.backups();
+        steps.push(format!("stop {} and back up its volumes into {}", instance.container_name(), folder.display()));
+    }
+    let created = Zone::here().with_name(&contents.header.created);
+    let from = format!("that of instance {} of {created}", contents.header.instance);
+    steps.push(match (there.is_empty(), options.only.is_empty()) {
+        (true, _) => format!("create the volumes with the data of the backup: {from}"),
+        (false, true) => format!("replace the data in the volumes by {from}"),
+        (false, false) => format!("replace only the data of {} by {from}", options.only.join(", ")),
+    });
+    if let Some(without) = text::without_excluded(&backup::excluded(&contents.header)) {
+        steps.push(format!("the data is {without}"));
+    }
+    let others = only::others(instance, &options.only);
+    if !others.is_empty() {
+        steps.push(format!("leave {} as they are, and settings and secrets, too", others.join(", ")));
+    }
+    if options.settings || !is_set_up {
+        steps.push("take over the settings of the backup".to_owned());
+    }
+    if contents.secrets.is_some() && options.only.is_empty() {
+        steps.push("take over the secrets of the backup, if their passphrase or key is given".to_owned());
+    }
+    steps.push("start it and check page and data; if they do not work, put the data back".to_owned());
+    let lost = converge::lost(&engine, &instance.appliance, &instance.container_name()).await;
+    Ok(ChangePreview { instance: instance.name.to_string(), steps, lost })
+}

@@ -85,6 +85,7 @@ pub use interrupt::{Interrupt, Raise};
 pub use ops::{
     Instance, Options, Questions, Unattended,
     backup::Backup,
+    backup_test::BackupTest,
     export::{Export, ExportTarget},
     restore::Restore,
     setup::{ImageFrom, Setup},

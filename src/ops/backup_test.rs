@@ -13,6 +13,7 @@ use self::throwaway::Throwaway;
 use super::{
     Instance, backup,
     restore::{self, identities},
+    supervisor::process,
 };
 use crate::{
     clean,
@@ -28,7 +29,7 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     event::Event,
-    lock::Lock,
+    lock::{self, Lock},
     paths::InstancePaths,
     report::data::{BackupTestReport, RecordsReport},
     secrets::Secret,
@@ -72,7 +73,10 @@ impl Instance {
         let throwaway = Throwaway::of(self, &engine).await?;
         throwaway.remove().await?;
         let tested = Test { instance: self, engine: &engine, settings: &settings, throwaway: &throwaway, file: &file };
-        let done = tested.run(options).await.map_err(|error| failed(&file, error));
+        let done = tested.run(options).await.map_err(|error| match self.interrupt.is_raised() {
+            true => throwaway::interrupted(),
+            false => failed(&file, error),
+        });
         let removed = tested.step(STEPS, "remove the throwaway instance", throwaway.remove()).await;
         match &removed {
             // The lock's file is what tells that something is left.
@@ -101,6 +105,19 @@ impl Instance {
 pub fn is_left(files: &InstancePaths) -> bool {
     let path = files.backup_test_lock();
     path.exists() && !Lock::is_held(&path)
+}
+
+/// Refuses while another process than the supervisor, which ends its own test when it is told to end, tests a backup.
+///
+/// # Errors
+/// [`Error::Locked`].
+pub fn refuse_running(instance: &Instance) -> Result<()> {
+    match Lock::holder(&instance.files.backup_test_lock()) {
+        Some(holder) if Lock::pid_of(&holder) != process::running(&instance.files) => {
+            Err(Error::Locked { instance: instance.name.to_string(), holder: lock::shown(holder.trim()) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Removes what a test that was killed left on the engine.

@@ -91,6 +91,7 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
     if args.dry_run {
         return Ok(report);
     }
+    backup_test::refuse_running(instance)?;
     if !report.removed.is_empty() {
         let data = inventory.remove_volumes && !inventory.volumes.is_empty();
         instance.questions.confirm_removal(&report, data.then_some(!inventory.purge && !args.no_backup))?;

@@ -271,7 +271,11 @@ fn run(
             },
             Job::RemoveTest => {
                 let engine = instance.engine().await.map_err(told)?;
-                backup_test::remove_left(&instance, &engine).await.map(|()| None).map_err(told)
+                match backup_test::remove_left(&instance, &engine).await {
+                    // Somebody tests a backup, who removed it.
+                    Err(Error::Locked { .. }) => Ok(None),
+                    done => done.map(|()| Some(String::new())).map_err(told),
+                }
             }
         }
     })
@@ -311,7 +315,7 @@ pub fn text(job: Job, done: &std::result::Result<Option<String>, String>) -> Opt
         // Another process copies, or it was taken away meanwhile.
         (Job::Copy, Ok(None)) => return None,
         (Job::Copy, Ok(Some(file))) => ("copied", format!("backup.copy copied {file}")),
-        (Job::TestBackup, Ok(None)) => return None,
+        (Job::TestBackup | Job::RemoveTest, Ok(None)) => return None,
         (Job::TestBackup, Ok(Some(file))) => ("backup_tested", format!("restored {file} for a test; it works")),
         (Job::TestBackup, Err(why)) => ("backup_test_failed", format!("the scheduled test of a backup failed: {why}")),
         (Job::RemoveTest, Ok(_)) => ("recovered", "removed what an interrupted test of a backup left".to_owned()),

@@ -108,8 +108,6 @@ fn what_was_altered_is_named() {
     // A file taken out of it: its name is in the list of digests.
     let block = tar.windows(12).position(|w| w == b"volumes/p/4\0").unwrap();
     let next = tar.windows(12).position(|w| w == b"volumes/p/5\0").unwrap();
-    let is_header = |at: usize| at % BLOCK == 0;
-    assert!(is_header(block) || is_header(next) || next > block);
     let without = [&tar[..extended(&tar, block)], &tar[extended(&tar, next)..]].concat();
     let (names, _, lost) = salvaged(folder.path(), &zstd::stream::encode_all(without.as_slice(), 1).unwrap());
     assert_eq!((names.len(), lost.missing_count, lost.missing[0].path.as_str()), (9, 1, "volumes/p/4"));

@@ -17,6 +17,8 @@ fn real_opencode_reads_its_sessions_back_from_a_backup() {
     let made = json(&world.run(&["backup", file, "--json"]));
     assert!(made["paused_seconds"].is_f64(), "it was backed up while it ran: {made}");
     assert_session(&world, &id, "kept", "after a backup");
+    let tested = json(&world.run(&["backup", "test", file, "--json"]));
+    assert_eq!((&tested["works"], &tested["records"][0]["listed"][0]), (&true.into(), &id.clone().into()), "{tested}");
     let later = session(&world, "later");
 
     world.ok(&["uninstall", "--volumes", "--yes", "--no-backup"]);

@@ -40,9 +40,11 @@ impl Paths {
             let home = std::path::absolute(home).map_err(|e| Error::file("find", home, &e))?;
             return Ok(Paths { config: home.join("config"), state: home.join("state"), data: home.join("data") });
         }
-        let places = directories::ProjectDirs::from("", "", "docklet").ok_or_else(|| Error::Usage {
+        let places = directories::ProjectDirs::from("", "", "docklet");
+        // A relative HOME means another folder in each working directory, and none to the engine.
+        let places = places.filter(|places| places.config_dir().is_absolute()).ok_or_else(|| Error::Usage {
             message: "there is no home folder to keep settings in".to_owned(),
-            hint: Some("set HOME, or DOCKLET_HOME to a folder of your choice".to_owned()),
+            hint: Some("set HOME to an absolute path, or DOCKLET_HOME to a folder of your choice".to_owned()),
         })?;
         Ok(Paths {
             config: places.config_dir().to_owned(),

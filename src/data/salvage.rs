@@ -18,7 +18,7 @@ use super::{
         read::Refused,
         rules::{Rules, VOLUMES},
         tar::{BLOCK, Damage, Entry, Kind, Reader},
-        write::{self, Around},
+        write::{self, Around, Part},
     },
     encrypted_file::{self, Unlock},
     restore::Watched,
@@ -111,7 +111,7 @@ pub fn salvage(
         manifest.records = recorded.records;
     };
     let out = BufWriter::with_capacity(256 * 1024, out);
-    write::write(out, &around, volumes, spool, 1, &mut |_, _| {}, complete)?;
+    write::write(out, &around, vec![Part::whole(volumes)], spool, 1, &mut |_, _| {}, complete)?;
     Ok(found.lost)
 }
 

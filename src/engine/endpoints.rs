@@ -406,6 +406,7 @@ mod tests {
         for (host, settings, wanted) in [
             ("unix:///x.sock", clear, Endpoint::Unix("/x.sock".into())),
             ("/x.sock", clear, Endpoint::Unix("/x.sock".into())),
+            ("unix:///x.sock/", clear, Endpoint::Unix("/x.sock".into())),
             ("tcp://h:1234/", clear, tcp("h:1234")),
             ("tcp://h", clear, tcp("h:2375")),
             ("h:1234", clear, tcp("h:1234")),
@@ -414,13 +415,22 @@ mod tests {
             ("tcp://[::1]:1", clear, tcp("[::1]:1")),
             ("tcp://h", with_tls, tls("h:2376")),
             ("https://h:1", clear, tls("h:1")),
-            ("ssh://me@h:22/", clear, Endpoint::Ssh("ssh://me@h:22".to_owned())),
+            ("ssh://me@h/", clear, Endpoint::Ssh("ssh://me@h".to_owned())),
         ] {
             assert_eq!(at(host, settings).unwrap(), wanted, "{host}");
         }
-        for host in
-            ["npipe:////./pipe/docker_engine", "fd://", "unix://", "unix://x.sock", "tcp://", "ftp://h", "tcp://h/x"]
-        {
+        for host in [
+            "npipe:////./pipe/docker_engine",
+            "fd://",
+            "unix://",
+            "unix://x.sock",
+            "tcp://",
+            "ftp://h",
+            "tcp://h/x",
+            "tcp://[::1",
+            "tcp://127.0.0.1:99999",
+            "ssh://me@h:22",
+        ] {
             assert!(matches!(at(host, clear), Err(Error::EngineUnsupported { .. })), "{host}");
         }
     }

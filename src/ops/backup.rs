@@ -353,10 +353,23 @@ pub async fn helper_of(
 
 /// Where a new backup goes: the file that was named, a name in the folder that was named, or one
 /// among this instance's own backups.
+/// Longest name of a file, in bytes; as on all usual file systems.
+const LONGEST_NAME: usize = 255;
+
 fn place(instance: &Instance, file: Option<&Path>, created: &str, reason: Reason, encrypted: bool) -> Result<PathBuf> {
     let container = instance.container_name();
     let folder = match file {
-        Some(file) if !file.is_dir() => return absolute(file),
+        Some(file) if !file.is_dir() => {
+            // Before anything is paused.
+            let named = file.file_name().is_some_and(|name| name.len() <= LONGEST_NAME);
+            if !named || file.as_os_str().to_string_lossy().ends_with('/') {
+                return Err(Error::Usage {
+                    message: format!("no file can be made at {}", file.display()),
+                    hint: Some("name a file with at most 255 bytes, or a folder that exists".to_owned()),
+                });
+            }
+            return absolute(file);
+        }
         Some(folder) => absolute(folder)?,
         None => {
             paths::create_folder(&instance.files.data, 0o700)?;

@@ -22,7 +22,7 @@ use self::damaged::{Checked, Salvaged, check};
 use super::{
     Instance, backup,
     guarded::{self, Guarded, Missing},
-    mounts,
+    mounts, other_home,
 };
 use crate::{
     appliance::Appliance,
@@ -368,7 +368,9 @@ impl Job<'_> {
             instance.reporter.report(&Event::Warning { text });
             return error;
         }
-        if alone {
+        // Another home may have set it up meanwhile: what is there is its, then.
+        let is_ours = engine.containers(false).await.is_ok_and(|all| other_home::refuse(instance, &all).is_ok());
+        if alone && is_ours {
             let _ = engine.remove_container(&instance.container_name()).await;
             let _ = engine.remove_network(&instance.container_name()).await;
             let _ = engine.remove_volume(&instance.name.secrets_volume(&instance.appliance.name)).await;

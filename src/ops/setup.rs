@@ -255,7 +255,9 @@ impl Job {
         autostart::apply(instance, settings).await?;
         if !planned.is_empty() {
             let made = engine.container(&instance.container_name()).await?;
-            if made.as_ref().is_some_and(|made| !made.live.holds_limits()) {
+            // Some engines say of the container that it has limits, and of themselves that they hold none.
+            let cannot = engine.machine().await.is_ok_and(|machine| machine.limits_memory == Some(false));
+            if cannot || made.as_ref().is_some_and(|made| !made.live.holds_limits()) {
                 let text = format!(
                     "the engine does not hold the container to its limits (memory, processors, processes); {LIMITS_FIX}"
                 );

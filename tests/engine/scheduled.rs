@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::proxy::{Action, At, Fault, Proxy};
+use crate::proxy::{Action, At, Fault, Proxy, is};
 use crate::supervise::usage;
 use crate::support::*;
 
@@ -172,6 +172,26 @@ fn killed_backups_are_put_right_by_the_supervisor_and_apply_no_settings() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn a_pause_that_the_engine_does_not_end_is_ended_by_the_supervisor() {
+    let world = World::supervised();
+    world.setup();
+    let before = world.inspect().unwrap()["State"]["StartedAt"].clone();
+    let proxy = Proxy::start(&engine_host());
+    let action = Action::error(500, "cannot resume");
+    proxy.fault(Fault { at: At::Every(is("POST", "/containers/*/unpause")), action });
+    let failed = world.docklet().env("DOCKER_HOST", proxy.host()).args(["backup"]).output().unwrap();
+    assert!(!failed.status.success() && proxy.fired(), "{}", shown(&failed));
+    assert_eq!(world.inspect().unwrap()["State"]["Paused"], true);
+    wait_until(SOON, "it goes on", || world.inspect().unwrap()["State"]["Paused"] == false);
+    assert_eq!(world.inspect().unwrap()["State"]["StartedAt"], before, "it was not restarted for that");
+    wait_until(SOON, "the task is gone", || {
+        docker(&["ps", "-aq", "--filter", &format!("name=^{}.task$", world.container())]).is_empty()
+    });
+    world.ok(&["backup"]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn volumes_go_only_behind_a_last_backup() {
     let world = World::new();
     let port = world.port.to_string();
@@ -179,8 +199,13 @@ fn volumes_go_only_behind_a_last_backup() {
     let password = world.password();
     let (code, made) = world.http_post("/session", Some(&password), &json!({"title": "to be kept"}));
     assert_eq!(code, 200, "{made}");
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
     let report = json(&world.run(&["uninstall", "--volumes", "--yes", "--json"]));
     assert_eq!(report["left"], json!([]), "{report}");
+    let routes: Vec<String> = proxy.writing_calls().iter().map(|call| call.route().to_owned()).collect();
+    let at = |what: &str| routes.iter().position(|route| route.ends_with(what));
+    assert!(at("/stop") < at("/containers/create") && at("/pause").is_none(), "stopped first\n{}", proxy.report());
     let file = report["backup"].as_str().unwrap().to_owned();
     assert!(report["kept"].as_array().unwrap().iter().any(|k| k["kind"] == "backups"), "{report}");
     // Everything is gone, the image too, and comes back.

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// Beginning of the name of a file that goes away by itself: one that is being written, or was received.
 pub const UNFINISHED: &str = ".docklet-backup-";
 
+/// Random letters behind that, of `tempfile`.
+const RANDOM_LETTERS: usize = 6;
+
 /// A file that is being written.
 pub enum Unfinished {
     /// It has no name yet, so that nothing is left of it when docklet is killed.
@@ -91,9 +94,10 @@ pub fn folder_of(path: &Path) -> &Path {
 pub fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
     let folder = folder_of(path).to_owned();
     for entry in fs_err::read_dir(&folder).map_err(|e| Error::file("write into", &folder, &e))?.flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED));
         // One that is still being written is locked by its writer.
-        if ours && File::open(entry.path()).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockExclusive).is_ok()) {
+        if is_left_over(&entry)
+            && File::open(entry.path()).is_ok_and(|f| flock(&f, FlockOperation::NonBlockingLockExclusive).is_ok())
+        {
             let _ = std::fs::remove_file(entry.path());
         }
     }
@@ -108,6 +112,27 @@ pub fn begin(path: &Path) -> Result<(PathBuf, Unfinished)> {
     Ok((folder, Unfinished::Named(unfinished)))
 }
 
+/// Whether an earlier run left it: by its name, its type and its owner. Opening a pipe would wait for its other end.
+fn is_left_over(entry: &fs_err::DirEntry) -> bool {
+    let name = entry.file_name();
+    let random = name.to_str().and_then(|name| name.strip_prefix(UNFINISHED)).map(|rest| rest.split('.').next());
+    let named = random.flatten().is_some_and(|random| {
+        random.len() == RANDOM_LETTERS && random.bytes().all(|letter| letter.is_ascii_alphanumeric())
+    });
+    named && entry.metadata().is_ok_and(|found| found.is_file() && is_own(&found))
+}
+
+#[cfg(unix)]
+fn is_own(found: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    found.uid() == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn is_own(_: &std::fs::Metadata) -> bool {
+    true
+}
+
 /// Gives the file, which is on disk, its name, which nobody may have taken meanwhile.
 ///
 /// # Errors
@@ -119,4 +144,28 @@ pub fn finish(unfinished: Unfinished, path: &Path, folder: &Path) -> Result<()> 
     })?;
     // The name is on disk only when the folder is.
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|e| Error::file("write", path, &e))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn only_what_an_earlier_run_left_is_removed_and_a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(format!("{UNFINISHED}{name}"));
+        for name in ["abc123", "abc124.received", "mine", "abcdefg"] {
+            std::fs::write(at(name), "x").unwrap();
+        }
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("abc125"), rustix::fs::Mode::RUSR).unwrap();
+        std::fs::create_dir(at("abc126")).unwrap();
+        drop(begin(&folder.path().join("b.tar.zst")).unwrap());
+        let mut left: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_str().unwrap().trim_start_matches(UNFINISHED).to_owned())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["abc125", "abc126", "abcdefg", "mine"]);
+    }
 }

@@ -49,7 +49,8 @@ fn archive(folder: &Path) -> Vec<u8> {
         manifest.records.insert("/session".to_owned(), vec!["ses_1".to_owned()]);
     };
     let spool = tempfile::tempfile().unwrap();
-    write::write(&mut out, &around, volumes.as_slice(), spool, 1, &mut |_, _| {}, records).unwrap();
+    write::write(&mut out, &around, vec![write::Part::whole(volumes.as_slice())], spool, 1, &mut |_, _| {}, records)
+        .unwrap();
     out
 }
 

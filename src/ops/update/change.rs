@@ -73,9 +73,7 @@ impl Change<'_> {
         let ran = self.main.is_running();
         let early = guarded::records_now(instance, self.main, self.settings).await?;
         mounts::admit(instance, &target.settings.mounts)?;
-        if target.release.is_some() {
-            self.prepare(look, &target).await?;
-        }
+        let built = target.release.is_some() && self.prepare(look, &target).await?;
         backup::store_can_be_written(instance)?;
         let contents = match data {
             Some(data) => Some(
@@ -109,7 +107,7 @@ impl Change<'_> {
         };
         let saved = match change.make(instance, engine, now).await {
             Ok(saved) => saved.map(|file| file.display().to_string()),
-            Err(error) => return Err(self.taken_back(&target, error).await),
+            Err(error) => return Err(self.taken_back(&target, built, error).await),
         };
         if target.settings != *self.settings {
             target.settings.save(&instance.files.settings())?;
@@ -140,17 +138,18 @@ impl Change<'_> {
         })
     }
 
-    /// Builds the image while the old one runs.
-    async fn prepare(&self, look: &Look, target: &Target) -> Result<()> {
+    /// Builds the image while the old one runs; whether it was not there.
+    async fn prepare(&self, look: &Look, target: &Target) -> Result<bool> {
         let wanted = guarded::desired(self.instance, self.engine, &target.appliance, &target.settings, look);
         let mut observed = observe::observe(self.engine, look, &wanted).await?;
         observed.image_present = self.engine.image(&target.image).await?.is_some();
         let plan = prepare(&wanted, &observed)?;
-        guarded::run(self.instance, self.engine, &target.settings, &target.appliance, &plan, None).await
+        guarded::run(self.instance, self.engine, &target.settings, &target.appliance, &plan, None).await?;
+        Ok(!observed.image_present)
     }
 
-    /// Puts everything back after a failure; the error to end with.
-    async fn taken_back(&self, target: &Target, error: Error) -> Error {
+    /// Puts everything back after a failure, and removes an image that was `built` for it; the error to end with.
+    async fn taken_back(&self, target: &Target, built: bool, error: Error) -> Error {
         let instance = self.instance;
         if let Err(second) = guarded::undo(instance, self.engine, Some(self.settings)).await {
             let text = format!("rolling back failed: {second}; to continue: docklet{} start", instance.name.flag());
@@ -159,6 +158,10 @@ impl Change<'_> {
         }
         if target.release.is_none() && target.image != self.main.image_id {
             self.forget(&target.image).await;
+        }
+        if built {
+            // One that stays, for whatever reason, spoils nothing.
+            let _ = self.engine.remove_image(&target.image).await;
         }
         self.rolled_back(target, &error)
     }

@@ -66,6 +66,8 @@ fn real_opencode_keeps_its_sessions_over_updates_that_work_and_that_do_not() {
         shown(&failed)
     );
     whole("taken back", &own);
+    let names = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert!(!names.contains(&format!(":{OTHER}-")), "what was built for it is gone\n{names}");
     let older = world.build(
         &stand_in(),
         &[

@@ -12,6 +12,20 @@ fn text(path: &Path) -> &str {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn a_file_that_cannot_be_made_is_refused_before_anything_is_paused() {
+    let world = World::new();
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    for name in ["no-such-folder/", &"n".repeat(260)] {
+        let output = world.run(&["backup", name]);
+        assert_eq!(output.status.code(), Some(2), "{}", shown(&output));
+        assert_eq!(proxy.writing_calls().len(), 0, "{name}\n{}", proxy.report());
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn everything_comes_back_as_it_was() {
     let world = World::new();
     world.setup();

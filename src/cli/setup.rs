@@ -32,7 +32,7 @@ use crate::{
     plan::Action,
     present::result,
     secrets::{self, Secret},
-    settings::{Git, ImageSource, Settings},
+    settings::{Git, ImageSource, Port, Settings},
     wizard::{self, Confirmation},
 };
 
@@ -51,6 +51,9 @@ struct Answers {
 pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     let before = Settings::load(&context.files.settings())?;
     let interactive = context.environment.interactive && !context.global.yes && !args.dry_run;
+    if args.no_start && args.open {
+        return Err(Error::usage("--no-start and --open contradict each other"));
+    }
     let mut settings = before.clone().unwrap_or_default();
     let image_file = take_flags(context, args, &mut settings)?;
     tell_of_lost_packages(context, before.as_ref(), &settings);
@@ -103,7 +106,16 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             new_secrets: answers.secrets.clone(),
             ..How::default()
         };
-        let planned = converge::plan_with(context, engine, look, &answers.settings, &how).await?;
+        let planned = match converge::plan_with(context, engine, look, &answers.settings, &how).await {
+            // As the wizard does.
+            Err(Error::PortInUse { port, free_port: Some(free), .. }) if args.dry_run && args.port.is_none() => {
+                let text = format!("port {port} is taken, so this is the plan for another one: --port {free}");
+                context.reporter.report(&Event::Note { text });
+                answers.settings.network.port = Port(free);
+                converge::plan_with(context, engine, look, &answers.settings, &how).await?
+            }
+            planned => planned?,
+        };
         let mut new_secrets = self::new_secrets(context, &answers)?;
         if before.is_none() && password_is_new {
             // Every first setup makes one.

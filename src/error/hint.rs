@@ -15,6 +15,9 @@ impl Error {
             Error::File { hint, .. } => return hint.clone(),
             Error::SettingsInvalid { suggestion, path, .. } => match suggestion {
                 Some(text) => text.clone(),
+                None if self.causes().iter().any(|cause| cause.contains("newer docklet")) => {
+                    format!("update docklet, or correct the file: {path}")
+                }
                 None => format!("correct the file: {path}"),
             },
             Error::SettingUnknown { suggestion, .. } => suggestion.clone(),

@@ -36,6 +36,11 @@ fn a_taken_port_is_named_with_its_holder_on_all_three_addresses() {
         assert_eq!(world.left(), Vec::<String>::new(), "nothing is made before the port is known to be free");
     }
     world.setup();
+    world.ok(&["stop"]);
+    let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    let plan = world.run(&["setup", "--dry-run"]);
+    let said = String::from_utf8_lossy(&plan.stderr).into_owned();
+    assert!(plan.status.success() && said.contains(&format!("port {port} is taken")), "{}", shown(&plan));
 }
 
 #[test]

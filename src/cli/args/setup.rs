@@ -30,10 +30,13 @@ pub struct Setup {
     #[arg(long, env = "DOCKLET_IMAGE_FILE", value_name = "TAR")]
     pub image_file: Option<PathBuf>,
     /// Image to build on [default: debian:trixie-slim]
-    #[arg(long, env = "DOCKLET_BASE_IMAGE", value_name = "REF")]
+    #[arg(long, env = "DOCKLET_BASE_IMAGE", value_name = "REF", conflicts_with = "image")]
     pub base_image: Option<String>,
     /// Debian packages to install in the image, in place of those in the settings
-    #[arg(long = "extra-package", env = "DOCKLET_EXTRA_PACKAGE", value_name = "PKG", num_args = 1.., value_delimiter = ',')]
+    #[arg(
+        long = "extra-package", env = "DOCKLET_EXTRA_PACKAGE", value_name = "PKG", num_args = 1.., value_delimiter = ',',
+        conflicts_with_all = ["image", "image_file"]
+    )]
     pub extra_packages: Option<Vec<PackageName>>,
     /// Memory limit [default: 4GiB, or three quarters of the engine's memory]
     #[arg(long, env = "DOCKLET_MEMORY", value_name = "SIZE")]

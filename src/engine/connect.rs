@@ -71,6 +71,7 @@ impl Engine {
         let host = Host {
             memory: count(info.mem_total),
             cpus: count(info.ncpu),
+            no_memory_limit: info.memory_limit == Some(false),
             rootless: self.is_rootless(&info.security_options.unwrap_or_default()),
             storage_driver: info.driver.unwrap_or_default(),
             data_folder: info.docker_root_dir.unwrap_or_default(),

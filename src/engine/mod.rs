@@ -119,6 +119,8 @@ pub struct Host {
     pub memory: u64,
     /// Processors.
     pub cpus: u64,
+    /// Whether it says that it cannot hold a container to a memory limit.
+    pub no_memory_limit: bool,
     /// Whether it runs without root.
     pub rootless: bool,
     /// Storage driver, such as `overlay2`.

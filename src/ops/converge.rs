@@ -51,6 +51,8 @@ pub struct Planned {
     pub container_id: Option<String>,
     /// Whether that runs once `recovery` is done.
     pub runs: bool,
+    /// Whether the engine says that it cannot hold a container to a memory limit.
+    pub no_memory_limit: bool,
     /// What is installed, in the release that counts.
     pub appliance: Appliance,
     /// What was committed and is not written down yet.
@@ -199,7 +201,19 @@ async fn plan_from(
     };
     let runs = observed.main.as_ref().is_some_and(|c| c.running);
     let container_id = observed.main.map(|c| c.id);
-    Ok(Planned { lost, opens_up, container_id, runs, desired, recovery, plan, appliance, committed, sandbox })
+    Ok(Planned {
+        no_memory_limit: look.host.no_memory_limit,
+        lost,
+        opens_up,
+        container_id,
+        runs,
+        desired,
+        recovery,
+        plan,
+        appliance,
+        committed,
+        sandbox,
+    })
 }
 
 /// The network rules of these settings; the proxies are those of the appliance, with `new` ones.

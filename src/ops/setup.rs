@@ -256,8 +256,7 @@ impl Job {
         if !planned.is_empty() {
             let made = engine.container(&instance.container_name()).await?;
             // Some engines say of the container that it has limits, and of themselves that they hold none.
-            let cannot = engine.machine().await.is_ok_and(|machine| machine.limits_memory == Some(false));
-            if cannot || made.as_ref().is_some_and(|made| !made.live.holds_limits()) {
+            if planned.no_memory_limit || made.as_ref().is_some_and(|made| !made.live.holds_limits()) {
                 let text = format!(
                     "the engine does not hold the container to its limits (memory, processors, processes); {LIMITS_FIX}"
                 );

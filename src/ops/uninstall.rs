@@ -1,13 +1,12 @@
 //! Uninstall: lists what goes and what stays, asks, removes, and looks again. What the second look finds is the proof.
 
+mod last_backup;
+
 use std::path::Path;
 
-use super::{Instance, autostart, backup, backup_test, guarded, other_home, start, stop, supervisor::process};
+use super::{Instance, autostart, backup_test, guarded, other_home, stop, supervisor::process};
 use crate::{
-    data::{
-        data_check::Records,
-        store::{self, Reason},
-    },
+    data::store,
     desired::labels,
     desired_state::{self, DesiredState},
     engine::{Engine, docker::Change, image::Removal},
@@ -104,7 +103,7 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
         inventory
     };
     if inventory.remove_volumes && !inventory.purge && !args.no_backup && !inventory.volumes.is_empty() {
-        let file = last_backup(instance, &engine, settings.as_ref()).await?;
+        let file = last_backup::make(instance, &engine, settings.as_ref()).await?;
         report.kept.retain(|kept| kept.kind != ThingKind::Backups);
         report
             .kept
@@ -122,54 +121,6 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
     remove_empty_folders(instance);
     report.left = left(instance, &engine, &inventory).await?;
     Ok(report)
-}
-
-/// Stops the container, so that nothing is written behind it, and backs up what is about to go; the file. What ran runs
-/// again when that fails.
-async fn last_backup(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<String> {
-    let look = backup::look(instance, engine).await?;
-    let main = backup::own_container(instance, &look).filter(|main| main.state == "running");
-    let records = match (main, settings) {
-        (Some(main), Some(settings)) => guarded::records_now(instance, main, settings).await?,
-        _ => None,
-    };
-    let wanted = desired_state::read(&instance.files.desired())?;
-    if settings.is_some() {
-        desired_state::write(&instance.files.desired(), DesiredState::Stopped)?;
-    }
-    let ran = guarded::stop(instance, engine, &look).await;
-    let saved = match ran {
-        Ok(_) => save(instance, engine, records).await,
-        Err(error) => Err(error),
-    };
-    if let (Err(_), Some(settings), DesiredState::Running) = (&saved, settings, wanted) {
-        let timeout = instance.appliance.health.ready_timeout();
-        if let Err(error) = start::start(instance, engine, settings, timeout).await {
-            let text = format!("it was stopped for the backup, and did not start again: {error}");
-            instance.reporter.report(&Event::Warning { text });
-        }
-    }
-    saved
-}
-
-async fn save(instance: &Instance, engine: &Engine, records: Option<Records>) -> Result<String> {
-    let look = backup::look(instance, engine).await?;
-    let without =
-        format!("docklet{} uninstall --volumes --no-backup removes the volumes without a backup", instance.name.flag());
-    match backup::take(instance, engine, &look, Reason::Uninstall, &backup::Backup::default(), records).await {
-        Ok(taken) => {
-            backup::confirm_left_out(instance, &taken.made.manifest)?;
-            Ok(taken.made.file.display().to_string())
-        }
-        Err(Error::Missing { what, reason, hint }) => {
-            Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
-        }
-        Err(error) => {
-            let text = format!("nothing is removed without a last backup; {without}");
-            instance.reporter.report(&Event::Warning { text });
-            Err(error)
-        }
-    }
 }
 
 /// The images that this instance ran before updates, as its backups tell, while their names still mean them.

@@ -252,9 +252,10 @@ impl World {
         http(self.port, "GET", path, password, None)
     }
 
-    /// The same with a JSON body.
+    /// The same with a JSON body. The first one makes the real opencode load all that it needs.
     pub fn http_post(&self, path: &str, password: Option<&str>, body: &Value) -> (u16, String) {
-        http(self.port, "POST", path, password, Some(&body.to_string()))
+        let patience = Duration::from_secs(60);
+        http_within(patience, self.port, "POST", path, password, Some(&body.to_string())).unwrap_or_default()
     }
 
     /// What the engine says of this world's container, or `None` without one.

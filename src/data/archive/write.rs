@@ -20,9 +20,9 @@ use crate::appliance::hex;
 /// zstd's own default: a higher level costs more time than it saves space.
 const LEVEL: i32 = 3;
 
-/// How much one compressing thread takes at a time, in bytes. zstd's own choice for this level is four times
+/// How much one compressing thread takes at a time, in bytes. zstd's own choice for this level is eight times
 /// that, for which it keeps several buffers for each thread.
-const JOB: u32 = 2 << 20;
+const JOB: u32 = 1 << 20;
 
 /// What is read and handed on at a time.
 const PIECE: usize = 128 * 1024;

@@ -23,9 +23,6 @@ use crate::{
 /// zstd's fastest ordinary level: the container may be paused while this is written.
 const LEVEL: i32 = 1;
 
-/// How much one compressing thread takes at a time, in bytes.
-const JOB: u32 = 1 << 20;
-
 /// How much is read before the space of it is given back, in bytes.
 const GIVE_BACK: u64 = 8 << 20;
 
@@ -38,14 +35,11 @@ pub struct Writer {
 
 impl Writer {
     /// Into an empty file that goes away by itself.
-    pub fn new(file: File, recipients: &[Recipient], threads: u32) -> io::Result<Self> {
+    pub fn new(file: File, recipients: &[Recipient]) -> io::Result<Self> {
         let out = BufWriter::with_capacity(256 * 1024, file.try_clone()?);
         let (out, key) = Output::begin(out, recipients)?;
-        let mut encoder = Encoder::new(out, LEVEL)?;
-        if threads > 1 {
-            encoder.multithread(threads)?;
-            encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(JOB))?;
-        }
+        // On this thread alone: others would keep memory that the archive's own need.
+        let encoder = Encoder::new(out, LEVEL)?;
         Ok(Writer { encoder, file, key })
     }
 

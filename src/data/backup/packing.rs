@@ -37,7 +37,7 @@ const MOST_THREADS: usize = 4;
 pub type Packed = (Manifest, Unfinished, Option<FileKey>, Vec<CacheFolder>);
 
 /// How many threads compress.
-pub fn threads() -> u32 {
+fn threads() -> u32 {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
     u32::try_from(threads).unwrap_or(1)
 }

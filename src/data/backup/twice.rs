@@ -24,7 +24,7 @@ use super::{
     Pause, Request,
     compressed::{Compressed, Writer},
     members::{self, Changed, Clocks, Keep, Members},
-    packing::{Progress, failed, joined, threads},
+    packing::{Progress, failed, joined},
     spool,
 };
 use crate::{
@@ -92,7 +92,7 @@ impl First {
         let mut helper = Helper { task, input: Some(input), sender: Some(sender), pending: None };
         let (file, recipients) = (request.file.to_owned(), request.recipients.clone());
         let kept = Kept {
-            out: Writer::new(spool(&file)?, &recipients, threads()).map_err(|e| Error::file("write", &file, &e))?,
+            out: Writer::new(spool(&file)?, &recipients).map_err(|e| Error::file("write", &file, &e))?,
             counted: Arc::clone(&progress.counted),
             most: most(request),
         };
@@ -118,7 +118,7 @@ impl First {
     pub async fn read_again(self, pause: &mut Pause<'_>) -> Result<Both> {
         let First { mut helper, mut stream, compressed, members, clean, file, recipients } = self;
         let spools = [spool(&file)?, spool(&file)?];
-        let out = Writer::new(spool(&file)?, &recipients, threads()).map_err(|e| Error::file("write", &file, &e))?;
+        let out = Writer::new(spool(&file)?, &recipients).map_err(|e| Error::file("write", &file, &e))?;
         helper.go().await;
         let path = file.clone();
         let work = spawn_blocking(move || {

@@ -113,11 +113,7 @@ pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
         let result = if tools.interrupt.is_raised() {
             Err(stopped)
         } else if takes_long(&step.action) {
-            tokio::select! {
-                biased;
-                () = tools.interrupt.wait() => Err(stopped),
-                result = run_step(step, index + 1, plan.steps.len(), tools) => result,
-            }
+            tools.interrupt.or(stopped, run_step(step, index + 1, plan.steps.len(), tools)).await
         } else {
             run_step(step, index + 1, plan.steps.len(), tools).await
         };

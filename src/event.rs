@@ -1,6 +1,6 @@
 //! Progress and messages of a running operation: one enum, and the trait of those that show it (`present`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -157,6 +157,13 @@ pub struct Build {
     pub elapsed: Duration,
     /// Transfers that the builder reports: name, bytes done, bytes in all (0 while unknown).
     pub transfers: Vec<(String, u64, u64)>,
+}
+
+/// Reports that one of so many steps begins; what is returned reports that it is done.
+pub fn begin_step(reporter: &dyn Reporter, number: usize, total: usize, step: String) -> impl FnOnce() {
+    let began = Instant::now();
+    reporter.report(&Event::StepStarted { number, total, step: step.clone() });
+    move || reporter.report(&Event::StepDone { number, total, step, elapsed: began.elapsed() })
 }
 
 /// Shows events. Must not block and must not fail, so that output never stops an operation.

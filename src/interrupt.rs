@@ -3,6 +3,8 @@
 
 use tokio::sync::watch;
 
+use crate::error::{Error, Result};
+
 /// Tells whether the user wants to stop. Clones tell the same.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<bool>);
@@ -29,6 +31,22 @@ impl Interrupt {
     pub async fn wait(&self) {
         if self.0.clone().wait_for(|raised| *raised).await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Does some work, and drops it where it is when the user wants to stop: that ends with this error.
+    ///
+    /// # Errors
+    /// `stopped`, and those of the work.
+    pub fn or<T>(&self, stopped: Error, work: impl Future<Output = Result<T>>) -> impl Future<Output = Result<T>> {
+        // On the heap: as an argument it would be a part of the caller's future twice, and stacks are small.
+        let work = Box::pin(work);
+        async move {
+            tokio::select! {
+                biased;
+                () = self.wait() => Err(stopped),
+                done = work => done,
+            }
         }
     }
 

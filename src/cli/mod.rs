@@ -108,11 +108,8 @@ async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
     if !only_looks {
         return dispatch(context, command).await;
     }
-    tokio::select! {
-        biased;
-        () = context.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
-        done = dispatch(context, command) => done,
-    }
+    let stopped = Error::Interrupted { next: "nothing was changed".to_owned() };
+    context.interrupt.or(stopped, dispatch(context, command)).await
 }
 
 async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCode> {

@@ -15,10 +15,7 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -35,7 +32,7 @@ use super::{
     caches::CacheFolder,
     data_check::{self, Records},
     pipe,
-    restore::Pass,
+    restore::{Pass, Stops},
     volumes::{self, HelperOf, Named, complaint},
 };
 use crate::{
@@ -45,7 +42,7 @@ use crate::{
         helper::{Ended, HelperSpec},
     },
     error::{Error, Result},
-    event::{Event, Reporter},
+    event::{Reporter, begin_step},
     interrupt::Interrupt,
     probe::Probe,
     settings::Glob,
@@ -136,21 +133,22 @@ pub async fn make(
     if std::fs::symlink_metadata(request.file).is_ok() {
         return Err(Error::FileExists { path: request.file.display().to_string() });
     }
-    let step = step(reporter, 1, format!("back up {} into {}", request.header.instance, request.file.display()));
+    let done =
+        begin_step(reporter, 1, 2, format!("back up {} into {}", request.header.instance, request.file.display()));
     let (folder, unfinished) = begin(request.file)?;
     let mut pause = Pause { engine, container: request.pause.as_deref(), since: None, lasted: None };
     let read = read(engine, &request, unfinished, &mut pause, reporter, interrupt).await;
     let ((manifest, unfinished, key, caches), read_again) = read?;
-    step();
+    done();
     let size = unfinished.as_file().metadata().map(|found| found.len()).unwrap_or(0);
     unfinished.as_file().sync_all().map_err(|e| Error::file("write", request.file, &e))?;
-    let step = self::step(reporter, 2, format!("read {} back", request.file.display()));
+    let done = begin_step(reporter, 2, 2, format!("read {} back", request.file.display()));
     let pass = Pass::over(unfinished.as_file(), request.file, key)?;
     let (contents, _) = pass.run(io::sink(), reporter, interrupt).await?;
     if contents.manifest != manifest || contents.header != request.header {
         return Err(super::restore::invalid(request.file, "what was written is not what is read back"));
     }
-    step();
+    done();
     let nameless = if request.nameless {
         Some(Arc::new(unfinished.into_file()))
     } else {
@@ -158,13 +156,6 @@ pub async fn make(
         None
     };
     Ok(Made { file: request.file.to_owned(), size, manifest, paused: pause.lasted, read_again, caches, nameless })
-}
-
-/// Reports that one of the two steps begins; what is returned reports that it is done.
-fn step(reporter: &dyn Reporter, number: usize, step: String) -> impl FnOnce() {
-    let began = Instant::now();
-    reporter.report(&Event::StepStarted { number, total: 2, step: step.clone() });
-    move || reporter.report(&Event::StepDone { number, total: 2, step, elapsed: began.elapsed() })
 }
 
 /// The pause of the container, which must end however the backup ends.
@@ -238,7 +229,7 @@ async fn read(
     {
         let records = request.records.after(records).await;
         let again = both.again;
-        let packed = interrupt_ends(interrupt, pack_both(request, unfinished, both, records)).await?;
+        let packed = interrupt.or(interrupted(), pack_both(request, unfinished, both, records)).await?;
         return Ok((packed, Some(again)));
     }
     let spec = request.task.pack(&request.volumes, &request.exclude);
@@ -249,7 +240,7 @@ async fn read(
         paused?;
         read_once(engine, request, &spec, unfinished, pause, records, reporter).await
     };
-    let done = interrupt_ends(interrupt, once).await;
+    let done = interrupt.or(interrupted(), once).await;
     let resumed = pause.end().await;
     let removed = pause.remove(&spec.name).await;
     let packed = done?;
@@ -258,12 +249,8 @@ async fn read(
     Ok((packed, None))
 }
 
-async fn interrupt_ends<T>(interrupt: &Interrupt, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        biased;
-        () = interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed, and no backup was made".to_owned() }),
-        done = work => done,
-    }
+fn interrupted() -> Error {
+    Error::Interrupted { next: "nothing was changed, and no backup was made".to_owned() }
 }
 
 /// While the container works, and again while it is paused; `None` where that is not safe. The helper is gone then.
@@ -277,10 +264,10 @@ async fn read_twice(
     let spec = request.task.pack_twice(&request.volumes, &request.exclude);
     engine.create_helper(&spec).await?;
     let mut progress = Progress::new(reporter, request.expected);
-    let both = match interrupt_ends(interrupt, First::read(engine, request, &spec, &mut progress)).await {
+    let both = match interrupt.or(interrupted(), First::read(engine, request, &spec, &mut progress)).await {
         Ok(Some(first)) => {
             let paused = pause.begin().await;
-            let both = interrupt_ends(interrupt, async { paused.map(|()| first)?.read_again(pause).await }).await;
+            let both = interrupt.or(interrupted(), async { paused.map(|()| first)?.read_again(pause).await }).await;
             let resumed = pause.end().await;
             both.and_then(|both| resumed.map(|()| Some(both)))
         }
@@ -301,15 +288,6 @@ async fn pack_both(request: &Request<'_>, unfinished: Unfinished, both: Both, re
     let (parts, ended) = both.into_parts(stop);
     let complete = move |manifest: &mut Manifest| complete(manifest, &ended, records);
     joined(packing::pack(request, unfinished, parts, Arc::default(), complete)?.await)
-}
-
-/// Sets a flag when it goes.
-struct Stops(Arc<AtomicBool>);
-
-impl Drop for Stops {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 fn complete(manifest: &mut Manifest, ended: &Ended, records: Records) {

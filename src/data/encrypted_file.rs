@@ -23,6 +23,13 @@ pub enum Unlock {
     File(FileKey),
 }
 
+impl Unlock {
+    /// What opens a file that was opened before, or written just now: its key, where it is encrypted.
+    pub fn by(key: Option<FileKey>) -> Self {
+        key.map_or(Unlock::Identities(vec![]), Unlock::File)
+    }
+}
+
 /// What is written to it reaches the file encrypted or as it is. The file is whole only after [`Output::finish`].
 pub enum Output<W> {
     /// As it is.

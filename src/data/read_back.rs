@@ -27,9 +27,6 @@ use crate::{
 /// What is compared at a time, in bytes: a block without anything in it is the same as a hole.
 const PAGE: usize = 4096;
 
-/// What is read at a time.
-const PIECE: usize = 128 * 1024;
-
 /// What is in one volume.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -150,10 +147,6 @@ impl Receiver for Sums {
         sum.contents = sum.contents.wrapping_add(number(content.digest));
         Ok(())
     }
-
-    fn finish(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Permissions, owner and time of an entry, whatever fills up their numbers.
@@ -204,11 +197,7 @@ pub async fn sums(engine: &Engine, task: &HelperOf, volumes: &[Named], interrupt
             },
         })
     };
-    let done = tokio::select! {
-        biased;
-        () = interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
-        done = work => done,
-    };
+    let done = interrupt.or(Error::Interrupted { next: "nothing was changed".to_owned() }, work).await;
     let removed = engine.remove_container(&spec.name).await;
     let done = done?;
     removed.map(|_| done)
@@ -216,15 +205,10 @@ pub async fn sums(engine: &Engine, task: &HelperOf, volumes: &[Named], interrupt
 
 fn add_up(source: impl Read) -> Result<Sums, Damage> {
     let mut reader = Reader::new(source);
-    let (mut sums, mut buffer) = (Sums::default(), vec![0; PIECE]);
+    let mut sums = Sums::default();
     while let Some(entry) = reader.next_entry()? {
         sums.entry(&entry)?;
-        loop {
-            match reader.content(&mut buffer)? {
-                0 => break,
-                read => sums.content(&buffer[..read])?,
-            }
-        }
+        reader.pass_content(|piece| sums.content(piece).map_err(Damage::Io))?;
         sums.padding(&reader.padding()?)?;
     }
     // A source that is not read out blocks its writer.

@@ -110,7 +110,7 @@ pub async fn fill(
     let work = async {
         let mut task = engine.start_helper(&spec).await?;
         let (sink, mut pieces) = pipe::sink();
-        let pass = Pass::begin(path, unlock(verified.key.clone()))?;
+        let pass = Pass::begin(path, Unlock::by(verified.key.clone()))?;
         let receiver = AsTar::new(sink, volumes.iter().map(|volume| volume.role.as_str()));
         let feed = async {
             let mut reads = true;
@@ -200,7 +200,7 @@ impl Pass {
     pub(super) fn over(file: &File, path: &Path, key: Option<FileKey>) -> Result<Self> {
         let mut file = file.try_clone().map_err(|e| Error::file("read", path, &e))?;
         io::Seek::rewind(&mut file).map_err(|e| Error::file("read", path, &e))?;
-        Self::of(file, path, unlock(key), || super::backup::spool(path))
+        Self::of(file, path, Unlock::by(key), || super::backup::spool(path))
     }
 
     fn of(file: File, path: &Path, unlock: Unlock, spool: impl Fn() -> Result<File>) -> Result<Self> {
@@ -225,6 +225,7 @@ impl Pass {
     ) -> Result<(Contents, R)> {
         let Pass { path, file, size, unlock, to, spools, done, stop } = self;
         let source = Watched { file, done: Arc::clone(&done), stop: Arc::clone(&stop) };
+        let _stops = Stops(stop);
         let shown = path.clone();
         let mut reading = tokio::task::spawn_blocking(move || {
             let source = io::BufReader::with_capacity(256 * 1024, source);
@@ -236,11 +237,8 @@ impl Pass {
         loop {
             tokio::select! {
                 biased;
-                () = interrupt.wait() => {
-                    // The thread ends at its next look at the file; nobody waits for it but the end of the process.
-                    stop.store(true, Ordering::Relaxed);
-                    return Err(Error::Interrupted { next: "nothing was changed".to_owned() });
-                }
+                // The thread ends at its next look at the file; nobody waits for it but the end of the process.
+                () = interrupt.wait() => return Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
                 contents = &mut reading => {
                     let contents = contents.map_err(|e| Error::bug(format!("reading: {e}")))?;
                     return contents.map_err(|refused| match (refused, &to) {
@@ -254,6 +252,15 @@ impl Pass {
                 }
             }
         }
+    }
+}
+
+/// Tells a thread to end its reading when nobody waits for it any more.
+pub struct Stops(pub Arc<AtomicBool>);
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -305,11 +312,6 @@ fn open(path: &Path) -> Result<File> {
 /// The error for a file that is no backup.
 pub fn invalid(path: &Path, reason: &str) -> Error {
     Error::BackupInvalid { path: path.display().to_string(), reason: reason.to_owned() }
-}
-
-/// What opens a file that was opened before, or written just now.
-fn unlock(key: Option<FileKey>) -> Unlock {
-    key.map_or(Unlock::Identities(vec![]), Unlock::File)
 }
 
 /// The error for a file that is not taken.

@@ -14,24 +14,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     archive::{
-        HEADER, Header, LeftOut, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS, printable,
-        read::Refused,
+        HEADER, Header, LeftOut, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS, checksums, printable,
+        read::{Refused, decompressed},
         rules::{Rules, VOLUMES},
-        tar::{BLOCK, Damage, Entry, Kind, Reader},
+        tar::{Damage, Entry, Kind, Reader},
         write::{self, Around, Part},
     },
     encrypted_file::{self, Unlock},
     restore::Watched,
 };
-
-/// What is read at a time.
-const PIECE: usize = 128 * 1024;
-
-/// Largest entry that is kept in memory.
-const LARGEST_KEPT: u64 = 16 << 20;
-
-/// Largest window that a zstd stream may want, as a power of two of bytes.
-const LARGEST_WINDOW: u32 = 24;
 
 /// Most paths that are named.
 const MOST_NAMED: usize = 100;
@@ -94,7 +85,7 @@ pub fn salvage(
     spool: File,
 ) -> Result<Lost, Refused> {
     let mut found = Found::default();
-    let ended = first(&mut open(source().map_err(Refused::Io)?, unlock)?, header, &mut found);
+    let ended = first(&mut Reader::new(open(source().map_err(Refused::Io)?, unlock)?), header, &mut found);
     match ended.map_err(Refused::from) {
         // What is behind the last entry holds nothing.
         Ok(()) | Err(Refused::Invalid(_)) if found.manifest.is_some() => {}
@@ -103,7 +94,8 @@ pub fn salvage(
         // The disk that it is on is no damage of the archive.
         Err(refused) => return Err(refused),
     }
-    let volumes = Good::new(open(source().map_err(Refused::Io)?, unlock)?, found.whole);
+    let tar = Box::new(open(source().map_err(Refused::Io)?, unlock)?);
+    let volumes = Part { tar, most: found.whole, keep: Box::new(|entry| entry.path.starts_with(VOLUMES)) };
     let around = Around { header, settings: found.settings.as_deref(), secrets: found.secrets.as_deref() };
     let recorded = found.manifest.unwrap_or_default();
     let complete = |manifest: &mut Manifest| {
@@ -111,16 +103,14 @@ pub fn salvage(
         manifest.records = recorded.records;
     };
     let out = BufWriter::with_capacity(256 * 1024, out);
-    write::write(out, &around, vec![Part::whole(volumes)], spool, 1, &mut |_, _| {}, complete)?;
+    write::write(out, &around, vec![volumes], spool, 1, &mut |_, _| {}, complete)?;
     Ok(found.lost)
 }
 
-fn open(source: Watched, unlock: &Unlock) -> Result<Reader<Box<dyn Read>>, Refused> {
+fn open(source: Watched, unlock: &Unlock) -> Result<impl Read, Refused> {
     let source = BufReader::with_capacity(256 * 1024, source);
     let (plain, _) = encrypted_file::input(source, unlock)?;
-    let mut decoder = zstd::stream::read::Decoder::new(plain).map_err(Refused::Io)?;
-    decoder.window_log_max(LARGEST_WINDOW).map_err(Refused::Io)?;
-    Ok(Reader::new(Box::new(decoder)))
+    decompressed(plain).map_err(Refused::Io)
 }
 
 /// Reads as far as that goes.
@@ -131,7 +121,7 @@ fn first(reader: &mut Reader<impl Read>, header: &Header, found: &mut Found) -> 
         if named(SUMS) {
             compare(reader, found)?;
         } else if named(MANIFEST) {
-            found.manifest = serde_json::from_slice(&small(reader, &entry)?).ok();
+            found.manifest = serde_json::from_slice(&reader.small(&entry)?).ok();
         } else {
             let refused = match entry.path.starts_with(VOLUMES) {
                 true => rules.check(&entry).err(),
@@ -157,17 +147,14 @@ fn content(reader: &mut Reader<impl Read>, entry: &Entry, found: &mut Found) -> 
     let mut digest = Sha256::new();
     let kept = [SETTINGS, SECRETS].iter().any(|name| entry.path == name.as_bytes());
     if kept && entry.kind == Kind::File {
-        let content = small(reader, entry)?;
+        let content = reader.small(entry)?;
         digest.update(&content);
         *(if entry.path == SETTINGS.as_bytes() { &mut found.settings } else { &mut found.secrets }) = Some(content);
     } else {
-        let mut buffer = vec![0; PIECE.min(usize::try_from(entry.size).unwrap_or(PIECE))];
-        loop {
-            match reader.content(&mut buffer)? {
-                0 => break,
-                read => digest.update(&buffer[..read]),
-            }
-        }
+        reader.pass_content(|piece| {
+            digest.update(piece);
+            Ok::<(), Damage>(())
+        })?;
     }
     reader.padding()?;
     if entry.kind == Kind::File {
@@ -181,7 +168,8 @@ fn compare(reader: &mut Reader<impl Read>, found: &mut Found) -> Result<(), Dama
     let mut lines = BufReader::new(Content(reader));
     let mut line = vec![];
     while lines.read_until(b'\n', &mut line)? > 0 {
-        if let Some((path, recorded)) = parsed(&line) {
+        if let Some((path, recorded)) = checksums::parse(&line) {
+            let recorded = half(&recorded);
             match found.digests.remove(&half(&Sha256::digest(&path))) {
                 Some(digest) if digest == recorded => {}
                 Some(_) if path == SETTINGS.as_bytes() || path == SECRETS.as_bytes() => {
@@ -201,44 +189,10 @@ fn compare(reader: &mut Reader<impl Read>, found: &mut Found) -> Result<(), Dama
     Ok(())
 }
 
-/// Path and digest in a line of `sha256sum`.
-fn parsed(line: &[u8]) -> Option<(Vec<u8>, u128)> {
-    let (escaped, line) = match line.strip_prefix(b"\\") {
-        Some(rest) => (true, rest),
-        None => (false, line),
-    };
-    let digest = u128::from_str_radix(std::str::from_utf8(line.get(..32)?).ok()?, 16).ok()?;
-    let name = line.get(64..)?.strip_prefix(b"  ")?.strip_suffix(b"\n")?;
-    if !escaped {
-        return Some((name.to_vec(), digest));
-    }
-    let (mut path, mut bytes) = (vec![], name.iter());
-    while let Some(byte) = bytes.next() {
-        path.push(match byte {
-            b'\\' => match bytes.next()? {
-                b'n' => b'\n',
-                b'r' => b'\r',
-                other => *other,
-            },
-            other => *other,
-        });
-    }
-    Some((path, digest))
-}
-
 fn half(digest: &[u8]) -> u128 {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     u128::from_be_bytes(bytes)
-}
-
-fn small(reader: &mut Reader<impl Read>, entry: &Entry) -> Result<Vec<u8>, Damage> {
-    if entry.size > LARGEST_KEPT {
-        return Err(Damage::Malformed(format!("{} is too large", printable(&entry.path))));
-    }
-    let mut content = vec![];
-    Content(reader).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 /// The content of the current entry.
@@ -247,69 +201,6 @@ struct Content<'a, R>(&'a mut Reader<R>);
 impl<R: Read> Read for Content<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.content(buffer).map_err(unreadable)
-    }
-}
-
-/// A tar of those entries of the volumes that are whole.
-struct Good<R> {
-    reader: Reader<R>,
-    /// Entries that are still to come.
-    left: u64,
-    /// Bytes that are to be handed on first, and how many of them were.
-    pending: Vec<u8>,
-    at: usize,
-    /// Whether content follows then.
-    inside: bool,
-    ended: bool,
-}
-
-impl<R: Read> Good<R> {
-    fn new(reader: Reader<R>, left: u64) -> Self {
-        Good { reader, left, pending: vec![], at: 0, inside: false, ended: false }
-    }
-
-    fn next(&mut self) -> io::Result<()> {
-        (self.pending, self.at) = (vec![], 0);
-        if std::mem::take(&mut self.inside) {
-            self.pending = self.reader.padding().map_err(unreadable)?;
-            return Ok(());
-        }
-        while self.left > 0 {
-            self.left -= 1;
-            let entry = self.reader.next_entry().map_err(unreadable)?;
-            if let Some(entry) = entry.filter(|entry| entry.path.starts_with(VOLUMES)) {
-                (self.pending, self.inside) = (entry.raw, true);
-                return Ok(());
-            }
-        }
-        // A tar ends with two empty blocks.
-        if !std::mem::replace(&mut self.ended, true) {
-            self.pending = vec![0; 2 * BLOCK];
-        }
-        Ok(())
-    }
-}
-
-impl<R: Read> Read for Good<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let ready = self.pending.len() - self.at;
-            if ready > 0 {
-                let now = ready.min(buffer.len());
-                buffer[..now].copy_from_slice(&self.pending[self.at..self.at + now]);
-                self.at += now;
-                return Ok(now);
-            }
-            if self.inside {
-                match self.reader.content(buffer).map_err(unreadable)? {
-                    0 => {}
-                    read => return Ok(read),
-                }
-            } else if self.ended {
-                return Ok(0);
-            }
-            self.next()?;
-        }
     }
 }
 

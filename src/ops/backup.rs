@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-pub use self::stored::{excluded, list, missing_volumes, verify, verify_stream};
+pub use self::stored::{check, excluded, list, missing_volumes, verify, verify_stream};
 use super::{Instance, copy, guarded, release};
 use crate::{
     age_key::Recipient,
@@ -42,6 +42,9 @@ use crate::{
     secrets::{self, Secret},
     settings::{Glob, Settings},
 };
+
+/// Longest name of a file, in bytes; as on all usual file systems.
+const LONGEST_NAME: usize = 255;
 
 /// What to back up, and where to.
 #[derive(Debug, Clone, Default)]
@@ -353,9 +356,6 @@ pub async fn helper_of(
 
 /// Where a new backup goes: the file that was named, a name in the folder that was named, or one
 /// among this instance's own backups.
-/// Longest name of a file, in bytes; as on all usual file systems.
-const LONGEST_NAME: usize = 255;
-
 fn place(instance: &Instance, file: Option<&Path>, created: &str, reason: Reason, encrypted: bool) -> Result<PathBuf> {
     let container = instance.container_name();
     let folder = match file {

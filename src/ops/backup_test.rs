@@ -28,7 +28,7 @@ use crate::{
     },
     engine::Engine,
     error::{Error, Result},
-    event::Event,
+    event::{Event, begin_step},
     lock::{self, Lock},
     paths::InstancePaths,
     report::data::{BackupTestReport, RecordsReport},
@@ -257,13 +257,9 @@ impl Test<'_> {
         let expected = restore::known_records(instance, contents);
         let asking = async {
             let there = data_check::there(&probe, &expected).await;
-            (data_check::list(&probe, &instance.appliance.records.paths).await, there)
+            Ok((data_check::list(&probe, &instance.appliance.records.paths).await, there))
         };
-        let (listed, there): (Records, Records) = tokio::select! {
-            biased;
-            () = instance.interrupt.wait() => return Err(throwaway::interrupted()),
-            done = asking => done,
-        };
+        let (listed, there): (Records, Records) = instance.interrupt.or(throwaway::interrupted(), asking).await?;
         let mut reports = vec![];
         for path in &instance.appliance.records.paths {
             let of = |records: &Records| records.get(path).cloned().unwrap_or_default();
@@ -283,11 +279,7 @@ impl Test<'_> {
     }
 
     async fn step<T>(&self, number: usize, step: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let (began, step) = (Instant::now(), step.to_owned());
-        let reporter = &self.instance.reporter;
-        reporter.report(&Event::StepStarted { number, total: STEPS, step: step.clone() });
-        let done = work.await?;
-        reporter.report(&Event::StepDone { number, total: STEPS, step, elapsed: began.elapsed() });
-        Ok(done)
+        let done = begin_step(self.instance.reporter.as_ref(), number, STEPS, step.to_owned());
+        work.await.inspect(|_| done())
     }
 }

@@ -298,11 +298,7 @@ pub async fn apply(
         // "Running" is said of a page that answers, also when there was nothing to do.
         let name = &planned.desired.container.name;
         let url = planned.desired.url();
-        tokio::select! {
-            biased;
-            () = interrupt.wait() => return Err(interrupted()),
-            ready = ready::wait(engine, name, &url, &probe, timeout, tools.reporter) => ready?,
-        }
+        interrupt.or(interrupted(), ready::wait(engine, name, &url, &probe, timeout, tools.reporter)).await?;
     }
     if how.running {
         // What works is kept working; that nobody will restart it is no reason to call it broken.

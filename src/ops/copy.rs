@@ -10,7 +10,7 @@ use crate::{
         store,
     },
     error::Error,
-    event::Event,
+    event::begin_step,
     host::shell,
     lock::Lock,
     report::data::CopyReport,
@@ -29,13 +29,8 @@ pub async fn just_made(instance: &Instance, settings: &Settings, file: &Path) ->
     let tried = match Lock::take(&instance.files.copy_lock(), &instance.name, NAME) {
         Ok(_lock) => {
             let step = format!("copy {} with backup.copy", file.display());
-            let began = std::time::Instant::now();
-            instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-            let tried = attempt(instance, command, file).await;
-            if tried.is_ok() {
-                instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-            }
-            tried
+            let done = begin_step(instance.reporter.as_ref(), 1, 1, step);
+            attempt(instance, command, file).await.inspect(|()| done())
         }
         Err(Error::Locked { .. }) => Err("an earlier backup is being copied".to_owned()),
         Err(error) => Err(error.with_causes(": ")),

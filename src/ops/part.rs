@@ -21,7 +21,7 @@ use crate::{
         restore as archive,
     },
     error::{Error, Result},
-    event::Event,
+    event::begin_step,
     report::contents::{ContentsEntry, ContentsReport, ExtractReport},
     secrets::Secret,
 };
@@ -152,10 +152,9 @@ async fn read<R: Receiver + Send + 'static>(
     to: Option<&Path>,
 ) -> Result<(Contents, R)> {
     let step = format!("{what} {}", file.display());
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let done = begin_step(instance.reporter.as_ref(), 1, 1, step);
     let read = archive::read_into(file, unlock, receiver, to, instance.reporter.as_ref(), &instance.interrupt).await?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    done();
     Ok(read)
 }
 

@@ -10,7 +10,7 @@ use crate::{
     desired::labels,
     engine::{Engine, build::BuildRequest},
     error::{Error, Result},
-    event::Event,
+    event::{Event, begin_step},
     settings::Settings,
     units::Version,
 };
@@ -113,18 +113,14 @@ async fn releases(instance: &Instance, engine: &Engine, settings: &Settings, wan
         target: Some(appliance.releases.target.clone()),
     };
     let step = format!("fetch the list of {} releases", appliance.title);
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let built = tokio::select! {
-        biased;
-        () = instance.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
-        built = engine.build(request, instance.reporter.as_ref()) => built,
-    };
+    let done = begin_step(instance.reporter.as_ref(), 1, 1, step);
+    let stopped = Error::Interrupted { next: "nothing was changed".to_owned() };
+    let built = instance.interrupt.or(stopped, engine.build(request, instance.reporter.as_ref())).await;
     // It holds a list and nothing else.
     let removed = engine.remove_image(&reference).await;
     built.map_err(|error| unreachable(appliance, &log_file, error))?;
     removed?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    done();
     let log = crate::paths::read_text(&log_file)?.unwrap_or_default();
     let _ = std::fs::remove_file(&log_file);
     let packages = &appliance.releases.packages;

@@ -91,14 +91,20 @@ pub fn check_header(instance: &Instance, options: &Restore) -> Result<()> {
     belongs_here(instance, &file, &restore::header(&file, &unlock)?)
 }
 
-async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreReport> {
+/// The backup, all of it read, and the engine that it is to be restored on.
+async fn open(instance: &Instance, options: &Restore) -> Result<(PathBuf, Engine, Checked)> {
     let file = backup::absolute(&options.file)?;
     let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
     let header = restore::header(&file, &unlock)?;
     belongs_here(instance, &file, &header)?;
     only::check(instance, &file, &header, &options.only)?;
     let engine = instance.engine().await?;
-    let Checked { contents, salvaged } = check(instance, &file, &unlock, &header, options.force).await?;
+    let checked = check(instance, &file, &unlock, &header, options.force).await?;
+    Ok((file, engine, checked))
+}
+
+async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreReport> {
+    let (file, engine, Checked { contents, salvaged }) = open(instance, options).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
     let mut given = match options.only.is_empty() {
         true => contained_secrets::opened(instance, options, &file, &contents)?,
@@ -369,8 +375,9 @@ impl Job<'_> {
             return error;
         }
         // Another home may have set it up meanwhile: what is there is its, then.
-        let is_ours = engine.containers(false).await.is_ok_and(|all| other_home::refuse(instance, &all).is_ok());
-        if alone && is_ours {
+        let is_ours =
+            async || engine.containers(false).await.is_ok_and(|all| other_home::refuse(instance, &all).is_ok());
+        if alone && is_ours().await {
             let _ = engine.remove_container(&instance.container_name()).await;
             let _ = engine.remove_network(&instance.container_name()).await;
             let _ = engine.remove_volume(&instance.name.secrets_volume(&instance.appliance.name)).await;

@@ -7,7 +7,7 @@ use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, connect, docker::Detail},
     error::{Error, ObjectKind, Result},
-    event::Event,
+    event::{Event, begin_step},
     observed::Ownership,
     report::{ContainerReport, StopReport},
 };
@@ -114,8 +114,7 @@ pub async fn stop(instance: &Instance, engine: &Engine, before: Detail, grace: D
     }
     let name = before.name.clone();
     let step = format!("stop container {name}");
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let done = begin_step(instance.reporter.as_ref(), 1, 1, step);
     if before.paused {
         // A paused process cannot take the signal.
         engine.unpause_container(&name).await?;
@@ -129,7 +128,7 @@ pub async fn stop(instance: &Instance, engine: &Engine, before: Detail, grace: D
             reason: "the engine reported a stop, but the container is still running".to_owned(),
         });
     }
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    done();
     let code = after.exit_code.unwrap_or(0);
     // Docker sends SIGKILL itself when the grace is over; 137 that is not the kernel's doing was that.
     let killed = code == 137 && !after.oom_killed;

@@ -11,7 +11,7 @@ use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, docker::Change, image::Removal},
     error::{Error, Result},
-    event::Event,
+    event::{Event, begin_step},
     observed::Ownership,
     report::{Kept, Thing, ThingKind, UninstallReport},
     settings::{ImageSource, Settings},
@@ -287,12 +287,7 @@ async fn remove(
     let mut number = 0;
     let mut step = |kind: ThingKind, name: &str| {
         number += 1;
-        let step = format!("remove {kind} {name}");
-        instance.reporter.report(&Event::StepStarted { number, total, step: step.clone() });
-        (number, step, std::time::Instant::now())
-    };
-    let done = |(number, step, began): (usize, String, std::time::Instant)| {
-        instance.reporter.report(&Event::StepDone { number, total, step, elapsed: began.elapsed() });
+        begin_step(instance.reporter.as_ref(), number, total, format!("remove {kind} {name}"))
     };
     for name in &inventory.containers {
         let running = step(ThingKind::Container, name);
@@ -300,14 +295,14 @@ async fn remove(
         if engine.remove_container(name).await? == Change::Changed {
             removed.push(Thing { kind: ThingKind::Container, name: name.clone() });
         }
-        done(running);
+        running();
     }
     for name in &inventory.networks {
         let running = step(ThingKind::Network, name);
         if engine.remove_network(name).await? == Change::Changed {
             removed.push(Thing { kind: ThingKind::Network, name: name.clone() });
         }
-        done(running);
+        running();
     }
     for name in &inventory.images {
         let running = step(ThingKind::Image, name);
@@ -321,7 +316,7 @@ async fn remove(
                 how_to_remove: format!("{by} must be removed first"),
             }),
         }
-        done(running);
+        running();
     }
     let built_here = |thing: &Thing| {
         thing.kind == ThingKind::Image
@@ -338,7 +333,7 @@ async fn remove(
         if engine.remove_volume(name).await? == Change::Changed {
             removed.push(Thing { kind: ThingKind::Volume, name: name.clone() });
         }
-        done(running);
+        running();
     }
     Ok(removed)
 }

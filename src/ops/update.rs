@@ -18,7 +18,7 @@ use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, credentials, docker::Listed, reference::Reference},
     error::{Error, ObjectKind, Result},
-    event::Event,
+    event::begin_step,
     observe::Look,
     present::data as text,
     report::data::{UpdateCheckReport, UpdateReport},
@@ -326,22 +326,19 @@ async fn pull(
     }
     let reference: Reference = settings.image.reference.parse()?;
     let step = format!("pull image {reference}");
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let done = begin_step(instance.reporter.as_ref(), 1, 1, step);
     let who =
         credentials::find(&instance.options.docker_config, reference.registry(), instance.reporter.as_ref()).await;
-    let pulled = tokio::select! {
-        biased;
-        () = instance.interrupt.wait() => Err(Error::Interrupted { next: "nothing was changed".to_owned() }),
-        pulled = engine.pull(&reference, who.as_ref(), instance.reporter.as_ref()) => pulled,
-    };
+    let stopped = Error::Interrupted { next: "nothing was changed".to_owned() };
+    let pulling = engine.pull(&reference, who.as_ref(), instance.reporter.as_ref());
+    let pulled = instance.interrupt.or(stopped, pulling).await;
     // Also when it was interrupted: it may have been complete right then.
     let image = engine.image(&settings.image.reference).await?;
     if to.is_none() && image.as_ref().is_some_and(|image| image.id != main.image_id) {
         engine.tag_image(&main.image_id, &settings.image.reference).await?;
     }
     pulled?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    done();
     let missing = || Error::NoSuchObject { kind: ObjectKind::Image, name: settings.image.reference.clone() };
     let image = image.ok_or_else(missing)?;
     Ok(Target {

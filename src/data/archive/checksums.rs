@@ -80,3 +80,28 @@ fn line(path: &[u8], sha256: &[u8]) -> Vec<u8> {
     line.push(b'\n');
     line
 }
+
+/// Path and digest in such a line.
+pub fn parse(line: &[u8]) -> Option<(Vec<u8>, [u8; 32])> {
+    let (escaped, line) = match line.strip_prefix(b"\\") {
+        Some(rest) => (true, rest),
+        None => (false, line),
+    };
+    let mut digest = [0; 32];
+    for (byte, text) in digest.iter_mut().zip(line.get(..64)?.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok()?;
+    }
+    let name = line.get(64..)?.strip_prefix(b"  ")?.strip_suffix(b"\n")?;
+    let (mut path, mut bytes) = (vec![], name.iter());
+    while let Some(byte) = bytes.next() {
+        path.push(match byte {
+            b'\\' if escaped => match bytes.next()? {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                other => *other,
+            },
+            other => *other,
+        });
+    }
+    Some((path, digest))
+}

@@ -15,7 +15,7 @@
 //!
 //! `tar`: entries; `rules`: which may be in it; `checksums`; `write`; `read`; `receive`: who gets the entries then. Nothing here knows an engine.
 
-mod checksums;
+pub mod checksums;
 pub mod read;
 pub mod receive;
 pub mod rules;

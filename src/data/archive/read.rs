@@ -18,12 +18,6 @@ use super::{
 };
 use crate::{appliance::hex, data::age::FileKey};
 
-/// What is read at a time.
-const PIECE: usize = 128 * 1024;
-
-/// Largest entry that is kept in memory: header, settings, secrets, manifest.
-const LARGEST_KEPT: u64 = 16 << 20;
-
 /// Largest window that a zstd stream may want, as a power of two of bytes; `write` uses 2^21.
 const LARGEST_WINDOW: u32 = 24;
 
@@ -117,7 +111,7 @@ pub fn read(file: impl Read, spools: [File; 2], volumes: &mut dyn Receiver) -> R
         match place {
             Place::Header | Place::Manifest => {}
             Place::Settings | Place::Secrets => {
-                let content = pass.small(&entry)?;
+                let content = pass.reader.small(&entry)?;
                 check.add(&entry.path, &Sha256::digest(&content))?;
                 *(if place == Place::Settings { &mut settings } else { &mut secrets }) = Some(content);
             }
@@ -206,14 +200,13 @@ fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refus
         Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(Refused::Io(e)),
         _ => return Err(Refused::Invalid("it does not begin like a docklet backup (zstd)".to_owned())),
     }
-    let mut decoder = zstd::stream::read::Decoder::new(io::Cursor::new(magic).chain(file)).map_err(Refused::Io)?;
-    decoder.window_log_max(LARGEST_WINDOW).map_err(Refused::Io)?;
-    let mut pass = Pass { reader: Reader::new(decoder), first: vec![] };
+    let tar = decompressed(io::Cursor::new(magic).chain(file)).map_err(Refused::Io)?;
+    let mut pass = Pass { reader: Reader::new(tar), first: vec![] };
     let entry = pass.next()?;
     if Place::of(&entry) != Place::Header {
         return Err(Refused::Invalid(format!("it isn't a docklet backup: it begins with {}", shown(&entry))));
     }
-    pass.first = pass.small(&entry)?;
+    pass.first = pass.reader.small(&entry)?;
     // The format comes first: the rest may be written otherwise in a later one.
     let text: serde_json::Value = parse(&pass.first, HEADER)?;
     match text.get("format").and_then(serde_json::Value::as_u64) {
@@ -236,6 +229,16 @@ fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refus
     Ok((pass, header, Sha256::new_with_prefix(&entry.raw)))
 }
 
+/// The tar in an archive.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn decompressed(file: impl Read) -> io::Result<impl Read> {
+    let mut decoder = zstd::stream::read::Decoder::new(file)?;
+    decoder.window_log_max(LARGEST_WINDOW)?;
+    Ok(decoder)
+}
+
 impl<R: Read> Pass<R> {
     fn next(&mut self) -> Result<Entry, Refused> {
         self.reader.next_entry()?.ok_or_else(|| Refused::Invalid("it ends before its manifest".to_owned()))
@@ -250,21 +253,8 @@ impl<R: Read> Pass<R> {
         self.reader.nothing_left()?.then_some(()).ok_or_else(|| Refused::Invalid("something is behind its end".into()))
     }
 
-    /// The content of an entry that is kept in memory.
-    fn small(&mut self, entry: &Entry) -> Result<Vec<u8>, Refused> {
-        if entry.size > LARGEST_KEPT {
-            return Err(Refused::Invalid(format!("{} is too large", shown(entry))));
-        }
-        let mut content = vec![0; usize::try_from(entry.size).unwrap_or(0)];
-        let mut filled = 0;
-        while filled < content.len() {
-            filled += self.reader.content(&mut content[filled..])?;
-        }
-        Ok(content)
-    }
-
     fn json<T: serde::de::DeserializeOwned>(&mut self, entry: &Entry, name: &str) -> Result<T, Refused> {
-        parse(&self.small(entry)?, name)
+        parse(&self.reader.small(entry)?, name)
     }
 
     /// Hands an entry of a volume on, and counts and digests it.
@@ -275,15 +265,10 @@ impl<R: Read> Pass<R> {
         let volume = check.rules.check(entry).map_err(|why| Refused::Invalid(format!("{}: {why}", shown(entry))))?;
         volumes.entry(entry).map_err(Refused::Receiver)?;
         let mut digest = Sha256::new();
-        let mut buffer = vec![0; PIECE.min(usize::try_from(entry.size).unwrap_or(PIECE))];
-        loop {
-            let read = self.reader.content(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            digest.update(&buffer[..read]);
-            volumes.content(&buffer[..read]).map_err(Refused::Receiver)?;
-        }
+        self.reader.pass_content(|piece| {
+            digest.update(piece);
+            volumes.content(piece).map_err(Refused::Receiver)
+        })?;
         let padding = self.reader.padding()?;
         check.headers.update(&padding);
         volumes.padding(&padding).map_err(Refused::Receiver)?;
@@ -297,15 +282,10 @@ impl<R: Read> Pass<R> {
     /// Compares the recorded digests with the computed ones; the digest of both.
     fn compare_sums(&mut self, computed: Sums, mut recorded: &File) -> Result<String, Refused> {
         let mut digest = Sha256::new();
-        let mut buffer = vec![0; PIECE];
-        loop {
-            let read = self.reader.content(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            digest.update(&buffer[..read]);
-            io::Write::write_all(&mut recorded, &buffer[..read]).map_err(Refused::Io)?;
-        }
+        self.reader.pass_content(|piece| {
+            digest.update(piece);
+            io::Write::write_all(&mut recorded, piece).map_err(Refused::Io)
+        })?;
         let (expected, _, lines) = computed.finish().map_err(Refused::Io)?;
         if hex(&digest.finalize()) == expected {
             return Ok(expected);

@@ -10,6 +10,12 @@ pub const BLOCK: usize = 512;
 /// Most that the headers of one entry may take: extended attributes have at most 64 KiB each.
 const LARGEST_HEADERS: usize = 4 << 20;
 
+/// Largest entry that is kept in memory: header, settings, secrets, manifest.
+const LARGEST_KEPT: u64 = 16 << 20;
+
+/// What is handed on at a time.
+const PIECE: usize = 128 * 1024;
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -226,6 +232,36 @@ impl<R: Read> Reader<R> {
         }
         self.remaining -= read as u64;
         Ok(read)
+    }
+
+    /// Hands on what is left of the current entry's content, piece by piece.
+    ///
+    /// # Errors
+    /// [`Damage`], and those of `take`.
+    pub fn pass_content<E: From<Damage>>(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut buffer = vec![0; PIECE.min(usize::try_from(self.remaining).unwrap_or(PIECE))];
+        loop {
+            match self.content(&mut buffer)? {
+                0 => return Ok(()),
+                read => take(&buffer[..read])?,
+            }
+        }
+    }
+
+    /// The content of an entry that is kept in memory.
+    ///
+    /// # Errors
+    /// [`Damage`], also when it is too large for that.
+    pub fn small(&mut self, entry: &Entry) -> Result<Vec<u8>, Damage> {
+        if entry.size > LARGEST_KEPT {
+            return Err(Damage::Malformed(format!("{} is too large", super::printable(&entry.path))));
+        }
+        let mut content = vec![];
+        self.pass_content(|piece| {
+            content.extend_from_slice(piece);
+            Ok::<(), Damage>(())
+        })?;
+        Ok(content)
     }
 
     /// Reads what fills the last block of the current entry's content.

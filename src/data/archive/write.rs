@@ -24,9 +24,6 @@ const LEVEL: i32 = 3;
 /// that, for which it keeps several buffers for each thread.
 const JOB: u32 = 1 << 20;
 
-/// What is read and handed on at a time.
-const PIECE: usize = 128 * 1024;
-
 /// What goes into a backup besides the volumes.
 pub struct Around<'a> {
     /// What it says of itself.
@@ -41,6 +38,8 @@ pub struct Around<'a> {
 pub struct Part<'a> {
     /// The tar.
     pub tar: Box<dyn Read + 'a>,
+    /// Most entries that are read; what is behind them may be damaged.
+    pub most: u64,
     /// Whether an entry of it belongs into the archive.
     pub keep: Box<dyn FnMut(&Entry) -> bool + 'a>,
 }
@@ -48,7 +47,7 @@ pub struct Part<'a> {
 impl<'a> Part<'a> {
     /// All that is in a tar.
     pub fn whole(tar: impl Read + 'a) -> Self {
-        Part { tar: Box::new(tar), keep: Box::new(|_| true) }
+        Part { tar: Box::new(tar), most: u64::MAX, keep: Box::new(|_| true) }
     }
 }
 
@@ -126,14 +125,19 @@ impl<W: Write> Archive<W> {
     /// Passes a tar of the volumes on.
     fn volumes(
         &mut self,
-        Part { tar, mut keep }: Part<'_>,
+        Part { tar, mut most, mut keep }: Part<'_>,
         rules: &mut Rules,
         manifest: &mut Manifest,
         progress: &mut dyn FnMut(&[u8], u64),
     ) -> Result<(), Damage> {
-        let mut buffer = vec![0; PIECE];
         let mut reader = Reader::new(tar);
-        while let Some(entry) = reader.next_entry()? {
+        while most > 0 {
+            let Some(entry) = reader.next_entry()? else {
+                // What is behind the end only fills the last record; a source that is not read out blocks its writer.
+                io::copy(&mut reader.into_source(), &mut io::sink())?;
+                break;
+            };
+            most -= 1;
             if !keep(&entry) {
                 continue;
             }
@@ -147,15 +151,12 @@ impl<W: Write> Archive<W> {
             self.headers.update(&entry.raw);
             self.out.write_all(&entry.raw)?;
             let mut digest = Sha256::new();
-            loop {
-                let read = reader.content(&mut buffer)?;
-                if read == 0 {
-                    break;
-                }
-                digest.update(&buffer[..read]);
-                self.out.write_all(&buffer[..read])?;
-                progress(&entry.path, read as u64);
-            }
+            reader.pass_content(|piece| {
+                digest.update(piece);
+                self.out.write_all(piece)?;
+                progress(&entry.path, piece.len() as u64);
+                Ok::<(), Damage>(())
+            })?;
             let padding = reader.padding()?;
             self.headers.update(&padding);
             self.out.write_all(&padding)?;
@@ -164,8 +165,6 @@ impl<W: Write> Archive<W> {
                 self.sums.add(&entry.path, &digest.finalize())?;
             }
         }
-        // What is behind the end only fills the last record; a source that is not read out blocks its writer.
-        io::copy(&mut reader.into_source(), &mut io::sink())?;
         Ok(())
     }
 }

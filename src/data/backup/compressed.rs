@@ -72,9 +72,8 @@ impl Compressed {
         let mut file = self.file;
         file.rewind()?;
         let file = BufReader::with_capacity(64 * 1024, GivesBack { file, stop: Arc::clone(stop), read: 0, given: 0 });
-        let unlock = self.key.map_or(Unlock::Identities(vec![]), Unlock::File);
-        let (plain, _) =
-            encrypted_file::input(file, &unlock).map_err(|refused| io::Error::other(format!("{refused:?}")))?;
+        let (plain, _) = encrypted_file::input(file, &Unlock::by(self.key))
+            .map_err(|refused| io::Error::other(format!("{refused:?}")))?;
         Decoder::new(plain)
     }
 }

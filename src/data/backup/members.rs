@@ -93,8 +93,7 @@ impl Members {
     }
 
     /// Reads the list of what is there now, up to an empty line, and compares. `spools` are two empty files that go
-    /// away by themselves. Unless it was `clean`, and the clock not set
-    /// back until `now`, nothing counts as the same.
+    /// away by themselves. Unless it was `clean`, and the clock not set back until `now`, nothing counts as the same.
     ///
     /// # Errors
     /// What `list` and `spools` say, and `InvalidData` for what is no such list.

@@ -143,8 +143,7 @@ impl Both {
     pub fn into_parts(self, stop: Arc<AtomicBool>) -> (impl FnOnce() -> io::Result<Vec<Part<'static>>> + Send, Ended) {
         let Both { first, mut keep, second, ended, .. } = self;
         let parts = move || {
-            let tar = Box::new(first.read(&stop)?);
-            let first = Part { tar, keep: Box::new(move |entry| keep.take(entry)) };
+            let first = Part { keep: Box::new(move |entry| keep.take(entry)), ..Part::whole(first.read(&stop)?) };
             Ok(vec![first, Part::whole(second.read(&stop)?)])
         };
         (parts, ended)

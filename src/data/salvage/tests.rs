@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command, sync::Arc};
 
-use super::*;
+use super::{super::archive::tar::BLOCK, *};
 use crate::data::archive::{FORMAT, VolumeIn, read, receive::Receiver};
 
 /// Names of files.

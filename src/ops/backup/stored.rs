@@ -11,7 +11,7 @@ use crate::{
         restore, retention, store,
     },
     error::Result,
-    event::Event,
+    event::begin_step,
     ops::Instance,
     report::data::{BackupEntry, BackupListReport, VerifyReport},
     settings::Settings,
@@ -58,12 +58,17 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
 /// BACKUP_INVALID, and when it cannot be read.
 pub async fn verify(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<VerifyReport> {
     let file = &absolute(file)?;
-    let step = format!("check {}", file.display());
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let contents = restore::verify(file, unlock, instance.reporter.as_ref(), &instance.interrupt).await?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-    Ok(verified(instance, file, contents))
+    Ok(verified(instance, file, check(instance, file, unlock).await?))
+}
+
+/// Reads all of a backup as a step of its own.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn check(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<Contents> {
+    let reporter = instance.reporter.as_ref();
+    let done = begin_step(reporter, 1, 1, format!("check {}", file.display()));
+    restore::verify(file, unlock, reporter, &instance.interrupt).await.inspect(|_| done())
 }
 
 fn verified(instance: &Instance, file: &Path, contents: Contents) -> VerifyReport {

@@ -9,12 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
     error::{Error, Result, is_full},
-    event::{Event, Transfer},
+    event::{Event, Transfer, begin_step},
     ops::Instance,
 };
 
@@ -30,8 +30,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// When the other end does not take all of it, and [`Error::Interrupted`].
 pub async fn send(instance: &Instance, archive: &Arc<File>, output: &Arc<File>) -> Result<()> {
     let step = "send the backup to standard output".to_owned();
-    let began = Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
+    let done = begin_step(instance.reporter.as_ref(), 1, 1, step);
     let total = archive.metadata().map_or(0, |found| found.len());
     let (from, to) = (Arc::clone(archive), Arc::clone(output));
     copy(instance, total, move |counted| {
@@ -54,7 +53,7 @@ pub async fn send(instance: &Instance, archive: &Arc<File>, output: &Arc<File>) 
         _ if is_full(&e) => Error::NoSpace { place: "standard output".to_owned(), needed: None, available: None },
         _ => Error::file("write to", Path::new("standard output"), &e),
     })?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
+    done();
     Ok(())
 }
 

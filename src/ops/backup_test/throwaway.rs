@@ -133,11 +133,7 @@ impl<'a> Throwaway<'a> {
         engine.start_container(&container.name).await?;
         let probe = Probe::inside(&instance.appliance, engine, &container.name, &password);
         let waiting = ready::wait(engine, &container.name, "its page", &probe, timeout, instance.reporter.as_ref());
-        tokio::select! {
-            biased;
-            () = instance.interrupt.wait() => Err(interrupted()),
-            done = waiting => done.map(|()| probe),
-        }
+        instance.interrupt.or(interrupted(), waiting).await.map(|()| probe)
     }
 
     /// Between two calls that change something: what is left in the middle may come true behind its removal.

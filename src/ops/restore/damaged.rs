@@ -3,10 +3,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -17,7 +14,7 @@ use crate::{
         archive::{Header, read::Contents},
         backup::UNFINISHED,
         encrypted_file::Unlock,
-        restore::{self, Watched},
+        restore::{self, Stops, Watched},
         salvage,
     },
     error::{Error, Result},
@@ -39,29 +36,15 @@ pub struct Checked {
 /// # Errors
 /// [`Error::BackupInvalid`], [`Error::Interrupted`], and a file error.
 pub async fn check(instance: &Instance, file: &Path, unlock: &Unlock, header: &Header, force: bool) -> Result<Checked> {
-    match read(instance, file, unlock).await {
-        Err(Error::BackupInvalid { reason, .. }) if force => {
-            let salvaged = salvage(instance, file, unlock, header, reason).await?;
-            Ok(Checked { contents: salvaged.contents.clone(), salvaged: Some(salvaged) })
-        }
+    match backup::check(instance, file, unlock).await {
+        Err(Error::BackupInvalid { reason, .. }) if force => salvage(instance, file, unlock, header, reason).await,
         contents => Ok(Checked { contents: contents?, salvaged: None }),
     }
-}
-
-async fn read(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<Contents> {
-    let step = format!("check {}", file.display());
-    let began = std::time::Instant::now();
-    instance.reporter.report(&Event::StepStarted { number: 1, total: 1, step: step.clone() });
-    let contents = restore::verify(file, unlock, instance.reporter.as_ref(), &instance.interrupt).await?;
-    instance.reporter.report(&Event::StepDone { number: 1, total: 1, step, elapsed: began.elapsed() });
-    Ok(contents)
 }
 
 /// What could be read of a damaged backup.
 pub struct Salvaged {
     file: NamedTempFile,
-    /// What is in that.
-    pub contents: Contents,
     /// What is missing in it, or altered.
     pub report: DamageReport,
 }
@@ -80,7 +63,7 @@ async fn salvage(
     unlock: &Unlock,
     header: &Header,
     reason: String,
-) -> Result<Salvaged> {
+) -> Result<Checked> {
     backup::store_can_be_written(instance)?;
     let folder = instance.files.backups();
     let failed = |e: std::io::Error| Error::file("write into", &folder, &e);
@@ -97,18 +80,14 @@ async fn salvage(
     let out = named.as_file().try_clone().map_err(failed)?;
     let spool = tempfile::tempfile_in(&folder).map_err(failed)?;
     let (unlock, header, path) = (unlock.clone(), header.clone(), file.to_owned());
-    let mut reading = tokio::task::spawn_blocking(move || {
+    let _stops = Stops(stop);
+    let reading = tokio::task::spawn_blocking(move || {
         let done = salvage::salvage(source, &header, &unlock, &out, spool);
         done.map_err(|refused| restore::refusal(&path, refused))
     });
-    let lost = tokio::select! {
-        biased;
-        () = instance.interrupt.wait() => {
-            stop.store(true, Ordering::Relaxed);
-            return Err(Error::Interrupted { next: "nothing was changed".to_owned() });
-        }
-        done = &mut reading => done.map_err(|e| Error::bug(format!("salvaging: {e}")))??,
-    };
+    let reading = async { reading.await.map_err(|e| Error::bug(format!("salvaging: {e}")))? };
+    let stopped = Error::Interrupted { next: "nothing was changed".to_owned() };
+    let lost = instance.interrupt.or(stopped, reading).await?;
     let (reporter, plain) = (instance.reporter.as_ref(), Unlock::Identities(vec![]));
     let contents = restore::verify(named.path(), &plain, reporter, &instance.interrupt).await?;
     let report = DamageReport {
@@ -120,5 +99,5 @@ async fn salvage(
         altered_count: lost.altered_count,
         missing_records: vec![],
     };
-    Ok(Salvaged { file: named, contents, report })
+    Ok(Checked { contents, salvaged: Some(Salvaged { file: named, report }) })
 }

@@ -1,13 +1,8 @@
 //! What a restore would do, for `--dry-run`.
 
-use super::{
-    Restore, belongs_here, can_be_undone,
-    damaged::{Checked, check},
-    identities, only,
-};
+use super::{Restore, can_be_undone, damaged::Checked, only, open};
 use crate::{
     clock::Zone,
-    data::{encrypted_file::Unlock, restore},
     error::{Error, Result},
     observe,
     ops::{Instance, backup, converge},
@@ -21,13 +16,7 @@ use crate::{
 /// # Errors
 /// BACKUP_INVALID.
 pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePreview> {
-    let file = backup::absolute(&options.file)?;
-    let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
-    let header = restore::header(&file, &unlock)?;
-    belongs_here(instance, &file, &header)?;
-    only::check(instance, &file, &header, &options.only)?;
-    let engine = instance.engine().await?;
-    let Checked { contents, salvaged } = check(instance, &file, &unlock, &header, options.force).await?;
+    let (file, engine, Checked { contents, salvaged }) = open(instance, options).await?;
     let there = backup::existing(instance, &observe::look(&engine, &instance.appliance).await?)?;
     can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
     let is_set_up = Settings::load(&instance.files.settings())?.is_some();

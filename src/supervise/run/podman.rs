@@ -15,7 +15,7 @@ const CLEANUPS: u8 = 2;
 /// What was told of one run of the container.
 #[derive(Debug, Default)]
 pub(super) struct Clues {
-    /// Somebody sent it a signal, which is no wish to stop it.
+    /// Somebody sent it a signal, which does not mean that it should stop.
     signalled: bool,
     /// Seen of an end that may have been asked for.
     cleanups: Option<u8>,

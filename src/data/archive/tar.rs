@@ -283,11 +283,6 @@ impl<R: Read> Reader<R> {
         Ok(self.source.read(&mut one)? == 0)
     }
 
-    /// The source, to look at.
-    pub fn source(&self) -> &R {
-        &self.source
-    }
-
     /// The source, wherever it stands.
     pub fn into_source(self) -> R {
         self.source

@@ -31,7 +31,7 @@ use crate::{
     age_key::Recipient,
     data::{
         archive::{
-            tar::{Damage, Reader},
+            tar::{Damage, Entry, Reader},
             write::Part,
         },
         pipe,
@@ -91,14 +91,12 @@ impl First {
         let input = task.take_input().ok_or_else(|| Error::bug("the helper has no input"))?;
         let mut helper = Helper { task, input: Some(input), sender: Some(sender), pending: None };
         let (file, recipients) = (request.file.to_owned(), request.recipients.clone());
-        let kept = Kept {
-            out: Writer::new(spool(&file)?, &recipients).map_err(|e| Error::file("write", &file, &e))?,
-            counted: Arc::clone(&progress.counted),
-            most: most(request),
-        };
+        let out = writer(&file, &recipients)?;
+        let (counted, most) = (Arc::clone(&progress.counted), most(request));
         let stream = BufReader::with_capacity(64 * 1024, source);
         let path = file.clone();
-        let work = spawn_blocking(move || first_pass(stream, kept).map_err(|damage| failed(damage, &path)));
+        let work =
+            spawn_blocking(move || first_pass(stream, out, &counted, most).map_err(|damage| failed(damage, &path)));
         let read = helper.run(work, Some(progress)).await?;
         Ok(read.map(|(stream, compressed, members, clean)| First {
             helper,
@@ -118,19 +116,24 @@ impl First {
     pub async fn read_again(self, pause: &mut Pause<'_>) -> Result<Both> {
         let First { mut helper, mut stream, compressed, members, clean, file, recipients } = self;
         let spools = [spool(&file)?, spool(&file)?];
-        let out = Writer::new(spool(&file)?, &recipients).map_err(|e| Error::file("write", &file, &e))?;
+        let out = writer(&file, &recipients)?;
         helper.go().await;
         let path = file.clone();
         let work = spawn_blocking(move || {
             let changed = compare(&mut stream, members, clean, spools).map_err(|e| unreadable(&e, &path))?;
             Ok((stream, changed))
         });
-        let (stream, Changed { keep, names, count }) = helper.run(work, None).await?;
+        let (mut stream, Changed { keep, names, count }) = helper.run(work, None).await?;
         helper.send(names);
-        let work = spawn_blocking(move || copy(stream, out).map_err(|e| Error::file("write", &file, &e)));
-        let second = helper.run(work, None).await?;
-        let ended = helper.task.end().await?;
+        let work = spawn_blocking(move || {
+            let kept = tee(&mut stream, out, &AtomicU64::new(0), |_| true).map_err(|damage| failed(damage, &file))?;
+            kept.map(|kept| (stream, kept)).ok_or_else(|| Error::bug("an entry of the second pass was refused"))
+        });
+        // The stream is held until the helper has ended: nothing is printed into a pipe that nobody reads.
+        let (_stream, second) = helper.run(work, None).await?;
+        // All is read. The engine takes longer to end the helper than the pause should last.
         pause.end().await?;
+        let ended = helper.task.end().await?;
         if ended.code != 0 {
             return Err(complaint("reading the volumes", &ended));
         }
@@ -148,6 +151,10 @@ impl Both {
         };
         (parts, ended)
     }
+}
+
+fn writer(file: &Path, recipients: &[Recipient]) -> Result<Writer> {
+    Writer::new(spool(file)?, recipients).map_err(|e| Error::file("write", file, &e))
 }
 
 /// Most bytes that a first pass may read.
@@ -223,70 +230,69 @@ impl Helper {
     }
 }
 
-/// Where the first pass is kept.
-struct Kept {
-    out: Writer,
-    counted: Arc<AtomicU64>,
-    most: u64,
-}
-
 /// A tar that is kept as it is read.
 struct Tee<'a> {
     stream: &'a mut Stream,
-    kept: &'a mut Kept,
+    out: Writer,
+    counted: &'a AtomicU64,
     read: u64,
 }
 
 impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
-        self.kept.out.write_all(&buffer[..read])?;
+        self.out.write_all(&buffer[..read])?;
         self.read += read as u64;
-        self.kept.counted.store(self.read, Ordering::Relaxed);
+        self.counted.store(self.read, Ordering::Relaxed);
         Ok(read)
     }
 }
 
+/// Keeps a tar up to its end, behind which the helper goes on to print. `None` when an entry is refused.
+fn tee(
+    stream: &mut Stream,
+    out: Writer,
+    counted: &AtomicU64,
+    mut accept: impl FnMut(&Entry) -> bool,
+) -> Result<Option<Compressed>, Damage> {
+    let mut reader = Reader::new(Tee { stream, out, counted, read: 0 });
+    while let Some(entry) = reader.next_entry()? {
+        if !accept(&entry) {
+            return Ok(None);
+        }
+    }
+    let mut rest = reader.into_source();
+    let fills = (RECORD - rest.read % RECORD) % RECORD;
+    io::copy(&mut rest.by_ref().take(fills), &mut io::sink())?;
+    Ok(Some(rest.out.finish()?))
+}
+
 type FirstPass = Option<(Stream, Compressed, Members, bool)>;
 
-fn first_pass(mut stream: Stream, mut kept: Kept) -> Result<FirstPass, Damage> {
+fn first_pass(mut stream: Stream, out: Writer, counted: &AtomicU64, most: u64) -> Result<FirstPass, Damage> {
     let malformed = || Damage::Malformed("the helper did not say what it does".to_owned());
     let line = record(&mut stream)?;
     if line == b"once" {
         return Ok(None);
     }
     let mut members = Members::new(Clocks::parse(&line).ok_or_else(malformed)?);
-    let mut reader = Reader::new(Tee { stream: &mut stream, kept: &mut kept, read: 0 });
     let mut bytes = 0_u64;
-    while let Some(entry) = reader.next_entry()? {
+    let kept = tee(&mut stream, out, counted, |entry| {
         bytes = bytes.saturating_add(entry.size);
-        if bytes > reader.source().kept.most || members.len() >= members::MOST {
-            return Ok(None);
+        let fits = bytes <= most && members.len() < members::MOST;
+        if fits && !entry.oversized {
+            members.add(entry);
         }
-        if !entry.oversized {
-            members.add(&entry);
-        }
-    }
-    let mut rest = reader.into_source();
-    let fills = (RECORD - rest.read % RECORD) % RECORD;
-    io::copy(&mut rest.by_ref().take(fills), &mut io::sink())?;
+        fits
+    })?;
+    let Some(compressed) = kept else { return Ok(None) };
     let clean = record(&mut stream)? == b"clean";
-    Ok(Some((stream, kept.out.finish()?, members, clean)))
+    Ok(Some((stream, compressed, members, clean)))
 }
 
 fn compare(stream: &mut Stream, members: Members, clean: bool, spools: [File; 2]) -> io::Result<Changed> {
     let clocks = Clocks::parse(&record(stream)?).ok_or(io::ErrorKind::InvalidData)?;
     members.compare(stream, clean, clocks, spools)
-}
-
-fn copy(mut stream: Stream, mut out: Writer) -> io::Result<Compressed> {
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match stream.read(&mut buffer)? {
-            0 => return out.finish(),
-            read => out.write_all(&buffer[..read])?,
-        }
-    }
 }
 
 /// What stands before the next NUL.

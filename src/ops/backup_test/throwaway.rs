@@ -155,26 +155,24 @@ impl<'a> Throwaway<'a> {
     /// # Errors
     /// What the engine says, and [`Error::HelperFailed`] when it keeps something.
     pub async fn remove(&self) -> Result<()> {
-        let mut left = self.left().await?;
+        let (mut left, mut refused) = (self.left().await?, None);
         for _ in 0..ROUNDS {
-            let mut refused = None;
-            // Containers come first: a volume that one has cannot go.
+            // Containers come first: a volume that one has cannot go, and what is said of that is no reason.
             for Thing { kind, name } in &left {
                 let removed = match kind {
                     ThingKind::Container => self.engine.remove_container(name).await,
                     _ => self.engine.remove_volume(name).await,
                 };
-                refused = removed.err().or(refused);
+                refused = refused.or(removed.err());
             }
             left = self.left().await?;
-            match (left.is_empty(), refused) {
-                (true, _) => return Ok(()),
-                (false, Some(error)) => return Err(error),
-                (false, None) => {}
+            if left.is_empty() {
+                return Ok(());
             }
         }
         let names: Vec<String> = left.iter().map(|thing| format!("{} {}", thing.kind, thing.name)).collect();
         let reason = format!("the engine keeps {}", names.join(", "));
-        Err(Error::HelperFailed { what: "removing the throwaway instance".to_owned(), reason })
+        let keeps = || Error::HelperFailed { what: "removing the throwaway instance".to_owned(), reason };
+        Err(refused.unwrap_or_else(keeps))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -108,7 +109,16 @@ pub struct BuildSurroundings {
 /// The first step's that failed. When the plan replaces a container, the old one is put back
 /// first.
 pub async fn apply(plan: &Plan, tools: &Tools<'_>) -> Result<()> {
-    for (index, step) in plan.steps.iter().enumerate() {
+    apply_part(plan, 0..plan.steps.len(), tools).await
+}
+
+/// Runs some of the plan's steps, by their indices; those before them were run already.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_part(plan: &Plan, part: Range<usize>, tools: &Tools<'_>) -> Result<()> {
+    let steps = plan.steps.iter().enumerate();
+    for (index, step) in steps.filter(|(index, _)| part.contains(index)) {
         let stopped = Error::Interrupted { next: "run the same command again to continue".to_owned() };
         let result = if tools.interrupt.is_raised() {
             Err(stopped)

@@ -104,6 +104,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             running: !args.no_start || runs,
             image_file: answers.image_file.clone(),
             new_secrets: answers.secrets.clone(),
+            saves: true,
             ..How::default()
         };
         let planned = match converge::plan_with(context, engine, look, &answers.settings, &how).await {
@@ -141,7 +142,8 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     };
     let timeout = Duration::from_secs(args.timeout);
     let job = Job { before, secrets: answers.secrets, how, timeout };
-    let report = job.carry_out(context, engine, &mut answers.settings, planned).await?;
+    let done = job.carry_out(context, engine, &mut answers.settings, planned).await;
+    let report = done.inspect_err(|_| questions::keep(context, asked.as_ref()))?;
     questions::forget(context)?;
     drop(lock);
     let first_time = password_is_new || !context.files.password_shown().exists();

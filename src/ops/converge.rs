@@ -98,6 +98,9 @@ pub struct How {
     pub uninterrupted: bool,
     /// Secrets that are about to be written.
     pub new_secrets: BTreeMap<String, Secret>,
+    /// Whether the settings are new: they are saved once their image is there. An image that cannot be had is not asked for
+    /// again by the next command.
+    pub saves: bool,
 }
 
 /// Looks at the engine and plans.
@@ -284,6 +287,11 @@ pub async fn apply(
         if how.running { DesiredState::Running } else { DesiredState::Stopped },
     )?;
     apply::apply(&planned.recovery, &tools).await?;
+    let (images, all) = (planned.plan.image_steps(), planned.plan.steps.len());
+    apply::apply_part(&planned.plan, 0..images, &tools).await?;
+    if how.saves {
+        settings.save(&instance.files.settings())?;
+    }
     let main = &planned.desired.container;
     let ran = how.running && planned.is_empty();
     let asks = ran && (main.egress.has_rules() || !timeout.is_zero());
@@ -292,7 +300,7 @@ pub async fn apply(
         // Somebody may have started it past docklet with nobody there to load its rules, for which its entrypoint waits.
         apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;
     }
-    apply::apply(&planned.plan, &tools).await?;
+    apply::apply_part(&planned.plan, images..all, &tools).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
     if how.running && !answers && !waited && !timeout.is_zero() {
         // "Running" is said of a page that answers, also when there was nothing to do.

@@ -137,7 +137,7 @@ async fn set_up(instance: &Instance, options: &Setup, running: bool) -> Result<S
     let engine = instance.engine().await?;
     let look = observe::look_at_own(&engine, &instance.appliance, &instance.name).await?;
     check(instance, &settings)?;
-    let how = How { running, image_file, new_secrets: given.clone(), ..How::default() };
+    let how = How { running, image_file, new_secrets: given.clone(), saves: true, ..How::default() };
     let planned = converge::plan_with(instance, &engine, &look, &settings, &how).await?;
     mounts::ask(instance, &settings.mounts)?;
     if let Some(text) = super::exposure(&settings).filter(|_| planned.opens_up || before.is_none()) {
@@ -222,10 +222,12 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Saves settings and secrets, applies the plan, and says what is there now. Call it with the lock held.
+    /// Saves secrets, and settings once their image is there, applies the plan, and says what is there now. Call it with
+    /// the lock held.
     ///
     /// # Errors
-    /// The first step's that failed; the settings are as before then, where the container of before is back.
+    /// The first step's that failed; the settings are as before then, where there is no image or the container of before
+    /// is back.
     pub async fn carry_out(
         &self,
         instance: &Instance,
@@ -234,7 +236,6 @@ impl Job {
         mut planned: Planned,
     ) -> Result<SetupReport> {
         rules::remember(&settings.mounts, &instance.files.mounts())?;
-        settings.save(&instance.files.settings())?;
         for (name, value) in &self.secrets {
             secrets::write(&instance.files.secrets(), name, value)?;
         }
@@ -245,8 +246,11 @@ impl Job {
         {
             // The container from before is back, so its settings are, too: the next start must not
             // replace what works with what does not.
-            before.save(&instance.files.settings())?;
-            instance.reporter.report(&Event::Note { text: "the previous settings were restored".to_owned() });
+            let file = instance.files.settings();
+            if Settings::load(&file)?.as_ref() != Some(before) {
+                before.save(&file)?;
+                instance.reporter.report(&Event::Note { text: "the previous settings were restored".to_owned() });
+            }
         }
         applied?;
         if self.how.running && !planned.is_empty() {

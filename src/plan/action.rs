@@ -224,6 +224,13 @@ impl Plan {
         self.push(action, "");
     }
 
+    /// How many steps at the beginning get an image: they take longest, fail most often, and change nothing else.
+    pub fn image_steps(&self) -> usize {
+        let gets_image =
+            |a: &Action| matches!(a, Action::BuildImage { .. } | Action::PullImage { .. } | Action::LoadImage { .. });
+        self.steps.iter().take_while(|step| gets_image(&step.action)).count()
+    }
+
     pub fn starts(&self) -> bool {
         self.steps.iter().any(|step| matches!(step.action, Action::StartContainer { .. }))
     }

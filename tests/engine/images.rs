@@ -1,5 +1,6 @@
 //! Getting an image: pull from a registry, with and without a password, load from a file.
 
+use crate::proxy::{Action, At, Fault, Proxy};
 use crate::support::*;
 
 #[test]
@@ -44,6 +45,41 @@ fn an_image_that_is_not_there_is_pull_failed() {
     assert_eq!(json(&output)["error"]["code"], "PULL_FAILED");
     assert_eq!(world.left(), Vec::<String>::new(), "nothing is made before the image is there");
     world.fails(&["setup", "--yes", "--image", "Not A Reference"], 2);
+}
+
+/// An image that cannot be had, or that was not had yet when setup was killed, is not asked for again by the next command.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn what_a_setup_without_its_image_asked_for_is_not_kept() {
+    let world = World::new();
+    let settings = world.home.join("config").join(&world.name).join("settings.toml");
+    // Nothing listens there.
+    let typo = ["setup", "--yes", "--image", "127.0.0.1:1/typo:1", "--memory", "512MiB"];
+    assert!(!world.run(&typo).status.success());
+    assert!(!settings.exists(), "a first setup");
+    world.fails(&["start"], 4);
+
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    proxy.fault(Fault { at: At::first("POST", "/images/create"), action: Action::KillBefore });
+    let child = world.spawn(&typo);
+    proxy.kill_target(child.id());
+    child.wait_with_output().unwrap();
+    assert!(proxy.fired() && !settings.exists(), "one that was killed");
+    proxy.reset();
+
+    world.setup();
+    let before = std::fs::read(&settings).unwrap();
+    for running in [true, false] {
+        if !running {
+            world.ok(&["stop"]);
+        }
+        let output = world.run(&typo);
+        assert!(!output.status.success(), "{}", shown(&output));
+        assert_eq!(std::fs::read(&settings).unwrap(), before, "running: {running}");
+    }
+    let plan = world.ok(&["setup", "--dry-run", "--memory", "256MiB"]);
+    assert!(!plan.contains("pull"), "{plan}");
 }
 
 #[test]

@@ -116,6 +116,14 @@ fn given(context: &Context, args: &args::Setup, answers: &Answers) -> wizard::An
     }
 }
 
+/// After a setup that failed the answers are newer than the settings that were restored: the next wizard proposes them.
+pub(super) fn keep(context: &Context, asked: Option<&wizard::Answers>) {
+    if let Some(answers) = asked {
+        // Where they cannot be kept, they are asked again.
+        drop(answers.keep(&context.files.answers()));
+    }
+}
+
 /// After a successful setup no answers are kept.
 pub(super) fn forget(context: &Context) -> Result<()> {
     let file = context.files.answers();

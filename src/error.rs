@@ -222,19 +222,44 @@ impl Error {
             let place = folder.map_or_else(|| ".".to_owned(), |folder| folder.display().to_string());
             return Error::NoSpace { place, needed: None, available: None };
         }
+        // What is not there yet cannot be looked at; the folder above it may be the reason.
+        let there = path.ancestors().find(|above| std::fs::symlink_metadata(above).is_ok()).unwrap_or(path);
+        let quoted = shell_words::quote(&there.display().to_string()).into_owned();
         let hint = match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
-                Some(format!("check who owns it (often root, after using sudo): ls -ld '{shown}'"))
+                let whose = std::fs::symlink_metadata(there).map(|found| owner(&found)).unwrap_or_default();
+                Some(match whose.as_str() {
+                    "" => format!("check who owns it: ls -ld {quoted}"),
+                    "root" => format!("{quoted} belongs to root (often after using sudo): ls -ld {quoted}"),
+                    "you" => format!("{quoted} belongs to you; check its permissions: ls -ld {quoted}"),
+                    other => format!("{quoted} belongs to {other}: ls -ld {quoted}"),
+                })
             }
             std::io::ErrorKind::NotFound => Some("check the path".to_owned()),
             std::io::ErrorKind::BrokenPipe => Some("the program that reads it ended early".to_owned()),
             std::io::ErrorKind::ReadOnlyFilesystem => Some(format!(
-                "its disk is mounted read-only; make it writable, or use another folder (DOCKLET_HOME for docklet's own files): df '{shown}'"
+                "its disk is mounted read-only; make it writable, or use another folder (DOCKLET_HOME for docklet's own files): df {quoted}"
             )),
-            _ => Some(format!("look at it: ls -ld '{shown}'")),
+            _ => Some(format!("look at it: ls -ld {quoted}")),
         };
         Error::File { action, path: shown, reason: io_reason(error), hint }
     }
+}
+
+/// Whose a file is, for people.
+#[cfg(unix)]
+fn owner(found: &std::fs::Metadata) -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    match found.uid() {
+        0 => "root".to_owned(),
+        uid if uid == rustix::process::geteuid().as_raw() => "you".to_owned(),
+        uid => format!("user {uid}"),
+    }
+}
+
+#[cfg(not(unix))]
+fn owner(_: &std::fs::Metadata) -> String {
+    "somebody".to_owned()
 }
 
 /// Whether a disk, or the user's share of it, is full, or does not take a file of this size.
@@ -266,14 +291,28 @@ mod tests {
     fn whatever_is_wrong_with_a_file_there_is_something_to_do() {
         for (kind, part) in [
             (ErrorKind::ReadOnlyFilesystem, "DOCKLET_HOME"),
-            (ErrorKind::PermissionDenied, "who owns it"),
+            (ErrorKind::PermissionDenied, "/ belongs to "),
             (ErrorKind::NotFound, "check the path"),
-            (ErrorKind::NotADirectory, "ls -ld '/x/y'"),
-            (ErrorKind::Other, "ls -ld '/x/y'"),
+            (ErrorKind::NotADirectory, "ls -ld /"),
+            (ErrorKind::Other, "ls -ld /"),
         ] {
             let hint = Error::file("write", Path::new("/x/y"), &io::Error::from(kind)).hint().unwrap();
             assert!(hint.contains(part), "{kind}: {hint}");
         }
+    }
+
+    #[test]
+    fn a_hint_names_what_is_there_and_whose_that_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let there = folder.path().join("my folder");
+        std::fs::create_dir(&there).unwrap();
+        let denied = io::Error::from(ErrorKind::PermissionDenied);
+        let hint = Error::file("create", &there.join("docklet/default"), &denied).hint().unwrap();
+        let shown = format!("'{}'", there.display());
+        assert!(
+            hint.ends_with(&format!("ls -ld {shown}")) && hint.starts_with(&format!("{shown} belongs to ")),
+            "{hint}"
+        );
     }
 
     #[test]

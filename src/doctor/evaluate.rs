@@ -6,13 +6,15 @@ mod container;
 mod engine;
 mod host;
 
+use std::path::Path;
+
 use crate::{
     doctor::{
         Finding, Level,
         facts::{ContainerFacts, EngineFacts, Facts, MountFacts, SettingsFact, Unseen},
     },
     error::Error,
-    host::checkup::{FileFact, Space},
+    host::checkup::{FileFact, Space, Unwritable},
     observed::Ownership,
     settings::{ImageSource, Settings},
     units::Bytes,
@@ -114,6 +116,9 @@ fn mounts(facts: &Facts) -> Answer {
 }
 
 fn files(facts: &Facts) -> Answer {
+    if let Some(unwritable) = &facts.unwritable {
+        return Ok(cannot_write(facts, unwritable));
+    }
     if facts.files.is_empty() {
         return Err("there are no files yet".to_owned());
     }
@@ -121,7 +126,7 @@ fn files(facts: &Facts) -> Answer {
     // Root may do everything, so the owner does not matter.
     let strange: Vec<&FileFact> = facts.files.iter().filter(|file| about.uid != 0 && file.owner != about.uid).collect();
     if let Some(first) = strange.first() {
-        let owner = if first.owner == 0 { "root".to_owned() } else { format!("user {}", first.owner) };
+        let owner = owner(first.owner);
         let message = format!("{} belongs to {owner}{}, not to you", shown(first), more(strange.len()));
         // The command is recursive.
         let inside =
@@ -161,6 +166,28 @@ fn files(facts: &Facts) -> Answer {
             problem(message, fixes.collect::<Vec<_>>().join("\n"))
         }
     })
+}
+
+/// One of our folders, or one above it, cannot be written into.
+fn cannot_write(facts: &Facts, unwritable: &Unwritable) -> Finding {
+    let Unwritable { wanted, there, owner: uid, reason } = unwritable;
+    let (user, quoted) =
+        (&facts.about.user, |path: &Path| shell_words::quote(&path.display().to_string()).into_owned());
+    let whose = if *uid == facts.about.uid { "you".to_owned() } else { owner(*uid) };
+    let message = format!("docklet cannot write into {}: {reason}; it belongs to {whose}", there.display());
+    // The folder of all instances.
+    let base = wanted.parent().unwrap_or(wanted);
+    let fix = match (*uid == facts.about.uid, there.starts_with(base)) {
+        (true, _) => format!("ls -ld {0}; df {0}", quoted(there)),
+        (false, true) => format!("sudo chown -R {user} {}", quoted(there)),
+        // Others may need what is above as it is.
+        (false, false) => format!("sudo install -d -o {user} {}", quoted(base)),
+    };
+    problem(message, fix)
+}
+
+fn owner(uid: u32) -> String {
+    if uid == 0 { "root".to_owned() } else { format!("user {uid}") }
 }
 
 fn shown(file: &FileFact) -> String {

@@ -8,7 +8,7 @@ use crate::{
     engine::{About, checkup::Machine, docker::Detail, image::Image},
     error::Error,
     host::{
-        checkup::{FileFact, Services, Space},
+        checkup::{FileFact, Services, Space, Unwritable},
         connectivity::Unreached,
     },
     mounts::Advice,
@@ -29,6 +29,8 @@ pub struct Facts {
     pub mounts: MountFacts,
     pub desired: DesiredState,
     pub files: Vec<FileFact>,
+    /// The first of our folders that cannot be written into.
+    pub unwritable: Option<Unwritable>,
     /// On the disk of our files.
     pub host_space: Option<Space>,
     pub engine: Result<EngineFacts, Error>,

@@ -83,6 +83,7 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
     let facts = Facts {
         mounts: mount_facts(&around, &assumed.mounts, &engine, ids),
         desired,
+        unwritable: checkup::unwritable(&[&around.files.config, &around.files.state, &around.files.data]),
         files: checkup::files(&[&around.files.config, &around.files.state, &around.files.data]),
         host_space: checkup::space(&around.files.config),
         port: ports::state(assumed.network.bind.0, port),

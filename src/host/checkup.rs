@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use crate::host::system::{self, Init, System};
+use crate::{
+    error::io_reason,
+    host::system::{self, Init, System},
+};
 
 /// Most files that are looked at; of our own there are a dozen.
 const MOST_FILES: usize = 2000;
@@ -67,6 +70,29 @@ pub fn files(roots: &[&Path]) -> Vec<FileFact> {
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found
+}
+
+/// A folder that docklet needs and cannot write into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwritable {
+    /// The folder that docklet needs.
+    pub wanted: PathBuf,
+    /// The nearest one that is there: itself, or one above it.
+    pub there: PathBuf,
+    /// Whose that is.
+    pub owner: u32,
+    /// Why it cannot be written into.
+    pub reason: String,
+}
+
+/// The first of these folders that nothing can be written into. Tries it, with a file that has no name.
+pub fn unwritable(folders: &[&Path]) -> Option<Unwritable> {
+    folders.iter().find_map(|wanted| {
+        let there = wanted.ancestors().find(|above| fs::symlink_metadata(above).is_ok())?;
+        let error = tempfile::tempfile_in(there).err()?;
+        let owner = fs::symlink_metadata(there).map(|found| found.uid()).unwrap_or_default();
+        Some(Unwritable { wanted: wanted.to_path_buf(), there: there.to_owned(), owner, reason: io_reason(&error) })
+    })
 }
 
 /// What `localhost` means here; empty when nobody knows within `limit`.
@@ -150,6 +176,17 @@ mod tests {
         let here = space(folder.path()).unwrap();
         assert!(here.total >= here.free && here.total > 0);
         assert_eq!(space(&folder.path().join("not/yet/there")).unwrap().total, here.total);
+    }
+
+    #[test]
+    fn folders_are_tried_and_the_nearest_that_is_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(unwritable(&[folder.path(), &folder.path().join("not/yet")]), None);
+        let found = unwritable(&[folder.path(), &file.join("docklet/default")]).unwrap();
+        assert_eq!((found.there, found.owner), (file, rustix::process::geteuid().as_raw()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left");
     }
 
     #[tokio::test]

@@ -112,6 +112,11 @@ fn a_report_where_much_is_wrong() {
     assert!(text(&facts).is_ascii() && !text(&facts).contains('\u{1b}'));
 }
 
+fn unwritable(there: &str, owner: u32) -> Option<Unwritable> {
+    let (wanted, reason) = ("/home/me/docklet/config/default".into(), "permission denied".into());
+    Some(Unwritable { wanted, there: there.into(), owner, reason })
+}
+
 #[test]
 fn settings_and_files() {
     let broken = Error::SettingsInvalid {
@@ -141,6 +146,9 @@ fn settings_and_files() {
         spoils(|f| f.files.iter_mut().for_each(|file| file.owner = 0)),
         spoils(|f| f.files[0].mode = 0o775),
         spoils(|f| f.files = vec![file("/home/me/My Files/settings.toml", 0o666, false), file(secret, 0o600, false)]),
+        spoils(|f| f.unwritable = unwritable("/home/me/docklet/config/default", 0)),
+        spoils(|f| f.unwritable = unwritable("/home/me", 0)),
+        spoils(|f| f.unwritable = unwritable("/home/me", 1000)),
         spoils(|f| f.host_space = Some(Space { free: GIB / 2, total: GIB })),
         spoils(|f| f.host_space = Some(Space { free: GIB / 100, total: GIB })),
     ];

@@ -41,7 +41,7 @@ fn catalogue() -> Vec<Error> {
             std::path::Path::new("/home/me/.config/docklet/default/settings.toml"),
         )
         .unwrap_err(),
-        Error::file("write", std::path::Path::new("/home/me/.config/docklet"), &io::Error::from_raw_os_error(13)),
+        Error::file("write", std::path::Path::new("/docklet"), &io::Error::from_raw_os_error(13)),
         Error::file("read", std::path::Path::new("/tmp/ca.pem"), &io::Error::from_raw_os_error(2)),
         Error::SettingUnknown { key: "network.prot".into(), suggestion: "did you mean network.port?".into() },
         Error::SettingRefused {

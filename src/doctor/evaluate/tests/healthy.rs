@@ -135,6 +135,7 @@ pub fn healthy() -> Facts {
         })),
         mounts: MountFacts { number: 1, ..MountFacts::default() },
         desired: DesiredState::Running,
+        unwritable: None,
         files: vec![
             file("/home/me/docklet/config/default", 0o700, true),
             file("/home/me/docklet/config/default/secrets", 0o700, true),

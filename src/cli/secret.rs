@@ -80,60 +80,64 @@ async fn import(context: &Context, file: &Path) -> Result<()> {
 /// Longest file of secrets in bytes: a longer one is something else.
 const LONGEST_ENV_FILE: u64 = 4 << 20;
 
-/// The secrets in a file of `NAME=VALUE` lines, or in standard input when the file is `-`: all, or none if a line is wrong.
+/// The secrets in a file of `NAME=VALUE` lines, or in standard input when the file is `-`. What cannot be a secret, such as a
+/// variable with a lower-case name, is left out, and told. None where a line cannot be read: it may go on over the next ones.
 ///
 /// # Errors
-/// [`Error::Usage`] with the number of each line that is wrong, and nothing of its value.
+/// [`Error::Usage`] with the number of each line that is wrong, and nothing of its value; or when no secret is left.
 pub fn from_env_file(context: &Context, file: &Path) -> Result<BTreeMap<String, Secret>> {
     let text = read_text(file, LONGEST_ENV_FILE + 1)?;
     let name = if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() };
     if text.len() as u64 > LONGEST_ENV_FILE {
         return Err(Error::usage(format!("{name} is too long for a file of secrets")));
     }
-    let wrong = |bad: Vec<env_file::BadLine>| {
-        let lines = bad.iter().map(|bad| format!("line {}: {}", bad.line, bad.reason));
-        Error::Usage {
-            message: format!(
-                "no secret was set, because {name} has wrong lines: {}",
-                lines.collect::<Vec<_>>().join("; ")
-            ),
-            hint: Some("a line is written like ANTHROPIC_API_KEY=value; # begins a comment".to_owned()),
-        }
+    let lines = |bad: &[env_file::BadLine]| {
+        let lines: Vec<String> = bad.iter().map(|bad| format!("line {}: {}", bad.line, bad.reason)).collect();
+        lines.join("; ")
     };
-    let (mut secrets, mut bad, mut empty) = (BTreeMap::new(), vec![], vec![]);
-    for entry in env_file::parse(&text).map_err(wrong)? {
-        if entry.value.is_empty() {
-            empty.push(entry.name);
-            continue;
-        }
+    let wrong = |message: String| Error::Usage {
+        message,
+        hint: Some("a line is written like ANTHROPIC_API_KEY=value; # begins a comment".to_owned()),
+    };
+    let entries = env_file::parse(&text)
+        .map_err(|bad| wrong(format!("no secret was set, because {name} has wrong lines: {}", lines(&bad))))?;
+    let (mut secrets, mut left_out) = (BTreeMap::new(), vec![]);
+    for entry in entries {
         match check_entry(context, &entry) {
             // As everywhere, the last line counts.
             Ok(()) => drop(secrets.insert(entry.name, Secret::new(entry.value))),
-            Err(reason) => bad.push(env_file::BadLine { line: entry.line, reason }),
+            Err(reason) => left_out.push(env_file::BadLine { line: entry.line, reason }),
         }
     }
-    if !bad.is_empty() {
-        return Err(wrong(bad));
+    if secrets.is_empty() && !left_out.is_empty() {
+        return Err(wrong(format!("no secret was set, because {name} has none: {}", lines(&left_out))));
     }
-    if !empty.is_empty() {
-        let text = format!("skipped, because they are empty in {name}: {}", empty.join(", "));
-        context.reporter.report(&Event::Note { text: clean::line(&text, false) });
+    if !left_out.is_empty() {
+        let text = format!("left out of the secrets in {name}: {}", lines(&left_out));
+        context.reporter.report(&Event::Warning { text: clean::line(&text, false) });
     }
     Ok(secrets)
 }
 
-/// Checks a line's name and value. A name that cannot be one is not told: it may be a part of a value.
+/// Why a line is no secret. A name that no variable can have is not told: it may be a part of a value.
 fn check_entry(context: &Context, entry: &env_file::Entry) -> Result<(), String> {
-    if secrets::is_name(&entry.name) {
-        secrets::check_name(&entry.name)?;
-    } else {
-        return Err("its name is not one for a secret; names are like ANTHROPIC_API_KEY".to_owned());
+    let name = &entry.name;
+    if !secrets::is_name(name) {
+        let is_variable = name.len() <= 64
+            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let named = if is_variable { format!("{name} is not a name for a secret") } else { NO_NAME.to_owned() };
+        return Err(format!("{named}; names are like ANTHROPIC_API_KEY"));
     }
-    if entry.name == context.appliance.login.password_secret {
-        return Err(format!("{} is the password of the page; {}", entry.name, own_password(context)));
+    secrets::check_name(name)?;
+    if *name == context.appliance.login.password_secret {
+        return Err(format!("{name} is the password of the page; {}", own_password(context)));
     }
-    secrets::check_value(&entry.name, &entry.value)
+    secrets::check_value(name, &entry.value)
 }
+
+/// What is said of a name that may be a part of a value.
+const NO_NAME: &str = "its name is not one for a secret";
 
 /// The value: from the file, from a prompt that shows nothing, or from standard input.
 fn read(context: &Context, name: &str, from_file: Option<&Path>) -> Result<Secret> {

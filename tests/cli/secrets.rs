@@ -60,7 +60,31 @@ fn what_cannot_be_a_secret_is_refused() {
 }
 
 #[test]
-fn a_file_of_secrets_is_imported_whole_or_not_at_all() {
+fn what_cannot_be_a_secret_is_left_out_of_a_file_and_named() {
+    let home = Home::set_up();
+    let text = "export A='1' # mine\n\nexport database_url=sk-very-secret-1\nPATH=sk-very-secret-2\nsk-very-secret-3==\n\
+                OPENCODE_SERVER_PASSWORD=sk-very-secret-4\nEMPTY=\nB=\"two\nlines\"\nC=a\0sk-very-secret-5\n";
+    fs::write(home.path(".env"), text).unwrap();
+    let output = home.run(&["secret", "import", ".env", "--json"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_eq!(json(&output)["names"], serde_json::json!(["A", "B"]));
+    let said = shown(&output);
+    for part in [
+        "line 3: database_url is not a name for a secret",
+        "line 4: the name PATH is reserved",
+        "line 5: its name is not one for a secret",
+        "line 6: OPENCODE_SERVER_PASSWORD is the password of the page",
+        "line 7: the value of EMPTY is empty",
+        "line 10: the value of C has a NUL",
+    ] {
+        assert!(said.contains(part), "{part}\n{said}");
+    }
+    assert!(!said.contains("sk-very"), "{said}");
+    assert_eq!(fs::read_to_string(home.path("docklet/config/default/secrets/B")).unwrap(), "two\nlines");
+}
+
+#[test]
+fn a_file_with_a_line_that_cannot_be_read_is_imported_not_at_all() {
     let home = Home::set_up();
     let folder = home.path("docklet/config/default/secrets");
     let text =
@@ -85,10 +109,10 @@ fn a_file_of_secrets_is_imported_whole_or_not_at_all() {
         ("A=1\nsk-very-secret-1234\n", 2, "there is no ="),
         ("A=1\n\nB=\"sk-very-secret-1234\nC=2", 3, "not closed"),
         ("A=1\nB='x' sk-very-secret-1234\n", 2, "behind the closing quote"),
-        ("A=1\nsk-very-secret-1234==\n", 2, "its name is not one"),
-        ("A=1\nPATH=sk-very-secret-1234\n", 2, "PATH is reserved"),
-        ("A=1\nOPENCODE_SERVER_PASSWORD=sk-very-secret-1234\n", 2, "password of the page"),
-        ("A=1\nB=a\0sk-very-secret-1234\n", 2, "NUL"),
+        ("# none\nsk-very-secret-1234==\n", 2, "its name is not one"),
+        ("\nPATH=sk-very-secret-1234\n", 2, "PATH is reserved"),
+        ("\ndatabase_url=sk-very-secret-1234\n", 2, "database_url is not a name"),
+        ("\nB=a\0sk-very-secret-1234\n", 2, "NUL"),
     ] {
         fs::write(home.path(".env"), text).unwrap();
         for args in [&["secret", "import", ".env"][..], &["setup", "--yes", "--env-file", ".env"]] {

@@ -22,6 +22,8 @@ pub struct Retention {
     pub changes: u32,
     /// Files that stay in any case, with the reason.
     pub spared: Vec<(PathBuf, &'static str)>,
+    /// The volumes that a whole backup has, by their roles.
+    pub roles: Vec<String>,
 }
 
 /// The rule that holds for a backup, by the name of its setting.
@@ -34,12 +36,11 @@ pub fn rule_of(backup: &StoredBackup) -> Option<&'static str> {
     }
 }
 
-/// For each of these backups, which are sorted from the newest to the oldest, why it stays; `None`: it goes.
+/// For each of these backups of an instance, which can be read and are sorted from the newest to the oldest, why it stays; `None`: it goes.
 pub fn judge(backups: &[StoredBackup], retention: &Retention) -> Vec<Option<String>> {
     let mut kept: Vec<Option<String>> = backups.iter().map(|backup| always(backup, retention)).collect();
     let of = |wanted: &dyn Fn(&StoredBackup) -> bool| -> Vec<usize> {
-        let readable = backups.iter().enumerate().filter(|(_, backup)| backup.header.is_ok());
-        readable.filter(|(_, backup)| wanted(backup)).map(|(at, _)| at).collect()
+        backups.iter().enumerate().filter(|(_, backup)| wanted(backup)).map(|(at, _)| at).collect()
     };
     let is_change = |backup: &StoredBackup| rule_of(backup) == Some("backup.keep_changes");
     let under_keep =
@@ -50,12 +51,30 @@ pub fn judge(backups: &[StoredBackup], retention: &Retention) -> Vec<Option<Stri
         (of(&is_change), &changes, " from before an update, rollback or restore"),
     ];
     for (members, rule, what) in groups {
-        let times: Vec<OffsetDateTime> = members.iter().filter_map(|at| created(&backups[*at])).collect();
-        for (at, reason) in members.into_iter().zip(reasons(&times, rule, what)) {
+        let (whole, rest): (Vec<usize>, Vec<usize>) =
+            members.into_iter().partition(|at| has_all(&backups[*at], &retention.roles));
+        // Where none is whole, the others are the best there is.
+        let (counted, rest) = if whole.is_empty() { (rest, whole) } else { (whole, rest) };
+        let times: Vec<OffsetDateTime> = counted.iter().filter_map(|at| created(&backups[*at])).collect();
+        let mut oldest = 0;
+        for (at, reason) in counted.into_iter().zip(reasons(&times, rule, what)) {
+            oldest = if reason.is_some() { at } else { oldest };
             kept[at] = kept[at].take().or(reason);
+        }
+        for at in rest.into_iter().filter(|at| *at < oldest) {
+            kept[at] = kept[at].take().or_else(|| Some(LACKS.to_owned()));
         }
     }
     kept
+}
+
+/// Why a backup stays that does not count: it goes with the oldest whole one that stays.
+const LACKS: &str = "it lacks a volume, so it takes no place of a whole one";
+
+/// Whether a backup has all these volumes. The name of an encrypted one does not say.
+fn has_all(backup: &StoredBackup, roles: &[String]) -> bool {
+    let has = |role: &String| backup.header.as_ref().is_ok_and(|h| h.volumes.iter().any(|v| v.role == *role));
+    backup.encrypted || roles.iter().all(has)
 }
 
 /// What stays whatever the numbers say.
@@ -63,11 +82,7 @@ fn always(backup: &StoredBackup, retention: &Retention) -> Option<String> {
     if let Some((_, reason)) = retention.spared.iter().find(|(file, _)| *file == backup.file) {
         return Some((*reason).to_owned());
     }
-    match (&backup.header, rule_of(backup)) {
-        (Err(_), _) => Some("it cannot be read, so docklet does not remove it".to_owned()),
-        (Ok(_), None) if !retention.manual_too => Some("not made by the schedule".to_owned()),
-        _ => None,
-    }
+    (rule_of(backup).is_none() && !retention.manual_too).then(|| "not made by the schedule".to_owned())
 }
 
 /// A header is read only with a time in it that parses.
@@ -124,7 +139,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::data::archive::{FORMAT, Header};
+    use crate::data::archive::{FORMAT, Header, VolumeIn};
 
     fn backup(created: &str, reason: Reason) -> StoredBackup {
         let header = Header {
@@ -145,7 +160,7 @@ mod tests {
     }
 
     fn rule(keep: &str) -> Retention {
-        Retention { keep: keep.parse().unwrap(), manual_too: false, changes: 3, spared: vec![] }
+        Retention { keep: keep.parse().unwrap(), manual_too: false, changes: 3, spared: vec![], roles: vec![] }
     }
 
     fn shown(backups: &[StoredBackup], retention: &Retention) -> String {
@@ -183,8 +198,40 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_its_rule_and_what_is_spared_stays() {
+    fn one_that_lacks_a_volume_takes_no_place_of_a_whole_one() {
+        let volume = |role: &str| VolumeIn { role: role.to_owned(), mount: String::new() };
+        let of = |created: &str, roles: &[&str]| {
+            let mut made = backup(created, Reason::Scheduled);
+            made.header.as_mut().unwrap().volumes = roles.iter().map(|role| volume(role)).collect();
+            made
+        };
         let mut backups = vec![
+            of("2026-11-09T00:00:00Z", &["session"]),
+            of("2026-11-08T00:00:00Z", &["session", "projects"]),
+            of("2026-11-07T00:00:00Z", &["projects"]),
+            of("2026-11-06T00:00:00Z", &["session", "projects"]),
+            of("2026-11-05T00:00:00Z", &["session", "projects"]),
+            of("2026-11-04T00:00:00Z", &["session"]),
+        ];
+        let retention = Retention { roles: vec!["session".to_owned(), "projects".to_owned()], ..rule("2") };
+        insta::assert_snapshot!(shown(&backups, &retention), @r"
+        2026-11-09T00:00:00Z: it lacks a volume, so it takes no place of a whole one
+        2026-11-08T00:00:00Z: one of the 2 newest
+        2026-11-07T00:00:00Z: it lacks a volume, so it takes no place of a whole one
+        2026-11-06T00:00:00Z: one of the 2 newest
+        2026-11-05T00:00:00Z: -
+        2026-11-04T00:00:00Z: -
+        ");
+        backups[0].encrypted = true;
+        assert_eq!(judge(&backups, &retention)[3], None, "of an encrypted one it is not known");
+        assert!(judge(&backups, &Retention { keep: Keep::Newest(0), ..retention.clone() }).iter().all(Option::is_none));
+        let poor = [backups[2].clone(), backups[5].clone()];
+        assert_eq!(judge(&poor, &Retention { keep: Keep::Newest(1), ..retention }).iter().flatten().count(), 1);
+    }
+
+    #[test]
+    fn each_kind_has_its_rule_and_what_is_spared_stays() {
+        let backups = vec![
             backup("2026-11-09T00:00:00Z", Reason::Restore),
             backup("2026-11-08T00:00:00Z", Reason::Scheduled),
             backup("2026-11-07T00:00:00Z", Reason::Manual),
@@ -194,7 +241,6 @@ mod tests {
             backup("2026-11-03T00:00:00Z", Reason::Update),
             backup("2026-11-02T00:00:00Z", Reason::Uninstall),
         ];
-        backups.push(StoredBackup { header: Err("cut off".to_owned()), ..backups[0].clone() });
         let mut retention = Retention { changes: 2, ..rule("1") };
         retention.spared = vec![(backups[6].file.clone(), "docklet rollback needs it")];
         insta::assert_snapshot!(shown(&backups, &retention), @"
@@ -206,7 +252,6 @@ mod tests {
         2026-11-04T00:00:00Z: -
         2026-11-03T00:00:00Z: docklet rollback needs it
         2026-11-02T00:00:00Z: not made by the schedule
-        2026-11-09T00:00:00Z: it cannot be read, so docklet does not remove it
         ");
         retention.manual_too = true;
         let kept = judge(&backups, &retention);

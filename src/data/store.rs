@@ -8,8 +8,9 @@ use super::{
     restore,
 };
 use crate::{
-    clock,
+    clean, clock,
     error::{Error, Result},
+    instance_name::InstanceName,
 };
 
 /// What the names of backups end with.
@@ -63,6 +64,27 @@ pub struct StoredBackup {
 }
 
 impl StoredBackup {
+    /// Why it is not counted among the backups of an instance, whose container has this name; `None`: it is one.
+    pub fn stranger(&self, appliance: &str, instance: &InstanceName) -> Option<String> {
+        let header = match &self.header {
+            Err(reason) => return Some(format!("it cannot be read: {reason}")),
+            Ok(header) => header,
+        };
+        let (container, whose) = if self.encrypted {
+            let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+            let container = container_of(&name).unwrap_or_default().to_owned();
+            (container.clone(), format!("container {container}"))
+        } else if header.appliance == appliance {
+            // A name that none can have belongs to nobody here.
+            let named = header.instance.parse().ok().map(|name: InstanceName| name.container(appliance));
+            (named.unwrap_or_default(), format!("instance {}", header.instance))
+        } else {
+            (String::new(), header.appliance.clone())
+        };
+        (container != instance.container(appliance))
+            .then(|| format!("it is a backup of {}", clean::line(&whose, false)))
+    }
+
     /// Whether it was made for this reason.
     pub fn is_for(&self, reason: Reason) -> bool {
         self.header.as_ref().is_ok_and(|header| header.reason == reason.word())
@@ -78,14 +100,24 @@ fn name(container: &str, created: &str, reason: Reason, encrypted: bool) -> Stri
 
 /// What the name of an encrypted backup says of it: when and why it was made.
 fn from_name(name: &str) -> Option<Header> {
+    let (_, created, reason) = parts(name)?;
+    Some(Header { created, reason: reason.to_owned(), ..Header::default() })
+}
+
+/// The container that the name of an encrypted backup begins with.
+fn container_of(name: &str) -> Option<&str> {
+    parts(name).map(|(container, ..)| container)
+}
+
+/// Container, time and reason in the name of an encrypted backup.
+fn parts(name: &str) -> Option<(&str, String, &str)> {
     let stem = name.strip_suffix(ENCRYPTED)?.strip_suffix(SUFFIX)?;
     let (before, last) = stem.rsplit_once('-')?;
-    let (created, reason) = match created(last) {
-        Some(created) => (created, Reason::Manual.word()),
-        None => (created(before.rsplit_once('-')?.1)?, last),
-    };
-    let (created, reason) = (created, reason.to_owned());
-    Some(Header { created, reason, ..Header::default() })
+    if let Some(created) = created(last) {
+        return Some((before, created, Reason::Manual.word()));
+    }
+    let (container, time) = before.rsplit_once('-')?;
+    Some((container, created(time)?, last))
 }
 
 /// The time in a name, such as `20261121T050607Z` or `20261121T050607Z.2`, as RFC 3339.

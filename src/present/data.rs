@@ -9,8 +9,8 @@ use crate::{
     },
     instance_name,
     report::data::{
-        BackupListReport, BackupReport, BackupTestReport, ChangePreview, DamageReport, PruneReport, RestoreReport,
-        UpdateCheckReport, UpdateReport, VerifyReport,
+        BackupListReport, BackupReport, BackupTestReport, ChangePreview, DamageReport, KeptBackup, PruneReport,
+        RestoreReport, UpdateCheckReport, UpdateReport, VerifyReport,
     },
     units::Bytes,
 };
@@ -146,8 +146,12 @@ pub fn tested(report: &BackupTestReport, style: Style, zone: &Zone) -> String {
     text.push_str(&format!("  compared   {bytes} in {files}, all as in the backup\n"));
     for records in &report.records {
         let what = records.path.trim_start_matches('/');
-        let (listed, expected) = (count(records.listed.len() as u64, what), records.expected);
-        text.push_str(&format!("  {what:<9}  {listed} listed; none of the {expected} in the backup is missing\n"));
+        let there = match records.expected {
+            0 => "the backup names none".to_owned(),
+            1 => "the one in the backup is there".to_owned(),
+            all => format!("all {all} in the backup are there"),
+        };
+        text.push_str(&format!("  {what:<9}  {} listed; {there}\n", count(records.listed.len() as u64, what)));
     }
     let secrets = match (report.secrets_in_it, report.secrets) {
         (true, true) => "opened",
@@ -205,10 +209,16 @@ pub(super) fn left_out_list(named: &[LeftOut], all: u64, place: &str) -> Option<
 
 /// `docklet backup prune`
 pub fn pruned(report: &PruneReport, _style: Style) -> String {
+    let list = |all: &[KeptBackup]| {
+        let lines = all.iter().map(|one| format!("  {}\n      {}", one.file, one.reason));
+        lines.collect::<Vec<_>>().join("\n")
+    };
     let mut kept = format!("{} kept", count(report.kept.len() as u64, "backup"));
     if report.dry_run && !report.kept.is_empty() {
-        let lines = report.kept.iter().map(|one| format!("  {}\n      {}", one.file, one.reason));
-        kept = format!("would be kept:\n{}", lines.collect::<Vec<_>>().join("\n"));
+        kept = format!("would be kept:\n{}", list(&report.kept));
+    }
+    if !report.not_looked_at.is_empty() {
+        kept.push_str(&format!("\nnot looked at, and kept:\n{}", list(&report.not_looked_at)));
     }
     if report.removed.is_empty() {
         return if report.dry_run {

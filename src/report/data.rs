@@ -188,6 +188,8 @@ pub struct PruneReport {
     pub removed: Vec<String>,
     /// What stays, and why.
     pub kept: Vec<KeptBackup>,
+    /// What is in the folder and does not count: backups of others, and what cannot be read. All of it stays.
+    pub not_looked_at: Vec<KeptBackup>,
 }
 
 /// A backup that stays in `docklet backup prune`

@@ -14,6 +14,7 @@ mod git_credential;
 mod help;
 mod lock;
 mod packaging;
+mod prune;
 mod secrets;
 mod support;
 mod usage;

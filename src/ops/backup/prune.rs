@@ -32,9 +32,9 @@ pub struct Prune {
 pub fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> {
     let lock = if options.dry_run { None } else { Some(instance.lock("backup prune")?) };
     let settings = Settings::load(&instance.files.settings())?.unwrap_or_default();
-    let backups = store::list(&instance.files.backups())?;
+    let (backups, not_looked_at) = own(instance)?;
     let way_back = way_back(instance, &backups);
-    let mut retention = by(&settings, options.keep.as_ref(), options.keep_changes);
+    let mut retention = by(instance, &settings, options.keep.as_ref(), options.keep_changes);
     if options.keep_changes != Some(0) {
         retention.spared.extend(way_back.clone().map(|file| (file, NEEDED)));
     }
@@ -42,7 +42,7 @@ pub fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> {
     let removed = superfluous(&backups, &judged);
     if !options.dry_run && !removed.is_empty() {
         if options.keep == Some(Keep::Newest(0)) || options.keep_changes == Some(0) {
-            let any = backups.iter().any(|backup| backup.header.is_ok() && !removed.contains(&backup.file));
+            let any = backups.iter().any(|backup| !removed.contains(&backup.file));
             let number = removed.len();
             let some = format!("remove {number} {} of this instance?", if number == 1 { "backup" } else { "backups" });
             instance.confirm(if any { &some } else { "remove every backup of this instance?" })?;
@@ -63,7 +63,20 @@ pub fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> {
         dry_run: options.dry_run,
         kept: kept.collect(),
         removed: removed.iter().map(|file| file.display().to_string()).collect(),
+        not_looked_at,
     })
+}
+
+/// The backups in the instance's folder that are its own and can be read, and the other ones, with the reason.
+fn own(instance: &Instance) -> Result<(Vec<StoredBackup>, Vec<KeptBackup>)> {
+    let (mut own, mut others) = (vec![], vec![]);
+    for backup in store::list(&instance.files.backups())? {
+        match backup.stranger(&instance.appliance.name, &instance.name) {
+            None => own.push(backup),
+            Some(reason) => others.push(KeptBackup { file: backup.file.display().to_string(), reason }),
+        }
+    }
+    Ok((own, others))
 }
 
 /// What follows a scheduled backup, and a change that counts. `used`: the backup that was just restored. Call it with the
@@ -72,8 +85,8 @@ pub fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> {
 /// # Errors
 /// When a file cannot be removed.
 pub fn by_settings(instance: &Instance, settings: &Settings, used: Option<&Path>) -> Result<()> {
-    let backups = store::list(&instance.files.backups())?;
-    let mut retention = by(settings, None, None);
+    let (backups, _) = own(instance)?;
+    let mut retention = by(instance, settings, None, None);
     let way_back = way_back(instance, &backups);
     retention.spared.extend(way_back.map(|file| (file, NEEDED)));
     retention.spared.extend(used.map(|file| (file.to_owned(), "it was just restored")));
@@ -83,7 +96,7 @@ pub fn by_settings(instance: &Instance, settings: &Settings, used: Option<&Path>
 const NEEDED: &str = "docklet rollback needs it";
 
 /// The rules, each from the command or else from the settings.
-fn by(settings: &Settings, keep: Option<&Keep>, changes: Option<u32>) -> Retention {
+fn by(instance: &Instance, settings: &Settings, keep: Option<&Keep>, changes: Option<u32>) -> Retention {
     let of_settings = match &settings.backup.keep {
         // What the schedule has just made stays.
         Keep::Newest(0) => Keep::Newest(1),
@@ -94,6 +107,7 @@ fn by(settings: &Settings, keep: Option<&Keep>, changes: Option<u32>) -> Retenti
         manual_too: keep.is_some(),
         changes: changes.unwrap_or(settings.backup.keep_changes),
         spared: vec![],
+        roles: instance.appliance.volumes.iter().map(|volume| volume.role.clone()).collect(),
     }
 }
 

@@ -109,6 +109,11 @@ pub async fn look(instance: &Instance) -> AutostartReport {
     }
 }
 
+/// Whether there is a service manager that could start it.
+pub fn is_available(instance: &Instance) -> bool {
+    services(instance).available().is_ok()
+}
+
 /// Whether a service manager is told to start it; asks no program, for the quick look of `status`.
 pub fn is_entered(instance: &Instance, settings: &Settings) -> bool {
     let services = services(instance);

@@ -7,6 +7,7 @@ use console::Key;
 
 use super::{
     list::common,
+    paste::Typed,
     prompt::{Given, Line, Prompt},
 };
 use crate::{
@@ -101,8 +102,15 @@ impl Prompt {
                 return Ok(Given::Resized);
             }
             self.show_field(head, field, line.hidden)?;
-            let key = self.term.read_key_raw()?;
+            let typed = self.typed()?;
             field.below = Below::Nothing;
+            let key = match typed {
+                Typed::Key(key) => key,
+                Typed::Pasted(text) => {
+                    text.chars().for_each(|c| field.press(Key::Char(c)));
+                    continue;
+                }
+            };
             match (&key, line.complete) {
                 (Key::Enter, _) => {
                     let text = field.text();

@@ -170,7 +170,7 @@ impl Wizard<'_> {
             Step::Git => given.git.is_none(),
             Step::Egress => given.egress.is_none(),
             Step::Restart => given.restart.is_none(),
-            Step::Autostart => given.autostart.is_none(),
+            Step::Autostart => given.autostart.is_none() && self.around.can_autostart,
             Step::Password => given.password.is_none(),
             Step::OwnPassword | Step::Repeat => given.password.is_none() && own_password,
             Step::Keys(kind) => given.keys.is_none() && self.around.keys.iter().any(|key| key.0 == kind),

@@ -6,6 +6,7 @@ use console::Key;
 
 use super::{
     mode::CTRL_C,
+    paste::Typed,
     prompt::{Escape, Given, Prompt},
 };
 
@@ -73,7 +74,8 @@ impl Prompt {
                 return Ok(Given::Resized);
             }
             let below = self.show_list(head, above, list)?;
-            let key = self.term.read_key_raw()?;
+            // Text that is pasted chooses nothing.
+            let Typed::Key(key) = self.typed()? else { continue };
             let given = match key {
                 Key::Enter => Some(Given::Answer(())),
                 _ => common(self, &key),
@@ -124,7 +126,7 @@ impl Prompt {
         let size = self.term.size();
         self.term.write_str(head)?;
         let given = loop {
-            let key = self.term.read_key_raw()?;
+            let Typed::Key(key) = self.typed()? else { continue };
             match key {
                 Key::Enter => break Given::Answer(default),
                 Key::Char('y' | 'Y') => break Given::Answer(true),

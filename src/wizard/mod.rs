@@ -4,7 +4,7 @@
 //! - `answers`: what can be answered, and what is kept of it for the next run
 //! - `flow`: the order of the questions, back and forth, and the review at the end
 //! - `questions`, `image`, `folder`, `keys`, `password`: one function for each question
-//! - `prompt`: asks one thing, with `list` and `edit` (keys and a cursor) or `plain` (lines)
+//! - `prompt`: asks one thing, with `list` and `edit` (keys and a cursor; `paste`: pasted text) or `plain` (lines)
 
 mod answers;
 mod complete;
@@ -16,6 +16,7 @@ mod keys;
 mod list;
 mod mode;
 mod password;
+mod paste;
 mod plain;
 pub mod prompt;
 mod questions;
@@ -74,6 +75,8 @@ pub struct Surroundings<'a> {
     pub has_password: bool,
     /// Whether it was set up before.
     pub is_set_up: bool,
+    /// Whether a service manager can start it when the user logs in.
+    pub can_autostart: bool,
     /// Whether a browser can be opened here.
     pub can_open: bool,
     /// Called after each answer, to keep it for the next run.

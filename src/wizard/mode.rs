@@ -25,6 +25,10 @@ pub(super) struct TerminalMode {
 #[cfg(unix)]
 static ECHOES: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
 
+/// Has the terminal put what is pasted between two marks, and no longer do so.
+const MARK_PASTED: &str = "\u{1b}[?2004h";
+const LEAVE_PASTED: &str = "\u{1b}[?2004l";
+
 /// What Ctrl-C types.
 pub(super) const CTRL_C: u8 = 3;
 
@@ -47,6 +51,9 @@ impl TerminalMode {
             // Where this cannot be had, asking works without it, only less tidily.
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &changed);
         }
+        if mode == Mode::Keys {
+            let _ = term.write_str(MARK_PASTED);
+        }
         TerminalMode { term: term.clone(), mode, before }
     }
 
@@ -64,6 +71,7 @@ impl Drop for TerminalMode {
             let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Drain, before);
         }
         if self.mode == Mode::Keys {
+            let _ = self.term.write_str(LEAVE_PASTED);
             let _ = self.term.show_cursor();
         }
     }

@@ -87,6 +87,31 @@ fn what_is_answered_is_not_asked() {
 }
 
 #[test]
+fn what_no_service_manager_could_do_is_not_asked() {
+    let (seen, outcome) = Person::at("unmanaged").ends();
+    assert!(!seen.contains('?'), "{seen}");
+    assert!(outcome.contains("autostart = false"), "{outcome}");
+}
+
+#[test]
+fn what_is_pasted_goes_into_one_line_and_answers_no_other_question() {
+    let pasted = |text: &str| format!("\u{1b}[200~{text}\u{1b}[201~");
+    let mut person = Person::at("two");
+    // On a question for a line: it stays there, as one line.
+    person.sees("? Port").types(&pasted("30\r\n99\r\n\r\n")).sees("? Port (3000) › 30  99");
+    person.types(&format!("\u{15}{}", pasted("3099\n"))).sees("› 3099").types("\r");
+    // On a list: it chooses nothing.
+    person.sees("? Image").types(&pasted("\r\ny\r\n q")).types(DOWN).sees("> pull").types(UP).types("\r");
+    person.sees("? Project folder").types(&format!("{}\r", pasted("~/my app\n"))).sees("? Path inside").types("\r");
+    person.sees("? Create it?").types(&pasted("\r")).types(DOWN).sees("> change").types(UP).accepts();
+    let (_, outcome) = person.ends();
+    assert!(outcome.contains("port = 3099") && outcome.contains("my app"), "{outcome}");
+    let mut person = Person::at("confirm");
+    person.sees("Go ahead?").types(&pasted("y\r")).types("n");
+    assert!(person.ends().1.contains("No"));
+}
+
+#[test]
 fn a_taken_port_is_named_and_a_free_one_proposed() {
     let mut person = Person::at("taken");
     person.sees("? Port (3001)");

@@ -50,7 +50,10 @@ fn commit_and_push(uid: u32) {
     person.sees("The agent can read and change everything in").sees("? Path inside").types("\r");
     // Proposed from this user's git.
     person.sees("? Commits as").sees("Ada Lovelace <ada@example.org>").types("\r");
-    person.sees("? Restart").types("\r").sees("? Start opencode when you log in").types("n");
+    person.sees("? Restart").types("\r");
+    if has_service_manager() {
+        person.sees("? Start opencode when you log in").types("n");
+    }
     person.sees("? Password").types("\r").sees("? Model keys").types("\r");
     person.sees("? Push tokens").types(&format!("{DOWN} ")).sees("[x] GitLab").types("\r");
     person.sees("? GITLAB_TOKEN").types(&format!("{TOKEN}\r"));

@@ -298,6 +298,11 @@ impl World {
     }
 }
 
+/// Whether this machine has a service manager, so that the wizard asks about it.
+pub fn has_service_manager() -> bool {
+    cfg!(target_os = "macos") || Path::new("/run/systemd/system").is_dir()
+}
+
 /// SIGKILL to one process. Not by the kill command: a bare Debian has none.
 pub fn kill(pid: u32) {
     signal(pid, Signal::KILL);

@@ -9,18 +9,13 @@ use crate::terminal::{CTRL_C, DOWN, Person};
 const ESC: &str = "\u{1b}";
 
 /// What `setup` asks at the least, in order.
-const QUESTIONS: [&str; 10] = [
-    "? Port",
-    "? Image",
-    "? Image to pull",
-    "? Memory",
-    "? Project folder",
-    "? Commits as",
-    "? Network",
-    "? Restart",
-    "? Start opencode when you log in",
-    "? Password",
-];
+fn questions() -> Vec<&'static str> {
+    let mut all = vec!["? Port", "? Image", "? Image to pull", "? Memory", "? Project folder", "? Commits as"];
+    all.extend(["? Network", "? Restart"]);
+    all.extend(has_service_manager().then_some("? Start opencode when you log in"));
+    all.push("? Password");
+    all
+}
 
 /// The instance's folder of state.
 fn state(world: &World) -> std::path::PathBuf {
@@ -55,7 +50,9 @@ fn from_the_first_question_to_the_page() {
     person.sees("? Commits as").types("\u{15}Ada Lovelace <ada@example.org>\r");
     person.sees("? Network").types("\r");
     person.sees("? Restart").types("\r");
-    person.sees("? Start opencode when you log in").types("n");
+    if has_service_manager() {
+        person.sees("? Start opencode when you log in").types("n");
+    }
     person.sees("? Password").types("\r");
     person.sees("? Model keys").types(" ").sees("[x] Anthropic").types("\r");
     person.sees("? ANTHROPIC_API_KEY").types("sk-typed-by-hand\r");
@@ -85,7 +82,7 @@ fn from_the_first_question_to_the_page() {
     // A second time, Enter everywhere keeps everything.
     let mut person = at_terminal(&world, &["setup"]);
     let rest = ["? Model keys", "? Push tokens", "? Apply it?"];
-    for question in QUESTIONS.into_iter().chain(rest) {
+    for question in questions().into_iter().chain(rest) {
         person.sees(question).types("\r");
     }
     let (code, seen) = person.ends();
@@ -105,7 +102,7 @@ fn a_key_of_the_environment_is_offered_and_taken_up_by_a_restart() {
     world.bare(&mut command);
     command.env("OPENAI_API_KEY", "sk-of-the-shell").args(["setup"]);
     let mut person = Person::at(command, Duration::from_secs(60));
-    for question in QUESTIONS {
+    for question in questions() {
         person.sees(question).types("\r");
     }
     person.sees("OPENAI_API_KEY (in your environment)").types(DOWN).sees("> [ ] OpenAI").types(" \r");
@@ -169,7 +166,8 @@ fn plain_lines_lead_to_the_page_as_well() {
         ("Create it?", "1"),
         ("Go ahead? y or n (y):", "y"),
     ];
-    for (question, answer) in answers {
+    let asked = answers.into_iter().filter(|(question, _)| has_service_manager() || !question.starts_with("Start "));
+    for (question, answer) in asked {
         person.waits_until(question, |screen| {
             let seen = screen.contents();
             let last = seen.trim_end().rsplit("\n\n").next().unwrap_or_default();

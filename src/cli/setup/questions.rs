@@ -67,6 +67,7 @@ pub(super) fn ask(
         has_password: known.contains(password_name),
         is_set_up: context.files.settings().exists(),
         refuses: &|all| mounts::refusal(all, all.len().saturating_sub(1), &around),
+        can_autostart: ops::autostart::is_available(context),
         can_open: browser::can_open(context.environment.session).is_ok(),
         // Where they cannot be kept, they are asked again.
         keep: &|answers| drop(answers.keep(&file)),

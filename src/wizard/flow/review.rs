@@ -136,7 +136,9 @@ impl Wizard<'_> {
             rows.push((Step::Egress, "Certificates", self.around.shown(Path::new(&settings.trust.ca_file))));
         }
         rows.push((Step::Restart, "Restart", restart(settings.restart.policy).to_owned()));
-        rows.push((Step::Autostart, "Start at login", yes_no(settings.restart.autostart)));
+        if self.around.can_autostart || settings.restart.autostart {
+            rows.push((Step::Autostart, "Start at login", yes_no(settings.restart.autostart)));
+        }
         let password = match &self.answers.password {
             Some(PasswordChoice::Own(_)) => "your own",
             Some(PasswordChoice::Generated) if self.around.has_password => "a new generated one",

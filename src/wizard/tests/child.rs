@@ -123,6 +123,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         home: home.clone(),
         has_password: run == "again",
         is_set_up: run == "again",
+        can_autostart: run != "unmanaged",
         can_open: true,
         keep: &|answers| answers.keep(&kept).unwrap(),
     };
@@ -146,6 +147,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         "git" => Answers { git: None, ..all_answers() },
         "two" => Answers { port: None, source: None, mounts: None, ..all_answers() },
         "nothing" => all_answers(),
+        "unmanaged" => Answers { autostart: None, ..all_answers() },
         _ => Answers::default(),
     };
     let start = Answers::kept(&kept, std::path::Path::new("/nonexistent")).map_or(Start::New, Start::Kept);

@@ -347,6 +347,11 @@ impl Settings {
         if self.backup.keep_changes == 0 {
             return Err("backup.keep_changes must be at least 1: docklet rollback needs that backup".to_owned());
         }
+        if let Some(unknown) = unknown_placeholder(&self.backup.copy) {
+            return Err(format!(
+                "backup.copy has {unknown} in it, which docklet does not know; it knows {{file}} and {{name}}"
+            ));
+        }
         if self.backup.encrypt && self.backup.recipients.is_empty() {
             return Err("backup.encrypt is true, so backup.recipients must say for which keys".to_owned());
         }
@@ -380,6 +385,19 @@ impl Settings {
     fn edit(&self, text: &str, path: &Path) -> Result<String> {
         keys::change(text, &Settings::parse(text, path)?, self)
     }
+}
+
+/// The first word in braces of a command that is neither `{file}` nor `{name}`. `${NAME}` is the shell's, and braces with
+/// anything else in them mean something to other programs.
+fn unknown_placeholder(command: &str) -> Option<&str> {
+    let word = |at: usize| {
+        let end = at + command[at..].find('}')? + 1;
+        let name = &command[at + 1..end - 1];
+        let is_word = !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let known = matches!(name, "file" | "name") || command[..at].ends_with('$');
+        (is_word && !known).then_some(&command[at..end])
+    };
+    command.match_indices('{').find_map(|(at, _)| word(at))
 }
 
 /// Line and column, both from 1, of a byte offset.

@@ -107,7 +107,7 @@ async fn change(
     let new = edit(&text, &path)?;
     let changed = new != text;
     let after = Settings::parse(&new, &path)?;
-    ops::check_variables(&context.appliance, &after)?;
+    ops::check_settings(&context.appliance, &after)?;
     let effect = if dry_run {
         change::would_be(context, &before, &after)
     } else {
@@ -142,6 +142,13 @@ async fn change(
 /// Opens the editor on a copy, and takes the copy over once it is valid.
 async fn edit(context: &Context) -> Result<()> {
     let before = context.settings()?;
+    if !context.environment.interactive {
+        // An editor asks, and nobody is there to answer.
+        return Err(Error::ConfirmationRequired {
+            question: "an edited text".to_owned(),
+            flag: format!("docklet{} config set KEY VALUE", context.name.flag()),
+        });
+    }
     let path = context.files.settings();
     let text = paths::read_text(&path)?.unwrap_or_default();
     let mut copy = tempfile::Builder::new()
@@ -169,7 +176,7 @@ async fn edit(context: &Context) -> Result<()> {
     };
     let changed = new != text;
     if changed {
-        ops::check_variables(&context.appliance, &after)?;
+        ops::check_settings(&context.appliance, &after)?;
         change::confirm_exposure(context, &before, &after)?;
         let _lock = context.lock("config edit")?;
         if paths::read_text(&path)?.unwrap_or_default() != text {

@@ -50,6 +50,9 @@ impl Error {
             }
             // Nobody types a private key.
             Error::ConfirmationRequired { flag, .. } if flag.starts_with("--identity ") => format!("add {flag}"),
+            Error::ConfirmationRequired { flag: command, .. } if command.starts_with("docklet ") => {
+                format!("{command}, or run it in a terminal")
+            }
             Error::ConfirmationRequired { flag, .. } => format!("add {flag}, or run it in a terminal"),
             Error::Cancelled => return None,
             Error::Interrupted { next } => next.clone(),

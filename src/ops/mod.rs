@@ -34,4 +34,4 @@ pub(crate) mod volume_users;
 
 pub use instance::{Instance, Options};
 pub use questions::{Questions, Unattended};
-pub use settings::{check_variables, exposure};
+pub use settings::{check_settings, exposure};

@@ -2,15 +2,35 @@
 
 use crate::{
     appliance::Appliance,
+    engine::reference::Reference,
     error::{Error, Result},
-    settings::Settings,
+    settings::{Settings, keys},
 };
 
-/// Refuses a key or a token among the variables: whoever can ask the engine can read those.
+/// Rules for settings that need more than the settings: names of images can be names of images, and no key or token is among
+/// the variables, which whoever can ask the engine can read.
 ///
 /// # Errors
-/// [`Error::Usage`] with the command that keeps it secret.
-pub fn check_variables(appliance: &Appliance, settings: &Settings) -> Result<()> {
+/// [`Error::SettingRefused`], and [`Error::Usage`] with the command that keeps a key secret.
+pub fn check_settings(appliance: &Appliance, settings: &Settings) -> Result<()> {
+    let image = &settings.image;
+    check_image("image.base", &image.base)?;
+    if !image.reference.is_empty() {
+        check_image("image.reference", &image.reference)?;
+    }
+    check_variables(appliance, settings)
+}
+
+fn check_image(key: &str, name: &str) -> Result<()> {
+    name.parse::<Reference>().map(drop).map_err(|error| Error::SettingRefused {
+        key: key.to_owned(),
+        value: if name.is_empty() { "empty".to_owned() } else { name.to_owned() },
+        reason: error.to_string(),
+        hint: format!("allowed: {}", keys::allowed(key)),
+    })
+}
+
+fn check_variables(appliance: &Appliance, settings: &Settings) -> Result<()> {
     let keys = appliance.providers.iter().map(|provider| &provider.secret);
     let mut secrets = keys.chain(appliance.tokens.iter().flat_map(|token| &token.env));
     let is_set = |name: &&String| settings.environment.keys().any(|variable| variable.to_string() == **name);

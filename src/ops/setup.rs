@@ -190,7 +190,7 @@ pub(crate) fn take_image_file(instance: &Instance, file: &std::path::Path, setti
 
 /// Rules that need a look at the host.
 pub(crate) fn check(instance: &Instance, settings: &Settings) -> Result<()> {
-    super::check_variables(&instance.appliance, settings)?;
+    super::check_settings(&instance.appliance, settings)?;
     converge::read_ca_bundle(settings)?;
     rules::check(&settings.mounts, &mounts::surroundings(instance))?;
     rules::verify(&settings.mounts, &instance.files.mounts())

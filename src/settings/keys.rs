@@ -306,7 +306,7 @@ fn typed(key: &str, default: &toml::Value, text: &str) -> Result<Value, String> 
             _ if trimmed.starts_with('[') && trimmed.contains(['"', '\'']) => {
                 return Err(format!("`{text}` isn't a valid list"));
             }
-            _ => trimmed.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+            _ => super::glob::outside_braces(trimmed).map(str::trim).filter(|item| !item.is_empty()).collect(),
         },
         _ => Value::from(text),
     })

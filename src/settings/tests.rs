@@ -66,6 +66,19 @@ fn versions_and_durations_are_refused_with_the_right_reason() {
 }
 
 #[test]
+fn only_placeholders_that_docklet_knows_are_in_a_command() {
+    let copy = |command: &str| parse(&format!("[backup]\ncopy = {}", toml::Value::from(command)));
+    for good in ["cp {file} x/{name}", "x ${file} ${HOME} ${other}", "awk '{ print $1 }' {file}", "touch {a,b} {}", "{"]
+    {
+        assert!(copy(good).is_ok(), "{good}");
+    }
+    for bad in ["cp {path}", "cp {file} {instance}", "{{other}}"] {
+        let error = copy(bad).unwrap_err().causes().join(" ");
+        assert!(error.contains("{file} and {name}"), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn wrong_values_are_refused() {
     for text in [
         "version = 2",

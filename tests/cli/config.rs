@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
 
 use expectrl::Expect as _;
 
@@ -115,6 +116,67 @@ fn editor(home: &Home, script: &str) -> String {
     format!("'{}' --wait", path.display())
 }
 
+/// Runs it at a terminal, its standard output going into a file.
+fn with_output(home: &Home, command: &Command) -> Output {
+    let out = home.path("out");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$@\" >out", "sh"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut session = expectrl::Session::spawn(shell).unwrap();
+    session.set_expect_timeout(Some(std::time::Duration::from_secs(20)));
+    let said = session.expect(expectrl::Eof).unwrap().before().to_owned();
+    let status = session.get_process().wait().unwrap();
+    let expectrl::process::unix::WaitStatus::Exited(_, code) = status else { panic!("{status:?}") };
+    use std::os::unix::process::ExitStatusExt as _;
+    Output { status: std::process::ExitStatus::from_raw(code << 8), stdout: fs::read(out).unwrap(), stderr: said }
+}
+
+#[test]
+fn no_editor_is_started_where_there_is_no_terminal() {
+    let home = Home::set_up();
+    let editor = editor(&home, "touch started");
+    for variable in ["EDITOR", "VISUAL"] {
+        let output = home.docklet().env(variable, &editor).args(["config", "edit", "--json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(6), "{}", shown(&output));
+        let error = &json(&output)["error"];
+        assert_eq!(error["code"], "CONFIRMATION_REQUIRED");
+        assert_eq!(error["hint"], "docklet config set KEY VALUE, or run it in a terminal");
+    }
+    // Standard error is where a person would read what is wrong.
+    let mut command = home.at_terminal();
+    command.env("EDITOR", &editor).args(["config", "edit"]);
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$@\" 2>out", "sh"]).arg(command.get_program()).args(command.get_args()).env_clear();
+    shell.current_dir(home.path("")).envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut session = expectrl::Session::spawn(shell).unwrap();
+    session.expect(expectrl::Eof).unwrap();
+    assert!(fs::read_to_string(home.path("out")).unwrap().contains("run it in a terminal"));
+    assert!(!home.path("started").exists());
+}
+
+#[test]
+fn names_of_images_are_checked_when_they_are_set() {
+    let home = Home::set_up();
+    for (key, value) in [
+        ("image.base", "Debian:trixie"),
+        ("image.base", "debian trixie"),
+        ("image.base", "debian:"),
+        ("image.base", ""),
+        ("image.reference", "http://example.org/x"),
+    ] {
+        let error = home.fails(&["config", "set", key, value], 2, "CONFIG_INVALID");
+        assert!(error["hint"].as_str().unwrap().contains("name of an image"), "{value}: {error}");
+    }
+    let error = home.fails(&["setup", "--yes", "--base-image", "Debian:trixie"], 5, "ENGINE_NOT_RUNNING");
+    assert!(error["message"].is_string(), "the engine is looked for first: {error}");
+    for value in ["debian:bookworm-slim", "registry.example.org:5000/a/b", "debian@sha256:PLACE"] {
+        let value = value.replace("PLACE", &"0".repeat(64));
+        home.ok(&["config", "set", "image.base", &value]);
+        assert_eq!(home.ok(&["config", "get", "image.base"]).trim(), value);
+    }
+}
+
 #[test]
 fn the_editor_gets_a_copy_that_is_checked() {
     let home = Home::set_up();
@@ -123,9 +185,10 @@ fn the_editor_gets_a_copy_that_is_checked() {
     fs::create_dir(&copies).unwrap();
     let edit = |script: &str| {
         let editor = editor(&home, script);
-        let mut command = home.docklet();
+        let mut command = home.at_terminal();
         command.env("EDITOR", "false").env("VISUAL", editor).env("TMPDIR", &copies);
-        command.args(["config", "edit", "--json"]).output().unwrap()
+        command.args(["config", "edit", "--json", "--yes"]);
+        with_output(&home, &command)
     };
     let output = edit("[ \"$1\" = --wait ] && sed -i s/3001/3005/ \"$2\"");
     assert!(output.status.success(), "{}", shown(&output));
@@ -146,8 +209,9 @@ fn the_editor_gets_a_copy_that_is_checked() {
     let (mine, wrong): (Vec<_>, Vec<_>) = left.partition(|text| text.ends_with("# mine\n"));
     assert_eq!((mine.len(), wrong.len()), (1, 2), "what was typed and not taken is kept, and nothing else");
     assert!(wrong.iter().all(|text| text.ends_with("prot = 1\n")), "{wrong:?}");
-    let none = home.docklet().env("PATH", "/nowhere").env("EDITOR", "no-such-editor").args(["config", "edit"]).output();
-    assert_eq!(none.unwrap().status.code(), Some(2));
+    let mut none = home.at_terminal();
+    none.env("PATH", "/nowhere").env("EDITOR", "no-such-editor").args(["config", "edit"]);
+    assert_eq!(with_output(&home, &none).status.code(), Some(2));
 }
 
 #[test]

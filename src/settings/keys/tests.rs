@@ -162,6 +162,13 @@ fn a_list_is_typed_as_toml_or_as_words() {
         assert_eq!(text.trim(), format!("[network]\nallow = {written}"), "{typed}");
     }
     assert!(set("", path(), "network.allow", r#"["host", "#).is_err());
+    for (typed, written) in [
+        ("**/{target,node_modules}, a/b", r#"["**/{target,node_modules}", "a/b"]"#),
+        ("a/{b,{c,d}},e", r#"["a/{b,{c,d}}", "e"]"#),
+    ] {
+        let text = set("[backup]\nexclude = []\n", path(), "backup.exclude", typed).unwrap();
+        assert_eq!(text.trim(), format!("[backup]\nexclude = {written}"), "a comma in braces separates nothing");
+    }
 }
 
 #[test]
@@ -204,6 +211,9 @@ fn wrong_keys_and_values_are_refused() {
         ("backup.keep", "-1"),
         ("backup.keep", "7 d"),
         ("backup.keep_changes", "0"),
+        ("backup.exclude", "a,{b,**}"),
+        ("backup.copy", "cp {path} /mnt"),
+        ("backup.copy", "cp {file} /mnt/{}{nam}"),
         ("network.port", "7d"),
         ("version", "2"),
     ] {

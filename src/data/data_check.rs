@@ -92,17 +92,36 @@ pub async fn still_there(probe: &Probe, before: &Records) -> Result<(), String> 
     }
     match missing.first_key_value() {
         None => Ok(()),
-        Some((path, ids)) => {
-            let named = ids.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let (number, all) = (ids.len(), before[path].len());
-            Err(format!("{number} of {all} records of {path} are not there any more: {named}"))
-        }
+        Some((path, ids)) => Err(lacking(path, ids, before[path].len())),
+    }
+}
+
+/// What is said of ids that are not there, of so many in all.
+pub fn lacking(path: &str, ids: &[String], all: usize) -> String {
+    let named = ids.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match (ids.len(), all) {
+        (_, 1) => format!("the only record of {path} is missing: {named}"),
+        (1, all) => format!("1 of {all} records of {path} is missing: {named}"),
+        (number, all) if number == all => format!("all {all} records of {path} are missing: {named}"),
+        (number, all) => format!("{number} of {all} records of {path} are missing: {named}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_in_the_right_number() {
+        let ids: Vec<String> = (1..=4).map(|n| format!("ses_{n}")).collect();
+        let said = [(1, 1), (1, 5), (4, 4), (4, 9)].map(|(lost, all)| lacking("/session", &ids[..lost], all));
+        insta::assert_snapshot!(said.join("\n"), @r"
+        the only record of /session is missing: ses_1
+        1 of 5 records of /session is missing: ses_1
+        all 4 records of /session are missing: ses_1, ses_2, ses_3
+        4 of 9 records of /session are missing: ses_1, ses_2, ses_3
+        ");
+    }
 
     #[test]
     fn only_what_can_be_asked_for_is_looked_for() {

@@ -13,7 +13,7 @@ use self::throwaway::Throwaway;
 use super::{
     Instance, backup,
     restore::{self, identities},
-    supervisor::process,
+    supervisor::{self, process},
 };
 use crate::{
     clean,
@@ -68,7 +68,7 @@ impl Instance {
             None => newest(self)?,
         };
         let path = self.files.backup_test_lock();
-        let lock = Lock::take(&path, &self.name, NAME)?;
+        let lock = self.lock_at(&path, NAME)?;
         let engine = self.engine().await?;
         let throwaway = Throwaway::of(self, &engine).await?;
         throwaway.remove().await?;
@@ -129,7 +129,8 @@ pub async fn remove_left(instance: &Instance, engine: &Engine) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let _lock = Lock::take(&path, &instance.name, NAME)?;
+    // Whoever wants to test a backup meanwhile waits for it.
+    let _lock = Lock::take(&path, &instance.name, supervisor::RECOVERY)?;
     Throwaway::of(instance, engine).await?.remove().await?;
     let _ = std::fs::remove_file(&path);
     Ok(())
@@ -266,10 +267,9 @@ impl Test<'_> {
             let (found, wanted) = (of(&there), of(&expected));
             let missing: Vec<String> = wanted.iter().filter(|id| !found.contains(id)).cloned().collect();
             if !missing.is_empty() || !listed.contains_key(path) {
-                let named = missing.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
                 let reason = match missing.len() {
                     0 => format!("{path} does not answer with a list"),
-                    lost => format!("{lost} of {} records of {path} are missing: {named}", wanted.len()),
+                    _ => data_check::lacking(path, &missing, wanted.len()),
                 };
                 return Err(Error::BackupFailsTest { path: file.display().to_string(), reason, log: vec![] });
             }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -255,10 +255,19 @@ impl Instance {
 
     /// Takes this instance's lock for an operation that writes.
     pub(crate) fn lock(&self, command: &str) -> Result<Lock> {
+        let lock = self.lock_at(&self.files.lock(), command)?;
+        // Of a command that was killed; a value may be in one that was removed since.
+        paths::remove_leftovers(&self.files.secrets());
+        paths::remove_leftovers(&self.files.config);
+        Ok(lock)
+    }
+
+    /// Takes a lock of this instance's. What the supervisor is finishing is waited for.
+    pub(crate) fn lock_at(&self, path: &Path, command: &str) -> Result<Lock> {
         let began = Instant::now();
         let mut told = false;
         loop {
-            match Lock::take(&self.files.lock(), &self.name, command) {
+            match Lock::take(path, &self.name, command) {
                 // The supervisor has it only for what is soon done.
                 Err(Error::Locked { holder, .. })
                     if (holder == JUST_BEGUN || holder.starts_with(&format!("docklet {} ", supervisor::NAME)))
@@ -270,13 +279,7 @@ impl Instance {
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
-                Ok(lock) => {
-                    // Of a command that was killed; a value may be in one that was removed since.
-                    paths::remove_leftovers(&self.files.secrets());
-                    paths::remove_leftovers(&self.files.config);
-                    return Ok(lock);
-                }
-                refused => return refused,
+                taken => return taken,
             }
         }
     }

@@ -149,7 +149,7 @@ fn a_backup_that_is_damaged_or_does_not_work_fails() {
     session(&world, "to be lost");
     let untouched = in_it("spoil");
     let failed = error(&world, &["backup", "test", path], 11, "BACKUP_INVALID");
-    assert!(failed.to_string().contains("records of /session are missing"), "{failed}");
+    assert!(failed.to_string().contains("of /session is missing"), "{failed}");
     untouched.assert("after one that loses a session");
 }
 

@@ -27,7 +27,7 @@ fn an_update_that_fails_leaves_image_and_data_as_they_were() {
     let bad: [(&str, &[&str], &str); 5] = [
         ("exit:3", &[], "exited with code 3"),
         ("spoil exit:3", &[], "exited with code 3"),
-        ("spoil", &[], "1 of 1 records of /session are not there any more"),
+        ("spoil", &[], "the only record of /session is missing"),
         ("hang", &["--timeout", "3"], ""),
         ("status:500", &["--timeout", "3"], "500"),
     ];

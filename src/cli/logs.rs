@@ -266,6 +266,12 @@ impl<'a> Follow<'a> {
 
 /// Seconds since 1970 of "10m" before `now`, or of a time or date, of the user's wall clock where it names no zone.
 fn since(text: &str, now: OffsetDateTime, zone: &Zone) -> Result<i32> {
+    if text.trim().parse::<f64>().is_ok() {
+        return Err(Error::Usage {
+            message: format!("--since {text} needs a unit"),
+            hint: Some(format!("write it like {0}s, {0}m or {0}h", text.trim())),
+        });
+    }
     let parsed = if let Ok(ago) = units::parse_duration(text) {
         // Longer ago than time goes back means: all.
         let at = Duration::try_from(ago).ok().and_then(|ago| now.checked_sub(ago));
@@ -310,6 +316,8 @@ mod tests {
         assert_eq!(since("1970-01-02T01:00", now).unwrap(), 90_000);
         assert_eq!(since("1970-01-02 01:00:05", now).unwrap(), 90_005);
         assert_eq!(since("1970-01-02 01:00:05+01:00", now).unwrap(), 86_405);
+        let hint = since("5", now).unwrap_err().hint().unwrap();
+        assert!(hint.contains("5s, 5m or 5h"), "{hint}");
         assert!(since("1970-01-32", now).is_err() && since("1970-01-02 25:00", now).is_err());
         assert_eq!(since("99999d", now).unwrap(), 0);
         assert_eq!(since("99999999999999d", now).unwrap(), 0);

@@ -64,6 +64,11 @@ fn in_our_words(text: &str, help: &str) -> Error {
     }
     let lines: Vec<&str> = paragraphs.next().unwrap_or_default().lines().map(str::trim).collect();
     let message = lines.join(" ").trim_start_matches("error: ").to_owned();
+    if let Some((value, flag)) = value_of_switch(&message) {
+        let hint =
+            format!("{flag} is on where it is named; for a file behind it, leave a space: {flag} {value}\n{help}");
+        return Error::Usage { message: format!("{flag} takes no value"), hint: Some(hint) };
+    }
     let mut hint: Vec<String> = paragraphs
         .flat_map(str::lines)
         .filter_map(|line| line.trim().strip_prefix("tip: "))
@@ -71,6 +76,12 @@ fn in_our_words(text: &str, help: &str) -> Error {
         .collect();
     hint.push(help.to_owned());
     Error::Usage { message, hint: Some(hint.join("\n")) }
+}
+
+/// The value in what clap says of `--encrypt=FILE`, where the flag takes none; and the flag.
+fn value_of_switch(message: &str) -> Option<(&str, &str)> {
+    let rest = message.strip_prefix("unexpected value '")?;
+    rest.strip_suffix("' found; no more were expected")?.rsplit_once("' for '")
 }
 
 /// The help of the command that was meant.
@@ -124,6 +135,9 @@ mod tests {
         assert_eq!(hint, "docklet config set --help");
         let (message, _) = of("setup --restart often");
         assert!(message.contains("[possible values: always, on-failure, never]"), "{message}");
+        let (message, hint) = of("backup --encrypt=my.tar.zst");
+        assert_eq!(message, "--encrypt takes no value");
+        assert!(hint.contains("--encrypt my.tar.zst\ndocklet backup --help"), "{hint}");
         assert!(of("setup --port 0").0.contains("ports are 1 to 65535"));
     }
 

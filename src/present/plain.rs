@@ -47,8 +47,8 @@ impl Plain {
             return;
         }
         state.last_line = Some(now);
-        let elapsed = state.began.map(|began| ticking(now.duration_since(began))).unwrap_or_default();
-        self.to.line(&format!("{}{} ({elapsed})", state.prefix, text()));
+        let elapsed = state.began.map(|began| format!(" ({})", ticking(now.duration_since(began)))).unwrap_or_default();
+        self.to.line(&format!("{}{}{elapsed}", state.prefix, text()));
     }
 
     /// The line with which something begins.
@@ -75,7 +75,7 @@ impl Reporter for Plain {
     fn report(&self, event: &Event) {
         match event {
             Event::StepStarted { number, total, step } => self.begin(format!("[{number}/{total}] "), step),
-            Event::StepDone { .. } => self.state.borrow_mut().prefix.clear(),
+            Event::StepDone { .. } => *self.state.borrow_mut() = State::default(),
             Event::Transfer(transfer) => self.inside(|| transfer_line(transfer)),
             Event::Build(build) => self.inside(|| build_line(build)),
             Event::BuildLog { .. } => {}

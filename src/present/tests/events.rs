@@ -212,6 +212,25 @@ fn plain_lines() {
 }
 
 #[test]
+fn plain_says_how_long_a_step_takes_and_of_no_other_thing() {
+    let transfer = |done| Event::Transfer(Transfer { done: done * MIB, ..Transfer::default() });
+    let events = vec![
+        (0, transfer(1)),
+        (11_000, started(1, "one")),
+        (22_000, transfer(2)),
+        (23_000, done(1, "one", 12_000)),
+        (24_000, transfer(3)),
+    ];
+    let shown = plain_or_json(|to, clock| Box::new(plain::Plain::new(to, Style::PLAIN, clock)), events);
+    assert_snapshot!(shown, @r"
+    1 MiB
+    [1/5] one
+    [1/5] 2 MiB (11 s)
+    3 MiB
+    ");
+}
+
+#[test]
 fn plain_says_at_most_one_line_in_ten_seconds() {
     let mut events = vec![(0, started(1, BUILD))];
     events.extend((1..=600).map(|tenth| (tenth * 100, build(7, "RUN npm ci", 1))));

@@ -80,6 +80,16 @@ impl Paths {
     }
 }
 
+/// End of the name of a file that keeps what came from standard input.
+pub const RECEIVED: &str = ".received";
+
+/// The name of a file for people: of what came from standard input, not where it is kept meanwhile.
+pub fn shown(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let received = name == "-" || name.starts_with(".docklet-") && name.ends_with(RECEIVED);
+    if received { "standard input".to_owned() } else { file.display().to_string() }
+}
+
 impl InstancePaths {
     /// The settings file.
     pub fn settings(&self) -> PathBuf {
@@ -265,6 +275,18 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn what_came_from_standard_input_is_called_so() {
+        for (file, name) in [
+            ("-", "standard input"),
+            ("/a/.docklet-backup-x.received", "standard input"),
+            ("/a/x.received", "/a/x.received"),
+            ("/a/-/x", "/a/-/x"),
+        ] {
+            assert_eq!(shown(Path::new(file)), name);
+        }
+    }
 
     #[test]
     fn what_a_killed_writer_left_is_removed_and_nothing_else() {

@@ -31,7 +31,10 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<ExitCode> {
     let identity = args.identity.as_deref().map(secret::read_file).transpose()?;
     if let (Some(path), Some(into)) = (&args.path, &args.into) {
         let (path, into) = (path.clone(), into.clone());
-        let report = part::extract(context, &Part { file, identity, path, into, dry_run: args.dry_run }).await?;
+        let mut report = part::extract(context, &Part { file, identity, path, into, dry_run: args.dry_run }).await?;
+        if received.is_some() {
+            report.file = args.file.display().to_string();
+        }
         context.output.result(&report, |style| contents::extracted(&report, style, &context.environment.zone));
         return Ok(ExitCode::SUCCESS);
     }

@@ -21,13 +21,14 @@ use super::{
     },
     encrypted_file::{self, Unlock},
     pipe,
-    volumes::{HelperOf, Named, complaint},
+    volumes::{self, HelperOf, Named, OnDisk, complaint},
 };
 use crate::{
     engine::Engine,
     error::{Error, Result, io_reason, is_full},
     event::{Event, Reporter, Transfer},
     interrupt::Interrupt,
+    paths::shown,
 };
 
 /// Time between two reports of progress.
@@ -145,33 +146,17 @@ pub async fn fill(
     removed.map(drop)
 }
 
-/// Checks that there is room for `needed` bytes where a volume is.
+/// Checks that there is room for `needed` bytes in place of what these volumes hold now.
 ///
 /// # Errors
 /// [`Error::NoSpace`] when there is not, and what the engine says.
-pub async fn room_for(engine: &Engine, needed: u64, task: &HelperOf, volume: &Named) -> Result<()> {
-    let spec = task.measure(volume);
-    engine.create_helper(&spec).await?;
-    let work = async {
-        let mut task = engine.start_helper(&spec).await?;
-        let mut said = vec![];
-        while let Some(piece) = task.next().await? {
-            said.extend_from_slice(&piece);
-        }
-        let ended = task.end().await?;
-        if ended.code != 0 {
-            return Err(complaint("measuring the free space", &ended));
-        }
-        Ok(String::from_utf8_lossy(&said).into_owned())
-    };
-    let said = work.await;
-    engine.remove_container(&spec.name).await?;
-    // A heading, then the number.
-    let available = said?.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).next_back();
-    match available {
-        Some(available) if available < needed.saturating_add(RESERVE) => Err(Error::NoSpace {
+pub async fn room_for(engine: &Engine, needed: u64, task: &HelperOf, volumes: &[Named]) -> Result<()> {
+    let OnDisk { free, used } = volumes::on_disk(engine, task, volumes).await?;
+    let needed = needed.saturating_sub(used).saturating_add(RESERVE);
+    match free {
+        Some(available) if available < needed => Err(Error::NoSpace {
             place: "the engine's disk".to_owned(),
-            needed: Some(needed.saturating_add(RESERVE)),
+            needed: Some(needed),
             available: Some(available),
         }),
         _ => Ok(()),
@@ -292,7 +277,7 @@ impl Read for Watched {
 fn open(path: &Path) -> Result<File> {
     let error = |e: io::Error| match e.kind() {
         io::ErrorKind::NotFound => Error::Missing {
-            what: format!("file {}", path.display()),
+            what: format!("file {}", shown(path)),
             reason: None,
             hint: "docklet backup list shows the available backups".to_owned(),
         },
@@ -311,7 +296,7 @@ fn open(path: &Path) -> Result<File> {
 
 /// The error for a file that is no backup.
 pub fn invalid(path: &Path, reason: &str) -> Error {
-    Error::BackupInvalid { path: path.display().to_string(), reason: reason.to_owned() }
+    Error::BackupInvalid { path: shown(path), reason: reason.to_owned() }
 }
 
 /// The error for a file that is not taken.
@@ -319,11 +304,11 @@ pub fn refusal(path: &Path, refused: Refused) -> Error {
     match refused {
         Refused::Invalid(reason) => invalid(path, &reason),
         Refused::Encrypted(None) => Error::ConfirmationRequired {
-            question: format!("{} is encrypted, and its private key is needed", path.display()),
+            question: format!("{} is encrypted, and its private key is needed", shown(path)),
             flag: "--identity FILE".to_owned(),
         },
         Refused::Encrypted(Some(reason)) => Error::NotDecrypted {
-            what: path.display().to_string(),
+            what: shown(path),
             reason,
             hint: "give the file with the private key of one of the keys that it was encrypted for: --identity FILE"
                 .to_owned(),

@@ -157,12 +157,59 @@ impl HelperOf {
         spec
     }
 
-    /// Says how many bytes are free where a volume is.
-    pub fn measure(&self, volume: &Named) -> HelperSpec {
-        let mut spec = self.spec("measure", &["/usr/bin/df", "--output=avail", "--block-size=1", "/volume"], &[]);
-        spec.volumes = vec![(volume.volume.clone(), "/volume".to_owned(), true)];
+    /// Says how many bytes are free where the first of these volumes is, and how many each of them takes there.
+    fn measure(&self, volumes: &[Named]) -> HelperSpec {
+        // A file that has gone meanwhile takes nothing.
+        let script = "/usr/bin/df --output=avail --block-size=1 \"$1\" && \
+                      { /usr/bin/du --summarize --one-file-system --block-size=1 \"$@\" 2>/dev/null || true; }";
+        let folders: Vec<String> = volumes.iter().map(|v| format!("{VOLUMES}/{}", v.role)).collect();
+        let mut command = vec!["/bin/sh", "-c", script, "measure"];
+        command.extend(folders.iter().map(String::as_str));
+        let mut spec = self.spec("measure", &command, READS);
+        spec.volumes = volumes.iter().map(|v| (v.volume.clone(), format!("{VOLUMES}/{}", v.role), true)).collect();
         spec
     }
+}
+
+/// What is on the disk of volumes, in bytes. A file with holes takes only what is between them; the engine's own sizes count
+/// the holes.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct OnDisk {
+    /// What is free; `None` where it was not said.
+    pub free: Option<u64>,
+    /// What the volumes take.
+    pub used: u64,
+}
+
+/// Measures volumes, of which there must be one.
+///
+/// # Errors
+/// What the engine says, and [`Error::VolumesFailed`].
+pub async fn on_disk(engine: &Engine, task: &HelperOf, volumes: &[Named]) -> Result<OnDisk> {
+    let spec = task.measure(volumes);
+    engine.create_helper(&spec).await?;
+    let work = async {
+        let mut task = engine.start_helper(&spec).await?;
+        let mut said = vec![];
+        while let Some(piece) = task.next().await? {
+            said.extend_from_slice(&piece);
+        }
+        let ended = task.end().await?;
+        if ended.code != 0 {
+            return Err(complaint("measuring the volumes", &ended));
+        }
+        Ok(measured(&String::from_utf8_lossy(&said)))
+    };
+    let measured = work.await;
+    engine.remove_container(&spec.name).await?;
+    measured
+}
+
+/// A heading and a number, and then a number and a folder a line.
+fn measured(said: &str) -> OnDisk {
+    let mut numbers =
+        said.lines().skip(1).map(|line| line.split_whitespace().next().and_then(|word| word.parse().ok()));
+    OnDisk { free: numbers.next().flatten(), used: numbers.flatten().sum() }
 }
 
 /// An image that tasks can be made from: the first of `wanted` that is on the engine.

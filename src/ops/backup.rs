@@ -103,6 +103,10 @@ impl Instance {
                 if let Some(settings) = settings.as_ref().filter(|_| !options.scheduled) {
                     copy = copy::just_made(self, settings, &made.file).await;
                 }
+                if self.interrupt.is_raised() && copy.as_ref().is_some_and(|copy| !copy.copied) {
+                    let next = format!("the backup is whole: {}\nonly its copy was interrupted", made.file.display());
+                    return Err(Error::Interrupted { next });
+                }
                 made.file.display().to_string()
             }
         };
@@ -210,7 +214,11 @@ pub async fn take(
         None => None,
     };
     let sizes = engine.volume_sizes().await.unwrap_or_default();
-    let expected = backup::total(&sizes, &volumes);
+    let mut expected = backup::total(&sizes, &volumes);
+    if backup::free_space(&file).is_some_and(|free| free < expected) {
+        // The engine counts holes in files, too.
+        expected = volumes::on_disk(engine, &task, &volumes).await?.used;
+    }
     if let Some(free) = backup::free_space(&file).filter(|free| *free < expected) {
         let text = format!(
             "the volumes contain {}, and {} is free for the backup; a compressed backup is usually smaller",
@@ -245,7 +253,10 @@ fn no_recipients(instance: &Instance) -> Error {
     let flag = instance.name.flag();
     Error::Usage {
         message: "a backup can be encrypted only for keys, and there are none in backup.recipients".to_owned(),
-        hint: Some(format!("docklet{flag} backup key makes one, and says how to set it")),
+        hint: Some(format!(
+            "make one: docklet{flag} backup key -o key.txt\nset the public keys that you have: docklet{flag} config set \
+             backup.recipients age1…\na FILE behind --encrypt is where the backup goes"
+        )),
     }
 }
 

@@ -223,9 +223,7 @@ impl Test<'_> {
         let Test { instance, engine, throwaway, file, .. } = *self;
         let volumes = throwaway.create_volumes(shape).await?;
         let task = throwaway.task(shape);
-        if let Some(first) = volumes.first() {
-            room_for(engine, contents.manifest.bytes, &task, first).await?;
-        }
+        room_for(engine, contents.manifest.bytes, &task, &volumes).await?;
         let (reporter, interrupt) = (instance.reporter.as_ref(), &instance.interrupt);
         let held = |role: &str| contents.header.volumes.iter().any(|there| there.role == role);
         let volumes: Vec<_> = volumes.into_iter().filter(|volume| held(&volume.role)).collect();

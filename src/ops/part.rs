@@ -22,6 +22,8 @@ use crate::{
     },
     error::{Error, Result},
     event::begin_step,
+    paths::shown,
+    present::data::quoted,
     report::contents::{ContentsEntry, ContentsReport, ExtractReport},
     secrets::Secret,
 };
@@ -151,7 +153,7 @@ async fn read<R: Receiver + Send + 'static>(
     receiver: R,
     to: Option<&Path>,
 ) -> Result<(Contents, R)> {
-    let step = format!("{what} {}", file.display());
+    let step = format!("{what} {}", shown(file));
     let done = begin_step(instance.reporter.as_ref(), 1, 1, step);
     let read = archive::read_into(file, unlock, receiver, to, instance.reporter.as_ref(), &instance.interrupt).await?;
     done();
@@ -184,10 +186,11 @@ fn inside(instance: &Instance, path: &str) -> Result<Vec<u8>> {
 
 fn missing(instance: &Instance, file: &Path, path: &str) -> Error {
     let flag = instance.name.flag();
-    let shown = crate::present::data::quoted(&file.display().to_string());
+    let name = shown(file);
+    let read_again = if name == file.display().to_string() { quoted(&name) } else { "FILE".to_owned() };
     Error::Missing {
-        what: format!("{} in {}", clean::line(path, false), file.display()),
+        what: format!("{} in {}", clean::line(path, false), name),
         reason: None,
-        hint: format!("docklet{flag} backup ls {shown} shows what is in it"),
+        hint: format!("docklet{flag} backup ls {read_again} shows what is in it"),
     }
 }

@@ -41,6 +41,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     observe::{self, Look},
+    paths,
     plan::{self, guarded::prepare},
     present::data as text,
     report::data::{DamageReport, RestoreReport},
@@ -221,7 +222,7 @@ fn timeout(instance: &Instance, options: &Restore) -> Duration {
 /// # Errors
 /// [`Error::BackupInvalid`].
 pub fn belongs_here(instance: &Instance, file: &Path, header: &Header) -> Result<()> {
-    let invalid = |reason: String| Error::BackupInvalid { path: file.display().to_string(), reason };
+    let invalid = |reason: String| Error::BackupInvalid { path: paths::shown(file), reason };
     let appliance = &instance.appliance;
     let shown = |text: &str| clean::line(text, false);
     if header.appliance != appliance.name {
@@ -352,17 +353,16 @@ impl Job<'_> {
     /// Whether the data fits in place of what is there now, before anything is stopped for it.
     async fn room(&self, options: &Restore, look: &Look, wanted: &Desired) -> Result<()> {
         let Job { instance, engine, contents, .. } = *self;
-        let Some(volume) = wanted.volumes.first() else { return Ok(()) };
         let mut task = backup::helper_of(instance, engine, look, Some(self.settings)).await?;
         wanted.image.reference().clone_into(&mut task.image);
-        let sizes = engine.volume_sizes().await.unwrap_or_default();
         let appliance = &instance.appliance.name;
-        let replaced = |role: &str| sizes.get(&instance.name.volume(appliance, role)).copied().unwrap_or(0);
         let totals = only::totals(contents, &options.only);
-        let now: u64 = totals.iter().map(|total| replaced(&total.role)).sum();
-        let then: u64 = totals.iter().map(|total| total.bytes).sum();
-        let first = Named { role: String::new(), volume: volume.name.clone() };
-        restore::room_for(engine, then.saturating_sub(now), &task, &first).await
+        let named = |role: &String| Named { role: role.clone(), volume: instance.name.volume(appliance, role) };
+        let volumes: Vec<Named> = totals.iter().map(|total| named(&total.role)).collect();
+        if volumes.is_empty() {
+            return Ok(());
+        }
+        restore::room_for(engine, totals.iter().map(|total| total.bytes).sum(), &task, &volumes).await
     }
 
     /// Puts everything back after a failure; the error to end with. `alone`: there was no container, and of the volumes

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     desired::{BindMount, ContainerSpec, Desired, VolumeSpec},
+    paths::shown,
     settings::Egress,
 };
 
@@ -149,10 +150,10 @@ impl fmt::Display for Action {
             Action::LoadImage { reference, file } => write!(f, "load image {reference} from {}", file.display()),
             Action::CreateVolume { volume } => write!(f, "create volume {} for {}", volume.name, volume.mount),
             Action::UnpackBackup { file, only, .. } if only.is_empty() => {
-                write!(f, "unpack {} into the volumes", file.display())
+                write!(f, "unpack {} into the volumes", shown(file))
             }
             Action::UnpackBackup { file, only, .. } => {
-                write!(f, "unpack {} into only these volumes: {}", file.display(), only.join(", "))
+                write!(f, "unpack {} into only these volumes: {}", shown(file), only.join(", "))
             }
             Action::TagImage { image, reference } => {
                 write!(f, "name image {:.12} {reference}", image.trim_start_matches("sha256:"))

@@ -22,6 +22,26 @@ fn a_dry_run_names_what_is_lost_and_changes_nothing() {
     world.ok(&["backup", file]);
     let plan = world.ok(&["restore", file, "--dry-run"]);
     assert!(plan.contains("replace the data in the volumes") && plan.contains("/home/opencode (1)"), "{plan}");
+    // What opens the secrets is tried, and the settings that would come are shown.
+    let phrase = |name: &str, text: &str| {
+        let path = world.folder().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (right, wrong) = (phrase("right", "correct horse\n"), phrase("wrong", "battery staple\n"));
+    let with_secrets = world.folder().join("s.tar.zst");
+    let with_secrets = with_secrets.to_str().unwrap();
+    world.ok(&["backup", with_secrets, "--passphrase-file", &right]);
+    world.ok(&["config", "set", "resources.pids", "600"]);
+    let restore = ["restore", with_secrets, "--dry-run", "--settings", "--passphrase-file"];
+    let plan = world.ok(&[&restore[..], &[&right]].concat());
+    assert!(plan.contains("settings of the backup: resources.pids = 500"), "{plan}");
+    assert!(plan.contains("take over the secret of the backup, which was opened"), "{plan}");
+    let refused = world.fails(&[&restore[..], &[&wrong, "--json"]].concat(), 11);
+    assert_eq!(json(&refused)["error"]["code"], "BACKUP_INVALID", "{}", shown(&refused));
+    let plan = world.ok(&["restore", with_secrets, "--dry-run"]);
+    assert!(plan.contains("if their passphrase or key is given") && !plan.contains("settings of"), "{plan}");
+    world.ok(&["config", "set", "resources.pids", "500"]);
     let after = world.inspect().unwrap();
     assert_eq!(after["Id"], before["Id"]);
     assert_eq!(after["State"]["StartedAt"], before["State"]["StartedAt"]);

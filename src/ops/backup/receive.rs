@@ -21,6 +21,7 @@ use crate::{
     error::{Error, Result, is_full},
     event::Event,
     ops::Instance,
+    paths::RECEIVED,
 };
 
 /// What is copied at a time.
@@ -67,7 +68,7 @@ impl Received {
 pub async fn receive(instance: &Instance, mut input: File) -> Result<Received> {
     super::store_can_be_written(instance)?;
     let folder = instance.files.backups();
-    let named = tempfile::Builder::new().prefix(UNFINISHED).suffix(".received").tempfile_in(&folder);
+    let named = tempfile::Builder::new().prefix(UNFINISHED).suffix(RECEIVED).tempfile_in(&folder);
     let file = named.map_err(|e| Error::file("write into", &folder, &e))?;
     // A backup that begins meanwhile removes only what nobody has locked.
     flock(file.as_file(), FlockOperation::NonBlockingLockExclusive)

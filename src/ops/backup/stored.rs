@@ -13,6 +13,7 @@ use crate::{
     error::Result,
     event::begin_step,
     ops::Instance,
+    paths::shown,
     report::data::{BackupEntry, BackupListReport, VerifyReport},
     settings::Settings,
 };
@@ -67,7 +68,7 @@ pub async fn verify(instance: &Instance, file: &Path, unlock: &Unlock) -> Result
 /// As [`verify`].
 pub async fn check(instance: &Instance, file: &Path, unlock: &Unlock) -> Result<Contents> {
     let reporter = instance.reporter.as_ref();
-    let done = begin_step(reporter, 1, 1, format!("check {}", file.display()));
+    let done = begin_step(reporter, 1, 1, format!("check {}", shown(file)));
     restore::verify(file, unlock, reporter, &instance.interrupt).await.inspect(|_| done())
 }
 

@@ -12,6 +12,7 @@ use crate::{
     observe::Look,
     observed::PortState,
     ops::{self, Instance, backup},
+    paths::shown,
     secrets::Secret,
     settings::{Port, Settings, keys},
 };
@@ -29,7 +30,8 @@ pub fn settings(
 ) -> Result<Settings> {
     let warn = |text: String| instance.reporter.report(&Event::Warning { text: clean::line(&text, false) });
     let mut settings = match &contents.settings {
-        Some(text) => Settings::parse(&String::from_utf8_lossy(text), &file.join("settings.toml")).map_err(cleaned)?,
+        Some(text) => Settings::parse(&String::from_utf8_lossy(text), &Path::new(&shown(file)).join("settings.toml"))
+            .map_err(cleaned)?,
         None => before.cloned().unwrap_or_default(),
     };
     settings.engine = before.map(|b| b.engine.clone()).unwrap_or_default();
@@ -66,14 +68,11 @@ pub fn settings(
 /// # Errors
 /// When the answer is no, or nobody is there to give one.
 pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Settings>) -> Result<()> {
-    let now = keys::values(before.unwrap_or(&Settings::default()))?;
-    let mut other = keys::values(settings)?;
-    other.retain(|setting| setting.0 != "network.port" && !now.contains(setting));
-    if other.is_empty() {
+    let mut list = differences(settings, before)?;
+    list.retain(|setting| !setting.starts_with("network.port = "));
+    if list.is_empty() {
         return Ok(());
     }
-    let shown = |(key, value): &(String, toml::Value)| clean::line(&format!("{key} = {value}"), false);
-    let list: Vec<String> = other.iter().map(shown).collect();
     let mut text = format!("the backup contains these settings: {}", list.join(", "));
     if let Some(exposure) = ops::exposure(settings) {
         text.push_str(&format!(" ({exposure})"));
@@ -83,6 +82,16 @@ pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Setting
         return Ok(());
     }
     instance.confirm(&format!("{text}; apply them?"))
+}
+
+/// The settings that are not as they are now, or as they are by default where there are none.
+///
+/// # Errors
+/// When settings do not serialise, which is a bug.
+pub fn differences(settings: &Settings, before: Option<&Settings>) -> Result<Vec<String>> {
+    let now = keys::values(before.unwrap_or(&Settings::default()))?;
+    let other = keys::values(settings)?.into_iter().filter(|setting| !now.contains(setting));
+    Ok(other.map(|(key, value)| clean::line(&format!("{key} = {value}"), false)).collect())
 }
 
 /// What a first setup takes from this machine: its certificates, where the backup names none that are here, and its proxies.
@@ -99,10 +108,10 @@ pub fn add_machine(instance: &Instance, settings: &mut Settings, secrets: &mut B
 
 /// An error in settings from a backup quotes them.
 fn cleaned(error: Error) -> Error {
-    let shown = |text: String| clean::line(&text, false);
+    let cleaned = |text: String| clean::line(&text, false);
     match error {
         Error::SettingsInvalid { path, line, column, reason, suggestion } => {
-            Error::SettingsInvalid { path, line, column, reason: shown(reason), suggestion: suggestion.map(shown) }
+            Error::SettingsInvalid { path, line, column, reason: cleaned(reason), suggestion: suggestion.map(cleaned) }
         }
         other => other,
     }

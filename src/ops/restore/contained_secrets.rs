@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     ops::{Instance, backup},
+    paths::shown,
     secrets::{self, Secret},
 };
 
@@ -78,15 +79,15 @@ pub fn tried(
 fn open(sealed: &[u8], opener: &Opener<'_>, file: &Path, hint: String) -> Result<BTreeMap<String, Secret>> {
     let all = encryption::open(sealed, opener).map_err(|unopened| match unopened {
         Unopened::Wrong(reason) => Error::NotDecrypted {
-            what: format!("the part of {} with the secrets", file.display()),
+            what: format!("the part of {} with the secrets", shown(file)),
             reason: reason.to_owned(),
             hint,
         },
-        Unopened::Damaged(reason) => Error::BackupInvalid { path: file.display().to_string(), reason },
+        Unopened::Damaged(reason) => Error::BackupInvalid { path: shown(file), reason },
     })?;
     for (name, value) in &all {
         let checked = secrets::check_name(name).and_then(|()| secrets::check_value(name, value.reveal()));
-        checked.map_err(|reason| Error::BackupInvalid { path: file.display().to_string(), reason })?;
+        checked.map_err(|reason| Error::BackupInvalid { path: shown(file), reason })?;
     }
     Ok(all)
 }

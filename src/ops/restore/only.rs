@@ -6,6 +6,7 @@ use crate::{
     data::archive::{Header, VolumeTotals, read::Contents},
     error::{Error, Result},
     ops::Instance,
+    paths::shown,
 };
 
 /// The volume that the program keeps its records in.
@@ -22,9 +23,7 @@ pub fn check(instance: &Instance, file: &Path, header: &Header, only: &[String])
     }
     match only.iter().find(|role| header.volumes.iter().all(|there| there.role != **role)) {
         None => Ok(()),
-        Some(role) => {
-            Err(Error::BackupInvalid { path: file.display().to_string(), reason: format!("it has no {role} volume") })
-        }
+        Some(role) => Err(Error::BackupInvalid { path: shown(file), reason: format!("it has no {role} volume") }),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a restore would do, for `--dry-run`.
 
-use super::{Restore, can_be_undone, damaged::Checked, only, open};
+use super::{Restore, brought, can_be_undone, damaged::Checked, only, open, secrets_in};
 use crate::{
     clock::Zone,
     error::{Error, Result},
@@ -17,10 +17,11 @@ use crate::{
 /// BACKUP_INVALID.
 pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePreview> {
     let (file, engine, Checked { contents, salvaged }) = open(instance, options).await?;
-    let there = backup::existing(instance, &observe::look(&engine, &instance.appliance).await?)?;
+    let look = observe::look(&engine, &instance.appliance).await?;
+    let there = backup::existing(instance, &look)?;
     can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
-    let is_set_up = Settings::load(&instance.files.settings())?.is_some();
-    if !is_set_up && !options.only.is_empty() {
+    let before = Settings::load(&instance.files.settings())?;
+    if before.is_none() && !options.only.is_empty() {
         return Err(Error::NotSetUp { instance: instance.name.to_string() });
     }
     let damaged = salvaged.as_ref().map(|salvaged| text::damaged(&salvaged.report)).unwrap_or_default();
@@ -44,11 +45,20 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
     if !others.is_empty() {
         steps.push(format!("leave {} as they are, and settings and secrets, too", others.join(", ")));
     }
-    if options.settings || !is_set_up {
-        steps.push("take over the settings of the backup".to_owned());
+    if options.settings || before.is_none() {
+        let settings = brought::settings(instance, &look, &file, &contents, before.as_ref())?;
+        let other = brought::differences(&settings, before.as_ref())?;
+        let list = if other.is_empty() { "none differs".to_owned() } else { other.join(", ") };
+        steps.push(format!("take over the settings of the backup: {list}"));
     }
     if contents.secrets.is_some() && options.only.is_empty() {
-        steps.push("take over the secrets of the backup, if their passphrase or key is given".to_owned());
+        // Nobody is asked for it here.
+        let opened = secrets_in(options.passphrase.as_ref(), options.identity.as_ref(), &file, &contents)?;
+        steps.push(match opened {
+            Some(1) => "take over the secret of the backup, which was opened".to_owned(),
+            Some(number) => format!("take over the {number} secrets of the backup, which were opened"),
+            None => "take over the secrets of the backup, if their passphrase or key is given".to_owned(),
+        });
     }
     steps.push("start it and check page and data; if they do not work, put the data back".to_owned());
     let lost = converge::lost(&engine, &instance.appliance, &instance.container_name()).await;

@@ -108,6 +108,37 @@ fn data_that_does_not_fit_on_the_engine_leaves_what_is_there() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn holes_in_files_take_no_room() {
+    let world = World::new();
+    world.setup();
+    // More than any disk here has.
+    docker(&["exec", &world.container(), "sh", "-c", "truncate -s 8T /workspace/disk.img && echo x >/workspace/notes"]);
+    let file = world.folder().join("backup.tar.zst");
+    let made = world.run(&["backup", file.to_str().unwrap()]);
+    assert!(made.status.success() && !shown(&made).contains("is free for the backup"), "{}", shown(&made));
+    let restored = world.run(&["restore", file.to_str().unwrap(), "--yes"]);
+    assert!(restored.status.success() && !shown(&restored).contains("TiB"), "{}", shown(&restored));
+    let size = docker(&["exec", &world.container(), "stat", "-c", "%s %b", "/workspace/disk.img"]);
+    assert_eq!(size, format!("{} 0", 8_u64 << 40));
+
+    // What is there takes only what is on the disk, so another backup does not fit in its place.
+    let large = World::new();
+    large.setup();
+    fill(&large, 24);
+    let file = large.folder().join("backup.tar.zst");
+    large.ok(&["backup", file.to_str().unwrap()]);
+    let world = World::new();
+    let disks = on_small_disks(&world, [16, 4, 4]);
+    world.setup();
+    docker(&["exec", &world.container(), "sh", "-c", "truncate -s 100M /workspace/disk.img"]);
+    let full = error(&world, &["restore", file.to_str().unwrap(), "--yes"], 7, "NO_SPACE");
+    assert!(full["causes"].to_string().contains("needed"), "{full}");
+    world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
+    drop(disks);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn an_update_whose_backup_does_not_fit_changes_nothing() {
     let world = World::new();
     publish(&world, &stand_in(), &[]);

@@ -44,8 +44,11 @@ fn a_backup_goes_through_a_pipe_and_back() {
     std::fs::write(&text, "no archive").unwrap();
     for (file, error) in [(&cut, (11, "BACKUP_INVALID")), (&text, (11, "BACKUP_INVALID"))] {
         for args in [&["restore", "-", "--yes", "--json"][..], &["backup", "verify", "-", "--json"]] {
-            let (code, name) = code_of(&fed(&world, args, file));
+            let output = fed(&world, args, file);
+            let (code, name) = code_of(&output);
             assert_eq!((code, name.as_str()), error, "{args:?} {}", file.display());
+            let said = shown(&output);
+            assert!(said.contains("standard input") && !said.contains(".docklet-"), "{said}");
         }
     }
     let refused = fed(&world, &["restore", "-", "--json"], &file);
@@ -53,8 +56,10 @@ fn a_backup_goes_through_a_pipe_and_back() {
     assert_eq!(world.inspect().unwrap()["Id"], before);
 
     as_root(&world, "rm -rf /workspace/*");
-    let restored = json(&fed(&world, &["restore", "-", "--yes", "--json"], &file));
+    let output = fed(&world, &["restore", "-", "--yes", "--json"], &file);
+    let (restored, said) = (json(&output), shown(&output));
     assert_eq!(restored["file"], "-");
+    assert!(said.contains("unpack standard input into the volumes") && !said.contains(".docklet-"), "{said}");
     assert_session(&world, &id, "kept", "restored from a pipe");
     assert_whole(&world, "what was stored for it is gone");
 }

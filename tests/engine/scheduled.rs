@@ -132,6 +132,26 @@ fn backups_are_copied_elsewhere_and_a_command_that_fails_or_hangs_is_no_loss() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn ctrl_c_while_a_backup_is_copied_says_that_the_backup_is_there() {
+    let world = World::new();
+    world.setup();
+    let copies = world.folder().join("copies");
+    world.ok(&["config", "set", "backup.copy", &format!("touch '{}'; sleep 600", copies.display())]);
+    let child = world.spawn(&["backup", "--json"]);
+    wait_until(SOON, "it is being copied", || copies.exists());
+    signal(child.id(), rustix::process::Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", shown(&output));
+    let hint = json(&output)["error"]["hint"].as_str().unwrap().to_owned();
+    let made = backups(&world);
+    assert_eq!(made.len(), 1);
+    let file = made[0]["file"].as_str().unwrap();
+    assert!(hint.contains(file) && hint.contains("only its copy was interrupted"), "{hint}");
+    world.ok(&["backup", "verify", file]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn killed_backups_are_put_right_by_the_supervisor_and_apply_no_settings() {
     let world = World::supervised();
     world.setup();

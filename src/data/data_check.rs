@@ -76,11 +76,8 @@ pub async fn there(probe: &Probe, before: &Records) -> Records {
     there
 }
 
-/// Looks for all of them; `Err` says in words what is not there any more.
-///
-/// # Errors
-/// The first path that lacks records.
-pub async fn still_there(probe: &Probe, before: &Records) -> Result<(), String> {
+/// Which of them are not there any more.
+pub async fn missing(probe: &Probe, before: &Records) -> Records {
     let mut missing = before.clone();
     // One that does not answer on a busy machine is not gone: what is missing is asked for again.
     for _ in 0..ATTEMPTS {
@@ -90,10 +87,7 @@ pub async fn still_there(probe: &Probe, before: &Records) -> Result<(), String> 
         }
         missing.retain(|_, ids| !ids.is_empty());
     }
-    match missing.first_key_value() {
-        None => Ok(()),
-        Some((path, ids)) => Err(lacking(path, ids, before[path].len())),
-    }
+    missing
 }
 
 /// What is said of ids that are not there, of so many in all.

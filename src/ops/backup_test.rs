@@ -101,6 +101,30 @@ impl Instance {
     }
 }
 
+/// Which of these records are in a backup of the instance's: asks the program that wrote it, by its image, in the throwaway
+/// instance. What runs goes on as it does.
+///
+/// # Errors
+/// As [`Instance::test_backup`].
+pub async fn records_in(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    file: &Path,
+    image: &str,
+    records: &Records,
+) -> Result<Records> {
+    let path = instance.files.backup_test_lock();
+    let _lock = instance.lock_at(&path, NAME)?;
+    let throwaway = Throwaway::of(instance, engine).await?;
+    throwaway.remove().await?;
+    let tested = Test { instance, engine, settings, throwaway: &throwaway, file };
+    let asked = tested.ask(image, records).await;
+    throwaway.remove().await?;
+    let _ = std::fs::remove_file(&path);
+    asked
+}
+
 /// Whether a test that was killed left something on the engine. Asks no engine.
 pub fn is_left(files: &InstancePaths) -> bool {
     let path = files.backup_test_lock();
@@ -191,7 +215,7 @@ impl Test<'_> {
             read_into(file, &unlock, read_back::Sums::default(), None, instance.reporter.as_ref(), &instance.interrupt);
         let (contents, sums) = self.step(1, &format!("check {}", file.display()), reading).await?;
         let secrets = restore::secrets_in(options.passphrase.as_ref(), options.identity.as_ref(), file, &contents)?;
-        let shape = throwaway.shape(self.settings, &contents.header).await?;
+        let shape = throwaway.shape(self.settings, &contents.header, None).await?;
         let filling = self.fill(&shape, &contents, &sums);
         self.step(2, "restore it into a throwaway instance, and compare every file", filling).await?;
         let timeout = options.timeout.unwrap_or(instance.appliance.health.ready_timeout());
@@ -216,6 +240,20 @@ impl Test<'_> {
             seconds: (began.elapsed().as_secs_f64() * 10.0).round() / 10.0,
             left: vec![],
         })
+    }
+
+    /// Which of these records the program has when it is started from the backup with this image.
+    async fn ask(&self, image: &str, records: &Records) -> Result<Records> {
+        let Test { instance, throwaway, file, .. } = *self;
+        let unlock = Unlock::Identities(vec![]);
+        let (reporter, interrupt) = (instance.reporter.as_ref(), &instance.interrupt);
+        let sums = read_back::Sums::default();
+        let (contents, sums) = read_into(file, &unlock, sums, None, reporter, interrupt).await?;
+        let shape = throwaway.shape(self.settings, &contents.header, Some(image)).await?;
+        self.fill(&shape, &contents, &sums).await?;
+        let probe = throwaway.start(&shape, instance.appliance.health.ready_timeout()).await?;
+        let asking = async { Ok(data_check::there(&probe, records).await) };
+        instance.interrupt.or(throwaway::interrupted(), asking).await
     }
 
     /// Volumes with the data of the backup, each compared with what that says.

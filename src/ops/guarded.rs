@@ -9,6 +9,7 @@ use std::{
 use super::{
     Instance,
     backup::{self, Backup},
+    backup_test,
     converge::{self, How},
     other_home, release,
 };
@@ -130,10 +131,21 @@ pub struct Guarded<'a> {
     pub fresh: bool,
     /// What must still be there afterwards.
     pub records: Records,
+    /// Where that was learnt from.
+    pub asked: Asked,
     /// What it means when some of that is missing.
     pub missing: Missing,
     /// How long the page may take to answer.
     pub timeout: Duration,
+}
+
+/// Where the records that must still be there are known from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// They are in the backup that the data comes from.
+    OfTheBackup,
+    /// The program said so before it was stopped.
+    BeforeTheStop,
 }
 
 /// What missing records mean.
@@ -182,7 +194,8 @@ impl Guarded<'_> {
         converge::prepare_ca_bundle(instance, self.settings)?;
         let plan = guarded::change(&wanted, &observed, &change);
         self.run(instance, engine, &plan, None).await?;
-        self.prove(instance).await?;
+        let image = backup::own_container(instance, &look).map(|old| old.image_id.as_str());
+        self.prove(instance, engine, image.zip(saved.as_deref())).await?;
         // It counts or it does not: a Ctrl-C in between waits.
         let (_raise, patient) = interrupt::pair();
         self.run(instance, engine, &guarded::commit(&wanted, !shall_run(instance, ran)?), Some(&patient)).await?;
@@ -194,9 +207,25 @@ impl Guarded<'_> {
         Ok(saved)
     }
 
-    async fn prove(&self, instance: &Instance) -> Result<()> {
+    /// Whether the program that runs now has what must still be there. `before`: the image that ran, and the backup of then.
+    async fn prove(&self, instance: &Instance, engine: &Engine, before: Option<(&str, &Path)>) -> Result<()> {
         let probe = probe(instance, self.settings);
-        let Err(mut reason) = data_check::still_there(&probe, &self.records).await else { return Ok(()) };
+        let mut missing = data_check::missing(&probe, &self.records).await;
+        if let (Asked::BeforeTheStop, Some((image, file))) = (self.asked, before)
+            && !missing.is_empty()
+        {
+            // What was deleted between the question and the stop is in no backup that was made behind the stop.
+            let text = "records are missing; looking whether they were deleted before the stop".to_owned();
+            instance.reporter.report(&Event::Note { text });
+            match backup_test::records_in(instance, engine, self.settings, file, image, &missing).await {
+                Ok(in_backup) => missing = in_backup,
+                Err(error @ Error::Interrupted { .. }) => return Err(error),
+                // Then they count as lost.
+                Err(error) => instance.reporter.report(&Event::Warning { text: error.with_causes(": ") }),
+            }
+        }
+        let Some((path, ids)) = missing.iter().find(|(_, ids)| !ids.is_empty()) else { return Ok(()) };
+        let mut reason = data_check::lacking(path, ids, self.records.get(path).map_or(0, Vec::len));
         match self.missing {
             Missing::IsTold => {
                 instance.reporter.report(&Event::Warning { text: reason });

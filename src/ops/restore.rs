@@ -21,7 +21,7 @@ use std::{
 use self::damaged::{Checked, Salvaged, check};
 use super::{
     Instance, backup,
-    guarded::{self, Guarded, Missing},
+    guarded::{self, Asked, Guarded, Missing},
     mounts, other_home,
 };
 use crate::{
@@ -344,6 +344,7 @@ impl Job<'_> {
                 true => known_records(instance, self.contents),
                 false => now.clone().unwrap_or_default(),
             },
+            asked: if only::holds_records(&options.only) { Asked::OfTheBackup } else { Asked::BeforeTheStop },
             missing: if options.force { Missing::IsTold } else { Missing::FailsUnlessForced },
             timeout: timeout(self.instance, options),
         };

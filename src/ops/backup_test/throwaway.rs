@@ -58,11 +58,11 @@ impl<'a> Throwaway<'a> {
         Ok(Throwaway { instance, engine, name, labels })
     }
 
-    /// How it is made for this backup: as the instance is, with the image that a restore would take.
+    /// How it is made for this backup: as the instance is, with this image, or else the one that a restore would take.
     ///
     /// # Errors
     /// [`Error::Missing`] when that is not on the engine, and what the engine says.
-    pub async fn shape(&self, settings: &Settings, header: &Header) -> Result<Shape> {
+    pub async fn shape(&self, settings: &Settings, header: &Header, image: Option<&str>) -> Result<Shape> {
         let Throwaway { instance, engine, .. } = *self;
         let mut settings = settings.clone();
         // Nothing of the host, and no rules where there is no network.
@@ -74,7 +74,8 @@ impl<'a> Throwaway<'a> {
         let (given, _) = sandbox::given_at_least(engine, &appliance, &settings, &instance.files, look.host.memory);
         let mut desired = Desired::new(&appliance, &settings, &self.name, &instance.files, &given, None);
         let own = backup::own_container(instance, &look).filter(|_| appliance.version == instance.appliance.version);
-        let wanted = own.map_or(desired.image.reference(), |container| &container.image_id).to_owned();
+        let usual = own.map_or(desired.image.reference(), |container| &container.image_id);
+        let wanted = image.unwrap_or(usual).to_owned();
         let missing = || Error::Missing {
             what: format!("image {wanted} on the engine"),
             reason: Some("the backup needs it".to_owned()),

@@ -18,7 +18,7 @@ use crate::{
     observed::Ownership,
     ops::{
         Instance, backup,
-        guarded::{self, Guarded, Missing},
+        guarded::{self, Asked, Guarded, Missing},
         mounts,
     },
     plan::guarded::prepare,
@@ -102,6 +102,7 @@ impl Change<'_> {
             only: &[],
             fresh: false,
             records,
+            asked: if contents.is_some() { Asked::OfTheBackup } else { Asked::BeforeTheStop },
             missing: Missing::Fails,
             timeout: self.timeout,
         };

@@ -1,6 +1,9 @@
 //! A part of a backup comes back, and the rest stays as it is.
 
+use std::time::Duration;
+
 use super::*;
+use crate::proxy::{Action, At, Fault, Proxy};
 
 /// The lines of a listing that are about one volume.
 fn of(listing: &[String], world: &World, volume: &str) -> Vec<String> {
@@ -9,6 +12,33 @@ fn of(listing: &[String], world: &World, volume: &str) -> Vec<String> {
         listing.iter().filter(|line| line.replace(&world.name, "…").starts_with(&begin)).cloned().collect();
     assert!(!found.is_empty(), "{begin}\n{listing:#?}");
     found
+}
+
+/// What is deleted between the question what there is and the stop is not lost by the change.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_session_that_is_deleted_while_it_stops_takes_no_change_back() {
+    let world = World::new();
+    world.setup();
+    let (kept, deleted) = (session(&world, "kept"), session(&world, "deleted"));
+    let file = world.folder().join("b.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let at = At::first("POST", &format!("/containers/{}/stop", world.container()));
+    // It has its grace to end in.
+    world.misbehave("ignore-term");
+    proxy.fault(Fault { at, action: Action::Delay(Duration::from_millis(1)) });
+    let child = world.spawn(&["restore", file, "--only", "projects", "--yes"]);
+    wait_until(SOON, "it is being stopped", || proxy.fired());
+    let store = "/home/opencode/.opencode/stand-in";
+    docker(&["exec", &world.container(), "sh", "-c", &format!("rm -r {store}/{deleted}")]);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", shown(&output));
+    assert_session(&world, &kept, "kept", "after the change");
+    assert_whole(&world, "after the change");
+    assert!(!world.home.join("state").join(&world.name).join("backup-test.lock").exists());
 }
 
 #[test]

@@ -98,8 +98,8 @@ pub struct How {
     pub uninterrupted: bool,
     /// Secrets that are about to be written.
     pub new_secrets: BTreeMap<String, Secret>,
-    /// Whether the settings are new: they are saved once their image is there. An image that cannot be had is not asked for
-    /// again by the next command.
+    /// Whether the settings are new: they, and what the user wants of the container, are saved once their image is there. An
+    /// image that cannot be had is not asked for again by the next command.
     pub saves: bool,
 }
 
@@ -282,15 +282,16 @@ pub async fn apply(
         ssh_agent::prepare(&instance.files, instance.options.ssh_agent.as_deref())?;
     }
     release::write_down(instance, &planned.committed)?;
-    desired_state::write(
-        &instance.files.desired(),
-        if how.running { DesiredState::Running } else { DesiredState::Stopped },
-    )?;
+    let wanted = if how.running { DesiredState::Running } else { DesiredState::Stopped };
+    if !how.saves {
+        desired_state::write(&instance.files.desired(), wanted)?;
+    }
     apply::apply(&planned.recovery, &tools).await?;
     let (images, all) = (planned.plan.image_steps(), planned.plan.steps.len());
     apply::apply_part(&planned.plan, 0..images, &tools).await?;
     if how.saves {
         settings.save(&instance.files.settings())?;
+        desired_state::write(&instance.files.desired(), wanted)?;
     }
     let main = &planned.desired.container;
     let ran = how.running && planned.is_empty();

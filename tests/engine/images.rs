@@ -77,6 +77,7 @@ fn what_a_setup_without_its_image_asked_for_is_not_kept() {
         let output = world.run(&typo);
         assert!(!output.status.success(), "{}", shown(&output));
         assert_eq!(std::fs::read(&settings).unwrap(), before, "running: {running}");
+        assert_eq!(world.status()["desired"], if running { "running" } else { "stopped" });
     }
     let plan = world.ok(&["setup", "--dry-run", "--memory", "256MiB"]);
     assert!(!plan.contains("pull"), "{plan}");

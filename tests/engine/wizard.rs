@@ -145,6 +145,27 @@ fn ctrl_c_in_the_wizard_changes_nothing_and_the_next_setup_finishes() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn answers_are_proposed_again_after_a_setup_that_failed() {
+    let world = World::new();
+    world.setup();
+    let does_not_run = world.image_with("exit:3");
+    let mut person = at_terminal(&world, &["setup", "--image", &does_not_run]);
+    for question in questions().into_iter().filter(|question| !question.contains("Image")) {
+        person.sees(question).types(if question == "? Memory" { "640MiB\r" } else { "\r" });
+    }
+    person.sees("? Model keys").types("\r").sees("? Push tokens").types("\r").sees("? Apply it?").types("\r");
+    person.sees("Go ahead?").types("y");
+    let (code, seen) = person.ends();
+    assert!(code == 10 && seen.contains("the previous settings were restored"), "{seen}");
+    assert_eq!(world.ok(&["config", "get", "resources.memory"]), "4GiB\n");
+    let mut person = at_terminal(&world, &["setup"]);
+    person.sees("proposed again").sees("? Port").types("\r").sees("? Image").types("\r");
+    person.sees("? Image to pull").types("\r").sees("? Memory (640 MiB)").types(CTRL_C);
+    assert_eq!(person.ends().0, 130);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn plain_lines_lead_to_the_page_as_well() {
     let world = World::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));

@@ -107,7 +107,7 @@ async fn change(
     let new = edit(&text, &path)?;
     let changed = new != text;
     let after = Settings::parse(&new, &path)?;
-    ops::check_settings(&context.appliance, &after)?;
+    ops::check_settings(&context.appliance, Some(&before), &after)?;
     let effect = if dry_run {
         change::would_be(context, &before, &after)
     } else {
@@ -176,7 +176,7 @@ async fn edit(context: &Context) -> Result<()> {
     };
     let changed = new != text;
     if changed {
-        ops::check_settings(&context.appliance, &after)?;
+        ops::check_settings(&context.appliance, Some(&before), &after)?;
         change::confirm_exposure(context, &before, &after)?;
         let _lock = context.lock("config edit")?;
         if paths::read_text(&path)?.unwrap_or_default() != text {

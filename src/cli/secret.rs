@@ -119,15 +119,16 @@ pub fn from_env_file(context: &Context, file: &Path) -> Result<BTreeMap<String, 
     Ok(secrets)
 }
 
-/// Why a line is no secret. A name that no variable can have is not told: it may be a part of a value.
+/// Why a line is no secret. Of other names only plain lower-case ones are told: the others may be parts of a value.
 fn check_entry(context: &Context, entry: &env_file::Entry) -> Result<(), String> {
     let name = &entry.name;
     if !secrets::is_name(name) {
-        let is_variable = name.len() <= 64
-            && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        let named = if is_variable { format!("{name} is not a name for a secret") } else { NO_NAME.to_owned() };
-        return Err(format!("{named}; names are like ANTHROPIC_API_KEY"));
+        let is_told = name.len() <= 64
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+            && !entry.value.starts_with('=');
+        let named = if is_told { name } else { "its name" };
+        return Err(format!("{named} is not a name for a secret; names are like ANTHROPIC_API_KEY"));
     }
     secrets::check_name(name)?;
     if *name == context.appliance.login.password_secret {
@@ -135,9 +136,6 @@ fn check_entry(context: &Context, entry: &env_file::Entry) -> Result<(), String>
     }
     secrets::check_value(name, &entry.value)
 }
-
-/// What is said of a name that may be a part of a value.
-const NO_NAME: &str = "its name is not one for a secret";
 
 /// The value: from the file, from a prompt that shows nothing, or from standard input.
 fn read(context: &Context, name: &str, from_file: Option<&Path>) -> Result<Secret> {

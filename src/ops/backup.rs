@@ -216,8 +216,8 @@ pub async fn take(
     let sizes = engine.volume_sizes().await.unwrap_or_default();
     let mut expected = backup::total(&sizes, &volumes);
     if backup::free_space(&file).is_some_and(|free| free < expected) {
-        // The engine counts holes in files, too.
-        expected = volumes::on_disk(engine, &task, &volumes).await?.used;
+        // The engine counts holes in files, too. Where it cannot be measured, the warning says too much.
+        expected = volumes::on_disk(engine, &task, &volumes).await.map_or(expected, |measured| measured.used);
     }
     if let Some(free) = backup::free_space(&file).filter(|free| *free < expected) {
         let text = format!(

@@ -8,17 +8,22 @@ use crate::{
 };
 
 /// Rules for settings that need more than the settings: names of images can be names of images, and no key or token is among
-/// the variables, which whoever can ask the engine can read.
+/// the variables, which whoever can ask the engine can read. A name that is as it was `before` is in nobody's way here.
 ///
 /// # Errors
 /// [`Error::SettingRefused`], and [`Error::Usage`] with the command that keeps a key secret.
-pub fn check_settings(appliance: &Appliance, settings: &Settings) -> Result<()> {
-    let image = &settings.image;
-    check_image("image.base", &image.base)?;
-    if !image.reference.is_empty() {
-        check_image("image.reference", &image.reference)?;
+pub fn check_settings(appliance: &Appliance, before: Option<&Settings>, after: &Settings) -> Result<()> {
+    let image = |settings: &Settings| {
+        [("image.base", settings.image.base.clone()), ("image.reference", settings.image.reference.clone())]
+    };
+    let before = before.map(image);
+    for (key, name) in image(after) {
+        let is_new = before.as_ref().is_none_or(|before| !before.contains(&(key, name.clone())));
+        if is_new && (key, name.as_str()) != ("image.reference", "") {
+            check_image(key, &name)?;
+        }
     }
-    check_variables(appliance, settings)
+    check_variables(appliance, after)
 }
 
 fn check_image(key: &str, name: &str) -> Result<()> {

@@ -190,7 +190,8 @@ pub(crate) fn take_image_file(instance: &Instance, file: &std::path::Path, setti
 
 /// Rules that need a look at the host.
 pub(crate) fn check(instance: &Instance, settings: &Settings) -> Result<()> {
-    super::check_settings(&instance.appliance, settings)?;
+    let before = Settings::load(&instance.files.settings())?;
+    super::check_settings(&instance.appliance, before.as_ref(), settings)?;
     converge::read_ca_bundle(settings)?;
     rules::check(&settings.mounts, &mounts::surroundings(instance))?;
     rules::verify(&settings.mounts, &instance.files.mounts())

@@ -111,6 +111,10 @@ impl FromStr for Glob {
         if text.len() > LONGEST || text.chars().any(|c| c.is_control() || c == '\\') {
             return invalid("isn't a pattern: it is too long, or has a backslash or a control character in it");
         }
+        let braces = text.replace("[{]", "");
+        if braces.matches('{').count() > braces.matches('}').count() {
+            return invalid("has a brace that isn't closed, which as itself is [{]");
+        }
         let Some(all) = spellings(text) else { return invalid("stands for too many patterns") };
         match all.iter().find_map(|pattern| check(pattern).err()) {
             Some(why) => invalid(why),
@@ -195,7 +199,7 @@ mod tests {
                 "{p/x/*,**}/{a.log,node_modules}",
                 &["p/a.log", "p/node_modules", "p/x/a.log", "p/x/node_modules", "p/x/y/a.log"],
             ),
-            ("p/{a,b", &[]),
+            ("p/[{]b}.txt", &["p/{b}.txt"]),
             ("node_modules", &[]),
         ] {
             assert_eq!(matches(pattern, &paths), found, "{pattern}");
@@ -216,6 +220,8 @@ mod tests {
             "x[a/b]",
             "{a,**}",
             "p/{a,}",
+            "p/{a,b",
+            "p/{a{b}",
             "{a,b/../c}",
             &"{a,b}".repeat(7),
             &"x".repeat(501),

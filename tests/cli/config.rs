@@ -168,6 +168,9 @@ fn names_of_images_are_checked_when_they_are_set() {
         let error = home.fails(&["config", "set", key, value], 2, "CONFIG_INVALID");
         assert!(error["hint"].as_str().unwrap().contains("name of an image"), "{value}: {error}");
     }
+    // One that was there already is in nobody's way.
+    fs::write(home.settings(), "[image]\nbase = \"Not a name\"\n").unwrap();
+    home.ok(&["config", "set", "network.port", "3002"]);
     let error = home.fails(&["setup", "--yes", "--base-image", "Debian:trixie"], 5, "ENGINE_NOT_RUNNING");
     assert!(error["message"].is_string(), "the engine is looked for first: {error}");
     for value in ["debian:bookworm-slim", "registry.example.org:5000/a/b", "debian@sha256:PLACE"] {

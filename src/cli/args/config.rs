@@ -109,8 +109,8 @@ pub enum SecretAction {
     },
     /// Set every secret in a file of NAME=VALUE lines, such as a project's .env
     ///
-    /// Comments, `export` and quotes are understood; `$NAME` in a value stays as it is. Lines without a value are skipped.
-    /// If a line is wrong, nothing is set.
+    /// Comments, `export` and quotes are understood; `$NAME` in a value stays as it is. What cannot be a secret, such as a
+    /// lower-case name, is left out and named. If a line cannot be read, nothing is set.
     #[command(after_help = "Example: docklet secret import .env")]
     Import {
         /// The file, or - for standard input

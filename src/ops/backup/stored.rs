@@ -39,7 +39,7 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
             appliance_version: inside.and_then(|h| h.appliance_version.as_ref().map(shown)),
             missing_volumes: inside.map(|h| missing_volumes(instance, h)).unwrap_or_default(),
             exclude: inside.map(excluded).unwrap_or_default(),
-            kept_by: retention::rule_of(&b),
+            kept_by: retention::rule_of(&b).filter(|_| b.stranger(&instance.appliance.name, &instance.name).is_none()),
             error: b.header.as_ref().err().cloned(),
         }
     };

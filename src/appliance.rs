@@ -104,6 +104,8 @@ pub struct ContainerDefaults {
     pub gid: u32,
     /// That user's home folder.
     pub home: String,
+    /// What in it are links into a volume.
+    pub home_links: Vec<String>,
     /// What runs a command in the same environment as the program's, where the image has it.
     pub enter: String,
     /// Where the secrets are mounted.

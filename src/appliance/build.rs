@@ -208,6 +208,16 @@ mod tests {
     }
 
     #[test]
+    fn the_links_in_the_home_are_those_of_the_image() {
+        let dockerfile = include_str!("../../docker/Dockerfile").replace("\\\n", " ");
+        let (_, names) = dockerfile.split_once("for name in ").unwrap();
+        let (names, made) = names.split_once("; do").unwrap();
+        assert!(made.trim_start().starts_with("ln -s"), "{made:.40}");
+        let links = Appliance::embedded().unwrap().container.home_links;
+        assert_eq!(names.split_whitespace().collect::<Vec<_>>(), links);
+    }
+
+    #[test]
     fn the_reference_changes_with_every_input() {
         let appliance = Appliance::embedded().unwrap();
         let plain = BuildInputs {

@@ -63,6 +63,9 @@ const SYSTEM: [&str; 4] = ["/etc", "/home", "/run", "/var"];
 const PROGRAMS: [&str; 10] =
     ["/bin", "/boot", "/lib", "/lib64", "/sbin", "/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local/bin", "/usr/sbin"];
 
+/// Folders in which everybody can write.
+const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
+
 /// Folders in which nothing can be mounted at all.
 const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];
 
@@ -103,6 +106,7 @@ pub fn refusal(mounts: &[Mount], index: usize, around: &Surroundings<'_>) -> Opt
     source(&mount.host, around)
         .or_else(|| target(mount, around.appliance))
         .or_else(|| taken(mounts, index))
+        .or_else(|| redirected(mount, around.appliance))
         .or_else(|| movable(mounts, index, around.appliance))
         .or_else(|| others(mount, around))
 }
@@ -174,14 +178,26 @@ fn taken(mounts: &[Mount], index: usize) -> Option<String> {
     Some(format!("the agent can change {}, and so what is mounted from there", below.host.display()))
 }
 
-/// Why the agent could redirect it: it can move each folder between the target and the volume or mount that holds it, and
-/// put a link there, which the engine follows at the next start. A mount point itself cannot be moved while it is in use.
+/// Why it would not appear where it is wanted, but where a link leads: the agent can change that before the next start.
+fn redirected(mount: &Mount, appliance: &Appliance) -> Option<String> {
+    let below = Path::new(&mount.container).strip_prefix(&appliance.container.home).ok()?;
+    let first = below.components().next()?;
+    appliance.container.home_links.iter().any(|link| first.as_os_str() == link.as_str()).then(|| {
+        let link = Path::new(&appliance.container.home).join(first);
+        format!("{} is a link into a volume, which the agent could lead elsewhere; name another place", link.display())
+    })
+}
+
+/// Why the agent could move it: each folder between the target and the volume, mount, home or scratch folder that holds it can be
+/// moved, and a link be put there, which the engine follows at the next start. A mount point itself cannot be moved while it
+/// is in use.
 fn movable(mounts: &[Mount], index: usize, appliance: &Appliance) -> Option<String> {
     let target = Path::new(&mounts.get(index)?.container);
     let parent = target.parent()?;
     let volumes = appliance.volumes.iter().map(|volume| (Path::new(&volume.mount), true));
     let mounted = mounts.iter().map(|mount| (Path::new(&mount.container), !mount.read_only));
-    let around = volumes.chain(mounted).filter(|(root, _)| parent.starts_with(root));
+    let own = [appliance.container.home.as_str()].into_iter().chain(SCRATCH).map(|folder| (Path::new(folder), true));
+    let around = volumes.chain(mounted).chain(own).filter(|(root, _)| parent.starts_with(root));
     let (root, writable) = around.max_by_key(|(root, _)| root.components().count())?;
     (writable && root != parent).then(|| {
         let (target, parent, root) = (target.display(), parent.display(), root.display());

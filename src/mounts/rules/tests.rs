@@ -95,6 +95,13 @@ fn what_the_agent_could_move_is_no_place_for_a_mount() {
     world.refused(&["other:/workspace/a/b"], "could move /workspace/a");
     world.refused(&["other:/home/opencode/.config/git/hooks:ro"], "could move /home/opencode/.config/git");
     world.refused(&["code/app:/workspace/app", "other:/workspace/app/a/b"], "could move /workspace/app/a");
+    world.refused(&["other:/home/opencode/tools/bin"], "could move /home/opencode/tools");
+    world.refused(&["file:/home/opencode/.ssh/id_ed25519:ro"], "could move /home/opencode/.ssh");
+    world.refused(&["other:/tmp/a/b"], "could move /tmp/a");
+    for place in [".local/bin", ".local", "go:ro", ".bashrc", ".cargo/registry"] {
+        world.refused(&[&format!("other:/home/opencode/{place}")], "is a link into a volume");
+    }
+    assert_eq!(world.refuses(&["other:/home/opencode/tools", "file:/home/opencode/tools/bin", "code:/opt/a/b"]), None);
     assert_eq!(world.refuses(&["code/app:/workspace/app:ro", "other:/workspace/app/a/b"]), None);
     assert_eq!(world.refuses(&["code/app:/workspace/app", "other:/workspace/app/a", "file:/workspace/app/a/b"]), None);
 }

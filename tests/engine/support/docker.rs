@@ -38,9 +38,17 @@ pub fn docker(args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
+/// A container of the tests' own has a log that every engine can keep: the driver that an engine is set to may not be there.
+fn logged<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    match args {
+        ["run", rest @ ..] => [&["run", "--log-driver", "json-file"], rest].concat(),
+        _ => args.to_vec(),
+    }
+}
+
 /// The docker command against the engine, whatever comes of it.
 pub fn docker_try(args: &[&str]) -> Output {
-    docker_command().args(args).stdin(Stdio::null()).output().expect("the docker command")
+    docker_command().args(logged(args)).stdin(Stdio::null()).output().expect("the docker command")
 }
 
 /// Pauses a container. An engine with an old runc cannot freeze it at the first try sometimes.
@@ -51,7 +59,7 @@ pub fn pause(container: &str) {
 /// The docker command with this on its standard input; must succeed.
 pub fn docker_with(args: &[&str], input: &[u8]) -> String {
     let mut child = docker_command()
-        .args(args)
+        .args(logged(args))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

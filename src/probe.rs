@@ -24,6 +24,10 @@ use crate::{
 /// Time that one request may take. The engine's health check allows the same.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long, and how often, is waited for an answer that decides what becomes of data.
+const PATIENT: Duration = Duration::from_secs(10);
+const ATTEMPTS: usize = 3;
+
 /// Most of an answer that is read; opencode's page is 3 KB and its health answer 40 bytes.
 const LARGEST_ANSWER: usize = 4 << 20;
 
@@ -153,10 +157,17 @@ impl Probe {
         seen.into_iter().find(|seen| *seen != Seen::Works).unwrap_or(Seen::Works)
     }
 
-    /// The JSON that a path answers with; `None` when it does not answer with HTTP 200 and such JSON.
+    /// The JSON that a path answers with; `None` when it does not answer with HTTP 200 and such JSON. That there is no
+    /// such thing is an answer; whoever does not answer, on a busy machine, is asked again.
     pub async fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Option<T> {
-        let answer = tokio::time::timeout(TIMEOUT, self.ask(path, LARGEST_LIST)).await.ok()?.ok()?;
-        if answer.status == 200 { serde_json::from_slice(&answer.body).ok() } else { None }
+        for _ in 0..ATTEMPTS {
+            match tokio::time::timeout(PATIENT, self.ask(path, LARGEST_LIST)).await {
+                Ok(Ok(answer)) if answer.status == 200 => return serde_json::from_slice(&answer.body).ok(),
+                Ok(Ok(answer)) if answer.status < 500 => return None,
+                _ => {}
+            }
+        }
+        None
     }
 
     async fn ask(&self, path: &str, limit: usize) -> Result<http::Answer, String> {
@@ -203,4 +214,51 @@ fn refuse_strangers(address: SocketAddr, engine_user: Option<u32>, streams: &[Tc
     let Some(uid) = ports::stranger(address, &ours, trusted) else { return Ok(()) };
     let user = system::name_of_user(uid).unwrap_or_else(|| uid.to_string());
     Err(format!("{address} belongs to a process of the user {user}, so the password was not sent"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{
+        io::{Read as _, Write as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Answers one request after the other; an empty answer only closes the connection.
+    fn asked(answers: &'static [&'static str]) -> (Option<Vec<u8>>, usize) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let publish = Publish { address: [127, 0, 0, 1].into(), port, container_port: 3000 };
+        let served = std::thread::spawn(move || {
+            let mut served = 0;
+            for answer in answers {
+                let Ok((mut stream, _)) = listener.accept() else { break };
+                let asked = stream.read(&mut [0; 4096]).unwrap();
+                if asked == 0 {
+                    break;
+                }
+                served += 1;
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            served
+        });
+        let probe = Probe::new(&Appliance::embedded().unwrap(), &publish, &Secret::new("x".to_owned()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let json = runtime.block_on(probe.json::<Vec<u8>>("/list"));
+        // Whoever still waits for a request gets one that is none.
+        let _ = std::net::TcpStream::connect((publish.address, publish.port));
+        (json, served.join().unwrap())
+    }
+
+    #[test]
+    fn who_does_not_answer_is_asked_again_and_a_refusal_is_an_answer() {
+        const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n[1]";
+        const BUSY: &str = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+        const GONE: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+        assert_eq!(asked(&["", BUSY, GOOD]), (Some(vec![1]), 3));
+        assert_eq!(asked(&[GONE, GOOD]), (None, 1));
+        assert_eq!(asked(&[BUSY, BUSY, BUSY, GOOD]), (None, 3));
+    }
 }

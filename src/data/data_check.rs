@@ -22,9 +22,6 @@ const LONGEST_ID: usize = 128;
 /// Time that asking for single records may take in all. What has not answered then does not count as there.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often what is missing afterwards is asked for.
-const ATTEMPTS: usize = 3;
-
 /// What a list and a single record have in common.
 #[derive(Deserialize)]
 struct Record {
@@ -78,15 +75,12 @@ pub async fn there(probe: &Probe, before: &Records) -> Records {
 
 /// Which of them are not there any more.
 pub async fn missing(probe: &Probe, before: &Records) -> Records {
+    let there = there(probe, before).await;
     let mut missing = before.clone();
-    // One that does not answer on a busy machine is not gone: what is missing is asked for again.
-    for _ in 0..ATTEMPTS {
-        let there = there(probe, &missing).await;
-        for (path, ids) in &mut missing {
-            ids.retain(|id| !there[path].contains(id));
-        }
-        missing.retain(|_, ids| !ids.is_empty());
+    for (path, ids) in &mut missing {
+        ids.retain(|id| !there[path].contains(id));
     }
+    missing.retain(|_, ids| !ids.is_empty());
     missing
 }
 

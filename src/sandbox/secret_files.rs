@@ -19,8 +19,16 @@ use crate::{
 const KEY_LENGTH: usize = 32;
 
 /// Runs as root in the helper, with CHOWN alone: the volume's folder is root's, the files are the user's.
-const FILL: &str = "set -e; /usr/bin/find /secrets -mindepth 1 -delete; \
-    /usr/bin/tar --extract --file=- --directory=/secrets --numeric-owner --same-owner --same-permissions";
+///
+/// What is there stays until all of the new is: a docklet that was killed sends nothing, or a part, and a container
+/// that is put back needs the old ones.
+const FILL: &str = "set -e; cd /secrets; /usr/bin/rm -rf .new; /usr/bin/mkdir -m 0700 .new; \
+    /usr/bin/tar --extract --file=- --directory=.new --numeric-owner --same-owner --same-permissions; \
+    /usr/bin/rm .new/.complete; /usr/bin/find . -mindepth 1 -maxdepth 1 ! -name .new -delete; \
+    /usr/bin/find .new -mindepth 1 -exec /usr/bin/mv -t . {} +; /usr/bin/rmdir .new";
+
+/// The last of the files that are sent.
+const COMPLETE: &str = ".complete";
 
 /// The content of the secrets volume, and the key of its hash.
 #[derive(Clone, Default)]
@@ -119,7 +127,8 @@ impl SecretFiles {
     fn archive(&self, ids: Ids) -> Result<Vec<u8>> {
         let failed = |e: std::io::Error| Error::bug(format!("cannot pack the secrets: {e}"));
         let mut archive = tar::Builder::new(Vec::new());
-        for (name, content) in &self.files {
+        let complete = (&COMPLETE.to_owned(), &vec![]);
+        for (name, content) in self.files.iter().chain([complete]) {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o400);
             header.set_uid(ids.uid.into());

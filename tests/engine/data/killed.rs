@@ -5,9 +5,10 @@
 //! where there are few calls, for what docklet writes to its own files between.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::Arc;
 
 use super::*;
-use crate::proxy::{Action, At, Fault, Proxy};
+use crate::proxy::{Action, At, Call, Fault, Proxy};
 
 /// Where the n-th kill strikes. `both`: before each call, then after it.
 fn strike(n: usize, both: bool) -> Fault {
@@ -212,4 +213,38 @@ fn rollback(part: Part) {
         publish(&world, &stand_in_2(), &[SCRATCH, &format!("LABEL docklet-test.turn={}", turn.get())]);
         world.ok(&["update"]);
     });
+}
+
+/// The helper that fills the secrets volume starts, and whoever was to send the secrets is gone: what is there stays, and the
+/// container that is put back has its password.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn secrets_that_are_never_sent_are_not_removed() {
+    let (world, id) = set_up(World::new());
+    let file = world.folder().join("kept.tar.zst");
+    world.ok(&["backup", file.to_str().unwrap()]);
+    let proxy = Proxy::start(&engine_host());
+    let helper = format!("/containers/{}.helper", world.container());
+    let secrets = format!("{}-secrets", world.container());
+    let password = || tree(&secrets, &["list"]).lines().filter(|line| line.contains("PASSWORD")).collect::<String>();
+    let before = password();
+    world.use_engine(&proxy.host());
+    let starts = {
+        let path = format!("{helper}/start");
+        move |call: &Call| call.path.ends_with(&path)
+    };
+    proxy.fault(Fault { at: At::NthOf(1, Arc::new(starts)), action: Action::KillAfter });
+    let child = world.spawn(&["restore", file.to_str().unwrap(), "--yes"]);
+    proxy.kill_target(child.id());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((proxy.fired_at().len(), output.status.signal()), (1, Some(9)), "{}", shown(&output));
+    proxy.reset();
+    world.use_engine(&engine_host());
+    wait_until(SOON, "the helper has ended", || {
+        engine_get(&format!("{helper}/json")).is_none_or(|helper| helper["State"]["Status"] == "exited")
+    });
+    assert_eq!(password(), before);
+    world.ok(&["start"]);
+    assert_whole(&world, "without secrets that were sent");
+    assert_session(&world, &id, "kept", "without secrets that were sent");
 }

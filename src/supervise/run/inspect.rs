@@ -39,16 +39,16 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Whether a killed command's work is being finished now. Nothing else is decided until it is.
+    /// Whether a killed command's work is being finished now, or will be. Nothing else is decided until it is.
     async fn recovers(&mut self, engine: &Engine, detail: Option<&Detail>) -> bool {
         let as_usual = detail.is_some_and(|d| !d.paused && !d.labels.contains_key(label::UNDO));
         if as_usual || self.policy.desired() != DesiredState::Running || self.command_at_work() {
             return false;
         }
         if !self.jobs.may_recover() {
-            // Nothing else may happen to a container that is paused.
+            // What runs on data that is half taken back would lose what it writes, and a paused container is to stay as it is.
             self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
-            return false;
+            return detail.is_some();
         }
         let (appliance, instance) = (&self.instance.appliance, &self.instance.name);
         let labels = labels(appliance, instance);
@@ -60,7 +60,7 @@ impl Supervisor<'_> {
             Ok(false) => false,
             Err(_) => {
                 self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
-                false
+                true
             }
         }
     }

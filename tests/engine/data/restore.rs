@@ -169,3 +169,41 @@ fn an_undo_that_fails_is_finished_by_the_next_command() {
     assert_session(&world, &id, "kept", "the next command goes on");
     assert_same(&before, &listing(&world), "the next command goes on");
 }
+
+/// While a restore is not undone, the supervisor does not run opencode on what is there of the data: what it writes would be
+/// gone with the next attempt.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn nothing_runs_on_data_that_is_half_taken_back() {
+    let world = World::supervised();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    world.setup();
+    let id = session(&world, "kept");
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    let task = format!("/containers/{}.task/start", world.container());
+    proxy.reset();
+    // The free space is measured, the backup is made; then nothing fits any more, also for the supervisor.
+    for n in 3..30 {
+        let action = Action::error(500, "write /x: no space left on device");
+        proxy.fault(Fault { at: At::NthOf(n, is("POST", &task)), action });
+    }
+    let failed = world.run(&["restore", file, "--yes"]);
+    assert_eq!(failed.status.code(), Some(10), "{}", shown(&failed));
+    let log = world.home.join("state").join(&world.name).join("supervisor.log");
+    let log = || std::fs::read_to_string(&log).unwrap_or_default();
+    wait_until(SOON, "the supervisor fails, too", || log().contains("recovery_failed"));
+    assert!(proxy.fired_at().len() > 2, "{}", proxy.report());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(8);
+    while std::time::Instant::now() < deadline {
+        let running = world.inspect().is_some_and(|container| container["State"]["Running"] == true);
+        assert!(!running, "{}", log());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    proxy.reset();
+    world.ok(&["start"]);
+    assert_whole(&world, "when there is room again");
+    assert_session(&world, &id, "kept", "when there is room again");
+}

@@ -86,6 +86,9 @@ fn what_is_no_whole_backup_of_ours_is_refused_and_nothing_is_written() {
         let refused = error(&world, &["restore", bad_path, "--yes"], 11, "BACKUP_INVALID");
         assert!(refused.to_string().contains(reason), "{what}: `{reason}` in {refused}");
         assert!(refused["hint"].is_string(), "{what}: {refused}");
+        let newer = what == "a later format";
+        assert_eq!(refused["hint"].to_string().contains("update docklet"), newer, "{what}: {refused}");
+        assert_eq!(refused["hint"].to_string().contains("--force"), !newer, "{what}: {refused}");
         assert_eq!(proxy.writing_calls().len(), 0, "{what}\n{}", proxy.report());
         if what != "another appliance" {
             error(&world, &["backup", "verify", bad_path], 11, "BACKUP_INVALID");
@@ -297,4 +300,25 @@ fn stop_reverts_what_a_killed_restore_of_a_stopped_instance_left() {
     }
     world.ok(&["start"]);
     assert_session(&world, &id, "kept", "started");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_loaded_image_that_is_gone_is_named_and_nothing_is_left_behind() {
+    let world = World::new();
+    let (tar, _) = world.image_tar();
+    let (tar, port) = (tar.to_str().unwrap(), world.port.to_string());
+    world.ok(&["setup", "--yes", "--image-file", tar, "--port", &port]);
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    world.ok(&["uninstall", "--purge", "--yes", "--no-backup"]);
+    let output = world.fails(&["restore", file, "--yes", "--json"], 4);
+    let error = &json(&output)["error"];
+    assert!(error["hint"].as_str().unwrap().contains(" setup --image-file TAR"), "{error}");
+    assert!(!shown(&output).contains("new password"), "{}", shown(&output));
+    assert!(!world.home.join("config").join(&world.name).exists(), "no folder without anything in it");
+    assert_eq!(world.left(), Vec::<String>::new());
+    world.ok(&["setup", "--yes", "--image-file", tar, "--port", &port]);
+    world.ok(&["restore", file, "--yes"]);
 }

@@ -203,6 +203,7 @@ fn without_settings_a_restore_that_fails_leaves_the_secrets_and_what_runs() {
     world.ok(&["backup", file, "--passphrase-file", phrase]);
     std::fs::write(key, "sk-new\n").unwrap();
     world.ok(&["secret", "set", "OTHER_KEY", "--from-file", key]);
+    world.ok(&["start"]);
     let (password, container) = (world.password(), world.inspect().unwrap()["Id"].clone());
     std::fs::rename(&settings, &old).unwrap();
     let before = configuration(&world);
@@ -229,6 +230,7 @@ fn without_settings_a_restore_that_fails_leaves_the_secrets_and_what_runs() {
         let now = world.inspect().unwrap();
         assert_eq!((&now["Id"], &now["State"]["Status"]), (&container, &"running".into()), "{}", shown(&output));
         assert!(world.http_get("/session", Some(&password)).1.contains(&id), "{}", shown(&output));
+        assert_eq!(docker(&["exec", &world.container(), "cat", "/run/secrets/OTHER_KEY"]), "sk-new");
     }
     std::fs::rename(&old, &settings).unwrap();
     assert_whole(&world, "with the settings again");

@@ -212,7 +212,11 @@ fn get_image(desired: &Desired) -> Result<Action> {
         ImagePlan::Pull { reference } => Action::PullImage { reference },
         ImagePlan::Load { reference, file: Some(file) } => Action::LoadImage { reference, file },
         ImagePlan::Load { reference, file: None } => {
-            return Err(Error::NoSuchObject { kind: ObjectKind::Image, name: reference });
+            return Err(Error::Missing {
+                what: format!("image {reference} on the engine"),
+                reason: Some("it was loaded from a file, and nothing else has it".to_owned()),
+                hint: "load it again: docklet setup --image-file TAR\nthen run the same command again".to_owned(),
+            });
         }
     })
 }

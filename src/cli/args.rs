@@ -167,8 +167,8 @@ pub enum Command {
     /// nothing goes out when the backup fails. Whether the other end has stored it, only that end can tell: check the exit
     /// codes, or read it back with: docklet backup verify -
     ///
-    /// Paths that match backup.exclude or --exclude are not in it. They are those below volumes/ in the archive: session/…,
-    /// projects/… and config/…. * and ? stay within a name, ** goes across folders. Backups from before an update, rollback
+    /// Mounted folders are not in it, and neither are paths that match backup.exclude or --exclude. The patterns mean the
+    /// paths below volumes/ in the archive: session/…, projects/… and config/…. * and ? stay within a name, ** goes across folders. Backups from before an update, rollback
     /// or restore hold everything.
     ///
     /// backup.copy is a command that is run after each backup, {file} and {name} in it being the file and its name. It is

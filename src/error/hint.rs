@@ -151,6 +151,9 @@ impl Error {
             Error::BackupFailsTest { .. } => {
                 "make another, and test it: docklet backup, docklet backup test\nwhat runs now was not touched".to_owned()
             }
+            Error::BackupInvalid { reason, .. } if reason.starts_with("a newer docklet made it") => {
+                "update docklet in the way it was installed, such as: cargo install --path . --locked\nthen run the same command again".to_owned()
+            }
             Error::BackupInvalid { .. } => {
                 "docklet backup list shows the available backups\nwhat can be read of a damaged one comes back with: docklet restore FILE --force".to_owned()
             }

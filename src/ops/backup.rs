@@ -131,6 +131,7 @@ impl Instance {
             left_out: made.manifest.left_out.clone(),
             left_out_count: made.manifest.left_out_count,
             exclude: exclude.iter().map(ToString::to_string).collect(),
+            mounts_not_included: stored::mounts_not_included(settings.as_ref()),
             caches: made.caches,
             copy,
         })

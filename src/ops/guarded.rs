@@ -29,9 +29,8 @@ use crate::{
     interrupt::{self, Interrupt},
     mounts,
     observe::{self, Look},
-    observed::Observed,
     plan::{
-        Action, Plan,
+        Plan,
         guarded::{self, Change},
     },
     probe::Probe,
@@ -80,9 +79,7 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     if plan.is_empty() && planned.is_none() {
         return Ok(look);
     }
-    instance
-        .reporter
-        .report(&Event::Note { text: "completing or reverting the work of an interrupted command first".to_owned() });
+    instance.reporter.report(&completing());
     match (settings, planned) {
         (Some(settings), Some(planned)) => {
             let timeout = instance.appliance.health.ready_timeout();
@@ -93,7 +90,7 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     backup::look(instance, engine).await
 }
 
-/// Only leads out of what a killed command left behind. For who removes everything anyway.
+/// Only leads out of what a killed command left behind, and starts nothing. For who stops or removes it anyway.
 ///
 /// # Errors
 /// As [`recovered`].
@@ -108,7 +105,14 @@ pub async fn tidy(instance: &Instance, engine: &Engine, settings: Option<&Settin
         Err(Error::Foreign { .. } | Error::VolumeInUse { .. } | Error::Renamed { .. }) => return Ok(()),
         found => found?,
     };
+    if !plan.is_empty() {
+        instance.reporter.report(&completing());
+    }
     run(instance, engine, held, &instance.appliance, &plan, None).await
+}
+
+fn completing() -> Event {
+    Event::Note { text: "completing or reverting the work of an interrupted command first".to_owned() }
 }
 
 /// A guarded change.
@@ -196,15 +200,27 @@ impl Guarded<'_> {
         self.run(instance, engine, &plan, None).await?;
         let image = backup::own_container(instance, &look).map(|old| old.image_id.as_str());
         self.prove(instance, engine, image.zip(saved.as_deref())).await?;
-        // It counts or it does not: a Ctrl-C in between waits.
-        let (_raise, patient) = interrupt::pair();
-        self.run(instance, engine, &guarded::commit(&wanted, !shall_run(instance, ran)?), Some(&patient)).await?;
+        self.commit(instance, engine, &guarded::commit(&wanted, !shall_run(instance, ran)?)).await?;
         // It counts: old ways back that cannot be removed are no reason to fail.
         if let Err(error) = backup::prune::by_settings(instance, self.settings, self.archive.map(|(file, _)| file)) {
             let text = format!("older backups could not be removed: {error}");
             instance.reporter.report(&Event::Warning { text });
         }
         Ok(saved)
+    }
+
+    /// Commits: it counts or it does not, and a Ctrl-C in between waits. An answer that is lost proves nothing: the engine
+    /// is asked again, which is harmless, and what is there then decides.
+    async fn commit(&self, instance: &Instance, engine: &Engine, plan: &Plan) -> Result<()> {
+        let (_raise, patient) = interrupt::pair();
+        let Err(error) = self.run(instance, engine, plan, Some(&patient)).await else { return Ok(()) };
+        if self.run(instance, engine, plan, Some(&patient)).await.is_ok() {
+            return Ok(());
+        }
+        match backup::look(instance, engine).await {
+            Ok(look) if release::committed(instance, &look).container.is_some() => Ok(()),
+            _ => Err(error),
+        }
     }
 
     /// Whether the program that runs now has what must still be there. `before`: the image that ran, and the backup of then.
@@ -332,38 +348,27 @@ pub fn shall_run(instance: &Instance, ran: bool) -> Result<bool> {
     Ok(ran || desired_state::read(&instance.files.desired())? == DesiredState::Running)
 }
 
-/// Takes everything back that has not been committed; what ran before runs again. A Ctrl-C waits.
+/// Takes everything back that has not been committed. `again`: what was there shall run. A Ctrl-C waits.
 ///
 /// # Errors
 /// What the steps find; then the next command goes on with it.
-pub async fn undo(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<()> {
+pub async fn undo(instance: &Instance, engine: &Engine, held: &Settings, again: bool) -> Result<()> {
     instance.reporter.report(&Event::Note { text: "rolling back".to_owned() });
     let (_raise, patient) = interrupt::pair();
-    let default = Settings::default();
-    let held = settings.unwrap_or(&default);
     let look = backup::look(instance, engine).await?;
+    if release::committed(instance, &look).container.is_some() {
+        let call = format!("remove container {}", instance.name.previous_container(&instance.appliance.name));
+        return Err(Error::EngineGone { call, reason: "the engine has done it, and the change counts".to_owned() });
+    }
     let wanted = desired(instance, engine, &instance.appliance, held, &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
     let (recovery, then) = guarded::recover(&wanted, &observed)?;
     run(instance, engine, held, &instance.appliance, &recovery, Some(&patient)).await?;
-    if settings.is_some()
-        && then.main.is_some()
-        && desired_state::read(&instance.files.desired())? == DesiredState::Running
-    {
-        let plan = again(&wanted, &then);
+    if again {
+        let plan = guarded::start_again(&wanted, &then);
         run(instance, engine, held, &instance.appliance, &plan, Some(&patient)).await?;
     }
     Ok(())
-}
-
-/// Starts what ran before, as it was: no new settings now.
-fn again(wanted: &Desired, then: &Observed) -> Plan {
-    let mut plan = Plan::default();
-    if then.main.as_ref().is_some_and(|c| !c.running || c.paused) {
-        plan.add(Action::StartContainer { name: wanted.container.name.clone(), made: None });
-        plan.add(Action::WaitUntilReady { name: wanted.container.name.clone(), url: wanted.url() });
-    }
-    plan
 }
 
 /// Runs a plan.

@@ -18,7 +18,10 @@ use std::{
     time::Duration,
 };
 
-use self::damaged::{Checked, Salvaged, check};
+use self::{
+    contained_secrets::Saved,
+    damaged::{Checked, Salvaged, check},
+};
 use super::{
     Instance, backup,
     guarded::{self, Asked, Guarded, Missing},
@@ -46,7 +49,7 @@ use crate::{
     present::data as text,
     report::data::{DamageReport, RestoreReport},
     secrets::Secret,
-    settings::{ImageSource, Settings},
+    settings::{Bind, Image, ImageSource, Port, Settings},
     units::Version,
 };
 
@@ -151,10 +154,11 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let appliance = appliance_for(instance, &settings, &contents.header);
     let fresh = before.is_none();
     let secrets = !given.is_empty();
+    let mut saved_secrets = Saved::default();
     if fresh {
         brought::add_machine(instance, &mut settings, &mut given);
         // Only what the new container needs: until the data counts, the instance is not set up.
-        contained_secrets::save(instance, &given)?;
+        saved_secrets = contained_secrets::save(instance, &given)?;
     }
     let source = salvaged.as_ref().map_or(file.as_path(), Salvaged::path);
     let job = Job { instance, engine: &engine, file: source, contents: &contents, settings: &settings, appliance };
@@ -162,10 +166,15 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let done = job.run(options, &look, own.as_ref(), &there, before.as_ref()).await;
     let saved_before = match done {
         Ok(saved) => saved,
-        Err(error) => return Err(job.taken_back(before.as_ref(), own.is_none(), &there, error).await),
+        Err(error) => {
+            return Err(job.taken_back(before.as_ref(), own.as_ref(), &there, &saved_secrets, error).await);
+        }
     };
     settings.save(&instance.files.settings())?;
-    contained_secrets::save(instance, &given)?;
+    if contained_secrets::save(instance, &given)?.new_password || saved_secrets.new_password {
+        let text = format!("it has a new password: docklet{} password", instance.name.flag());
+        instance.reporter.report(&Event::Note { text });
+    }
     // One that was stopped stays stopped; where nothing was, it shall run.
     let running = match &own {
         Some(container) => guarded::shall_run(instance, container.is_running())?,
@@ -366,11 +375,27 @@ impl Job<'_> {
         restore::room_for(engine, totals.iter().map(|total| total.bytes).sum(), &task, &volumes).await
     }
 
-    /// Puts everything back after a failure; the error to end with. `alone`: there was no container, and of the volumes
-    /// only `there`.
-    async fn taken_back(&self, before: Option<&Settings>, alone: bool, there: &[Named], error: Error) -> Error {
+    /// Puts everything back after a failure; the error to end with. There were the container `own`, of the volumes `there`,
+    /// and what `secrets` wrote over.
+    async fn taken_back(
+        &self,
+        before: Option<&Settings>,
+        own: Option<&Listed>,
+        there: &[Named],
+        secrets: &Saved,
+        error: Error,
+    ) -> Error {
         let Job { instance, engine, .. } = *self;
-        if let Err(second) = guarded::undo(instance, engine, before.filter(|_| !alone)).await {
+        let alone = own.is_none();
+        // First: what runs again is given the secrets of before.
+        secrets.take_back(instance);
+        let held = before.cloned().unwrap_or_else(|| self.settings_of(own));
+        // Without settings, nobody knows what the user wants but for what was there.
+        let again = own.is_some_and(|own| match before {
+            Some(_) => guarded::shall_run(instance, own.is_running()).unwrap_or(true),
+            None => own.is_running(),
+        });
+        if let Err(second) = guarded::undo(instance, engine, &held, again).await {
             let text = format!("reverting failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;
@@ -389,16 +414,25 @@ impl Job<'_> {
                 }
             }
         }
-        if before.is_none() {
-            let _ = std::fs::remove_dir_all(instance.files.secrets());
-        }
         match error {
             error @ (Error::NoSpace { .. }
             | Error::BackupInvalid { .. }
             | Error::Interrupted { .. }
             | Error::Image { .. }
+            | Error::Missing { .. }
             | Error::PortInUse { .. }) => error,
             other => Error::RestoreFailed { reason: [vec![other.to_string()], other.causes()].concat().join(": ") },
         }
+    }
+    /// The settings that a container without any is put back with: those of the backup, but its own image and address.
+    fn settings_of(&self, own: Option<&Listed>) -> Settings {
+        let mut settings = Settings { image: Image::default(), ..self.settings.clone() };
+        if let Some(published) = own.and_then(|own| own.ports.first()) {
+            settings.network.port = Port(published.port);
+            if let Some(address) = published.address {
+                settings.network.bind = Bind(address);
+            }
+        }
+        settings
     }
 }

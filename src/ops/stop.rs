@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Instance, mounts, start, supervisor::state::State, volume_users};
+use super::{Instance, backup, guarded, mounts, other_home, start, supervisor::state::State, volume_users};
 use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, connect, docker::Detail},
@@ -10,6 +10,7 @@ use crate::{
     event::{Event, begin_step},
     observed::Ownership,
     report::{ContainerReport, StopReport},
+    settings::Settings,
 };
 
 /// Time between SIGTERM and SIGKILL.
@@ -28,7 +29,7 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND, STOP_FAILED when it still runs afterwards, and what the engine says.
     pub async fn stop(&self, timeout: StopTimeout) -> Result<StopReport> {
-        self.settings()?;
+        let settings = self.settings()?;
         let _lock = self.lock("stop")?;
         let engine = match self.engine().await {
             Ok(engine) => engine,
@@ -41,6 +42,7 @@ impl Instance {
                 return Err(error);
             }
         };
+        recover(self, &engine, &settings).await?;
         let container = find(self, &engine).await?;
         // Written before it is stopped, so that nothing starts it again in between.
         desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
@@ -56,6 +58,7 @@ impl Instance {
         let _lock = self.lock("restart")?;
         mounts::admit(self, &settings.mounts)?;
         let engine = self.engine().await?;
+        recover(self, &engine, &settings).await?;
         let container = find(self, &engine).await?;
         let report = stop(self, &engine, container, timeout.0).await?;
         let started = start::start(self, &engine, &settings, self.appliance.health.ready_timeout()).await?;
@@ -72,6 +75,17 @@ fn is_its_engine(instance: &Instance) -> bool {
         Some(watched) => asked.is_none_or(|asked| asked == watched),
         None => instance.options.host.is_none() && instance.options.context.is_none(),
     }
+}
+
+/// Completes or reverts what a killed command left; nothing is started for it.
+async fn recover(instance: &Instance, engine: &Engine, settings: &Settings) -> Result<()> {
+    let (name, appliance) = (&instance.name, &instance.appliance.name);
+    let left = [name.previous_container(appliance), name.task_container(appliance), name.helper_container(appliance)];
+    if engine.containers_named(&left).await?.is_empty() {
+        return Ok(());
+    }
+    other_home::refuse(instance, &backup::look(instance, engine).await?.containers)?;
+    guarded::tidy(instance, engine, Some(settings)).await
 }
 
 /// This instance's container.

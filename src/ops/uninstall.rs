@@ -83,6 +83,8 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
         instance: instance.name.to_string(),
         dry_run: args.dry_run,
         backup: None,
+        backup_missing_volumes: vec![],
+        whole_backup: None,
         removed: will_be_removed(instance, &inventory),
         kept: will_be_kept(instance, &inventory, &sizes),
         left: vec![],
@@ -103,12 +105,15 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
         inventory
     };
     if inventory.remove_volumes && !inventory.purge && !args.no_backup && !inventory.volumes.is_empty() {
-        let file = last_backup::make(instance, &engine, settings.as_ref()).await?;
+        let last_backup::Last { file, missing_volumes, whole } =
+            last_backup::make(instance, &engine, settings.as_ref()).await?;
         report.kept.retain(|kept| kept.kind != ThingKind::Backups);
         report
             .kept
             .extend(will_be_kept(instance, &inventory, &sizes).into_iter().filter(|k| k.kind == ThingKind::Backups));
         report.backup = Some(file);
+        report.backup_missing_volumes = missing_volumes;
+        report.whole_backup = whole;
     }
     // First who would start it again.
     let autostart = autostart::remove(instance).await?;

@@ -220,11 +220,6 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// Adds a step that needs no reason.
-    pub fn add(&mut self, action: Action) {
-        self.push(action, "");
-    }
-
     /// How many steps at the beginning get an image: they take longest, fail most often, and change nothing else.
     pub fn image_steps(&self) -> usize {
         let gets_image =

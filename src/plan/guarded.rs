@@ -80,6 +80,20 @@ fn undo_data(plan: &mut Plan, desired: &Desired, main: &Container, previous: &Co
     plan.push(Action::RemoveContainer { name }, UNPROVED);
 }
 
+/// Starts what was put back, as it was: no new settings now. Its secrets may have been replaced for the change.
+pub fn start_again(desired: &Desired, then: &Observed) -> Plan {
+    let mut plan = Plan::default();
+    if let Some(main) = then.main.as_ref().filter(|c| !c.running || c.paused) {
+        let name = desired.container.name.clone();
+        if !main.running && !main.image_id.is_empty() {
+            write_secrets(&mut plan, desired, &main.image_id);
+        }
+        plan.push(Action::StartContainer { name: name.clone(), made: None }, "");
+        plan.push(Action::WaitUntilReady { name, url: desired.url() }, "");
+    }
+    plan
+}
+
 fn unpack(desired: &Desired, file: PathBuf, only: &[String], image: String) -> Action {
     let (volumes, task) = (desired.volumes.clone(), desired.task_name.clone());
     Action::UnpackBackup { file, volumes, only: only.to_vec(), image, task }

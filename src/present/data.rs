@@ -30,6 +30,10 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
     if let Some(without) = without_excluded(&report.exclude) {
         text.push_str(&format!("\n             {without}"));
     }
+    if !report.mounts_not_included.is_empty() {
+        let mounted = report.mounts_not_included.join(", ");
+        text.push_str(&format!("\n             without mounted folders: {mounted}"));
+    }
     text.push_str("\n  checked    every file was read back");
     if let Some(seconds) = report.paused_seconds {
         let what = match report.read_again {
@@ -113,6 +117,10 @@ pub fn backup_list(report: &BackupListReport, style: Style, zone: &Zone) -> Stri
         let rule = report.keep_changes;
         text.push_str(&format!("{changes} from before update, rollback or restore: backup.keep_changes = {rule}\n"));
     }
+    if !report.mounts_not_included.is_empty() {
+        let mounted = report.mounts_not_included.join(", ");
+        text.push_str(&format!("backups do not contain mounted folders: {mounted}\n"));
+    }
     text.trim_end().to_owned()
 }
 
@@ -182,7 +190,7 @@ pub fn without_excluded(patterns: &[String]) -> Option<String> {
     (!patterns.is_empty()).then(|| format!("without what matched {} (backup.exclude)", patterns.join(", ")))
 }
 
-fn without_volumes(missing: &[String]) -> String {
+pub(super) fn without_volumes(missing: &[String]) -> String {
     format!("the backup has no {} volume", missing.join(" and no "))
 }
 

@@ -134,7 +134,18 @@ pub fn uninstalled(report: &UninstallReport, style: Style) -> String {
     let mut text = uninstall_lists(report, ("removed", "kept"), true, style);
     if let Some(file) = &report.backup {
         let flag = instance_name::flag(&report.instance);
-        text.push_str(&format!("last backup; to restore it: docklet{flag} restore {}\n", super::data::quoted(file)));
+        let restore = |file: &str| format!("docklet{flag} restore {}\n", super::data::quoted(file));
+        if report.backup_missing_volumes.is_empty() {
+            text.push_str(&format!("last backup; to restore it: {}", restore(file)));
+        } else {
+            let missing = super::data::without_volumes(&report.backup_missing_volumes);
+            text.push_str(&format!("last backup, {} {missing}\n", style.warning("incomplete:")));
+            text.push_str(&format!("to restore what is in it: {}", restore(file)));
+            match &report.whole_backup {
+                Some(whole) => text.push_str(&format!("the last one with all volumes: {}", restore(whole))),
+                None => text.push_str("no backup with all volumes is known\n"),
+            }
+        }
     }
     if report.left.is_empty() {
         let rest = if report.kept.is_empty() { "nothing left" } else { "nothing else left" };

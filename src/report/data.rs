@@ -43,6 +43,8 @@ pub struct BackupReport {
     pub left_out_count: u64,
     /// What was left out because the settings or the command said so: patterns.
     pub exclude: Vec<String>,
+    /// Where in the container folders of the host are mounted: backups never hold those.
+    pub mounts_not_included: Vec<String>,
     /// The largest folders in it that look like caches.
     pub caches: Vec<CacheFolder>,
     /// Whether `backup.copy` copied it; `None` where that is not set, or there is no file.
@@ -96,6 +98,8 @@ pub struct BackupListReport {
     pub keep: String,
     /// `backup.keep_changes`
     pub keep_changes: u32,
+    /// Where in the container folders of the host are mounted: backups never hold those.
+    pub mounts_not_included: Vec<String>,
     /// The newest first.
     pub backups: Vec<BackupEntry>,
 }

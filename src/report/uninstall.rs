@@ -69,6 +69,10 @@ pub struct UninstallReport {
     pub dry_run: bool,
     /// The last backup, made before volumes were removed; `None` when none was made.
     pub backup: Option<String>,
+    /// Roles of the volumes that are not in it: they were gone before.
+    pub backup_missing_volumes: Vec<String>,
+    /// The newest backup with all volumes, where the last one lacks some.
+    pub whole_backup: Option<String>,
     /// What went, or would go.
     pub removed: Vec<Thing>,
     /// What stays on purpose.

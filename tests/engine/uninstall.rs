@@ -1,5 +1,6 @@
 //! Uninstall: what goes, what stays, and the proof.
 
+use crate::proxy::{Action, At, Fault, Proxy};
 use crate::support::*;
 
 #[test]
@@ -246,4 +247,27 @@ fn a_name_that_somebody_else_gave_the_image_stays() {
     let there = docker_try(&["image", "inspect", &mine]).status.success();
     assert!(there, "{mine} is not docklet's");
     docker(&["rmi", &mine]);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_last_backup_that_lacks_what_a_killed_uninstall_removed_says_so_and_names_the_whole_one() {
+    let world = World::new();
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let session = format!("/volumes/{}", world.volumes()[0]);
+    proxy.fault(Fault { at: At::first("DELETE", &session), action: Action::KillAfter });
+    let child = world.spawn(&["uninstall", "--volumes", "--yes"]);
+    proxy.kill_target(child.id());
+    child.wait_with_output().unwrap();
+    assert!(proxy.fired(), "{}", proxy.report());
+    world.use_engine(&engine_host());
+    let whole = json(&world.run(&["backup", "list", "--json"]))["backups"][0]["file"].clone();
+    let text = world.ok(&["uninstall", "--volumes", "--yes"]);
+    let last = json(&world.run(&["backup", "list", "--json"]))["backups"][0].clone();
+    assert_eq!(last["missing_volumes"], serde_json::json!(["session"]), "{last}");
+    let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("`{what}` in {text}"));
+    assert!(at("the backup has no session volume") < at(last["file"].as_str().unwrap()), "{text}");
+    assert!(at("with all volumes") < at(whole.as_str().unwrap()), "{text}");
 }

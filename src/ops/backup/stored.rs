@@ -43,11 +43,14 @@ pub fn list(instance: &Instance) -> Result<BackupListReport> {
             error: b.header.as_ref().err().cloned(),
         }
     };
-    let rules = Settings::load(&instance.files.settings())?.unwrap_or_default().backup;
+    let settings = Settings::load(&instance.files.settings())?.unwrap_or_default();
+    let mounts_not_included = mounts_not_included(Some(&settings));
+    let rules = settings.backup;
     Ok(BackupListReport {
         instance: instance.name.to_string(),
         keep: rules.keep.to_string(),
         keep_changes: rules.keep_changes,
+        mounts_not_included,
         folder: folder.display().to_string(),
         backups: store::list(&folder)?.into_iter().map(entry).collect(),
     })
@@ -102,6 +105,11 @@ pub async fn verify_stream(instance: &Instance, input: File, unlock: &Unlock) ->
 /// What a backup leaves out, as it says.
 pub fn excluded(header: &Header) -> Vec<String> {
     header.exclude.iter().map(|pattern| clean::line(pattern, false)).collect()
+}
+
+/// Where folders of the host are mounted.
+pub(super) fn mounts_not_included(settings: Option<&Settings>) -> Vec<String> {
+    settings.iter().flat_map(|settings| &settings.mounts).map(|mount| mount.container.clone()).collect()
 }
 
 /// The roles of the volumes that a backup does not hold: it was made when they were not there.

@@ -104,20 +104,60 @@ pub fn identities(file: Option<&Secret>) -> Result<Vec<Identity>> {
     })
 }
 
+/// What [`save`] wrote over: each secret as it was before, `None` where there was none.
+#[derive(Default)]
+pub struct Saved {
+    before: Vec<(String, Option<Secret>)>,
+    /// Whether a password was made.
+    pub new_password: bool,
+}
+
 /// Writes the secrets; a password is made where there is none.
 ///
 /// # Errors
-/// When they cannot be written.
-pub fn save(instance: &Instance, given: &BTreeMap<String, Secret>) -> Result<()> {
+/// When they cannot be written; then they are as before.
+pub fn save(instance: &Instance, given: &BTreeMap<String, Secret>) -> Result<Saved> {
+    let mut saved = Saved::default();
+    match write(instance, given, &mut saved) {
+        Ok(()) => Ok(saved),
+        Err(error) => {
+            saved.take_back(instance);
+            Err(error)
+        }
+    }
+}
+
+fn write(instance: &Instance, given: &BTreeMap<String, Secret>, saved: &mut Saved) -> Result<()> {
     let folder = instance.files.secrets();
-    for (name, value) in given {
+    let mut all = given.clone();
+    let password = &instance.appliance.login.password_secret;
+    if !all.contains_key(password) && secrets::read(&folder, password)?.is_none() {
+        all.insert(password.clone(), secrets::generate_password()?);
+        saved.new_password = true;
+    }
+    for (name, value) in &all {
+        saved.before.push((name.clone(), secrets::read(&folder, name)?));
         secrets::write(&folder, name, value)?;
     }
-    let password = &instance.appliance.login.password_secret;
-    if secrets::read(&folder, password)?.is_none() {
-        secrets::write(&folder, password, &secrets::generate_password()?)?;
-        let text = format!("it has a new password: docklet{} password", instance.name.flag());
-        instance.reporter.report(&Event::Note { text });
-    }
     Ok(())
+}
+
+impl Saved {
+    /// Puts back what was there before; folders that are empty then go. What cannot be put back is told.
+    pub fn take_back(&self, instance: &Instance) {
+        let folder = instance.files.secrets();
+        for (name, before) in &self.before {
+            let done = match before {
+                Some(value) => secrets::write(&folder, name, value),
+                None => secrets::remove(&folder, name),
+            };
+            if let Err(error) = done {
+                let text = format!("secret {name} is not as it was before: {}", error.with_causes(": "));
+                instance.reporter.report(&Event::Warning { text });
+            }
+        }
+        for folder in [&folder, &instance.files.config] {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
 }

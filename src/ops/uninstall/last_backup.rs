@@ -10,12 +10,22 @@ use crate::{
     settings::Settings,
 };
 
-/// Stops the container, so that nothing is written behind it, and backs up what is about to go; the file. What ran runs
-/// again when that fails.
+/// The last backup.
+pub(super) struct Last {
+    /// The file.
+    pub file: String,
+    /// Roles of the volumes that are not in it, such as those that a killed uninstall removed.
+    pub missing_volumes: Vec<String>,
+    /// Where there are some: the newest backup that lacks none.
+    pub whole: Option<String>,
+}
+
+/// Stops the container, so that nothing is written behind it, and backs up what is about to go. What ran runs again when
+/// that fails.
 ///
 /// # Errors
 /// What the engine says, and when the backup fails; nothing is removed then.
-pub(super) async fn make(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<String> {
+pub(super) async fn make(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<Last> {
     let look = backup::look(instance, engine).await?;
     let main = backup::own_container(instance, &look).filter(|main| main.state == "running");
     let records = match (main, settings) {
@@ -41,14 +51,18 @@ pub(super) async fn make(instance: &Instance, engine: &Engine, settings: Option<
     saved
 }
 
-async fn save(instance: &Instance, engine: &Engine, records: Option<Records>) -> Result<String> {
+async fn save(instance: &Instance, engine: &Engine, records: Option<Records>) -> Result<Last> {
     let look = backup::look(instance, engine).await?;
     let without =
         format!("docklet{} uninstall --volumes --no-backup removes the volumes without a backup", instance.name.flag());
     match backup::take(instance, engine, &look, Reason::Uninstall, &backup::Backup::default(), records).await {
         Ok(taken) => {
             backup::confirm_left_out(instance, &taken.made.manifest)?;
-            Ok(taken.made.file.display().to_string())
+            let there = backup::existing(instance, &look)?;
+            let roles = instance.appliance.volumes.iter().map(|v| v.role.clone());
+            let missing: Vec<String> = roles.filter(|role| there.iter().all(|v| v.role != *role)).collect();
+            let whole = if missing.is_empty() { None } else { whole(instance) };
+            Ok(Last { file: taken.made.file.display().to_string(), missing_volumes: missing, whole })
         }
         Err(Error::Missing { what, reason, hint }) => {
             Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
@@ -59,4 +73,12 @@ async fn save(instance: &Instance, engine: &Engine, records: Option<Records>) ->
             Err(error)
         }
     }
+}
+
+/// The newest backup of this instance that lacks no volume. What is in an encrypted one is not known.
+fn whole(instance: &Instance) -> Option<String> {
+    let stored = backup::list(instance).ok()?.backups.into_iter();
+    let own = stored.filter(|b| b.instance.as_deref() == Some(instance.name.as_str()) && !b.encrypted);
+    let mut whole = own.filter(|b| b.error.is_none() && b.missing_volumes.is_empty() && b.exclude.is_empty());
+    whole.next().map(|b| b.file)
 }

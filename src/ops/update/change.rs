@@ -152,7 +152,8 @@ impl Change<'_> {
     /// Puts everything back after a failure, and removes an image that was `built` for it; the error to end with.
     async fn taken_back(&self, target: &Target, built: bool, error: Error) -> Error {
         let instance = self.instance;
-        if let Err(second) = guarded::undo(instance, self.engine, Some(self.settings)).await {
+        let again = guarded::shall_run(instance, self.main.is_running()).unwrap_or(true);
+        if let Err(second) = guarded::undo(instance, self.engine, self.settings, again).await {
             let text = format!("rolling back failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;

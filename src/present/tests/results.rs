@@ -231,6 +231,8 @@ fn result_texts() {
         backup: None,
         instance: "default".into(),
         dry_run: false,
+        backup_missing_volumes: vec![],
+        whole_backup: None,
         removed: vec![
             thing(ThingKind::Container, "opencode-cloud"),
             thing(ThingKind::Image, "opencode-cloud:1.18.33-0123456789ab"),
@@ -281,6 +283,15 @@ fn result_texts() {
         ),
         result::uninstall_plan(&uninstall, style),
         result::uninstalled(&uninstall, style),
+        result::uninstalled(
+            &UninstallReport {
+                backup: Some("/b/2.tar.zst".into()),
+                backup_missing_volumes: vec!["session".into()],
+                whole_backup: Some("/b/1.tar.zst".into()),
+                ..uninstall.clone()
+            },
+            style,
+        ),
         result::uninstalled(&UninstallReport { instance: "default".into(), ..UninstallReport::default() }, style),
         result::uninstalled(
             &UninstallReport {

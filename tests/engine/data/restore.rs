@@ -86,6 +86,9 @@ fn what_is_no_whole_backup_of_ours_is_refused_and_nothing_is_written() {
         let refused = error(&world, &["restore", bad_path, "--yes"], 11, "BACKUP_INVALID");
         assert!(refused.to_string().contains(reason), "{what}: `{reason}` in {refused}");
         assert!(refused["hint"].is_string(), "{what}: {refused}");
+        let newer = what == "a later format";
+        assert_eq!(refused["hint"].to_string().contains("update docklet"), newer, "{what}: {refused}");
+        assert_eq!(refused["hint"].to_string().contains("--force"), !newer, "{what}: {refused}");
         assert_eq!(proxy.writing_calls().len(), 0, "{what}\n{}", proxy.report());
         if what != "another appliance" {
             error(&world, &["backup", "verify", bad_path], 11, "BACKUP_INVALID");
@@ -168,6 +171,158 @@ fn an_undo_that_fails_is_finished_by_the_next_command() {
     assert_eq!(world.inspect().unwrap()["Id"], container, "the container of before");
     assert_session(&world, &id, "kept", "the next command goes on");
     assert_same(&before, &listing(&world), "the next command goes on");
+}
+
+/// The files of this instance's configuration, with what is in them.
+fn configuration(world: &World) -> Vec<(String, String)> {
+    let folder = world.home.join("config").join(&world.name);
+    let mut files = vec![];
+    for folder in [folder.join("secrets"), folder] {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().filter(|e| e.path().is_file()) {
+            files.push((entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap()));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn without_settings_a_restore_that_fails_leaves_the_secrets_and_what_runs() {
+    let world = World::new();
+    world.setup();
+    let id = session(&world, "kept");
+    let settings = world.home.join("config").join(&world.name).join("settings.toml");
+    let (file, key, old) = (world.folder().join("b.tar.zst"), world.folder().join("key"), world.folder().join("old"));
+    let (file, phrase) = (file.to_str().unwrap(), world.folder().join("phrase"));
+    let phrase = phrase.to_str().unwrap();
+    std::fs::write(&key, "sk-old\n").unwrap();
+    std::fs::write(phrase, "a phrase\n").unwrap();
+    let key = key.to_str().unwrap();
+    world.ok(&["secret", "set", "OTHER_KEY", "--from-file", key]);
+    world.ok(&["backup", file, "--passphrase-file", phrase]);
+    std::fs::write(key, "sk-new\n").unwrap();
+    world.ok(&["secret", "set", "OTHER_KEY", "--from-file", key]);
+    world.ok(&["start"]);
+    let (password, container) = (world.password(), world.inspect().unwrap()["Id"].clone());
+    std::fs::rename(&settings, &old).unwrap();
+    let before = configuration(&world);
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    // Tasks: the free space is measured, and the backup is made.
+    let backup = At::NthOf(2, is("POST", &format!("/containers/{}.task/start", world.container())));
+    let create =
+        At::NthOf(1, std::sync::Arc::new(|call| call.path.contains("/containers/create") && !call.path.contains('.')));
+    for (at, action, code) in
+        [(backup, Action::Delay(Duration::from_secs(1)), 130), (create, Action::error(500, "something else"), 11)]
+    {
+        proxy.reset();
+        proxy.fault(Fault { at, action });
+        let mut child = world.spawn(&["restore", file, "--passphrase-file", phrase, "--yes"]);
+        wait_until(SOON * 2, "the call, or the end", || proxy.fired() || child.try_wait().unwrap().is_some());
+        if code == 130 {
+            signal(child.id(), rustix::process::Signal::TERM);
+        }
+        let output = child.wait_with_output().unwrap();
+        assert!(proxy.fired(), "{}\n{}", proxy.report(), shown(&output));
+        assert_eq!(output.status.code(), Some(code), "{}", shown(&output));
+        assert!(configuration(&world) == before, "the secrets are as before\n{}", shown(&output));
+        let now = world.inspect().unwrap();
+        assert_eq!((&now["Id"], &now["State"]["Status"]), (&container, &"running".into()), "{}", shown(&output));
+        assert!(world.http_get("/session", Some(&password)).1.contains(&id), "{}", shown(&output));
+        assert_eq!(docker(&["exec", &world.container(), "cat", "/run/secrets/OTHER_KEY"]), "sk-new");
+    }
+    std::fs::rename(&old, &settings).unwrap();
+    assert_whole(&world, "with the settings again");
+}
+
+/// The engine removed the previous container, and its answer was lost: the data counts, and that is what is said.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_commit_whose_answer_is_lost_is_a_commit() {
+    let world = World::new();
+    publish(&world, &stand_in(), &[]);
+    setup_pulled(&world);
+    let id = session(&world, "kept");
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    let later = session(&world, "later");
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let removal = format!("/containers/{}.previous", world.container());
+    for every in [false, true] {
+        let at = || if every { At::every("DELETE", &removal) } else { At::first("DELETE", &removal) };
+        proxy.reset();
+        proxy.fault(Fault { at: at(), action: Action::Cut });
+        let output = world.run(&["restore", file, "--yes", "--json"]);
+        assert!(proxy.fired() && output.status.success(), "{}\n{}", proxy.report(), shown(&output));
+        assert_eq!(json(&output)["running"], true, "{}", shown(&output));
+        assert_whole(&world, "restored");
+        assert_session(&world, &id, "kept", "restored");
+        assert!(!world.http_get("/session", Some(&world.password())).1.contains(&later), "the data of the backup");
+
+        publish(&world, &stand_in_2(), &[&format!("LABEL docklet-test.turn={every}")]);
+        proxy.reset();
+        proxy.fault(Fault { at: at(), action: Action::Cut });
+        let output = world.run(&["update", "--json"]);
+        assert!(proxy.fired() && output.status.success(), "{}\n{}", proxy.report(), shown(&output));
+        assert_eq!(json(&output)["to"], "1.0.2", "{}", shown(&output));
+        assert_whole(&world, "updated");
+        assert_session(&world, &id, "kept", "updated");
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn stop_reverts_what_a_killed_restore_of_a_stopped_instance_left() {
+    let world = World::new();
+    world.setup();
+    let id = session(&world, "kept");
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    world.ok(&["stop"]);
+    let (before, container) = (world.left(), world.inspect().unwrap()["Id"].clone());
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    // Tasks: the free space is measured, the backup is made, the archive is unpacked.
+    let task = is("POST", &format!("/containers/{}.task/start", world.container()));
+    proxy.fault(Fault { at: At::NthOf(3, task), action: Action::KillAfter });
+    let child = world.spawn(&["restore", file, "--yes"]);
+    proxy.kill_target(child.id());
+    child.wait_with_output().unwrap();
+    assert!(proxy.fired(), "{}", proxy.report());
+    assert_ne!(world.left(), before);
+    for command in ["stop", "stop"] {
+        let stopped = json(&world.run(&[command, "--json"]));
+        assert_eq!((&stopped["changed"], &stopped["running"]), (&false.into(), &false.into()), "{stopped}");
+        assert_eq!(world.left(), before);
+        assert_eq!(world.inspect().unwrap()["Id"], container);
+    }
+    world.ok(&["start"]);
+    assert_session(&world, &id, "kept", "started");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_loaded_image_that_is_gone_is_named_and_nothing_is_left_behind() {
+    let world = World::new();
+    let (tar, _) = world.image_tar();
+    let (tar, port) = (tar.to_str().unwrap(), world.port.to_string());
+    world.ok(&["setup", "--yes", "--image-file", tar, "--port", &port]);
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    world.ok(&["uninstall", "--purge", "--yes", "--no-backup"]);
+    let output = world.fails(&["restore", file, "--yes", "--json"], 4);
+    let error = &json(&output)["error"];
+    assert!(error["hint"].as_str().unwrap().contains(" setup --image-file TAR"), "{error}");
+    assert!(!shown(&output).contains("new password"), "{}", shown(&output));
+    assert!(!world.home.join("config").join(&world.name).exists(), "no folder without anything in it");
+    assert_eq!(world.left(), Vec::<String>::new());
+    world.ok(&["setup", "--yes", "--image-file", tar, "--port", &port]);
+    world.ok(&["restore", file, "--yes"]);
 }
 
 /// While a restore is not undone, the supervisor does not run opencode on what is there of the data: what it writes would be

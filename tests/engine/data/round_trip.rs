@@ -260,3 +260,24 @@ fn secrets_come_back_only_with_the_passphrase() {
     );
     assert_whole(&world, "after a restore with secrets");
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_mounted_folder_is_not_in_a_backup_and_that_is_said() {
+    let world = World::new();
+    world.setup();
+    world.ok(&["backup"]);
+    let list = |args: &[&str]| world.ok(&[&["backup", "list"], args].concat());
+    assert!(!list(&[]).contains("mounted"), "{}", list(&[]));
+    let folder = world.folder().join("code");
+    std::fs::create_dir(&folder).unwrap();
+    world.ok(&["mount", "add", &format!("{}:/workspace/app", folder.display()), "--yes"]);
+    world.ok(&["start"]);
+    let text = world.ok(&["backup"]);
+    assert!(text.contains("without mounted folders: /workspace/app"), "{text}");
+    assert!(list(&[]).contains("backups do not contain mounted folders: /workspace/app"), "{}", list(&[]));
+    let made = json(&world.run(&["backup", "--json"]));
+    assert_eq!(made["mounts_not_included"], serde_json::json!(["/workspace/app"]));
+    let listed: Value = serde_json::from_str(&list(&["--json"])).unwrap();
+    assert_eq!(listed["mounts_not_included"], serde_json::json!(["/workspace/app"]));
+}

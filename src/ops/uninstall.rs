@@ -77,13 +77,18 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
     let lock = if args.dry_run || !has_files { None } else { Some(instance.lock("uninstall")?) };
     let engine = instance.engine().await?;
     let inventory = take_inventory(instance, &engine, args).await?;
+    let removed = will_be_removed(instance, &inventory);
+    if removed.is_empty() {
+        // "Nothing left" would be no answer to who sees a container of that name.
+        stop::refuse_foreign(instance, &engine).await?;
+    }
     let sizes =
         if inventory.volumes.is_empty() { Default::default() } else { engine.volume_sizes().await.unwrap_or_default() };
     let mut report = UninstallReport {
         instance: instance.name.to_string(),
         dry_run: args.dry_run,
         backup: None,
-        removed: will_be_removed(instance, &inventory),
+        removed,
         kept: will_be_kept(instance, &inventory, &sizes),
         left: vec![],
     };

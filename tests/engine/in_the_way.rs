@@ -174,10 +174,28 @@ fn a_foreign_container_is_never_touched() {
     let removed = gone["removed"].as_array().unwrap();
     assert!(!removed.is_empty() && removed.iter().all(|thing| thing["kind"] != "container"), "{gone}");
     assert_eq!(world.inspect().unwrap(), before);
-    // Where nothing is set up the same holds for a setup, and a stop has nothing to stop.
+    // Where nothing is set up the same holds.
     let args = world.setup_args();
     world.fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), 8);
-    world.fails(&["stop"], 4);
+    for command in [
+        &["uninstall", "--yes"][..],
+        &["uninstall", "--yes", "--purge"],
+        &["uninstall", "--dry-run"],
+        &["stop"],
+        &["start"],
+        &["restart"],
+        &["exec", "--json", "--", "true"],
+        &["open"],
+        &["update"],
+        &["rollback"],
+    ] {
+        let output = match command.contains(&"--json") {
+            true => world.fails(command, 8),
+            false => world.fails(&[command, &["--json"]].concat(), 8),
+        };
+        assert_eq!(error(&output)["code"], "FOREIGN_OBJECT", "{command:?}");
+        assert!(error(&output)["hint"].as_str().unwrap().contains("docker rename"), "{}", shown(&output));
+    }
     assert_eq!(world.inspect().unwrap(), before);
 }
 

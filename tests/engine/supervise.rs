@@ -251,7 +251,12 @@ fn a_crash_loop_ends_and_start_begins_afresh() {
     let status = world.status();
     assert_eq!((&status["state"], &status["supervisor"]["restarts"]), (&"failed".into(), &5.into()), "{status}");
     assert_eq!(status["supervisor"]["cause"], "exited with code 9");
-    let output = world.fails(&["status"], 3);
+    for command in [&["exec", "--json", "--", "true"][..], &["open", "--json"]] {
+        let refused = json(&world.fails(command, 10))["error"].clone();
+        assert_eq!(refused["code"], "GAVE_UP", "{refused}");
+        assert!(refused["causes"].to_string().contains("told to exit after a while"), "{refused}");
+    }
+    let output = world.fails(&["status"], 10);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     for words in ["gave up restarting", "exited with code 9", "told to exit after a while", " start tries again"] {
         assert!(error.contains(words), "no `{words}` in\n{error}");

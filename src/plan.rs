@@ -212,7 +212,11 @@ fn get_image(desired: &Desired) -> Result<Action> {
         ImagePlan::Pull { reference } => Action::PullImage { reference },
         ImagePlan::Load { reference, file: Some(file) } => Action::LoadImage { reference, file },
         ImagePlan::Load { reference, file: None } => {
-            return Err(Error::NoSuchObject { kind: ObjectKind::Image, name: reference });
+            return Err(Error::Missing {
+                what: format!("image {reference}"),
+                reason: Some("it was loaded from a file, so it can't be pulled or built".to_owned()),
+                hint: "docklet setup --image-file TAR loads it again".to_owned(),
+            });
         }
     })
 }

@@ -269,10 +269,9 @@ fn a_taken_port_matters_only_for_a_start() {
 fn an_image_that_can_only_be_loaded_and_is_gone_is_an_error() {
     let mut desired = desired();
     desired.image = ImagePlan::Load { reference: "x".to_owned(), file: None };
-    assert!(matches!(
-        converge(&desired, &Observed::default()),
-        Err(Error::NoSuchObject { kind: ObjectKind::Image, .. })
-    ));
+    let error = converge(&desired, &Observed::default()).unwrap_err();
+    assert_eq!(error.to_string(), "there is no image x");
+    assert!(error.hint().unwrap().starts_with("docklet setup --image-file TAR"));
 }
 
 /// Any state that docklet itself can have left behind.

@@ -118,6 +118,8 @@ fn a_creation_that_the_engine_refuses_has_its_own_code() {
         (409, "Conflict. The container name \"/x\" is already in use by container \"0123\"", 8, "ALREADY_EXISTS"),
         (404, "No such image: docklet-test/x:1", 4, "NOT_FOUND"),
         (500, "mkdir /var/lib/docker/overlay2/x: no space left on device", 7, "NO_SPACE"),
+        (500, "the moon is full", 10, "START_FAILED"),
+        (403, "authorization denied by plugin x", 10, "START_FAILED"),
     ] {
         proxy.reset();
         let name = name.clone();
@@ -130,6 +132,22 @@ fn a_creation_that_the_engine_refuses_has_its_own_code() {
         assert!(proxy.fired(), "{}", proxy.report());
         assert_eq!(error(&output)["code"], code, "{status}\n{}", shown(&output));
         assert!(error(&output)["hint"].is_string(), "{status}\n{}", shown(&output));
+        let words = message.split(':').next_back().unwrap().trim();
+        assert!(code != "START_FAILED" || error(&output)["causes"].to_string().contains(words), "{}", shown(&output));
+    }
+    for (call, message, part) in [
+        ("/networks/create", "all predefined address pools have been fully subnetted", "default-address-pools"),
+        ("/networks/create", "operation not permitted", "docklet"),
+        ("/containers/create", "the moon is full", "docklet"),
+    ] {
+        proxy.reset();
+        proxy.fault(Fault { at: At::first("POST", call), action: Action::error(500, message) });
+        let output = world.fails(&args, 10);
+        assert!(proxy.fired(), "{}", proxy.report());
+        let error = error(&output);
+        assert_eq!(error["code"], "START_FAILED", "{error}");
+        assert!(error["causes"].to_string().contains(message), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains(part), "{error}");
     }
     world.setup();
     world.assert_whole("after refused creations");

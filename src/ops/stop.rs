@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{
     Instance, mounts, start,
-    supervisor::state::{self, State},
+    supervisor::{
+        process,
+        state::{self, State},
+    },
     volume_users,
 };
 use crate::{
@@ -40,15 +43,34 @@ impl Instance {
             Err(error) => {
                 // The supervisor must not start it when the engine is back.
                 desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
-                let text = "it will not be restarted when the engine is back".to_owned();
+                // An engine may go away without its containers (live-restore).
+                let text = match process::running(&self.files) {
+                    Some(_) => {
+                        "it will not be restarted; if it still runs when the engine is back, the supervisor stops it"
+                            .to_owned()
+                    }
+                    None => format!(
+                        "it will not be restarted; if it still runs when the engine is back: docklet{} stop",
+                        self.name.flag()
+                    ),
+                };
                 self.reporter.report(&Event::Note { text });
                 return Err(error);
             }
         };
         let container = find(self, &engine).await?;
         // Written before it is stopped, so that nothing starts it again in between.
-        desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
-        stop(self, &engine, container, timeout.0).await
+        let written = desired_state::write(&self.files.desired(), DesiredState::Stopped);
+        if written.is_err() {
+            // It would start it again.
+            process::end(&self.files).await?;
+        }
+        let report = stop(self, &engine, container, timeout.0).await?;
+        if let Err(error) = written {
+            let text = format!("{error}: it is stopped, but that it shall stay so could not be written down");
+            self.reporter.report(&Event::Warning { text });
+        }
+        Ok(report)
     }
 
     /// Stops the container and starts it again, with the settings as they are now. How it ended, and the page's address.
@@ -61,6 +83,9 @@ impl Instance {
         mounts::admit(self, &settings.mounts)?;
         let engine = self.engine().await?;
         let container = find(self, &engine).await?;
+        // What keeps it from being started keeps it from being stopped.
+        volume_users::refuse(self, &engine, true).await?;
+        desired_state::write(&self.files.desired(), DesiredState::Running)?;
         let report = stop(self, &engine, container, timeout.0).await?;
         let started = start::start(self, &engine, &settings, self.appliance.health.ready_timeout()).await?;
         let report = StopReport { container: ContainerReport { changed: true, ..started.container }, ..report };

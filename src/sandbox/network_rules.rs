@@ -284,11 +284,11 @@ pub const LOOPBACK_FIX: &str = "let the proxy listen on the engine's gateway add
 /// # Errors
 /// When a secret cannot be read.
 pub fn loopback_proxies(files: &InstancePaths) -> Result<Option<String>> {
+    // An entry of rules has its own word for this machine's own address.
     let unreached = |address: String| {
         let Allow { host, port } = proxy(&address)?;
-        let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-        (host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback()))
-            .then(|| port.map_or(host.clone(), |port| format!("{host}:{port}")))
+        let own = host == Allow::HOST || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        own.then(|| port.map_or("127.0.0.1".to_owned(), |port| format!("127.0.0.1:{port}")))
     };
     let mut unreached: Vec<String> = proxies(files)?.into_iter().filter_map(unreached).collect();
     unreached.sort();
@@ -352,7 +352,7 @@ mod tests {
         assert_eq!(told("HTTP_PROXY", "http://192.168.1.2:3128"), "");
         let own = told("HTTPS_PROXY", "http://me:secret@127.0.0.1:3128/");
         assert!(own.contains("127.0.0.1:3128") && !own.contains("secret"), "{own}");
-        assert!(told("HTTPS_PROXY", "localhost:8080").contains("localhost:8080"));
+        assert!(told("HTTPS_PROXY", "localhost:8080").contains("127.0.0.1:8080"));
         assert!(told("HTTPS_PROXY", "http://[::1]:8080").contains(":8080"));
         assert_eq!(told("HTTPS_PROXY", "http://localhost.example.org"), "");
     }

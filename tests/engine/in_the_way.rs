@@ -141,6 +141,8 @@ fn a_creation_that_the_engine_refuses_has_its_own_code() {
         ("/containers/create", "the moon is full", "docklet"),
     ] {
         proxy.reset();
+        // Those before have made it.
+        docker_try(&["network", "rm", &world.container()]);
         proxy.fault(Fault { at: At::first("POST", call), action: Action::error(500, message) });
         let output = world.fails(&args, 10);
         assert!(proxy.fired(), "{}", proxy.report());
@@ -377,6 +379,9 @@ fn a_renamed_container_is_found_and_no_second_one_runs_on_its_volumes() {
     };
     let renamed = format!("{}-renamed", world.container());
     docker(&["rename", &world.container(), &renamed]);
+    let listed = json(&world.run(&["list", "--json"]));
+    let found = listed["instances"].as_array().unwrap().iter().find(|i| i["name"] == renamed.as_str());
+    assert_eq!(found.unwrap()["instance"], world.name.as_str(), "{listed}");
     let other_port = free_port().to_string();
     let setup = ["setup", "--yes", "--json", "--port", &other_port];
     for args in [&["start", "--json"][..], &["stop", "--json"], &["status", "--json"], &["restart", "--json"], &setup] {
@@ -419,6 +424,8 @@ fn a_strangers_container_on_the_volumes_keeps_ours_from_starting_until_it_ends()
     world.ok(&["start"]);
     // One that comes later is refused where data changes.
     docker(&["start", &stranger]);
+    world.fails(&["restart"], 8);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "it is not left stopped");
     let backup = world.folder().join("b.tar.zst");
     docker(&["stop", "-t", "0", &stranger]);
     world.ok(&["backup", backup.to_str().unwrap()]);

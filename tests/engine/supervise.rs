@@ -305,6 +305,28 @@ fn the_engine_may_be_away_for_twenty_seconds() {
     assert_eq!(reason(&world), "exited with code 3");
 }
 
+/// An engine may go away without its containers (live-restore).
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_stop_while_the_engine_is_away_is_done_when_it_is_back() {
+    let world = World::supervised();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    world.setup();
+    wait_for_log(&world, " answers  ");
+    proxy.gone();
+    wait_for_log(&world, "the engine cannot be reached");
+    let output = world.fails(&["stop"], 5);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("the supervisor stops it"), "{said}");
+    assert!(run_of(&world).is_some(), "it went on without the engine");
+    proxy.back();
+    wait_until(SOON, "it is stopped", || run_of(&world).is_none());
+    wait_until(SOON, "the supervisor has ended", || pid(&world).is_none());
+    assert!(log(&world).contains("stopped, as asked for while the engine was away"), "{}", log(&world));
+    assert_eq!((&world.status()["state"], restarts(&world)), (&"stopped".into(), 0));
+}
+
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn twenty_starts_at_once_leave_one_supervisor() {

@@ -106,9 +106,12 @@ async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
             Command::Status(args::Status { watch: false }) | Command::List | Command::Open(_) | Command::Doctor(_)
         )
     );
+    // These are about files alone.
+    let needs_name =
+        !matches!(command, Some(Command::Config(_) | Command::Secret(_) | Command::Mount(_) | Command::Password(_)));
     let done = async {
         match dispatch(context, command).await {
-            Err(error @ Error::NotSetUp { .. }) => Err(in_the_way(context).await.unwrap_or(error)),
+            Err(error @ Error::NotSetUp { .. }) if needs_name => Err(in_the_way(context).await.unwrap_or(error)),
             done => done,
         }
     };

@@ -1,7 +1,7 @@
 //! The desired state of an instance: running or stopped, as the user asked for it. A file in its state folder, so that it
 //! holds across a reboot.
 
-use std::{fmt, path::Path};
+use std::{fmt, io::Write as _, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ pub fn recorded(path: &Path) -> Result<RecordedState> {
 }
 
 /// Records the desired state. The same state is written again, with a new time: the supervisor then starts counting
-/// restarts anew.
+/// restarts anew. On a disk without room for another file, the one that is there is overwritten.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -64,7 +64,18 @@ pub fn write(path: &Path, desired: DesiredState) -> Result<()> {
     }
     let text = serde_json::to_string(&RecordedState { desired, at: crate::clock::now_exactly() })
         .map_err(|e| Error::bug(e.to_string()))?;
-    paths::write_file(path, text.as_bytes(), 0o600)
+    match paths::write_file(path, text.as_bytes(), 0o600) {
+        Err(full @ Error::NoSpace { .. }) => overwrite(path, text.as_bytes()).map_err(|_| full),
+        done => done,
+    }
+}
+
+/// Needs no new block on most disks. One that is cut short counts as none.
+fn overwrite(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut file = std::fs::File::options().write(true).open(path)?;
+    file.write_all(text)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ mod mounts;
 mod observe;
 mod observed;
 mod ops;
+mod own_images;
 mod paths;
 mod plan;
 mod present;

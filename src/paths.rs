@@ -91,6 +91,14 @@ pub fn shown(file: &Path) -> String {
 }
 
 impl InstancePaths {
+    /// The instance's name.
+    pub fn name(&self) -> String {
+        self.state.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+    /// The images that docklet pulled or loaded, for all instances.
+    pub fn images(&self) -> PathBuf {
+        self.state.with_file_name("images.json")
+    }
     /// The settings file.
     pub fn settings(&self) -> PathBuf {
         self.config.join("settings.toml")

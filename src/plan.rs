@@ -213,9 +213,9 @@ fn get_image(desired: &Desired) -> Result<Action> {
         ImagePlan::Load { reference, file: Some(file) } => Action::LoadImage { reference, file },
         ImagePlan::Load { reference, file: None } => {
             return Err(Error::Missing {
-                what: format!("image {reference} on the engine"),
-                reason: Some("it was loaded from a file, and nothing else has it".to_owned()),
-                hint: "load it again: docklet setup --image-file TAR\nthen run the same command again".to_owned(),
+                what: format!("image {reference}"),
+                reason: Some("it was loaded from a file, so it can't be pulled or built".to_owned()),
+                hint: "docklet setup --image-file TAR loads it again".to_owned(),
             });
         }
     })

@@ -86,12 +86,12 @@ pub struct StopReport {
     pub container: ContainerReport,
     /// How the process ended; `None` when it did not run before.
     pub exit_code: Option<i64>,
-    /// Whether it ended by itself after SIGTERM.
-    pub graceful_shutdown: bool,
-    /// Whether it had to be killed.
-    pub killed: bool,
-    /// The engine's own out-of-memory flag.
-    pub oom_killed: bool,
+    /// Whether it ended by itself after SIGTERM; `None` when it did not run before.
+    pub graceful_shutdown: Option<bool>,
+    /// Whether it had to be killed; `None` when it did not run before.
+    pub killed: Option<bool>,
+    /// Whether the kernel killed it for its memory; `None` when it did not run before.
+    pub oom_killed: Option<bool>,
 }
 
 /// `docklet logs`

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ObjectKind, Result},
     host::terminal,
     observed::Ownership,
-    ops::stop::ownership,
+    ops::stop::{not_running, ownership},
 };
 
 /// Most bytes of each stream in the JSON form.
@@ -115,13 +115,12 @@ async fn ready(context: &Context) -> Result<Engine> {
     let engine = context.engine().await?;
     let name = context.container_name();
     let container = engine.container(&name).await?;
-    let missing = || Error::NotRunning { name: name.clone(), state: "not there".to_owned() };
-    let container = container.ok_or_else(missing)?;
+    let container = container.ok_or_else(|| not_running(context, "not there"))?;
     if ownership(context, &container) == Ownership::Foreign {
         return Err(Error::Foreign { kind: ObjectKind::Container, name });
     }
     if !container.running || container.paused {
-        return Err(Error::NotRunning { name, state: container.status });
+        return Err(not_running(context, &container.status));
     }
     Ok(engine)
 }

@@ -14,7 +14,7 @@ use crate::{
         ports,
     },
     observed::{Ownership, PortState},
-    ops::stop::ownership,
+    ops::stop::{not_running, ownership},
     probe::Seen,
     settings::Network,
 };
@@ -117,7 +117,7 @@ async fn open(context: &Context) -> Result<Opened> {
 async fn look(context: &Context) -> Result<Publish> {
     context.settings()?;
     let name = context.container_name();
-    let stopped = |state: &str| Error::NotRunning { name: name.clone(), state: state.to_owned() };
+    let stopped = |state: &str| not_running(context, state);
     let container = context.engine().await?.container(&name).await?.ok_or_else(|| stopped("missing"))?;
     if ownership(context, &container) != Ownership::Ours {
         return Err(Error::Foreign { kind: ObjectKind::Container, name });

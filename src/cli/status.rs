@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::context::Context;
 use crate::{
     desired_state,
-    error::{Error, Result},
+    error::{Code, Error, Result},
     event::Event,
     ops::{
         status::{look, without_engine},
@@ -45,8 +45,10 @@ pub async fn run(context: &Context, form: Form) -> Result<ExitCode> {
     }
     Ok(ExitCode::from(match report.state {
         State::Running => 0,
-        State::NotSetUp => crate::error::Code::NotFound.exit_status(),
-        State::EngineUnreachable => crate::error::Code::NetworkError.exit_status(),
+        State::NotSetUp => Code::NotFound.exit_status(),
+        State::EngineUnreachable => Code::NetworkError.exit_status(),
+        // Nobody restarts it any more.
+        State::Failed if report.supervisor.gave_up => Code::GaveUp.exit_status(),
         State::Starting | State::Unhealthy | State::Stopped | State::Failed => NOT_RUNNING,
     }))
 }

@@ -179,6 +179,8 @@ pub struct TrustFacts {
     pub unknown_bundle: Option<String>,
     /// Names of proxy variables that are not the same here as in the appliance.
     pub proxies_differ: Vec<String>,
+    /// That nothing in the container reaches a proxy, in words.
+    pub proxy_unreached: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

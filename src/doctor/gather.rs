@@ -21,7 +21,7 @@ use crate::{
     mounts::{self, Users},
     paths::InstancePaths,
     plan::lost,
-    sandbox,
+    sandbox::{self, network_rules},
     secrets::{self, Secret},
     settings::{ImageSource, Mount, Settings},
 };
@@ -165,6 +165,7 @@ fn trust(around: &Surroundings<'_>, settings: &SettingsFact) -> TrustFacts {
         let here = around.proxies.get(*name).map(String::as_str).unwrap_or_default();
         stored(name).as_ref().map(Secret::reveal).unwrap_or_default() != here
     };
+    trust.proxy_unreached = network_rules::loopback_proxies(around.files).ok().flatten();
     trust.proxies_differ = around.proxy_names.iter().copied().filter(differs).map(str::to_owned).collect();
     trust
 }

@@ -59,10 +59,18 @@ struct Endpoint {
 pub(in crate::engine) fn current(docker_config: &Path) -> Result<Option<Context>> {
     let path = docker_config.join("config.json");
     let Some(text) = read_text(&path)? else { return Ok(None) };
-    let config: Config = parse(&text, &path)?;
+    let config: Config = parse(config_text(&text), &path)?;
     match config.current.as_deref().map(str::trim) {
         None | Some("" | DEFAULT) => Ok(None),
         Some(name) => named(docker_config, name).map(Some),
+    }
+}
+
+/// What of docker's `config.json` is read: one that holds nothing, as an editor or a full disk leaves it, is the same as `{}`.
+pub(in crate::engine) fn config_text(text: &str) -> &str {
+    match text.trim_start_matches('\u{feff}').trim() {
+        "" | "null" => "{}",
+        text => text,
     }
 }
 
@@ -132,6 +140,10 @@ pub(in crate::engine) mod tests {
         assert_eq!(current(root).unwrap(), None, "no file at all");
         write(root, "config.json", r#"{"auths":{}}"#);
         assert_eq!(current(root).unwrap(), None, "no choice");
+        for text in ["", " \n", "null", "\u{feff}", "\u{feff}{}", "\u{feff}null\n"] {
+            write(root, "config.json", text);
+            assert_eq!(current(root).unwrap(), None, "{text:?} is as good as none");
+        }
         write(root, "config.json", r#"{"currentContext":"default"}"#);
         assert_eq!(current(root).unwrap(), None, "the default");
         write(root, "config.json", r#"{"currentContext":"colima"}"#);
@@ -155,7 +167,7 @@ pub(in crate::engine) mod tests {
     #[test]
     fn a_broken_file_is_an_error_that_names_it() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["", "{", "not json", r#"{"currentContext":7}"#] {
+        for text in ["{", "not json", r#"{"currentContext":7}"#] {
             write(folder.path(), "config.json", text);
             match current(folder.path()) {
                 Err(Error::File { path, hint: Some(_), .. }) => assert!(path.ends_with("config.json"), "{path}"),

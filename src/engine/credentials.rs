@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use super::reference::DEFAULT_REGISTRY;
+use super::{context::config_text, reference::DEFAULT_REGISTRY};
 use crate::event::{Event, Reporter};
 
 /// How long a credential helper may take.
@@ -101,7 +101,7 @@ pub async fn find(docker_config: &Path, registry: &str, reporter: &dyn Reporter)
             return None;
         }
     };
-    let config: Config = match serde_json::from_str(&text) {
+    let config: Config = match serde_json::from_str(config_text(&text)) {
         Ok(config) => config,
         // serde's message would quote what it stumbled over, which may be a secret.
         Err(e) => {

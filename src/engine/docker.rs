@@ -18,7 +18,7 @@ use bollard::{
 
 use super::{
     DEADLINE, Engine,
-    error::{port_conflict, status_of, translate},
+    error::{port_conflict, start_refused, status_of, translate},
     translate,
 };
 use crate::{
@@ -204,8 +204,7 @@ impl Engine {
             Err(e) => Err(match status_of(&e) {
                 Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() },
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
-                Some(400) => Error::StartFailed { name: spec.name.clone(), reason: message_of(&e), log: vec![] },
-                _ => translate(&call, e),
+                _ => start_refused(&spec.name, &call, e),
             }),
         }
     }

@@ -68,6 +68,19 @@ pub(in crate::engine) fn translate(call: &str, error: Theirs) -> Error {
     }
 }
 
+/// The same for a call that a start needs, such as one that creates a container: what the engine refuses is why `name` does
+/// not start.
+pub(in crate::engine) fn start_refused(name: &str, call: &str, error: Theirs) -> Error {
+    match translate(call, error) {
+        Error::EngineRefused { call, status, reason } => Error::StartFailed {
+            name: name.to_owned(),
+            reason: format!("the engine refused to {call}: {reason} (HTTP {status})"),
+            log: vec![],
+        },
+        other => other,
+    }
+}
+
 /// The HTTP status of an error that the engine answered with.
 pub(in crate::engine) fn status_of(error: &Theirs) -> Option<u16> {
     match error {

@@ -21,7 +21,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::{
     DEADLINE, Engine,
     docker::{WORK_DEADLINE, deadline, message_of},
-    error::{status_of, translate, within},
+    error::{start_refused, status_of, translate, within},
 };
 use crate::{
     desired::label,
@@ -144,7 +144,7 @@ impl Engine {
             Err(e) => Err(match status_of(&e) {
                 Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() },
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
-                _ => translate(&call, e),
+                _ => start_refused(&spec.name, &call, e),
             }),
         }
     }

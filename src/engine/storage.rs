@@ -13,7 +13,7 @@ use bollard::{
 use super::{
     DEADLINE, Engine,
     docker::{Change, WORK_DEADLINE, deadline, managed_filter, message_of, none_if_missing},
-    error::{status_of, translate, within},
+    error::{start_refused, status_of, translate, within},
 };
 use crate::{
     desired::VolumeSpec,
@@ -59,7 +59,7 @@ impl Engine {
         match deadline(&call, WORK_DEADLINE, self.docker.create_network(request)).await? {
             Ok(_) => Ok(()),
             Err(e) if status_of(&e) == Some(409) => Ok(()),
-            Err(e) => Err(translate(&call, e)),
+            Err(e) => Err(start_refused(name, &call, e)),
         }
     }
 
@@ -135,7 +135,7 @@ impl Engine {
         };
         let call = format!("create volume {}", spec.name);
         let created = deadline(&call, WORK_DEADLINE, self.docker.create_volume(request)).await?;
-        created.map(drop).map_err(|e| translate(&call, e))
+        created.map(drop).map_err(|e| start_refused(&spec.name, &call, e))
     }
 
     /// Creates the volumes that a container is about to bring into being, where the engine would give them no labels then:

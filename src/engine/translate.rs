@@ -215,7 +215,8 @@ pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
         run: state.started_at.as_deref().and_then(crate::clock::parse).map(time::OffsetDateTime::unix_timestamp_nanos),
         started_at: time(state.started_at),
         finished_at: time(state.finished_at).filter(|_| !running),
-        oom_killed: state.oom_killed.unwrap_or(false),
+        // The engine keeps the flag for any process inside; only where the kernel killed the first one is it why this ended.
+        oom_killed: state.oom_killed.unwrap_or(false) && has_ended && state.exit_code == Some(137),
         error: state.error.filter(|text| !text.is_empty()),
         health: state.health.and_then(|h| h.status).map(|s| s.to_string()).filter(|s| !s.is_empty() && s != "none"),
         networks,

@@ -42,8 +42,13 @@ impl Error {
             Error::EngineTimeout { .. } | Error::EngineGone { .. } => {
                 "check that the engine responds: docker version\nthen run the same command again to continue".to_owned()
             }
-            Error::EngineRefused { reason, .. } if reason.contains("address pool") => {
-                "remove networks that nothing uses: docker network prune".to_owned()
+            // More pools come from the engine's own settings.
+            Error::StartFailed { reason, .. } if reason.contains("address pool") => {
+                "remove networks that nothing uses: docker network prune\nif all are in use, give the engine more addresses: default-address-pools in its daemon.json".to_owned()
+            }
+            // It never ran, so it logged nothing.
+            Error::StartFailed { log, .. } if log.is_empty() => {
+                "correct what the engine says, then: docklet start\nfor what else may be wrong: docklet doctor".to_owned()
             }
             Error::EngineRefused { .. } => {
                 "run the same command again to continue\nif it fails again, read the engine's log".to_owned()

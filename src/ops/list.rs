@@ -18,9 +18,11 @@ impl Instance {
         let appliance = &self.appliance.name;
         let containers = engine.containers(true).await?.into_iter().filter_map(|container| {
             let instance: InstanceName = container.labels.get(label::INSTANCE)?.parse().ok()?;
-            // One that waits for its successor to answer is no instance of its own.
+            // One that waits for its successor to answer is no instance of its own, nor is a helper. One that was renamed is.
+            let [_, others @ ..] = instance.containers(appliance);
             let is_it = container.labels.get(label::APPLIANCE) == Some(appliance)
-                && container.name == instance.container(appliance);
+                && !container.labels.contains_key(label::TASK)
+                && !others.contains(&container.name);
             is_it.then(|| ListEntry {
                 instance: instance.to_string(),
                 name: container.name,

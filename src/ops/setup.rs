@@ -16,6 +16,7 @@ use crate::{
     event::Event,
     mounts as rules, observe,
     report::{SetupReport, VolumeStatus},
+    sandbox::network_rules,
     secrets::{self, Secret},
     settings::{Bind, ImageSource, Memory, Port, Settings},
     units::Bytes,
@@ -239,6 +240,9 @@ impl Job {
         rules::remember(&settings.mounts, &instance.files.mounts())?;
         for (name, value) in &self.secrets {
             secrets::write(&instance.files.secrets(), name, value)?;
+        }
+        if let Some(text) = network_rules::loopback_proxies(&instance.files)? {
+            instance.reporter.report(&Event::Warning { text: format!("{text}; {}", network_rules::LOOPBACK_FIX) });
         }
         let applied = converge::apply(instance, engine, settings, &planned, &self.how, self.timeout).await;
         if let (Err(error), Some(before)) = (&applied, &self.before)

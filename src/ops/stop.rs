@@ -1,8 +1,15 @@
 //! Stop and restart, and how a container ended.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Instance, backup, guarded, mounts, other_home, start, supervisor::state::State, volume_users};
+use super::{
+    Instance, backup, guarded, mounts, other_home, start,
+    supervisor::{
+        process,
+        state::{self, State},
+    },
+    volume_users,
+};
 use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, connect, docker::Detail},
@@ -37,7 +44,17 @@ impl Instance {
             Err(error) => {
                 // The supervisor must not start it when the engine is back.
                 desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
-                let text = "it will not be restarted when the engine is back".to_owned();
+                // An engine may go away without its containers (live-restore).
+                let text = match process::running(&self.files) {
+                    Some(_) => {
+                        "it will not be restarted; if it still runs when the engine is back, the supervisor stops it"
+                            .to_owned()
+                    }
+                    None => format!(
+                        "it will not be restarted; if it still runs when the engine is back: docklet{} stop",
+                        self.name.flag()
+                    ),
+                };
                 self.reporter.report(&Event::Note { text });
                 return Err(error);
             }
@@ -45,8 +62,17 @@ impl Instance {
         recover(self, &engine, &settings).await?;
         let container = find(self, &engine).await?;
         // Written before it is stopped, so that nothing starts it again in between.
-        desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
-        stop(self, &engine, container, timeout.0).await
+        let written = desired_state::write(&self.files.desired(), DesiredState::Stopped);
+        if written.is_err() {
+            // It would start it again.
+            process::end(&self.files).await?;
+        }
+        let report = stop(self, &engine, container, timeout.0).await?;
+        if let Err(error) = written {
+            let text = format!("{error}: it is stopped, but that it shall stay so could not be written down");
+            self.reporter.report(&Event::Warning { text });
+        }
+        Ok(report)
     }
 
     /// Stops the container and starts it again, with the settings as they are now. How it ended, and the page's address.
@@ -60,6 +86,9 @@ impl Instance {
         let engine = self.engine().await?;
         recover(self, &engine, &settings).await?;
         let container = find(self, &engine).await?;
+        // What keeps it from being started keeps it from being stopped.
+        volume_users::refuse(self, &engine, true).await?;
+        desired_state::write(&self.files.desired(), DesiredState::Running)?;
         let report = stop(self, &engine, container, timeout.0).await?;
         let started = start::start(self, &engine, &settings, self.appliance.health.ready_timeout()).await?;
         let report = StopReport { container: ContainerReport { changed: true, ..started.container }, ..report };
@@ -106,6 +135,28 @@ pub async fn find(instance: &Instance, engine: &Engine) -> Result<Detail> {
     }
 }
 
+/// Refuses when somebody else's container has the name of this instance's. What the engine does not tell is no reason.
+///
+/// # Errors
+/// [`Error::Foreign`].
+pub async fn refuse_foreign(instance: &Instance, engine: &Engine) -> Result<()> {
+    match find(instance, engine).await {
+        Err(foreign @ Error::Foreign { .. }) => Err(foreign),
+        _ => Ok(()),
+    }
+}
+
+/// The error for a container that has to run and does not: the supervisor gave up on it, or it is just not running.
+pub fn not_running(instance: &Instance, state: &str) -> Error {
+    let name = instance.container_name();
+    let recorded = desired_state::recorded(&instance.files.desired()).ok();
+    let wanted = recorded.filter(|recorded| recorded.desired == DesiredState::Running);
+    match wanted.and_then(|recorded| state::look(&instance.files, &recorded).1) {
+        Some(gave_up) => gave_up.error(&name),
+        None => Error::NotRunning { name, state: state.to_owned() },
+    }
+}
+
 /// Whether a container carries this instance's labels.
 pub fn ownership(instance: &Instance, container: &Detail) -> Ownership {
     Ownership::of(&container.labels, &crate::desired::labels(&instance.appliance, &instance.name))
@@ -116,15 +167,16 @@ pub fn ownership(instance: &Instance, container: &Detail) -> Ownership {
 /// # Errors
 /// [`Error::StopFailed`] when it still runs afterwards.
 pub async fn stop(instance: &Instance, engine: &Engine, before: Detail, grace: Duration) -> Result<StopReport> {
-    let report = |detail: Detail, changed: bool, graceful: bool, killed: bool| StopReport {
-        container: ContainerReport::of(&instance.name, &detail, changed),
+    let report = |detail: &Detail, changed: bool| StopReport {
+        container: ContainerReport::of(&instance.name, detail, changed),
         exit_code: detail.exit_code,
-        graceful_shutdown: graceful,
-        killed,
-        oom_killed: detail.oom_killed,
+        graceful_shutdown: None,
+        killed: None,
+        oom_killed: None,
     };
     if !before.running {
-        return Ok(report(before, false, false, false));
+        // How it ended some other time is no news of this stop.
+        return Ok(StopReport { exit_code: None, ..report(&before, false) });
     }
     let name = before.name.clone();
     let step = format!("stop container {name}");
@@ -133,7 +185,10 @@ pub async fn stop(instance: &Instance, engine: &Engine, before: Detail, grace: D
         // A paused process cannot take the signal.
         engine.unpause_container(&name).await?;
     }
+    let began = Instant::now();
     engine.stop_container(&name, grace).await?;
+    // An engine sends SIGKILL itself when the grace is over, and no earlier.
+    let in_time = began.elapsed() < grace;
     let missing = || Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() };
     let after = engine.container(&name).await?.ok_or_else(missing)?;
     if after.running {
@@ -144,8 +199,12 @@ pub async fn stop(instance: &Instance, engine: &Engine, before: Detail, grace: D
     }
     done();
     let code = after.exit_code.unwrap_or(0);
-    // Docker sends SIGKILL itself when the grace is over; 137 that is not the kernel's doing was that.
-    let killed = code == 137 && !after.oom_killed;
-    let graceful = matches!(code, 0 | 143) && !after.oom_killed;
-    Ok(report(after, true, graceful, killed))
+    // The flag may also tell of a process inside that ran out of memory earlier.
+    let out_of_memory = after.oom_killed && in_time;
+    Ok(StopReport {
+        graceful_shutdown: Some(matches!(code, 0 | 143)),
+        killed: Some(code == 137 && !out_of_memory),
+        oom_killed: Some(out_of_memory),
+        ..report(&after, true)
+    })
 }

@@ -9,10 +9,15 @@ use crate::{
     data::store,
     desired::labels,
     desired_state::{self, DesiredState},
-    engine::{Engine, docker::Change, image::Removal},
+    engine::{
+        Engine,
+        docker::Change,
+        image::{Image, Removal},
+    },
     error::{Error, Result},
     event::{Event, begin_step},
     observed::Ownership,
+    own_images,
     report::{Kept, Thing, ThingKind, UninstallReport},
     settings::{ImageSource, Settings},
 };
@@ -23,6 +28,8 @@ struct Inventory {
     images: Vec<String>,
     /// Images that stay, and the container of somebody else that has each.
     images_in_use: Vec<(String, String)>,
+    /// Images that docklet neither built nor pulled nor loaded, and their sizes: the user's own, which stay.
+    images_of_others: Vec<(String, u64)>,
     networks: Vec<String>,
     volumes: Vec<String>,
     /// The volume with the container's copy of the secrets; it always goes.
@@ -77,6 +84,11 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
     let lock = if args.dry_run || !has_files { None } else { Some(instance.lock("uninstall")?) };
     let engine = instance.engine().await?;
     let inventory = take_inventory(instance, &engine, args).await?;
+    let removed = will_be_removed(instance, &inventory);
+    if removed.iter().all(|thing| thing.kind == ThingKind::State) {
+        // "Nothing left" would be no answer to who sees a container of that name.
+        stop::refuse_foreign(instance, &engine).await?;
+    }
     let sizes =
         if inventory.volumes.is_empty() { Default::default() } else { engine.volume_sizes().await.unwrap_or_default() };
     let mut report = UninstallReport {
@@ -85,7 +97,7 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
         backup: None,
         backup_missing_volumes: vec![],
         whole_backup: None,
-        removed: will_be_removed(instance, &inventory),
+        removed,
         kept: will_be_kept(instance, &inventory, &sizes),
         left: vec![],
     };
@@ -166,15 +178,26 @@ async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninstall) 
     {
         references.push(settings.image.reference);
     }
+    // Also those of before, when the settings named another one.
+    let brought = own_images::load(&instance.files);
+    references.extend(brought.keys().filter(|name| own_images::is_of(&brought, name, &instance.name)).cloned());
     references.sort();
     references.dedup();
-    let (mut images, mut images_in_use) = (vec![], vec![]);
+    let named_by_docklet = |name: &str| name.trim_start_matches("localhost/").starts_with(&format!("{appliance}:"));
+    let (mut images, mut images_in_use, mut images_of_others) = (vec![], vec![], vec![]);
     for reference in references {
         let Some(image) = engine.image(&reference).await? else { continue };
         // A container names its image by its id when the name means another one now. Removing that would take
         // the names with it that somebody else gave it.
         let by_id = image.id.trim_start_matches("sha256:").starts_with(reference.trim_start_matches("sha256:"));
         if by_id && !image.references.iter().all(|name| name.contains('@')) {
+            continue;
+        }
+        if !by_id && !named_by_docklet(&reference) && !brought.contains_key(&reference) {
+            // A digest is no name that somebody gave.
+            if !reference.contains('@') {
+                images_of_others.push((reference, image.size));
+            }
             continue;
         }
         match others.iter().find(|other| other.image_id == image.id) {
@@ -191,6 +214,7 @@ async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninstall) 
         containers: named.into_iter().chain(stray).map(|c| c.name.clone()).collect(),
         images,
         images_in_use,
+        images_of_others,
         networks: networks
             .into_iter()
             .filter(|n| Ownership::of(&n.labels, &ours) == Ownership::Ours)
@@ -248,6 +272,12 @@ fn will_be_kept(
         how_to_remove: format!("container {container} must be removed first"),
     };
     let mut kept: Vec<Kept> = inventory.images_in_use.iter().map(in_use).collect();
+    kept.extend(inventory.images_of_others.iter().map(|(image, size)| Kept {
+        kind: ThingKind::Image,
+        name: image.clone(),
+        size: Some(*size),
+        how_to_remove: format!("docker image rm {image}"),
+    }));
     if !inventory.remove_volumes {
         kept.extend(inventory.volumes.iter().map(|name| Kept {
             kind: ThingKind::Volume,
@@ -283,8 +313,9 @@ async fn remove(
     // Its container may have the image that is to go.
     backup_test::remove_left(instance, engine).await?;
     if !inventory.containers.is_empty() {
-        // Writes the desired state first, so that nobody starts it again in between.
-        desired_state::write(&instance.files.desired(), DesiredState::Stopped)?;
+        // Writes the desired state first, so that nobody starts it again in between. A full disk keeps nothing from being
+        // removed: the supervisor has ended.
+        let _ = desired_state::write(&instance.files.desired(), DesiredState::Stopped);
     }
     let data: &[String] = if inventory.remove_volumes { &inventory.volumes } else { &[] };
     let volumes: Vec<&String> = inventory.secrets.iter().chain(data).collect();
@@ -323,6 +354,13 @@ async fn remove(
         }
         running();
     }
+    let brought = own_images::load(&instance.files);
+    let is_kept = |name: &&str| kept.iter().any(|kept| kept.kind == ThingKind::Image && kept.name == **name);
+    let is_gone = |name: &&str| removed.iter().any(|gone| gone.kind == ThingKind::Image && gone.name == **name);
+    let names = brought.keys().map(String::as_str).filter(|name| !is_kept(name));
+    let gone = names.filter(|name| is_gone(name) || own_images::is_of(&brought, name, &instance.name));
+    // A name that is not forgotten does no harm.
+    let _ = own_images::forget(&instance.files, gone);
     let built_here = |thing: &Thing| {
         thing.kind == ThingKind::Image
             && thing.name.strip_prefix(&instance.appliance.name).is_some_and(|r| r.starts_with(':'))
@@ -402,7 +440,8 @@ async fn left(instance: &Instance, engine: &Engine, inventory: &Inventory) -> Re
     left.extend(volumes.map(|v| Thing { kind: ThingKind::Volume, name: v.name }));
     // Images are shared: one that another instance's container uses was kept on purpose.
     let used = |id: &str| containers.iter().any(|c| c.image_id == id);
-    let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id));
+    let kept = |i: &&Image| inventory.images_of_others.iter().any(|(name, _)| i.references.contains(name));
+    let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id) && !kept(i));
     left.extend(unused.map(|i| Thing { kind: ThingKind::Image, name: i.references.first().unwrap_or(&i.id).clone() }));
     left.extend(autostart::things(instance));
     left.extend(process::running(&instance.files).map(supervisor));

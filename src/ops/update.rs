@@ -20,6 +20,7 @@ use crate::{
     error::{Error, ObjectKind, Result},
     event::begin_step,
     observe::Look,
+    own_images,
     present::data as text,
     report::data::{UpdateCheckReport, UpdateReport},
     settings::{ImageSource, Settings},
@@ -339,6 +340,8 @@ async fn pull(
     }
     pulled?;
     done();
+    // Where that cannot be written down, `uninstall` leaves the image and names it.
+    let _ = own_images::remember(&instance.files, &settings.image.reference);
     let missing = || Error::NoSuchObject { kind: ObjectKind::Image, name: settings.image.reference.clone() };
     let image = image.ok_or_else(missing)?;
     Ok(Target {

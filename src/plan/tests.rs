@@ -270,7 +270,8 @@ fn an_image_that_can_only_be_loaded_and_is_gone_is_an_error() {
     let mut desired = desired();
     desired.image = ImagePlan::Load { reference: "x".to_owned(), file: None };
     let error = converge(&desired, &Observed::default()).unwrap_err();
-    assert!(error.hint().unwrap().contains("docklet setup --image-file TAR"), "{error:?}");
+    assert_eq!(error.to_string(), "there is no image x");
+    assert!(error.hint().unwrap().starts_with("docklet setup --image-file TAR"));
 }
 
 /// Any state that docklet itself can have left behind.

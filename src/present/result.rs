@@ -75,11 +75,11 @@ pub fn restart(report: &StopReport, url: &str, style: Style) -> String {
 /// How the process ended.
 fn ending(report: &StopReport, style: Style) -> String {
     let code = report.exit_code.map(|code| format!("exit code {code}")).unwrap_or_default();
-    if report.oom_killed {
+    if report.oom_killed == Some(true) {
         format!(" ({}: out of memory)", style.warning(&code))
-    } else if report.killed {
+    } else if report.killed == Some(true) {
         format!(" ({}: it did not exit in time and was killed)", style.warning(&code))
-    } else if report.graceful_shutdown || code.is_empty() {
+    } else if report.graceful_shutdown == Some(true) || code.is_empty() {
         String::new()
     } else {
         format!(" ({})", style.warning(&code))

@@ -275,6 +275,29 @@ pub fn proxies(files: &InstancePaths) -> Result<Vec<String>> {
     Ok(values.into_iter().flatten().collect())
 }
 
+/// What helps where a proxy listens only on this machine's own address.
+pub const LOOPBACK_FIX: &str = "let the proxy listen on the engine's gateway address, too (docker network inspect bridge shows it), then: HTTPS_PROXY=http://GATEWAY:PORT docklet setup";
+
+/// A warning about those of the appliance's proxies that listen only on this machine's own address, where nothing in the
+/// container reaches them. Without the password that an address may have.
+///
+/// # Errors
+/// When a secret cannot be read.
+pub fn loopback_proxies(files: &InstancePaths) -> Result<Option<String>> {
+    // An entry of rules has its own word for this machine's own address.
+    let unreached = |address: String| {
+        let Allow { host, port } = proxy(&address)?;
+        let own = host == Allow::HOST || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        own.then(|| port.map_or("127.0.0.1".to_owned(), |port| format!("127.0.0.1:{port}")))
+    };
+    let mut unreached: Vec<String> = proxies(files)?.into_iter().filter_map(unreached).collect();
+    unreached.sort();
+    unreached.dedup();
+    let list = unreached.join(", ");
+    Ok((!list.is_empty())
+        .then(|| format!("nothing in the container reaches the proxy at {list}, this machine's own address")))
+}
+
 /// The labels and the name that helper containers of an instance have.
 pub fn helper(
     name: &str,
@@ -316,6 +339,22 @@ mod tests {
         let entries =
             ["10.1.1.1 1080", "10.8.0.0/16 -", "git.example.org 22", "host.docker.internal 11434", "proxy.lan 3128"];
         assert_eq!(command[1..], [&["internet", "203.0.113.0/24 2001:db8::/64"], &entries[..]].concat());
+    }
+
+    #[test]
+    fn a_proxy_on_this_machines_own_address_is_told_without_its_password() {
+        let home = tempfile::tempdir().unwrap();
+        let files = crate::paths::Paths::find(Some(home.path())).unwrap().instance(&"default".parse().unwrap());
+        let told = |name: &str, value: &str| {
+            crate::secrets::write(&files.secrets(), name, &crate::secrets::Secret::new(value.to_owned())).unwrap();
+            loopback_proxies(&files).unwrap().unwrap_or_default()
+        };
+        assert_eq!(told("HTTP_PROXY", "http://192.168.1.2:3128"), "");
+        let own = told("HTTPS_PROXY", "http://me:secret@127.0.0.1:3128/");
+        assert!(own.contains("127.0.0.1:3128") && !own.contains("secret"), "{own}");
+        assert!(told("HTTPS_PROXY", "localhost:8080").contains("127.0.0.1:8080"));
+        assert!(told("HTTPS_PROXY", "http://[::1]:8080").contains(":8080"));
+        assert_eq!(told("HTTPS_PROXY", "http://localhost.example.org"), "");
     }
 
     #[test]

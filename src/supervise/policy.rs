@@ -95,6 +95,8 @@ pub struct Policy {
     recent: VecDeque<Duration>,
     gave_up: bool,
     asked_to_end: bool,
+    /// The user wanted it stopped while the engine was away: it may still run when the engine is back (live-restore).
+    owes_stop: bool,
     hold_until: Duration,
     outside: Option<(Duration, Outside)>,
     confirming: Option<Outside>,
@@ -140,6 +142,7 @@ impl Policy {
             announced: false,
             acting: None,
             asked_to_end: false,
+            owes_stop: false,
             hold_until: Duration::ZERO,
             outside: None,
             confirming: None,
@@ -160,6 +163,11 @@ impl Policy {
     #[cfg(test)]
     pub fn gave_up(&self) -> bool {
         self.gave_up
+    }
+
+    /// Whether it is still to look whether it has to stop the container.
+    pub fn owes_stop(&self) -> bool {
+        self.owes_stop
     }
 
     /// Whether it believes that another command holds the lock.

@@ -276,7 +276,7 @@ impl<'a> Supervisor<'a> {
     /// on it.
     fn has_nothing_to_do(&self) -> Option<Lock> {
         let idle = self.policy.desired() == DesiredState::Stopped && !self.adopted || self.mode == RestartPolicy::Never;
-        if !self.detached || !idle || self.policy.locked() || self.jobs.is_busy_beside() {
+        if !self.detached || !idle || self.policy.owes_stop() || self.policy.locked() || self.jobs.is_busy_beside() {
             return None;
         }
         let held = self.instance_lock()?;

@@ -118,6 +118,8 @@ fn a_creation_that_the_engine_refuses_has_its_own_code() {
         (409, "Conflict. The container name \"/x\" is already in use by container \"0123\"", 8, "ALREADY_EXISTS"),
         (404, "No such image: docklet-test/x:1", 4, "NOT_FOUND"),
         (500, "mkdir /var/lib/docker/overlay2/x: no space left on device", 7, "NO_SPACE"),
+        (500, "the moon is full", 10, "START_FAILED"),
+        (403, "authorization denied by plugin x", 10, "START_FAILED"),
     ] {
         proxy.reset();
         let name = name.clone();
@@ -130,6 +132,24 @@ fn a_creation_that_the_engine_refuses_has_its_own_code() {
         assert!(proxy.fired(), "{}", proxy.report());
         assert_eq!(error(&output)["code"], code, "{status}\n{}", shown(&output));
         assert!(error(&output)["hint"].is_string(), "{status}\n{}", shown(&output));
+        let words = message.split(':').next_back().unwrap().trim();
+        assert!(code != "START_FAILED" || error(&output)["causes"].to_string().contains(words), "{}", shown(&output));
+    }
+    for (call, message, part) in [
+        ("/networks/create", "all predefined address pools have been fully subnetted", "default-address-pools"),
+        ("/networks/create", "operation not permitted", "docklet"),
+        ("/containers/create", "the moon is full", "docklet"),
+    ] {
+        proxy.reset();
+        // Those before have made it.
+        docker_try(&["network", "rm", &world.container()]);
+        proxy.fault(Fault { at: At::first("POST", call), action: Action::error(500, message) });
+        let output = world.fails(&args, 10);
+        assert!(proxy.fired(), "{}", proxy.report());
+        let error = error(&output);
+        assert_eq!(error["code"], "START_FAILED", "{error}");
+        assert!(error["causes"].to_string().contains(message), "{error}");
+        assert!(error["hint"].as_str().unwrap().contains(part), "{error}");
     }
     world.setup();
     world.assert_whole("after refused creations");
@@ -174,10 +194,28 @@ fn a_foreign_container_is_never_touched() {
     let removed = gone["removed"].as_array().unwrap();
     assert!(!removed.is_empty() && removed.iter().all(|thing| thing["kind"] != "container"), "{gone}");
     assert_eq!(world.inspect().unwrap(), before);
-    // Where nothing is set up the same holds for a setup, and a stop has nothing to stop.
+    // Where nothing is set up the same holds.
     let args = world.setup_args();
     world.fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), 8);
-    world.fails(&["stop"], 4);
+    for command in [
+        &["uninstall", "--yes"][..],
+        &["uninstall", "--yes", "--purge"],
+        &["uninstall", "--dry-run"],
+        &["stop"],
+        &["start"],
+        &["restart"],
+        &["exec", "--json", "--", "true"],
+        &["open"],
+        &["update"],
+        &["rollback"],
+    ] {
+        let output = match command.contains(&"--json") {
+            true => world.fails(command, 8),
+            false => world.fails(&[command, &["--json"]].concat(), 8),
+        };
+        assert_eq!(error(&output)["code"], "FOREIGN_OBJECT", "{command:?}");
+        assert!(error(&output)["hint"].as_str().unwrap().contains("docker rename"), "{}", shown(&output));
+    }
     assert_eq!(world.inspect().unwrap(), before);
 }
 
@@ -341,6 +379,9 @@ fn a_renamed_container_is_found_and_no_second_one_runs_on_its_volumes() {
     };
     let renamed = format!("{}-renamed", world.container());
     docker(&["rename", &world.container(), &renamed]);
+    let listed = json(&world.run(&["list", "--json"]));
+    let found = listed["instances"].as_array().unwrap().iter().find(|i| i["name"] == renamed.as_str());
+    assert_eq!(found.unwrap()["instance"], world.name.as_str(), "{listed}");
     let other_port = free_port().to_string();
     let setup = ["setup", "--yes", "--json", "--port", &other_port];
     for args in [&["start", "--json"][..], &["stop", "--json"], &["status", "--json"], &["restart", "--json"], &setup] {
@@ -383,6 +424,8 @@ fn a_strangers_container_on_the_volumes_keeps_ours_from_starting_until_it_ends()
     world.ok(&["start"]);
     // One that comes later is refused where data changes.
     docker(&["start", &stranger]);
+    world.fails(&["restart"], 8);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "it is not left stopped");
     let backup = world.folder().join("b.tar.zst");
     docker(&["stop", "-t", "0", &stranger]);
     world.ok(&["backup", backup.to_str().unwrap()]);

@@ -251,7 +251,12 @@ fn a_crash_loop_ends_and_start_begins_afresh() {
     let status = world.status();
     assert_eq!((&status["state"], &status["supervisor"]["restarts"]), (&"failed".into(), &5.into()), "{status}");
     assert_eq!(status["supervisor"]["cause"], "exited with code 9");
-    let output = world.fails(&["status"], 3);
+    for command in [&["exec", "--json", "--", "true"][..], &["open", "--json"]] {
+        let refused = json(&world.fails(command, 10))["error"].clone();
+        assert_eq!(refused["code"], "GAVE_UP", "{refused}");
+        assert!(refused["causes"].to_string().contains("told to exit after a while"), "{refused}");
+    }
+    let output = world.fails(&["status"], 10);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     for words in ["gave up restarting", "exited with code 9", "told to exit after a while", " start tries again"] {
         assert!(error.contains(words), "no `{words}` in\n{error}");
@@ -298,6 +303,28 @@ fn the_engine_may_be_away_for_twenty_seconds() {
     proxy.back();
     restarted(&world, &password, 2);
     assert_eq!(reason(&world), "exited with code 3");
+}
+
+/// An engine may go away without its containers (live-restore).
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_stop_while_the_engine_is_away_is_done_when_it_is_back() {
+    let world = World::supervised();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    world.setup();
+    wait_for_log(&world, " answers  ");
+    proxy.gone();
+    wait_for_log(&world, "the engine cannot be reached");
+    let output = world.fails(&["stop"], 5);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("the supervisor stops it"), "{said}");
+    assert!(run_of(&world).is_some(), "it went on without the engine");
+    proxy.back();
+    wait_until(SOON, "it is stopped", || run_of(&world).is_none());
+    wait_until(SOON, "the supervisor has ended", || pid(&world).is_none());
+    assert!(log(&world).contains("stopped, as asked for while the engine was away"), "{}", log(&world));
+    assert_eq!((&world.status()["state"], restarts(&world)), (&"stopped".into(), 0));
 }
 
 #[test]

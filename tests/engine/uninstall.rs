@@ -76,8 +76,8 @@ fn a_dry_run_says_the_same_and_removes_nothing() {
 fn an_image_that_another_instance_uses_is_kept() {
     let world = World::new();
     let other = world.sibling();
-    let image = world.image();
-    world.setup();
+    let (tar, image) = world.image_tar();
+    world.ok(&["setup", "--yes", "--image-file", tar.to_str().unwrap(), "--port", &world.port.to_string()]);
     other.ok(&["setup", "--yes", "--image", &image, "--port", &other.port.to_string()]);
     for args in [&["uninstall", "--dry-run", "--json"][..], &["uninstall", "--yes", "--json"]] {
         let report = json(&world.run(args));
@@ -89,6 +89,27 @@ fn an_image_that_another_instance_uses_is_kept() {
     let report = json(&other.run(&["uninstall", "--yes", "--json"]));
     assert!(report["removed"].as_array().unwrap().iter().any(|k| k["name"] == image.as_str()), "{report}");
     assert!(!docker_try(&["image", "inspect", &image]).status.success());
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_image_of_the_users_own_stays_and_one_that_docklet_loaded_goes() {
+    let world = World::new();
+    let (tar, loaded) = world.image_tar();
+    let own = world.image();
+    world.ok(&["setup", "--yes", "--image-file", tar.to_str().unwrap(), "--port", &world.port.to_string()]);
+    world.setup();
+    for args in [&["uninstall", "--dry-run", "--json"][..], &["uninstall", "--yes", "--purge", "--no-backup", "--json"]]
+    {
+        let report = json(&world.run(args));
+        let named = |list: &str, name: &str| report[list].as_array().unwrap().iter().any(|thing| thing["name"] == name);
+        assert!(named("kept", &own) && !named("removed", &own), "{report}");
+        assert!(named("removed", &loaded) && !named("kept", &loaded), "{report}");
+        assert_eq!(report["left"], serde_json::json!([]));
+    }
+    assert!(docker_try(&["image", "inspect", &own]).status.success());
+    assert!(!docker_try(&["image", "inspect", &loaded]).status.success());
+    assert!(!world.home.exists(), "nothing of docklet's own is left");
 }
 
 #[test]

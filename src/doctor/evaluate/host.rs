@@ -8,6 +8,7 @@ use crate::{
     doctor::facts::{Facts, SettingsFact, SupervisorFacts, Unseen},
     host::connectivity::Stage,
     observed::PortState,
+    sandbox::network_rules::LOOPBACK_FIX,
     settings::RestartPolicy,
 };
 
@@ -103,6 +104,8 @@ pub(super) fn trust(facts: &Facts) -> Answer {
     } else if !trust.proxies_differ.is_empty() {
         let message = format!("{} differs between this machine and the container", trust.proxies_differ.join(", "));
         warning(message, docklet(facts, "setup"))
+    } else if let Some(text) = &trust.proxy_unreached {
+        warning(text, LOOPBACK_FIX)
     } else {
         ok("the appliance has this machine's proxies and certificates")
     })

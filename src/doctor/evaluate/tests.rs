@@ -336,6 +336,7 @@ fn the_host() {
         trust(|t| t.copy_differs = true),
         trust(|t| t.unknown_bundle = Some("/etc/my certs.pem".into())),
         trust(|t| t.proxies_differ = vec!["HTTPS_PROXY".into()]),
+        trust(|t| t.proxy_unreached = Some("nothing in the container reaches the proxy at 127.0.0.1:3128".into())),
         spoils(|f| f.supervisor = None),
         spoils(|f| f.supervisor = Some(SupervisorFacts::default())),
         spoils(|f| f.supervisor.as_mut().unwrap().gave_up = Some("5 restarts within 10 minutes".into())),

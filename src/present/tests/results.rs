@@ -207,9 +207,9 @@ fn result_texts() {
     let stop = StopReport {
         container: container("exited", false),
         exit_code: Some(143),
-        graceful_shutdown: true,
-        killed: false,
-        oom_killed: false,
+        graceful_shutdown: Some(true),
+        killed: Some(false),
+        oom_killed: Some(false),
     };
     let start = StartReport { container: container("running", true), url: "http://127.0.0.1:3000/".into() };
     assert_eq!(
@@ -264,20 +264,20 @@ fn result_texts() {
         ),
         result::stop(&stop, style),
         result::stop(
-            &StopReport { exit_code: Some(137), graceful_shutdown: false, killed: true, ..stop.clone() },
+            &StopReport { exit_code: Some(137), graceful_shutdown: Some(false), killed: Some(true), ..stop.clone() },
             style,
         ),
         result::stop(
             &StopReport {
                 container: ContainerReport { changed: false, ..stop.container.clone() },
                 exit_code: None,
-                graceful_shutdown: false,
+                graceful_shutdown: Some(false),
                 ..stop.clone()
             },
             style,
         ),
         result::restart(
-            &StopReport { exit_code: Some(137), graceful_shutdown: false, oom_killed: true, ..stop },
+            &StopReport { exit_code: Some(137), graceful_shutdown: Some(false), oom_killed: Some(true), ..stop },
             "http://127.0.0.1:3000/",
             style,
         ),

@@ -15,6 +15,8 @@ pub enum Action {
     Probe,
     /// Start the container, after stopping it when it runs; hand in what came of it.
     Restart(RestartReason),
+    /// Stop the container, which runs although the user wanted it stopped.
+    Stop,
     /// Remember that it is of no use.
     GiveUp(RestartReason),
     /// Set the engine's restart policy to `no` again.

@@ -120,6 +120,17 @@ impl World {
                 self.feed(Input::Probed(if good { Health::Good } else { Health::Bad("nothing within 3 s".into()) }));
             }
             Action::Restart(reason) => self.restart(reason),
+            Action::Stop => {
+                assert!(
+                    self.engine && !self.locked,
+                    "stopped without an engine, or while another command held the lock"
+                );
+                assert_eq!(self.desired, DesiredState::Stopped, "stopped against the user's request");
+                self.feed(Input::Stopping);
+                self.truth = Truth::Ended(143);
+                self.tells_of_the_stop(true);
+                self.feed(Input::Touched);
+            }
             Action::GiveUp(_) => {
                 let recent = self.restarts.iter().filter(|(at, _)| self.now - *at < limits().within).count();
                 assert!(recent >= 5, "gave up after {recent} restarts");

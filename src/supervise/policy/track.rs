@@ -108,6 +108,7 @@ impl Policy {
             actions.push(Action::Log(LogEntry::Requested(desired)));
         }
         self.desired = desired;
+        self.owes_stop = desired == DesiredState::Stopped && self.connection != Connection::Up;
         self.gave_up = false;
         self.attempts = 0;
         self.port_attempts = 0;
@@ -156,6 +157,12 @@ impl Policy {
         let away = self.was_away.take();
         let confirming = self.confirming.take();
         let before = self.container.clone();
+        match state {
+            ContainerState::Running { .. } | ContainerState::Paused if !self.owes_stop => {}
+            ContainerState::Running { .. } | ContainerState::Paused if self.locked => {}
+            ContainerState::Running { .. } | ContainerState::Paused => actions.push(Action::Stop),
+            _ => self.owes_stop = false,
+        }
         match state {
             ContainerState::Missing | ContainerState::Foreign | ContainerState::Paused => {
                 let (found, entry) = match state {
@@ -258,6 +265,7 @@ impl Policy {
         self.forget_outside();
         self.runs_again();
         self.need = None;
+        self.owes_stop = false;
         if !known {
             self.container = Tracked::Running(Run::new(0, now));
             self.next_probe = now + self.limits.probe_starting;

@@ -15,7 +15,7 @@ use crate::{
     host::ports,
     mounts,
     observed::PortState,
-    ops::{supervisor::state::GaveUp, volume_users},
+    ops::{stop, supervisor::state::GaveUp, volume_users},
     ready,
     report::{LastRestart, PortTaken},
     sandbox::network_rules::Loaded,
@@ -41,6 +41,7 @@ impl Supervisor<'_> {
                 }
                 inputs.push_back(done);
             }
+            Action::Stop => self.stop(inputs).await,
             Action::GiveUp(reason) => self.give_up(&reason).await,
             Action::SetPolicyBack { from } => self.set_policy_back(&from).await,
             Action::AdoptStop(how) => {
@@ -143,6 +144,23 @@ impl Supervisor<'_> {
                 Input::RestartFailed(error.with_causes(": "))
             }
         }
+    }
+
+    /// Does what the user asked for while the engine was away. Tried again until a look finds that it does not run.
+    async fn stop(&mut self, inputs: &mut VecDeque<Input>) {
+        self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
+        let (Some(_lock), Some(engine)) = (self.instance_lock(), self.engine.clone()) else { return };
+        let recorded = desired_state::recorded(&self.instance.files.desired());
+        let Ok(Some(detail)) = engine.container(&self.container).await else { return };
+        if !recorded.is_ok_and(|recorded| recorded == self.recorded) || !self.is_ours(&detail) {
+            return;
+        }
+        inputs.push_back(Input::Stopping);
+        match stop::stop(self.instance, &engine, detail, STOP_GRACE).await {
+            Ok(_) => self.decided("stopped", "stopped, as asked for while the engine was away".to_owned()),
+            Err(error) => self.decided("stop_failed", error.with_causes(": ")),
+        }
+        inputs.push_back(Input::Touched);
     }
 
     /// Who has a port that the engine could not publish; an engine in another machine has its ports there.

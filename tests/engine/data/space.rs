@@ -28,7 +28,8 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        Self::run(&["umount", self.0.to_str().unwrap()]);
+        // Lazily: after a test that failed, a supervisor may still have files there.
+        Self::run(&["umount", "--lazy", self.0.to_str().unwrap()]);
     }
 }
 
@@ -40,6 +41,40 @@ fn fill(world: &World, megabytes: u32) {
 
 fn files(folder: &Path) -> Vec<String> {
     std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn docklets_own_full_disk_keeps_nobody_from_stopping_and_removing() {
+    use std::io::Write as _;
+    let world = World::supervised();
+    let small = Small::mount(world.home.clone(), 512);
+    world.setup();
+    let mut fill = std::fs::File::create(small.0.join("fill")).unwrap();
+    while fill.write_all(&[7; 512]).is_ok() {}
+    world.ok(&["restart"]);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+    world.ok(&["stop"]);
+    assert_eq!(world.inspect().unwrap()["State"]["Running"], false);
+    let status = world.status();
+    assert_eq!((&status["desired"], &status["state"]), (&"stopped".into(), &"stopped".into()), "{status}");
+    docker(&["start", &world.container()]);
+    world.ok(&["uninstall", "--yes"]);
+    assert!(world.inspect().is_none());
+    // The file that says what the user wants can't be written at all.
+    drop(fill);
+    std::fs::remove_file(small.0.join("fill")).unwrap();
+    world.setup();
+    let desired = small.0.join("state").join(&world.name).join("desired.json");
+    std::fs::remove_file(&desired).unwrap();
+    let mut fill = std::fs::File::create(small.0.join("fill")).unwrap();
+    while fill.write_all(&[7; 512]).is_ok() {}
+    let output = world.run(&["stop"]);
+    assert!(output.status.success(), "{}", shown(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("could not be written down"), "{}", shown(&output));
+    assert_eq!(world.inspect().unwrap()["State"]["Running"], false);
+    assert_eq!(world.status()["supervisor"]["running"], false, "it would start it again");
+    world.ok(&["uninstall", "--yes"]);
 }
 
 #[test]

@@ -172,6 +172,40 @@ fn an_engine_that_stops_its_containers_is_no_user_who_stops_one() {
 }
 
 #[test]
+fn a_stop_while_the_engine_is_away_is_done_when_it_is_back() {
+    let mut world = World::new(RestartPolicy::Always);
+    world.pass(MIN);
+    world.engine(false);
+    world.ask(DesiredState::Stopped);
+    world.pass(MIN);
+    assert!(world.policy.owes_stop());
+    // The engine went without its containers, and a command is at work when it is back.
+    world.lock(true);
+    world.engine(true);
+    assert!(matches!(world.truth, Truth::Running { .. }));
+    world.lock(false);
+    assert_eq!(world.truth, Truth::Ended(143));
+    world.pass(60 * MIN);
+    assert!(!world.policy.owes_stop() && world.restarts.is_empty());
+
+    for words in ["it ended with the engine", "the user wants it to run", "somebody started it"] {
+        let mut world = World::new(RestartPolicy::Always);
+        world.engine(false);
+        world.ask(DesiredState::Stopped);
+        match words {
+            "it ended with the engine" => world.truth = Truth::Ended(0),
+            "the user wants it to run" => world.ask(DesiredState::Running),
+            _ => world.feed(Input::Started),
+        }
+        let before = world.truth.clone();
+        world.engine(true);
+        world.pass(MIN);
+        assert_eq!(world.truth, before, "{words}");
+        assert!(!world.policy.owes_stop(), "{words}");
+    }
+}
+
+#[test]
 fn docker_stop_is_a_wish_and_docker_restart_is_none() {
     let mut world = World::new(RestartPolicy::Always);
     world.pass(MIN);

@@ -70,7 +70,8 @@ fn budgets_of_engine_calls() {
     world.setup();
     cheap("setup with nothing to do", 2);
     world.ok(&["stop"]);
-    cheap("stop", 3);
+    // One of them looks for what a killed command left.
+    cheap("stop", 4);
     world.ok(&["start"]);
     // Four that look and one that starts, two to load the network rules, and one to say how it is.
     cheap("start", 8);

@@ -186,12 +186,12 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
             let reference: Reference = reference.parse()?;
             let who = credentials::find(tools.docker_config, reference.registry(), tools.reporter).await;
             engine.pull(&reference, who.as_ref(), tools.reporter).await?;
-            remember(name, tools);
+            own_images::remember(&tools.sandbox.files, name);
             Ok(())
         }
         Action::LoadImage { reference, file } => {
             engine.load(file, reference, tools.reporter).await?;
-            remember(reference, tools);
+            own_images::remember(&tools.sandbox.files, reference);
             Ok(())
         }
         Action::CreateVolume { volume } => engine.create_volume(volume).await,
@@ -229,11 +229,6 @@ async fn run(action: &Action, tools: &Tools<'_>) -> Result<()> {
         Action::RenameContainer { from, to } => engine.rename_container(from, to).await,
         Action::RemoveContainer { name } => engine.remove_container(name).await.map(drop),
     }
-}
-
-/// That an image is docklet's own. Where that cannot be written down, `uninstall` leaves the image and names it.
-fn remember(reference: &str, tools: &Tools<'_>) {
-    let _ = own_images::remember(&tools.sandbox.files, reference);
 }
 
 /// Empties the volumes that a backup holds, or only some of them, and fills them from it. Run again after a kill it begins anew.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{error::Result, instance_name::InstanceName, paths::InstancePaths, state_file};
+use crate::{instance_name::InstanceName, paths::InstancePaths, state_file};
 
 /// The images' names, and for which instance each was brought.
 pub type OwnImages = BTreeMap<String, String>;
@@ -13,37 +13,27 @@ pub fn load(files: &InstancePaths) -> OwnImages {
     state_file::load(&files.images()).unwrap_or_default()
 }
 
-/// Remembers one.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn remember(files: &InstancePaths, reference: &str) -> Result<()> {
+/// Remembers one. Where that cannot be written down, `uninstall` leaves the image and names it.
+pub fn remember(files: &InstancePaths, reference: &str) {
     let mut images = load(files);
     let instance = files.name();
-    if images.insert(reference.to_owned(), instance.clone()) == Some(instance) {
-        return Ok(());
+    if images.insert(reference.to_owned(), instance.clone()) != Some(instance) {
+        let _ = state_file::save(&files.images(), &images);
     }
-    state_file::save(&files.images(), &images)
 }
 
-/// Forgets those that were removed, and the file with the last one.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn forget<'a>(files: &InstancePaths, references: impl IntoIterator<Item = &'a str>) -> Result<()> {
+/// Forgets those that were removed, and the file with the last one. A name that is not forgotten does no harm.
+pub fn forget<'a>(files: &InstancePaths, references: impl IntoIterator<Item = &'a str>) {
     let mut images = load(files);
     let before = images.len();
     for reference in references {
         images.remove(reference);
     }
-    match (images.len(), before) {
-        (0, _) => {
-            // Most often there is none.
-            let _ = std::fs::remove_file(files.images());
-            Ok(())
-        }
-        (now, before) if now == before => Ok(()),
-        _ => state_file::save(&files.images(), &images),
+    if images.is_empty() {
+        // Most often there is none.
+        let _ = std::fs::remove_file(files.images());
+    } else if images.len() != before {
+        let _ = state_file::save(&files.images(), &images);
     }
 }
 
@@ -67,14 +57,14 @@ mod tests {
             files
         };
         let (first, second) = (of("first"), of("second"));
-        remember(&first, "a:1").unwrap();
-        remember(&second, "b:1").unwrap();
+        remember(&first, "a:1");
+        remember(&second, "b:1");
         let images = load(&first);
         assert!(is_of(&images, "a:1", &"first".parse().unwrap()) && is_of(&images, "b:1", &"second".parse().unwrap()));
         assert!(!is_of(&images, "b:1", &"first".parse().unwrap()) && !images.contains_key("c:1"));
-        forget(&first, ["b:1", "c:1"]).unwrap();
+        forget(&first, ["b:1", "c:1"]);
         assert_eq!(load(&second).len(), 1);
-        forget(&first, ["a:1"]).unwrap();
+        forget(&first, ["a:1"]);
         assert!(!first.images().exists());
     }
 }

@@ -70,8 +70,7 @@ impl Instance {
         let path = self.files.backup_test_lock();
         let lock = self.lock_at(&path, NAME)?;
         let engine = self.engine().await?;
-        let throwaway = Throwaway::of(self, &engine).await?;
-        throwaway.remove().await?;
+        let throwaway = Throwaway::afresh(self, &engine).await?;
         let tested = Test { instance: self, engine: &engine, settings: &settings, throwaway: &throwaway, file: &file };
         let done = tested.run(options).await.map_err(|error| match self.interrupt.is_raised() {
             true => throwaway::interrupted(),
@@ -116,8 +115,7 @@ pub async fn records_in(
 ) -> Result<Records> {
     let path = instance.files.backup_test_lock();
     let _lock = instance.lock_at(&path, NAME)?;
-    let throwaway = Throwaway::of(instance, engine).await?;
-    throwaway.remove().await?;
+    let throwaway = Throwaway::afresh(instance, engine).await?;
     let tested = Test { instance, engine, settings, throwaway: &throwaway, file };
     let asked = tested.ask(image, records).await;
     throwaway.remove().await?;
@@ -155,7 +153,7 @@ pub async fn remove_left(instance: &Instance, engine: &Engine) -> Result<()> {
     }
     // Whoever wants to test a backup meanwhile waits for it.
     let _lock = Lock::take(&path, &instance.name, supervisor::RECOVERY)?;
-    Throwaway::of(instance, engine).await?.remove().await?;
+    Throwaway::afresh(instance, engine).await?;
     let _ = std::fs::remove_file(&path);
     Ok(())
 }

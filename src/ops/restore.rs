@@ -424,6 +424,7 @@ impl Job<'_> {
             other => Error::RestoreFailed { reason: [vec![other.to_string()], other.causes()].concat().join(": ") },
         }
     }
+
     /// The settings that a container without any is put back with: those of the backup, but its own image and address.
     fn settings_of(&self, own: Option<&Listed>) -> Settings {
         let mut settings = Settings { image: Image::default(), ..self.settings.clone() };

@@ -182,8 +182,7 @@ async fn remove(
     let is_gone = |name: &&str| removed.iter().any(|gone| gone.kind == ThingKind::Image && gone.name == **name);
     let names = brought.keys().map(String::as_str).filter(|name| !is_kept(name));
     let gone = names.filter(|name| is_gone(name) || own_images::is_of(&brought, name, &instance.name));
-    // A name that is not forgotten does no harm.
-    let _ = own_images::forget(&instance.files, gone);
+    own_images::forget(&instance.files, gone);
     let built_here = |thing: &Thing| {
         thing.kind == ThingKind::Image
             && thing.name.strip_prefix(&instance.appliance.name).is_some_and(|r| r.starts_with(':'))

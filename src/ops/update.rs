@@ -340,8 +340,7 @@ async fn pull(
     }
     pulled?;
     done();
-    // Where that cannot be written down, `uninstall` leaves the image and names it.
-    let _ = own_images::remember(&instance.files, &settings.image.reference);
+    own_images::remember(&instance.files, &settings.image.reference);
     let missing = || Error::NoSuchObject { kind: ObjectKind::Image, name: settings.image.reference.clone() };
     let image = image.ok_or_else(missing)?;
     Ok(Target {

@@ -46,16 +46,18 @@ pub fn interrupted() -> Error {
 }
 
 impl<'a> Throwaway<'a> {
-    /// Of this instance, which must not be another home's.
+    /// Of this instance, which must not be another home's. What a killed test left of it is removed.
     ///
     /// # Errors
     /// [`Error::SetUpElsewhere`], and what the engine says.
-    pub async fn of(instance: &'a Instance, engine: &'a Engine) -> Result<Self> {
+    pub async fn afresh(instance: &'a Instance, engine: &'a Engine) -> Result<Self> {
         let own = instance.name.containers(&instance.appliance.name);
         other_home::refuse(instance, &engine.containers_named(&own).await?)?;
         let name = instance.name.throwaway();
         let labels = labels(&instance.appliance, &name);
-        Ok(Throwaway { instance, engine, name, labels })
+        let throwaway = Throwaway { instance, engine, name, labels };
+        throwaway.remove().await?;
+        Ok(throwaway)
     }
 
     /// How it is made for this backup: as the instance is, with this image, or else the one that a restore would take.

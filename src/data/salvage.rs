@@ -5,7 +5,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
     fs::File,
     io::{self, BufRead as _, BufReader, BufWriter, Read},
 };
@@ -26,6 +26,9 @@ use super::{
 
 /// Most paths that are named.
 const MOST_NAMED: usize = 100;
+
+/// Most folders that are made for what is in them: only a made-up archive lacks so many.
+const MOST_FOLDERS: usize = 10_000;
 
 /// What is not as it was when the backup was made.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +74,52 @@ struct Found {
     manifest: Option<Manifest>,
     /// Digests of files, by their paths; both as the first half of their SHA-256.
     digests: HashMap<u128, u128>,
+    folders: Folders,
+}
+
+/// The folders above what can be read. One that changed while the backup was made stands behind what is in it: where that is cut
+/// off, the folder would be root's, and nobody inside could write into it.
+#[derive(Default)]
+struct Folders {
+    /// The first half of the SHA-256 of each path that was read.
+    read: HashSet<u128>,
+    /// Those that were not read so far, and the owner of what is in them.
+    lacking: BTreeMap<Vec<u8>, (u64, u64)>,
+}
+
+impl Folders {
+    fn add(&mut self, entry: &Entry) {
+        let path = entry.path.strip_suffix(b"/").unwrap_or(&entry.path);
+        self.lacking.remove(path);
+        if entry.kind == Kind::Folder {
+            self.read.insert(half(&Sha256::digest(path)));
+        }
+        let slashes = path.iter().enumerate().skip(VOLUMES.len()).filter(|(_, byte)| **byte == b'/');
+        for above in slashes.map(|(at, _)| &path[..at]) {
+            let is_lacking = !self.read.contains(&half(&Sha256::digest(above))) && !self.lacking.contains_key(above);
+            if is_lacking && self.lacking.len() < MOST_FOLDERS {
+                self.lacking.insert(above.to_owned(), entry.owner());
+            }
+        }
+    }
+
+    /// A tar of those that were never read.
+    fn tar(&self) -> io::Result<Vec<u8>> {
+        let mut tar = ::tar::Builder::new(vec![]);
+        for (path, (uid, gid)) in &self.lacking {
+            tar.append_pax_extensions([("path", path.as_slice())])?;
+            let mut header = ::tar::Header::new_ustar();
+            header.set_path("folder/")?;
+            header.set_entry_type(::tar::EntryType::Directory);
+            header.set_mode(0o755);
+            header.set_uid(*uid);
+            header.set_gid(*gid);
+            header.set_size(0);
+            header.set_cksum();
+            tar.append(&header, io::empty())?;
+        }
+        tar.into_inner()
+    }
 }
 
 /// Writes what can be read of a file into another one. `spool` is an empty file that goes away by itself.
@@ -96,6 +145,7 @@ pub fn salvage(
     }
     let tar = Box::new(open(source().map_err(Refused::Io)?, unlock)?);
     let volumes = Part { tar, most: found.whole, keep: Box::new(|entry| entry.path.starts_with(VOLUMES)) };
+    let folders = found.folders.tar().map_err(Refused::Io)?;
     let around = Around { header, settings: found.settings.as_deref(), secrets: found.secrets.as_deref() };
     let recorded = found.manifest.unwrap_or_default();
     let complete = |manifest: &mut Manifest| {
@@ -103,7 +153,7 @@ pub fn salvage(
         manifest.records = recorded.records;
     };
     let out = BufWriter::with_capacity(256 * 1024, out);
-    write::write(out, &around, vec![volumes], spool, 1, &mut |_, _| {}, complete)?;
+    write::write(out, &around, vec![volumes, Part::whole(folders.as_slice())], spool, 1, &mut |_, _| {}, complete)?;
     Ok(found.lost)
 }
 
@@ -132,8 +182,10 @@ fn first(reader: &mut Reader<impl Read>, header: &Header, found: &mut Found) -> 
                 found.lost.miss(&entry.path, "only a part of it can be read");
                 return Err(damage);
             }
-            if let Some(why) = refused {
-                found.lost.miss(&entry.path, &why);
+            match refused {
+                Some(why) => found.lost.miss(&entry.path, &why),
+                None if entry.path.starts_with(VOLUMES) => found.folders.add(&entry),
+                None => {}
             }
         }
         found.lost.last = printable(&entry.path);

@@ -80,6 +80,11 @@ impl Entry {
         self.field(100..108).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0)
     }
 
+    /// Its user's id and its group's.
+    pub fn owner(&self) -> (u64, u64) {
+        (self.field(108..116).unwrap_or(0), self.field(116..124).unwrap_or(0))
+    }
+
     /// When it was changed last, in whole seconds since 1970; 0 before that.
     pub fn modified(&self) -> i64 {
         self.field(136..148).and_then(|time| i64::try_from(time).ok()).unwrap_or(0)

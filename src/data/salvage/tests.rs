@@ -6,14 +6,17 @@ use std::{path::Path, process::Command, sync::Arc};
 use super::{super::archive::tar::BLOCK, *};
 use crate::data::archive::{FORMAT, VolumeIn, read, receive::Receiver};
 
-/// Names of files.
+/// Names of files; of folders, with their owners.
 #[derive(Default)]
-struct Names(Vec<String>);
+struct Names(Vec<String>, Vec<(String, (u64, u64))>);
 
 impl Receiver for Names {
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         if entry.kind == Kind::File {
             self.0.push(printable(&entry.path));
+        }
+        if entry.kind == Kind::Folder {
+            self.1.push((printable(&entry.path), entry.owner()));
         }
         Ok(())
     }
@@ -40,8 +43,13 @@ fn archive(folder: &Path) -> Vec<u8> {
         let content: Vec<u8> = noise.take(200_000).collect();
         std::fs::write(folder.join(format!("volumes/p/{name}")), content).unwrap();
     }
+    packed(folder, &["--sort=name", "volumes/p"])
+}
+
+/// An archive of what tar packs.
+fn packed(folder: &Path, what: &[&str]) -> Vec<u8> {
     let mut tar = Command::new("tar");
-    let tar = tar.args(["--create", "--format=posix", "--sort=name", "volumes/p"]).current_dir(folder);
+    let tar = tar.args(["--create", "--format=posix"]).args(what).current_dir(folder);
     let volumes = tar.output().unwrap().stdout;
     let around = Around { header: &header(), settings: Some(b"version = 1\n"), secrets: None };
     let mut out = vec![];
@@ -56,6 +64,11 @@ fn archive(folder: &Path) -> Vec<u8> {
 
 /// What is salvaged of these bytes: the files in it, whether settings are, and what is lost.
 fn salvaged(folder: &Path, bytes: &[u8]) -> (Vec<String>, read::Contents, Lost) {
+    let (names, contents, lost) = all_salvaged(folder, bytes);
+    (names.0, contents, lost)
+}
+
+fn all_salvaged(folder: &Path, bytes: &[u8]) -> (Names, read::Contents, Lost) {
     let path = folder.join("damaged");
     std::fs::write(&path, bytes).unwrap();
     let source = || Ok(Watched::new(File::open(&path)?, Arc::default()));
@@ -65,7 +78,33 @@ fn salvaged(folder: &Path, bytes: &[u8]) -> (Vec<String>, read::Contents, Lost) 
     let mut names = Names::default();
     let spools = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
     let contents = read::read(File::open(out.path()).unwrap(), spools, &mut names).unwrap();
-    (names.0, contents, lost)
+    (names, contents, lost)
+}
+
+#[test]
+fn a_folder_that_is_cut_off_behind_what_is_in_it_belongs_to_the_same_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let deep = format!("volumes/p/new/{}", "long".repeat(60));
+    archive(folder.path());
+    std::fs::create_dir_all(folder.path().join(&deep)).unwrap();
+    std::fs::write(folder.path().join(&deep).join("file"), "content").unwrap();
+    let file = format!("{deep}/file");
+    let owner = ["--owner=:1234", "--group=:5678", "--no-recursion"];
+    let good =
+        packed(folder.path(), &[&owner[..], &["volumes/p", &file, &deep, "volumes/p/new", "volumes/p/1"]].concat());
+    let folders = |bytes: &[u8]| {
+        let mut folders = all_salvaged(folder.path(), bytes).0.1;
+        folders.iter_mut().for_each(|(path, _)| path.truncate(path.trim_end_matches('/').len()));
+        folders.sort();
+        folders
+    };
+    let whole = folders(&good);
+    let owner = (1234, 5678);
+    assert_eq!(whole, [("volumes/p".to_owned(), owner), ("volumes/p/new".to_owned(), owner), (deep.clone(), owner)]);
+    let tar = zstd::stream::decode_all(good.as_slice()).unwrap();
+    let behind = tar.windows(7).position(|w| w == b"content").unwrap() / BLOCK * BLOCK + BLOCK;
+    let cut = zstd::stream::encode_all(&tar[..behind], 1).unwrap();
+    assert_eq!(folders(&cut), whole, "all of them, though two stand behind the cut");
 }
 
 #[test]

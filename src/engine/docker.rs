@@ -18,7 +18,7 @@ use bollard::{
 
 use super::{
     DEADLINE, Engine,
-    error::{port_conflict, start_refused, status_of, translate},
+    error::{name_taken, port_conflict, start_refused, status_of, translate},
     translate,
 };
 use crate::{
@@ -201,8 +201,10 @@ impl Engine {
         let answer = self.docker.create_container(Some(options), translate::create_body(spec, &self.about));
         match deadline(&call, WORK_DEADLINE, answer).await? {
             Ok(created) => Ok(created.id),
+            Err(e) if name_taken(&e) => {
+                Err(Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() })
+            }
             Err(e) => Err(match status_of(&e) {
-                Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() },
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
                 _ => start_refused(&spec.name, &call, e),
             }),
@@ -292,9 +294,9 @@ impl Engine {
         let options = RenameContainerOptionsBuilder::default().name(to).build();
         match deadline(&call, WORK_DEADLINE, self.docker.rename_container(from, options)).await? {
             Ok(()) => Ok(()),
+            Err(e) if name_taken(&e) => Err(Error::AlreadyExists { kind: ObjectKind::Container, name: to.to_owned() }),
             Err(e) => Err(match status_of(&e) {
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: from.to_owned() },
-                Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: to.to_owned() },
                 _ => translate(&call, e),
             }),
         }

@@ -89,6 +89,17 @@ pub(in crate::engine) fn status_of(error: &Theirs) -> Option<u16> {
     }
 }
 
+/// Whether the name is another object's. Podman answers 500, with the reason in words.
+pub(in crate::engine) fn name_taken(error: &Theirs) -> bool {
+    match error {
+        Theirs::DockerResponseServerError { status_code: 409, .. } => true,
+        Theirs::DockerResponseServerError { status_code: 500, message } => {
+            message.contains(" name ") && message.contains("is already in use")
+        }
+        _ => false,
+    }
+}
+
 /// The operating system's error below bollard's, however deep.
 pub(in crate::engine) fn io_error(error: &Theirs) -> Option<&io::Error> {
     // A transparent variant hides its own error from the chain of sources.
@@ -235,6 +246,20 @@ mod tests {
         let inner = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = Theirs::IOError { err: io::Error::other(io::Error::other(inner)) };
         assert_eq!(io_error(&error).unwrap().kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_taken_name_is_known_on_every_engine() {
+        let said = |status_code, message: &str| {
+            name_taken(&Theirs::DockerResponseServerError { status_code, message: message.to_owned() })
+        };
+        assert!(said(409, "Conflict. The container name \"/x\" is already in use by container \"y\"."));
+        // Podman 5.8.6
+        assert!(said(
+            500,
+            "container create: creating container storage: the container name \"x\" is already in use by y. You have to remove that container to be able to reuse that name: that name is already in use"
+        ));
+        assert!(!said(500, "listen tcp4 127.0.0.1:3000: bind: address already in use"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::{
     DEADLINE, Engine,
     docker::{WORK_DEADLINE, deadline, message_of},
-    error::{start_refused, status_of, translate, within},
+    error::{name_taken, start_refused, status_of, translate, within},
 };
 use crate::{
     desired::label,
@@ -141,8 +141,10 @@ impl Engine {
         let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
         match deadline(&call, WORK_DEADLINE, self.docker.create_container(Some(options), body(spec))).await? {
             Ok(_) => Ok(()),
+            Err(e) if name_taken(&e) => {
+                Err(Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() })
+            }
             Err(e) => Err(match status_of(&e) {
-                Some(409) => Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() },
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
                 _ => start_refused(&spec.name, &call, e),
             }),
@@ -160,6 +162,7 @@ impl Engine {
             AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).stdin(spec.input).build();
         // Before it starts, so that nothing that it says is missed.
         let attached = within(&call, self.docker.attach_container(&name, Some(options))).await?;
+        self.network_is_there(spec).await?;
         let started = self.docker.start_container(&name, None::<StartContainerOptions>);
         if let Err(e) = deadline(&format!("start container {name}"), WORK_DEADLINE, started).await? {
             return Err(match status_of(&e) {
@@ -174,6 +177,16 @@ impl Engine {
             input: spec.input.then_some(attached.input),
             said: Complaints::default(),
         })
+    }
+
+    /// Podman would start a container that has ended, so that a task can share its network: undo a stop, and hide a crash.
+    async fn network_is_there(&self, spec: &HelperSpec) -> Result<()> {
+        let Network::Container(owner) = &spec.network else { return Ok(()) };
+        if !self.about.is_podman() || Box::pin(self.container(owner)).await?.is_some_and(|found| found.running) {
+            return Ok(());
+        }
+        let reason = format!("container {owner} does not run, so there is no network to share");
+        Err(Error::StartFailed { name: spec.name.clone(), reason, log: vec![] })
     }
 
     /// Runs a task to its end, with this input, and removes it; how it ended, and what it printed.
@@ -209,7 +222,11 @@ impl Engine {
     /// As [`Engine::run_helper`].
     pub async fn run_quick_helper(&self, spec: &HelperSpec) -> Result<Ended> {
         self.create_helper_anew(&HelperSpec { auto_remove: true, ..spec.clone() }).await?;
-        if let Err(error) = self.start_container(&spec.name).await {
+        let started = async {
+            self.network_is_there(spec).await?;
+            self.start_container(&spec.name).await
+        };
+        if let Err(error) = started.await {
             // One that never started stays.
             self.remove_container(&spec.name).await?;
             return Err(error);

@@ -1,5 +1,5 @@
 //! What docklet is built from: where its crates come from, under which licences, which it must not have, and that the
-//! actions of continuous integration are pinned. A test and no `cargo-deny`: that takes minutes to install, and what is
+//! actions of continuous integration are pinned and try every engine. A test and no `cargo-deny`: that takes minutes to install, and what is
 //! needed of it is little. Known holes are looked up by continuous integration alone, for they need the network.
 
 use std::collections::BTreeSet;
@@ -119,4 +119,16 @@ fn actions_are_pinned_by_commit_and_get_no_rights() {
         assert_eq!(text.matches(kept).count(), checkouts, "a token would stay in .git/config");
     }
     assert!(seen > 0);
+}
+
+#[test]
+fn continuous_integration_tries_every_engine() {
+    let output = Command::new(root().join("tests/engines")).arg("--list").output().unwrap();
+    let cells: Vec<String> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|cell| format!("- {cell}")).collect();
+    assert!(cells.len() > 10, "{cells:?}");
+    let workflow = fs::read_to_string(root().join(".github/workflows/ci.yml")).unwrap();
+    let (_, matrix) = workflow.split_once("        cell:\n").unwrap();
+    let listed: Vec<&str> = matrix.lines().map(str::trim).take_while(|line| line.starts_with("- ")).collect();
+    assert_eq!(listed, cells);
 }

@@ -44,7 +44,7 @@ mod machine;
 #[path = "../shared/output.rs"]
 mod output;
 pub use self::docker::{
-    as_root, docker, docker_command, docker_try, docker_with, engine_get, is_podman, labelled, limits_memory, pause,
+    as_root, docker, docker_command, docker_try, docker_with, engine_get, labelled, limits_memory, pause,
 };
 pub use self::http::{http, http_within};
 pub use self::images::{stand_in, stand_in_2};

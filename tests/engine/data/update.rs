@@ -13,8 +13,9 @@ fn pulled() -> (World, String) {
     publish(&world, &stand_in(), &["LABEL docklet-test.version=1"]);
     setup_pulled(&world);
     let id = session(&world, "kept");
+    // First a file of the agent's: Podman gives an empty volume to the user of whoever mounts it next.
+    world.ok(&["exec", "--", "sh", "-c", "echo mine > /workspace/notes"]);
     tree(&world.volumes()[1], &["make"]);
-    docker(&["exec", &world.container(), "sh", "-c", "echo mine > /workspace/notes"]);
     (world, id)
 }
 
@@ -55,14 +56,9 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     // More changes follow than are kept.
     world.ok(&["config", "set", "backup.keep_changes", "9"]);
     let old = runs(&world, "before");
-    let check = |world: &World| json(&world.run(&["update", "--check", "--json"]));
-    let nothing = check(&world);
-    assert_eq!((&nothing["update_available"], &nothing["current"]), (&false.into(), &"1.0.1".into()), "{nothing}");
     publish(&world, &stand_in_2(), &[]);
     let proxy = Proxy::start(&engine_host());
     world.use_engine(&proxy.host());
-    assert_eq!(check(&world)["update_available"], true);
-    assert_eq!(proxy.writing_calls().len(), 0, "{}", proxy.report());
     let before = listing(&world);
     let report = json(&world.run(&["update", "--json"]));
     assert_eq!((&report["changed"], &report["from"], &report["to"]), (&true.into(), &"1.0.1".into(), &"1.0.2".into()));
@@ -78,7 +74,6 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     // The registry is asked by pulling, which brings nothing; that is all.
     let others: Vec<_> = proxy.writing_calls().into_iter().filter(|c| c.route() != "/images/create").collect();
     assert!(others.is_empty(), "{others:?}");
-    assert_eq!(check(&world)["update_available"], false);
 
     // As after a kill just before its last start: nothing to do is said of what runs.
     docker(&["stop", &world.container()]);
@@ -112,6 +107,24 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     assert_session(&world, &later, "later", "rolled back with the data");
     assert!(!world.http_get("/session", Some(&world.password())).1.contains(&last), "the data is that of before");
     assert_whole(&world, "rolled back with the data");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn update_check_looks_and_changes_nothing() {
+    let world = World::new();
+    publish(&world, &stand_in(), &["LABEL docklet-test.version=1"]);
+    setup_pulled(&world);
+    let check = || json(&world.run(&["update", "--check", "--json"]));
+    let nothing = check();
+    assert_eq!((&nothing["update_available"], &nothing["current"]), (&false.into(), &"1.0.1".into()), "{nothing}");
+    publish(&world, &stand_in_2(), &[]);
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    assert_eq!(check()["update_available"], true);
+    assert_eq!(proxy.writing_calls().len(), 0, "{}", proxy.report());
+    json(&world.run(&["update", "--json"]));
+    assert_eq!(check()["update_available"], false);
 }
 
 /// Interrupts a command while each of its writing calls is under way; how often it was taken back.

@@ -196,6 +196,8 @@ pub enum Error {
     NotDecrypted { what: String, reason: String, hint: String },
     #[error("cannot fetch the list of {title} releases")]
     ReleasesUnreachable { title: String, reason: String, log_file: String },
+    #[error("the backup is made, and backup.copy did not copy it")]
+    CopyFailed { file: Option<String>, reason: String },
     #[error("restoring failed; the data and the settings are unchanged")]
     RestoreFailed { reason: String },
     #[error("the change to {version} failed and was rolled back to {previous}, data included")]

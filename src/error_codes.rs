@@ -95,6 +95,10 @@ pub fn entry(code: Code) -> Entry {
             ("opencode crashed too often, and docklet stopped restarting it", "docklet logs -n 200, then docklet start")
         }
         Code::BackupInvalid => ("the file is damaged, or not a docklet backup", "docklet backup list shows others"),
+        Code::CopyFailed => (
+            "a backup was made and read back, and the command in backup.copy did not copy it",
+            "run that command by hand with the file that the hint names; docklet status shows the next attempt",
+        ),
         Code::RestoreFailed => ("restoring failed; the data and the settings are unchanged", "docklet status"),
         Code::UpdateRolledBack => (
             "an update or a rollback failed; the previous version and its data are back",

@@ -46,6 +46,7 @@ impl Error {
             | Error::NotDecrypted { reason, .. }
             | Error::VolumesFailed { reason, .. }
             | Error::ReleasesUnreachable { reason, .. }
+            | Error::CopyFailed { reason, .. }
             | Error::RestoreFailed { reason } => vec![reason.clone()],
             Error::RulesNotLoaded { mode, reason, .. } => {
                 vec![

@@ -37,6 +37,7 @@ pub enum Code {
     Timeout,
     GaveUp,
     BackupInvalid,
+    CopyFailed,
     RestoreFailed,
     UpdateRolledBack,
     Interrupted,
@@ -64,7 +65,7 @@ impl Code {
             Code::AlreadyExists | Code::ForeignObject | Code::PortInUse => 8,
             Code::Locked => 9,
             Code::StartFailed | Code::StopFailed | Code::Unhealthy | Code::Timeout | Code::GaveUp => 10,
-            Code::BackupInvalid | Code::RestoreFailed | Code::UpdateRolledBack => 11,
+            Code::BackupInvalid | Code::CopyFailed | Code::RestoreFailed | Code::UpdateRolledBack => 11,
             Code::Interrupted => 130,
         }
     }
@@ -119,6 +120,7 @@ impl Error {
             Error::BackupInvalid { .. } | Error::BackupFailsTest { .. } | Error::NotDecrypted { .. } => {
                 Code::BackupInvalid
             }
+            Error::CopyFailed { .. } => Code::CopyFailed,
             Error::RestoreFailed { .. } => Code::RestoreFailed,
             Error::UpdateRolledBack { .. } => Code::UpdateRolledBack,
         }

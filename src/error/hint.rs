@@ -165,6 +165,12 @@ impl Error {
             Error::ReleasesUnreachable { log_file, .. } => format!(
                 "check the network and run the command again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"
             ),
+            Error::CopyFailed { file: Some(file), .. } => format!(
+                "the backup is whole: {file}\nthe supervisor tries again while it runs; docklet config set backup.copy changes the command"
+            ),
+            Error::CopyFailed { file: None, .. } => {
+                "copy instead of moving, such as: docklet config set backup.copy 'rclone copyto {file} REMOTE:{name}'".to_owned()
+            }
             Error::RestoreFailed { .. } | Error::UpdateRolledBack { .. } => "docklet status shows what runs now".to_owned(),
         })
     }

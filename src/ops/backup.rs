@@ -92,20 +92,20 @@ impl Instance {
         }
         // Whoever takes it may be slow, and the supervisor does nothing while the lock is held.
         drop(lock);
-        let mut copy = None;
+        let mut copied = false;
         let file = match (&options.output, &made.nameless) {
             (Some(output), Some(archive)) => {
+                if settings.as_ref().is_some_and(|settings| !settings.backup.copy.is_empty()) {
+                    let text = "backup.copy does not run: this backup is no file here".to_owned();
+                    self.reporter.report(&Event::Note { text });
+                }
                 stream::send(self, archive, output).await?;
                 "-".to_owned()
             }
             _ => {
                 // The supervisor copies what it has made, beside its other work.
                 if let Some(settings) = settings.as_ref().filter(|_| !options.scheduled) {
-                    copy = copy::just_made(self, settings, &made.file).await;
-                }
-                if self.interrupt.is_raised() && copy.as_ref().is_some_and(|copy| !copy.copied) {
-                    let next = format!("the backup is whole: {}\nonly its copy was interrupted", made.file.display());
-                    return Err(Error::Interrupted { next });
+                    copied = copy::just_made(self, settings, &made.file).await?;
                 }
                 made.file.display().to_string()
             }
@@ -133,7 +133,7 @@ impl Instance {
             exclude: exclude.iter().map(ToString::to_string).collect(),
             mounts_not_included: stored::mounts_not_included(settings.as_ref()),
             caches: made.caches,
-            copy,
+            copied,
         })
     }
 }

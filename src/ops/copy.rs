@@ -9,11 +9,10 @@ use crate::{
         copies::{Copies, script},
         store,
     },
-    error::Error,
+    error::{Error, Result},
     event::begin_step,
     host::shell,
     lock::Lock,
-    report::data::CopyReport,
     settings::Settings,
 };
 
@@ -23,9 +22,12 @@ const DEADLINE: Duration = Duration::from_secs(6 * 3600);
 /// What the lock's holder is called.
 const NAME: &str = "backup copy";
 
-/// Copies a backup that was just made, once; `None` where no command is set.
-pub async fn just_made(instance: &Instance, settings: &Settings, file: &Path) -> Option<CopyReport> {
-    let command = command(settings)?;
+/// Copies a backup that was just made, once; whether a command is set.
+///
+/// # Errors
+/// [`Error::CopyFailed`], and [`Error::Interrupted`].
+pub async fn just_made(instance: &Instance, settings: &Settings, file: &Path) -> Result<bool> {
+    let Some(command) = command(settings) else { return Ok(false) };
     let tried = match Lock::take(&instance.files.copy_lock(), &instance.name, NAME) {
         Ok(_lock) => {
             let step = format!("copy {} with backup.copy", file.display());
@@ -35,7 +37,14 @@ pub async fn just_made(instance: &Instance, settings: &Settings, file: &Path) ->
         Err(Error::Locked { .. }) => Err("an earlier backup is being copied".to_owned()),
         Err(error) => Err(error.with_causes(": ")),
     };
-    Some(CopyReport { copied: tried.is_ok(), error: tried.err() })
+    let shown = file.display();
+    match tried {
+        Ok(()) => Ok(true),
+        Err(_) if instance.interrupt.is_raised() => {
+            Err(Error::Interrupted { next: format!("the backup is whole: {shown}\nonly its copy was interrupted") })
+        }
+        Err(reason) => Err(Error::CopyFailed { file: file.exists().then(|| shown.to_string()), reason }),
+    }
 }
 
 /// Copies the oldest backup that is still to be copied; its path. `None`: there is none, or another process copies.
@@ -76,7 +85,11 @@ async fn attempt(instance: &Instance, command: &str, file: &Path) -> std::result
     let outcome = tokio::select! {
         biased;
         () = instance.interrupt.wait() => Err("it was interrupted".to_owned()),
-        done = run => done.map(drop),
+        // What is gone is no backup of this machine: nothing lists it, keeps it or restores it.
+        done = run => done.map(drop).and_then(|()| match file.exists() {
+            true => Ok(()),
+            false => Err(format!("the command succeeded, and took {} away", file.display())),
+        }),
     };
     let path = instance.files.copies();
     let copies = Copies::load(&path);

@@ -48,14 +48,8 @@ pub fn backup(report: &BackupReport, style: Style) -> String {
         (false, _) => "not included; add --secrets to include them, encrypted".to_owned(),
     };
     text.push_str(&format!("\n  secrets    {secrets}"));
-    match &report.copy {
-        Some(copy) if copy.copied => text.push_str("\n  copy       made by backup.copy"),
-        Some(copy) => {
-            let why = copy.error.as_deref().unwrap_or_default();
-            let not = style.warning("not made");
-            text.push_str(&format!("\n  copy       {not}: {why}; the supervisor tries again while it runs"));
-        }
-        None => {}
+    if report.copied {
+        text.push_str("\n  copy       made by backup.copy");
     }
     let identity = if report.encrypted_for.is_empty() { "" } else { " --identity KEYFILE" };
     if !report.encrypted_for.is_empty() {

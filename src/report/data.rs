@@ -47,17 +47,8 @@ pub struct BackupReport {
     pub mounts_not_included: Vec<String>,
     /// The largest folders in it that look like caches.
     pub caches: Vec<CacheFolder>,
-    /// Whether `backup.copy` copied it; `None` where that is not set, or there is no file.
-    pub copy: Option<CopyReport>,
-}
-
-/// What came of `backup.copy`
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct CopyReport {
-    /// Whether it was copied.
+    /// Whether `backup.copy` copied it, too; false where that is not set, or there is no file.
     pub copied: bool,
-    /// Why not.
-    pub error: Option<String>,
 }
 
 /// One backup in `docklet backup list`

@@ -182,6 +182,8 @@ fn catalogue() -> Vec<Error> {
             reason: "npm error errno ENOTFOUND".into(),
             log_file: "/home/me/.local/state/docklet/default/releases.log".into(),
         },
+        Error::CopyFailed { file: Some("/home/me/a.tar.zst".into()), reason: "exit code 1: no such host".into() },
+        Error::CopyFailed { file: None, reason: "the command took /home/me/a.tar.zst away".into() },
         Error::RestoreFailed { reason: "no space left on device".into() },
         Error::NoSpace { place: "/home/me/backups".into(), needed: None, available: None },
         Error::NoSpace { place: "standard output".into(), needed: None, available: None },
@@ -313,10 +315,11 @@ fn kind(error: &Error) -> usize {
         Error::MountRefused { .. } => 43,
         Error::HelperFailed { .. } => 44,
         Error::MountChanged { .. } => 45,
+        Error::CopyFailed { .. } => 49,
         Error::BackupFailsTest { .. } => 48,
     }
 }
-const KINDS: usize = 49;
+const KINDS: usize = 50;
 
 #[test]
 fn the_catalogue_of_errors() {

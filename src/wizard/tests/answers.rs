@@ -109,7 +109,7 @@ fn each_choice_can_be_changed_at_the_end() {
     person.sees("? Port").types("\r").sees("? Image").types("\r").sees("? Project folder").types("~/code/app\r");
     person.sees("? Path inside").types("\r").sees("? Create it?");
     // The image is to be pulled after all: what belongs to it is asked, and then the choices are shown again.
-    person.types(DOWN).sees("> change").types("\r").sees("? Which answer?");
+    person.types(DOWN).sees("> change").types("\r").sees("? Which answer?").sees("/workspace/app");
     assert_snapshot!(person.seen());
     person.types(DOWN).sees("> Image").types("\r").sees("? Image ›").types(DOWN).sees("> pull it").types("\r");
     // Back to before the question: nothing has changed.

@@ -23,6 +23,7 @@ use crate::{
         error::{clean, io_error, not_http, status_of, translate, within},
         identify::{self, Unusable, identify},
         known::Known,
+        ssh,
         unreachable::{self, Failure, explain, most_useful},
     },
     error::{Result, io_reason},
@@ -172,7 +173,7 @@ fn open(endpoint: &Endpoint) -> Result<Docker, Failure> {
             let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(file);
             Docker::connect_with_ssl(&url, &key, &cert, &ca, NO_TIMEOUT, API_DEFAULT_VERSION)
         }
-        Endpoint::Ssh(url) => Docker::connect_with_ssh(url, NO_TIMEOUT, API_DEFAULT_VERSION, None),
+        Endpoint::Ssh(url) => ssh::connect(url, NO_TIMEOUT),
     };
     client.map_err(|e| match e {
         Theirs::SocketNotFoundError(_) => Failure::Missing,
@@ -207,6 +208,8 @@ fn failure(place: &Place, error: Theirs) -> Failure {
             no_engine(format!("no TLS connection: {}", innermost(&error)))
         }
         _ if connecting && !local => Failure::Refused(innermost(&error)),
+        // ssh is there, and says why it gets no further.
+        Some(io::ErrorKind::Other) if matches!(place.endpoint, Endpoint::Ssh(_)) => Failure::Refused(innermost(&error)),
         _ => Failure::Broken(translate(CALL, error)),
     }
 }

@@ -53,7 +53,7 @@ pub(in crate::engine) enum Endpoint {
     Tcp(String),
     /// `host:port` with TLS, and the folder with the three certificate files.
     Tls(String, PathBuf),
-    /// `ssh://[user@]host`; `docker` must be installed there.
+    /// `ssh://[user@]host[:port]`; `docker` must be installed there.
     Ssh(String),
 }
 
@@ -285,14 +285,10 @@ fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
         }
         "ssh" => {
             let host = rest.trim_end_matches('/');
-            if !is_authority(host) {
+            // ssh takes what begins with - for an option, and passes names on to other programs.
+            let is_name = |part: &str| !part.is_empty() && !part.starts_with('-');
+            if !is_authority(host) || !host.split('@').all(is_name) || host.matches('@').count() > 1 {
                 return unsupported("it isn't a valid user and host".to_owned(), example);
-            }
-            if host.rsplit(['@', ']']).next().is_some_and(|host| host.contains(':')) {
-                return unsupported(
-                    "a port in an ssh address is not supported".to_owned(),
-                    "name the port in ~/.ssh/config (Host big, HostName …, Port …), then use ssh://big",
-                );
             }
             with(Endpoint::Ssh(format!("ssh://{host}")), Kind::Docker)
         }
@@ -416,6 +412,8 @@ mod tests {
             ("tcp://h", with_tls, tls("h:2376")),
             ("https://h:1", clear, tls("h:1")),
             ("ssh://me@h/", clear, Endpoint::Ssh("ssh://me@h".to_owned())),
+            ("ssh://me@h:22", clear, Endpoint::Ssh("ssh://me@h:22".to_owned())),
+            ("ssh://[::1]:22", clear, Endpoint::Ssh("ssh://[::1]:22".to_owned())),
         ] {
             assert_eq!(at(host, settings).unwrap(), wanted, "{host}");
         }
@@ -429,7 +427,12 @@ mod tests {
             "tcp://h/x",
             "tcp://[::1",
             "tcp://127.0.0.1:99999",
-            "ssh://me@h:22",
+            "ssh://-oProxyCommand=touch",
+            "ssh://-lme@h",
+            "ssh://me@-h",
+            "ssh://me@h:x",
+            "ssh://a@b@h",
+            "ssh://@h",
         ] {
             assert!(matches!(at(host, clear), Err(Error::EngineUnsupported { .. })), "{host}");
         }

@@ -1,16 +1,16 @@
 //! The container engine: the only room that knows bollard. Others see [`Engine`] and a dozen verbs
 //! in the domain's words.
 //!
-//! - `connect`: finds an engine and says where from; `places`, `context`: where to look;
-//!   `identify`: what answered, `known`: what it said before; `remedy`: why nothing did, and what to do
+//! - `connect`: finds an engine and says where from; `endpoints`, `context`: where to look; `ssh`: one on another machine;
+//!   `identify`: what answered, `known`: what it said before; `unreachable`: why nothing did, and what to do
 //! - `docker`: containers; `storage`: volumes and networks
-//! - `exec`: a command inside a running container; `task`: a short-lived container that works on volumes
+//! - `exec`: a command inside a running container; `helper`: a short-lived container that works on volumes
 //! - `log`: what a container logs, as lines; `stats`: what it uses, as a stream
 //! - `events`: what happens to containers, as a stream
 //! - `image`: images: look up, tag, remove; `build`, `pull`, `load`: bring one here, with progress
 //! - `import`: a base image from a tar of files
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
-//! - `transfer`, `trace`, `fault`: pure: the engine's streams → progress, and what a failure in them is
+//! - `transfer`, `build_progress`, `stream_error`: pure: the engine's streams → progress, and what a failure in them is
 //! - `podman`: what only Podman's own API tells
 //! - `usage`: how large volumes are; `checkup`: what only the doctor asks
 //! - `translate`: ours ↔ bollard's types, pure; `seccomp`: the system calls that a container may make
@@ -42,6 +42,7 @@ mod podman;
 pub mod pull;
 pub mod reference;
 mod seccomp;
+mod ssh;
 pub mod stats;
 pub mod storage;
 mod stream_error;

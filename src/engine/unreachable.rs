@@ -110,10 +110,7 @@ fn start_command(place: &Place, system: System) -> String {
             );
         }
         Endpoint::Ssh(url) => {
-            return format!(
-                "see whether this works without a question: ssh {} docker version",
-                url.trim_start_matches("ssh://")
-            );
+            return format!("see whether this works without a question: ssh {url} docker version");
         }
         Endpoint::Unix(path) => path,
     };

@@ -35,6 +35,7 @@ mod push;
 mod real;
 mod scheduled;
 mod seccomp;
+mod ssh;
 mod ssh_agent;
 mod supervise;
 #[allow(dead_code)]

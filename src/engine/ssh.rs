@@ -1,0 +1,198 @@
+//! An engine on another machine, by the user's own ssh: each connection is an ssh that runs `docker system dial-stdio`
+//! there, with the user's configuration, keys, known hosts and jump hosts. Nobody is asked for a password.
+
+use std::{
+    ffi::OsString,
+    future::Future,
+    io,
+    pin::Pin,
+    process::Stdio,
+    task::{Context, Poll, ready},
+};
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as Theirs};
+use hyper::Uri;
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{Connected, Connection},
+    },
+    rt::{TokioExecutor, TokioIo},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+};
+
+/// Most of what ssh says that is kept, in bytes.
+const COMPLAINT: usize = 4096;
+
+/// A client for the engine at `ssh://[USER@]HOST[:PORT]`. Connects to nothing yet.
+///
+/// # Errors
+/// When the address is none.
+pub fn connect(url: &str, timeout: u64) -> Result<Docker, Theirs> {
+    let client =
+        Client::builder(TokioExecutor::new()).build(Connector { program: "ssh".into(), arguments: arguments(url) });
+    let transport = move |request: BollardRequest| {
+        let client = client.clone();
+        async move { client.request(request).await.map_err(Theirs::from) }
+    };
+    // Whom ssh connects to is no part of a request.
+    Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
+}
+
+/// Of ssh, up to the command there.
+fn arguments(url: &str) -> Vec<OsString> {
+    let address = url.strip_prefix("ssh://").unwrap_or(url);
+    let (user, host) = address.rsplit_once('@').map_or(("", address), |(user, host)| (user, host));
+    let behind = host.rfind(']').map_or(0, |end| end + 1);
+    let (host, port) = match host[behind..].split_once(':') {
+        Some((name, port)) => (&host[..behind + name.len()], Some(port)),
+        None => (host, None),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let options = ["BatchMode=yes", "ClearAllForwardings=yes", "RemoteCommand=none", "RequestTTY=no", "LogLevel=ERROR"];
+    let mut arguments: Vec<&str> = options.iter().flat_map(|option| ["-o", option]).collect();
+    if !user.is_empty() {
+        arguments.extend(["-l", user]);
+    }
+    if let Some(port) = port {
+        arguments.extend(["-p", port]);
+    }
+    arguments.extend(["--", host, "docker", "system", "dial-stdio"]);
+    arguments.into_iter().map(OsString::from).collect()
+}
+
+#[derive(Clone)]
+struct Connector {
+    program: OsString,
+    arguments: Vec<OsString>,
+}
+
+impl tower_service::Service<Uri> for Connector {
+    type Response = TokioIo<Pipe>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C is for us: what was begun is finished, or taken back, over this connection.
+        command.process_group(0);
+        Box::pin(async move {
+            let mut child = command.spawn().map_err(|e| match e.kind() {
+                io::ErrorKind::NotFound => io::Error::new(e.kind(), "the program ssh is not installed"),
+                _ => e,
+            })?;
+            let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+            let (stdin, Some(output), Some(errors)) = taken else { return Err(io::ErrorKind::BrokenPipe.into()) };
+            Ok(TokioIo::new(Pipe { input: stdin, output, errors, answered: false, complaint: vec![], _child: child }))
+        })
+    }
+}
+
+/// The streams of an ssh. An end before any answer is an error in the words of ssh.
+struct Pipe {
+    input: Option<ChildStdin>,
+    output: ChildStdout,
+    errors: ChildStderr,
+    answered: bool,
+    complaint: Vec<u8>,
+    _child: Child,
+}
+
+impl Connection for Pipe {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Pipe {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.output).poll_read(cx, buffer))?;
+        self.answered |= buffer.filled().len() > before;
+        if self.answered {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            let mut piece = [0; 512];
+            let mut piece = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.errors).poll_read(cx, &mut piece))?;
+            if piece.filled().is_empty() {
+                let said = String::from_utf8_lossy(&self.complaint);
+                let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+                let reason = if lines.is_empty() { "ssh ended without a word".to_owned() } else { lines.join("; ") };
+                return Poll::Ready(Err(io::Error::other(reason)));
+            }
+            let room = COMPLAINT.saturating_sub(self.complaint.len());
+            self.complaint.extend(piece.filled().iter().take(room));
+        }
+    }
+}
+
+impl Pipe {
+    fn input(&mut self) -> io::Result<Pin<&mut ChildStdin>> {
+        self.input.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.input()?.poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.input() {
+            Ok(input) => input.poll_flush(cx),
+            Err(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Ok(input) = self.input() {
+            ready!(input.poll_shutdown(cx))?;
+        }
+        // Only that closes it.
+        self.input = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_are_what_ssh_takes() {
+        let of = |url: &str| {
+            let all: Vec<String> = arguments(url).into_iter().map(|word| word.into_string().unwrap()).collect();
+            all.iter().skip(10).cloned().collect::<Vec<_>>().join(" ")
+        };
+        let there = "docker system dial-stdio";
+        assert_eq!(of("ssh://big"), format!("-- big {there}"));
+        assert_eq!(of("ssh://me@big:2222"), format!("-l me -p 2222 -- big {there}"));
+        assert_eq!(of("ssh://me@[2001:db8::1]:22"), format!("-l me -p 22 -- 2001:db8::1 {there}"));
+        assert_eq!(of("ssh://[::1]"), format!("-- ::1 {there}"));
+        assert_eq!(of("ssh://-oProxyCommand=x"), format!("-- -oProxyCommand=x {there}"));
+    }
+
+    #[tokio::test]
+    async fn what_ssh_complains_of_is_the_error() {
+        let said = async |script: &str| {
+            let connector = Connector { program: "sh".into(), arguments: vec!["-c".into(), script.into()] };
+            let client: Client<_, String> = Client::builder(TokioExecutor::new()).build(connector);
+            let error = client.get(Uri::from_static("http://engine/version")).await.unwrap_err();
+            super::super::error::io_error(&Theirs::from(error)).unwrap().to_string()
+        };
+        assert_eq!(said("echo 'Host key verification failed.' >&2; exit 255").await, "Host key verification failed.");
+        assert_eq!(said("exit 127").await, "ssh ended without a word");
+    }
+}

@@ -115,21 +115,30 @@ impl Version {
     }
 }
 
-/// Reads a duration as users write it: `90`, `90s`, `10m`, `24h`, `7d`. A bare number is seconds.
+/// Reads a duration as users write it: `90`, `90s`, `10m`, `1h30m`, `7d`. A bare number is seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wanted = || format!("`{text}` isn't a valid duration; write it like 90s, 10m, 24h or 7d");
-    let trimmed = text.trim();
-    let split = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
-    let (number, unit) = trimmed.split_at(split);
-    let factor = match unit {
-        "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(wanted()),
-    };
-    let count: u64 = number.parse().map_err(|_| wanted())?;
-    count.checked_mul(factor).map(Duration::from_secs).ok_or_else(wanted)
+    let wanted = || format!("`{text}` isn't a valid duration; write it like 90s, 10m, 1h30m or 7d");
+    let is_digit = |c: char| c.is_ascii_digit();
+    let mut rest = text.trim();
+    if rest.chars().all(is_digit) {
+        return rest.parse().map(Duration::from_secs).map_err(|_| wanted());
+    }
+    let mut sum: u64 = 0;
+    while !rest.is_empty() {
+        let (number, behind) = rest.split_at(rest.find(|c| !is_digit(c)).ok_or_else(wanted)?);
+        let (unit, next) = behind.split_at(behind.find(is_digit).unwrap_or(behind.len()));
+        let factor = match unit {
+            "s" => 1,
+            "m" | "min" => 60,
+            "h" => 3600,
+            "d" => 86_400,
+            _ => return Err(wanted()),
+        };
+        let part = number.parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
+        sum = part.and_then(|part| sum.checked_add(part)).ok_or_else(wanted)?;
+        rest = next;
+    }
+    Ok(Duration::from_secs(sum))
 }
 
 /// As [`parse_duration`], but a number needs a unit, unless it is 0.
@@ -185,6 +194,20 @@ mod tests {
         assert!(Version::is_exact("1.18.34"));
         for text in ["", "1.18", "1.18.x", "^1.18.3", "1.18.34-beta", "1.18.34; rm", "latest"] {
             assert!(!Version::is_exact(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_of_people() {
+        let seconds = |text: &str| parse_duration(text).map(|duration| duration.as_secs()).ok();
+        let good = [("90", 90), ("10m", 600), ("1h30m", 5400), ("2d1h5s", 176_405), ("5min", 300), ("0", 0)];
+        for (text, wanted) in good {
+            assert_eq!(seconds(text), Some(wanted), "{text}");
+        }
+        for text in
+            ["", "m", "1h30", "1x", "h1", "1.5h", "-1h", "1h 30m", "99999999999999999999s", "9999999999999999999d"]
+        {
+            assert_eq!(seconds(text), None, "{text}");
         }
     }
 

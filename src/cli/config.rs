@@ -97,12 +97,16 @@ async fn change(
     command: &str,
     key: &str,
     dry_run: bool,
-    edit: impl FnOnce(&str, &Path) -> Result<String>,
+    edit: impl Fn(&str, &Path) -> Result<String>,
 ) -> Result<()> {
     keys::find(key)?;
+    let path = context.files.settings();
+    if !path.exists() {
+        // A line that is wrong is so in any case.
+        Settings::parse(&edit("", &path)?, &path)?;
+    }
     let before = context.settings()?;
     let lock = if dry_run { None } else { Some(context.lock(command)?) };
-    let path = context.files.settings();
     let text = paths::read_text(&path)?.unwrap_or_default();
     let new = edit(&text, &path)?;
     let changed = new != text;

@@ -1,6 +1,7 @@
-//! Parses the process's own arguments and variables. An empty variable counts as unset.
+//! Parses the process's own arguments and variables. An empty variable counts as unset, and so does one that contradicts
+//! what the line itself says.
 
-use clap::{Arg, Command, FromArgMatches as _, builder::Resettable};
+use clap::{Arg, ArgMatches, Command, FromArgMatches as _, Id, builder::Resettable, parser::ValueSource};
 
 use super::{args::Cli, help};
 
@@ -9,7 +10,13 @@ use super::{args::Cli, help};
 /// # Errors
 /// Wrong usage, and what clap answers itself: help and version.
 pub fn arguments() -> Result<Cli, clap::Error> {
-    let mut command = without_empty_variables(help::asked_for());
+    let command = without_empty_variables(help::asked_for());
+    let line = without_variables(command.clone()).try_get_matches_from(std::env::args_os());
+    let mut command = match line {
+        Ok(line) => without_contradicted_variables(command, &line),
+        // What is missing there may be in a variable; what is wrong is told below.
+        Err(_) => command,
+    };
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
@@ -22,5 +29,32 @@ fn without_empty_variable(argument: Arg) -> Arg {
     match argument.get_env().map(std::env::var_os) {
         Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
         _ => argument,
+    }
+}
+
+fn without_variables(command: Command) -> Command {
+    command.mut_args(|argument| argument.env(Resettable::Reset)).mut_subcommands(without_variables)
+}
+
+fn without_contradicted_variables(command: Command, line: &ArgMatches) -> Command {
+    let said = |id: &Id| line.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    let mut contradicted: Vec<Id> = vec![];
+    for argument in command.get_arguments() {
+        for other in command.get_arg_conflicts_with(argument) {
+            let ids = [argument.get_id(), other.get_id()];
+            match ids.map(said) {
+                [true, false] => contradicted.push(ids[1].clone()),
+                [false, true] => contradicted.push(ids[0].clone()),
+                _ => {}
+            }
+        }
+    }
+    let command = command.mut_args(|argument| match contradicted.contains(argument.get_id()) {
+        true => argument.env(Resettable::Reset),
+        false => argument,
+    });
+    match line.subcommand() {
+        Some((name, line)) => command.mut_subcommand(name, |command| without_contradicted_variables(command, line)),
+        None => command,
     }
 }

@@ -177,7 +177,11 @@ fn read_text(file: &Path, limit: u64) -> Result<String> {
         let opened = std::fs::File::open(file).map_err(|e| Error::file("read", file, &e))?;
         opened.take(limit).read_to_end(&mut bytes).map_err(|e| Error::file("read", file, &e))?;
     }
-    String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", file.display())))
+    let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    String::from_utf8(bytes).map_err(|_| Error::Usage {
+        message: format!("{} is not UTF-8 text{}", file.display(), if is_utf16 { ", but UTF-16" } else { "" }),
+        hint: is_utf16.then(|| "save it as UTF-8, in PowerShell: Set-Content -Encoding utf8".to_owned()),
+    })
 }
 
 fn list(context: &Context) -> Result<()> {

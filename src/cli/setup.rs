@@ -21,7 +21,7 @@ use crate::{
     engine::reference::Reference,
     error::{Error, Result},
     event::Event,
-    host::git,
+    host::{git, pem},
     mounts, observe,
     ops::{
         self,
@@ -247,6 +247,7 @@ fn take_ca_file(context: &Context, args: &args::Setup, settings: &mut Settings) 
             return Ok(());
         }
         let file = std::path::absolute(file).map_err(|e| Error::file("find", file, &e))?;
+        pem::read_certificates(&file)?;
         settings.trust.ca_file = file.display().to_string();
     }
     Ok(())

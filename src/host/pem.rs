@@ -32,8 +32,9 @@ fn certificates(text: &str) -> Result<Vec<u8>, String> {
                 return Err(format!("the certificate that begins on line {from} has no end"));
             }
             (Some((from, content)), END) => {
-                if base64::engine::general_purpose::STANDARD.decode(&*content).is_err() || content.is_empty() {
-                    return Err(format!("the certificate that begins on line {from} is damaged"));
+                match base64::engine::general_purpose::STANDARD.decode(&*content) {
+                    Ok(der) if is_whole_sequence(&der) => {}
+                    _ => return Err(format!("the certificate that begins on line {from} is damaged")),
                 }
                 let lines = content.as_bytes().chunks(64).map(String::from_utf8_lossy).collect::<Vec<_>>();
                 out.push_str(&format!("{BEGIN}\n{}\n{END}\n", lines.join("\n")));
@@ -51,6 +52,21 @@ fn certificates(text: &str) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Whether these are one DER value as long as it says, a list that begins with a list: the outside of every certificate.
+fn is_whole_sequence(der: &[u8]) -> bool {
+    const LIST: u8 = 0x30;
+    let Some((&[LIST, short], rest)) = der.split_first_chunk() else { return false };
+    let (length, content) = match short {
+        0..=0x7f => (usize::from(short), rest),
+        0x81..=0x83 if rest.len() >= usize::from(short & 0x7f) => {
+            let (length, content) = rest.split_at(usize::from(short & 0x7f));
+            (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), content)
+        }
+        _ => return false,
+    };
+    content.len() == length && content.first() == Some(&LIST)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -58,7 +74,8 @@ mod tests {
 
     #[test]
     fn only_whole_certificates_are_taken() {
-        let certificate = format!("{BEGIN}\nTUlJQg==\n{END}\n");
+        // A list of one empty list.
+        let certificate = format!("{BEGIN}\nMAIwAA==\n{END}\n");
         let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
         let mixed = format!("# a comment\n{key}{certificate}{certificate}{key}");
         assert_eq!(certificates(&mixed).unwrap(), certificate.repeat(2).into_bytes());
@@ -66,6 +83,13 @@ mod tests {
         assert_eq!(broken(key), "it holds no certificate in PEM form");
         assert!(broken(&format!("x\n{BEGIN}\nTUlJQg==\n")).contains("line 2 has no end"));
         assert!(broken(&format!("{BEGIN}\nTUlJQg==\n{key}{END}\n")).contains("line 1 has no end"));
-        assert!(broken(&format!("{BEGIN}\nT!lJQg==\n{END}\n")).contains("line 1 is damaged"));
+        for damaged in ["T!lJQg==", "", "c2VjcmV0", "MAI=", "MAMwAA==", "MIIBAA=="] {
+            assert!(broken(&format!("{BEGIN}\n{damaged}\n{END}\n")).contains("line 1 is damaged"), "{damaged}");
+        }
+        let real = include_str!("../../tests/fixtures/tls/cert.pem");
+        assert!(certificates(real).is_ok());
+        let lines: Vec<&str> = real.lines().collect();
+        let cut = [&lines[..2], &lines[lines.len() - 1..]].concat().join("\n");
+        assert!(broken(&cut).contains("line 1 is damaged"), "{cut}");
     }
 }

@@ -10,7 +10,7 @@ mod advice;
 mod identity;
 mod rules;
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 pub use self::{
     advice::{Advice, Users, advice},
@@ -22,14 +22,18 @@ use crate::{
 };
 use identity::Known;
 
-/// A mount with an absolute host path; `~` is `home`.
+/// A mount with an absolute host path without `..`; `~` is `home`.
 ///
 /// # Errors
-/// When a relative path cannot be made absolute, because there is no current folder.
+/// When there is no current folder, or nothing at a path with `..`, which only the system knows to follow.
 pub fn absolute(mount: &Mount, home: &Path) -> Result<Mount> {
     let host = match mount.host.strip_prefix("~") {
         Ok(below) => home.join(below),
         Err(_) => std::path::absolute(&mount.host).map_err(|e| Error::file("find", &mount.host, &e))?,
+    };
+    let host = match host.components().any(|part| part == Component::ParentDir) {
+        true => fs_err::canonicalize(&host).map_err(|e| Error::file("find", &host, &e))?,
+        false => host,
     };
     Ok(Mount { host, ..mount.clone() })
 }

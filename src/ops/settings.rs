@@ -1,21 +1,37 @@
 //! What settings mean beyond the container.
 
+use std::path::Path;
+
 use crate::{
     appliance::Appliance,
     engine::reference::Reference,
     error::{Error, Result},
+    host::pem,
     settings::{Settings, keys},
 };
 
-/// Rules for settings that need more than the settings: names of images can be names of images, and no key or token is among
-/// the variables, which whoever can ask the engine can read. A name that is as it was `before` is in nobody's way here.
+/// Rules for settings that need more than the settings: names of images can be names of images, there are certificates in a
+/// CA file, and no key or token is among the variables, which whoever can ask the engine can read. What is as it was `before`
+/// is in nobody's way here.
 ///
 /// # Errors
-/// [`Error::SettingRefused`], and [`Error::Usage`] with the command that keeps a key secret.
+/// [`Error::SettingRefused`], [`Error::File`], and [`Error::Usage`] with the command that keeps a key secret.
 pub fn check_settings(appliance: &Appliance, before: Option<&Settings>, after: &Settings) -> Result<()> {
     let image = |settings: &Settings| {
         [("image.base", settings.image.base.clone()), ("image.reference", settings.image.reference.clone())]
     };
+    let file = &after.trust.ca_file;
+    if !file.is_empty() && before.is_none_or(|before| before.trust.ca_file != *file) {
+        if !Path::new(file).is_absolute() {
+            return Err(Error::SettingRefused {
+                key: "trust.ca_file".to_owned(),
+                value: file.clone(),
+                reason: "the path does not begin with /".to_owned(),
+                hint: "commands are run in other folders, too: write the whole path".to_owned(),
+            });
+        }
+        pem::read_certificates(Path::new(file))?;
+    }
     let before = before.map(image);
     for (key, name) in image(after) {
         let is_new = before.as_ref().is_none_or(|before| !before.contains(&(key, name.clone())));

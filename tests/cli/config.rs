@@ -267,3 +267,49 @@ fn folders_come_and_go() {
     assert!(home.settings_text().starts_with("# mine\n[network]\nport = 3001 # my port\n"), "{}", home.settings_text());
     assert!(code.is_dir());
 }
+
+#[test]
+fn a_line_that_is_wrong_is_so_where_nothing_is_set_up_too() {
+    let home = Home::new();
+    home.fails(&["config", "set", "nonsense.key", "1"], 2, "CONFIG_INVALID");
+    for (key, value) in
+        [("network.port", "70000"), ("backup.keep", "often"), ("network.egress", "some"), ("git.name", "a<b")]
+    {
+        home.fails(&["config", "set", key, value], 2, "CONFIG_INVALID");
+    }
+    home.fails(&["config", "set", "network.port", "3001"], 4, "NOT_FOUND");
+}
+
+#[test]
+fn a_ca_file_without_whole_certificates_is_refused_before_it_is_saved() {
+    let home = Home::set_up();
+    let before = home.settings_text();
+    let file = home.path("ca.pem");
+    let path = file.to_str().unwrap();
+    let missing = home.fails(&["config", "set", "trust.ca_file", path], 2, "USAGE");
+    assert!(missing.to_string().contains("ca.pem"), "{}", missing.to_string());
+    fs::write(&file, "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n").unwrap();
+    let damaged = home.fails(&["config", "set", "trust.ca_file", path], 2, "USAGE");
+    assert!(damaged.to_string().contains("line 1 is damaged"), "{}", damaged.to_string());
+    home.fails(&["setup", "--yes", "--ca-file", path], 2, "USAGE");
+    let relative = home.fails(&["config", "set", "trust.ca_file", "ca.pem"], 2, "CONFIG_INVALID");
+    assert!(relative.to_string().contains("begin with /"), "{}", relative.to_string());
+    assert_eq!(home.settings_text(), before);
+    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/cert.pem"), &file).unwrap();
+    home.ok(&["config", "set", "trust.ca_file", path]);
+}
+
+#[test]
+fn a_folder_is_kept_by_the_path_that_the_system_follows() {
+    let home = Home::set_up();
+    fs::create_dir_all(home.path("a/b")).unwrap();
+    fs::create_dir_all(home.path("code")).unwrap();
+    std::os::unix::fs::symlink(home.path("a/b"), home.path("link")).unwrap();
+    fs::create_dir_all(home.path("a/code")).unwrap();
+    let typed = format!("{}/../code", home.path("link").display());
+    home.ok(&["mount", "add", &format!("{typed}:/workspace/code"), "--yes"]);
+    let kept = home.settings_text();
+    assert!(kept.contains(&format!("{}", home.path("a/code").display())) && !kept.contains(".."), "{kept}");
+    home.fails(&["mount", "add", &format!("{}/../x:/workspace/x", home.path("missing").display())], 2, "USAGE");
+    home.ok(&["mount", "remove", &typed]);
+}

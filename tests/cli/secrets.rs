@@ -133,3 +133,14 @@ fn a_byte_order_mark_is_no_part_of_a_secret() {
     assert!(output.status.success(), "{}", shown(&output));
     assert_eq!(fs::read_to_string(home.path("docklet/config/default/secrets/A")).unwrap(), VALUE);
 }
+
+#[test]
+fn a_file_in_utf_16_is_told_with_the_way_out() {
+    let home = Home::set_up();
+    let file = home.path("key.txt");
+    let utf16: Vec<u8> = "\u{feff}sk-1\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&file, utf16).unwrap();
+    let refused = home.fails(&["secret", "set", "MY_KEY", "--from-file", file.to_str().unwrap()], 2, "USAGE");
+    assert!(refused["message"].as_str().unwrap().contains("UTF-16"), "{refused}");
+    assert!(refused["hint"].as_str().unwrap().contains("UTF-8"), "{refused}");
+}

@@ -53,6 +53,23 @@ fn an_empty_variable_counts_as_unset() {
 }
 
 #[test]
+fn a_flag_on_the_line_counts_more_than_a_variable_that_contradicts_it() {
+    let home = Home::new();
+    let code = |variables: &[(&str, &str)], args: &[&str]| {
+        let mut command = home.docklet();
+        command.env("DOCKER_HOST", "unix:///no.sock").envs(variables.iter().copied());
+        let output = command.args(["--json", "setup", "--yes"]).args(args).output().unwrap();
+        json(&output)["error"]["code"].as_str().unwrap().to_owned()
+    };
+    let (image, build) = (("DOCKLET_IMAGE", "x:1"), ("DOCKLET_BUILD", "true"));
+    assert_eq!(code(&[image], &["--build"]), "ENGINE_NOT_RUNNING");
+    assert_eq!(code(&[build, ("DOCKLET_BASE_IMAGE", "y")], &["--image", "x:1"]), "ENGINE_NOT_RUNNING");
+    assert_eq!(code(&[("DOCKLET_EXTRA_PACKAGE", "jq")], &["--image", "x:1"]), "ENGINE_NOT_RUNNING");
+    assert_eq!(code(&[image, build], &[]), "USAGE", "of two variables none counts more");
+    assert_eq!(code(&[], &["--image", "x:1", "--build"]), "USAGE");
+}
+
+#[test]
 fn a_flag_in_the_environment_is_written_as_people_write_it() {
     let home = Home::new();
     for (value, json) in [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false)] {

@@ -69,6 +69,9 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         spec_hash: listed.labels.get(label::SPEC).cloned(),
         running: listed.is_running(),
         paused: listed.state == "paused",
+        // Podman does not say it of one that does not run.
+        connected: (engine.about.is_podman() && !listed.is_running())
+            || listed.networks.as_ref().is_none_or(|networks| networks.contains(&desired.container.network)),
         undo: listed.labels.get(label::UNDO).map(PathBuf::from),
         image_id: listed.image_id.clone(),
         live: None,

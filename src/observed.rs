@@ -80,6 +80,8 @@ pub struct Container {
     pub running: bool,
     /// Whether it is paused.
     pub paused: bool,
+    /// Whether it is in its network: somebody may have disconnected it.
+    pub connected: bool,
     /// The backup that undoes the change which made it; the change is committed when there is no previous container.
     pub undo: Option<PathBuf>,
     /// Id of its image.

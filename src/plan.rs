@@ -31,7 +31,7 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
     let main = observed.main.as_ref();
     let previous = observed.previous.as_ref();
     // An engine starts no container whose network was removed, and takes none of the same name for it.
-    let without_network = main.is_some_and(|c| !c.running) && observed.network.is_none();
+    let without_network = main.is_some_and(|c| !c.connected || !c.running && observed.network.is_none());
     let kept = main.is_some_and(|c| c.is_as(desired)) && !without_network;
     let exists = main.is_some();
 
@@ -102,7 +102,7 @@ fn replace(plan: &mut Plan, desired: &Desired, observed: &Observed, new_volumes:
     let name = desired.container.name.clone();
     let previous_name = desired.previous_name.clone();
     let reason = if main.is_some_and(|c| c.is_as(desired)) {
-        "its network was removed".to_owned()
+        "it was disconnected from its network, or that was removed".to_owned()
     } else {
         replace_reason(desired, main)
     };

@@ -18,6 +18,7 @@ use crate::{
     engine::{Engine, checkup::Machine, connect, credentials, docker::Detail, reference::Reference},
     error::{Error, Result},
     event::Silent,
+    lock::Lock,
     observe,
     observed::{Observed, Ownership},
     probe::{Probe, Seen},
@@ -56,12 +57,15 @@ impl Inquiry<'_> {
         let began = Instant::now();
         let engine = connect::connect(&self.around.selection).await?;
         let answer_time = began.elapsed();
-        let (machine, snapshot, container, registry) = tokio::join!(
-            machine(&engine),
-            observe::look(&engine, self.around.appliance),
-            self.container(&engine),
-            self.registry(&engine)
-        );
+        // What a command is doing just now is not what it left behind.
+        let at_work = || Lock::is_held(&self.around.files.lock());
+        let look = async {
+            let before = at_work();
+            let found = observe::look(&engine, self.around.appliance).await;
+            (found, before || at_work())
+        };
+        let (machine, (snapshot, busy), container, registry) =
+            tokio::join!(machine(&engine), look, self.container(&engine), self.registry(&engine));
         let observed = match &snapshot {
             Ok(snapshot) => self.observe(&engine, snapshot).await,
             Err(error) => Err(in_a_line(error)),
@@ -77,7 +81,10 @@ impl Inquiry<'_> {
             space: disk::room(&engine, machine.as_ref().map_or("", |m| m.data_folder.as_str())),
             port: observed.as_ref().ok().map(|(_, observed)| observed.port.clone()),
             drift: match &observed {
-                Ok((desired, observed)) => self.drift(desired, observed, detail),
+                Ok((desired, observed)) => match self.drift(desired, observed, detail) {
+                    Ok(Drift::BrokenOff(_)) if busy => Err("another docklet command is at work".to_owned()),
+                    found => found,
+                },
                 Err(reason) => Err(reason.clone()),
             },
             volumes: observed.map(|(desired, observed)| volumes(&desired, &observed)),

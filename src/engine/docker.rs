@@ -56,6 +56,8 @@ pub struct Listed {
     pub binds: BTreeMap<String, PathBuf>,
     /// Names of the volumes that are mounted.
     pub volumes: Vec<String>,
+    /// Names of the networks that it is in; `None` where the engine does not say.
+    pub networks: Option<Vec<String>>,
 }
 
 impl Listed {

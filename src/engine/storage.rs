@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::{
-    models::NetworkCreateRequest,
+    models::{NetworkConnectRequest, NetworkCreateRequest},
     query_parameters::{
         InspectNetworkOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
     },
@@ -60,6 +60,19 @@ impl Engine {
             Ok(_) => Ok(()),
             Err(e) if status_of(&e) == Some(409) => Ok(()),
             Err(e) => Err(start_refused(name, &call, e)),
+        }
+    }
+
+    /// Connects a container to a network. One that is in it already is left as it is.
+    ///
+    /// # Errors
+    /// When the engine does not answer within the deadline or refuses.
+    pub async fn connect_network(&self, network: &str, container: &str) -> Result<()> {
+        let call = format!("connect container {container} to network {network}");
+        let request = NetworkConnectRequest { container: container.to_owned(), endpoint_config: None };
+        match deadline(&call, WORK_DEADLINE, self.docker.connect_network(network, request)).await? {
+            Err(e) if status_of(&e) != Some(409) => Err(start_refused(container, &call, e)),
+            _ => Ok(()),
         }
     }
 

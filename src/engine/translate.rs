@@ -136,6 +136,7 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
             port: port.public_port.filter(|p| *p > 0)?,
         })
     });
+    let networks = summary.network_settings.and_then(|settings| settings.networks);
     let mounts = summary.mounts.unwrap_or_default();
     let volume = |m: &MountPoint| m.name.clone().filter(|_| m.typ.as_deref() == Some("volume"));
     let bind = |m: MountPoint| (m.typ.as_deref() == Some("bind")).then(|| Some((m.destination?, m.source?.into())));
@@ -150,6 +151,7 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
         ports: ports.collect(),
         volumes: mounts.iter().filter_map(volume).collect(),
         binds: mounts.into_iter().filter_map(|m| bind(m).flatten()).collect(),
+        networks: networks.map(|networks| networks.into_keys().collect()),
     }
 }
 

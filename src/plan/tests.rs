@@ -141,6 +141,7 @@ fn container(name: &str, spec_hash: Option<String>, running: bool) -> Container 
         spec_hash,
         running,
         paused: false,
+        connected: true,
         undo: None,
         image_id: String::new(),
         live: None,

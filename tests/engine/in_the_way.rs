@@ -443,13 +443,41 @@ fn a_network_that_was_removed_is_made_anew() {
     world.ok(&["stop"]);
     docker(&["network", "rm", &world.container()]);
     let plan = world.ok(&["setup", "--yes", "--dry-run"]);
-    assert!(plan.contains("its network was removed"), "{plan}");
+    assert!(plan.contains("it was disconnected from its network, or that was removed"), "{plan}");
     world.ok(&["start"]);
     assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
     // Nothing is left of the way there.
     assert!(
         world.ok(&["setup", "--yes"]).contains("already") || json(&world.run(&["start", "--json"]))["changed"] == false
     );
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_container_that_was_disconnected_is_told_and_comes_back() {
+    let world = World::supervised();
+    world.setup();
+    crate::supervise::wait_for_log(&world, " answers  ");
+    let disconnect = || docker(&["network", "disconnect", "--force", &world.container(), &world.container()]);
+    let answers = || world.http_get("/global/health", Some(&world.password())).0 == 200;
+    disconnect();
+    let drift = || {
+        let doctor = json(&world.run(&["doctor", "--json"]));
+        doctor["checks"].as_array().unwrap().iter().find(|check| check["id"] == "drift").unwrap().clone()
+    };
+    // While the supervisor loads the rules, a command is at work.
+    wait_until(SOON, "doctor looks", || drift()["level"] != "skipped");
+    assert!(drift()["message"].as_str().unwrap().contains("disconnected from its network"), "{}", drift());
+    wait_until(crate::supervise::HANG, "the supervisor brings it back", answers);
+    assert_eq!(world.status()["supervisor"]["restarts"], 1);
+    let id = world.inspect().unwrap()["Id"].clone();
+    disconnect();
+    world.ok(&["start"]);
+    assert!(answers() && world.inspect().unwrap()["Id"] != id, "a new one");
+    world.ok(&["stop"]);
+    disconnect();
+    world.ok(&["start"]);
+    assert!(answers());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::proxy::Proxy;
 use crate::support::*;
 
 /// Three misses, ten seconds apart, each of up to three seconds, on a busy machine.
-const HANG: Duration = Duration::from_secs(90);
+pub const HANG: Duration = Duration::from_secs(90);
 
 fn answers(world: &World, password: &str) -> bool {
     world.http_get("/global/health", Some(password)).0 == 200
@@ -37,7 +37,7 @@ fn log(world: &World) -> String {
     std::fs::read_to_string(world.home.join("state").join(&world.name).join("supervisor.log")).unwrap_or_default()
 }
 
-fn wait_for_log(world: &World, text: &str) {
+pub fn wait_for_log(world: &World, text: &str) {
     wait_until(SOON, &format!("the log says `{text}`"), || log(world).contains(text));
 }
 

@@ -77,6 +77,7 @@ impl Model {
                 spec_hash: Some(made.spec.hash()),
                 running: made.running,
                 paused: false,
+                connected: true,
                 undo: made.spec.labels.get(label::UNDO).map(PathBuf::from),
                 image_id: made.image_id.clone(),
                 live: None,

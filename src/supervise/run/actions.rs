@@ -93,6 +93,11 @@ impl Supervisor<'_> {
                 mounts::verify_places(places(), &known)?;
             }
             volume_users::refuse(self.instance, &engine, true).await?;
+            // Its network has its name.
+            if detail.running && !detail.networks.contains(&self.container) {
+                // Somebody disconnected it, which is why its page does not answer.
+                engine.connect_network(&self.container, &self.container).await?;
+            }
             Loaded::forget(&self.instance.files);
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.

@@ -234,6 +234,24 @@ fn connect_ipv6(world: &World, own: [&str; 2], internet: &str) -> TcpListener {
     listener
 }
 
+/// Whether a datagram gets out as the answer to one that a program of the agent's forged: it came from there over lo.
+fn answers_a_forged(world: &World, own: &str, host: &str, port: u16) -> bool {
+    let script = r#"use Socket qw(:all);
+        sub at { pack_sockaddr_in6($_[1], inet_pton(AF_INET6, $_[0])) }
+        my ($own, $host, $port) = @ARGV;
+        socket(my $answers, AF_INET6, SOCK_DGRAM, 0) or exit 2;
+        bind($answers, at($own, 7000)) or exit 3;
+        socket(my $forges, AF_INET6, SOCK_DGRAM, 0) or exit 2;
+        setsockopt($forges, 41, 78, pack "i", 1) or exit 3;
+        bind($forges, at($host, $port)) or exit 4;
+        send($forges, "x", 0, at($own, 7000));
+        exit(defined send($answers, "x", 0, at($host, $port)) ? 0 : 1);"#;
+    let done =
+        docker_try(&["exec", "--user", "1000", &world.container(), "perl", "-e", script, own, host, &port.to_string()]);
+    assert!(matches!(done.status.code(), Some(0 | 1)), "{}", shown(&done));
+    done.status.success()
+}
+
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_over_ipv6_on_docker() {
@@ -252,6 +270,9 @@ fn egress_over_ipv6_on_docker() {
         assert!(reaches(&world, "2001:db8:d0c:1::1", there), "{when}: the Internet");
         assert!(!reaches(&world, &public, port), "{when}: an address of this machine that counts as public");
         assert!(!reaches(&world, &private, port), "{when}: a private address");
+        for [host, own] in [[&public, "2001:db8:d0c:2::2"], [&private, "fd0c:d0c:d0c:1::2"]] {
+            assert!(!answers_a_forged(&world, own, host, port), "{when}: {host} is taken for somebody who asked");
+        }
         world.ok(&["config", "unset", "network.allow"]);
     };
     closed("after setup");

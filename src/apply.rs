@@ -268,6 +268,8 @@ async fn start(name: &str, made: Option<&Made>, tools: &Tools<'_>) -> Result<()>
             let found =
                 found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() })?;
             mounts::verify_places(found.live.binds.iter().map(|bind| bind.container.as_str()), &known)?;
+            let helper = tools.sandbox.helper(&found.image_id, "mounts", None);
+            ownership::prepare_again(engine, helper, &found.live).await?;
             Made { image: found.image_id, egress: found.live.egress }
         }
     };
@@ -302,16 +304,10 @@ pub async fn load_rules(name: &str, made: &Made, tools: &Tools<'_>) -> Result<()
     Ok(())
 }
 
-/// What has to be there for mounts, and what no longer. A folder that this machine does not show, because the engine
-/// runs on another one, counts as a folder.
+/// What has to be there for mounts, and what no longer.
 fn places(binds: &[BindMount], gone: &[BindMount]) -> Vec<Place> {
-    let is_file = |bind: &BindMount| std::fs::metadata(&bind.host).is_ok_and(|found| !found.is_dir());
-    let needed = |bind: &BindMount| match is_file(bind) {
-        true => Place::File(bind.container.clone()),
-        false => Place::Folder(bind.container.clone()),
-    };
     let removed = gone.iter().map(|bind| Place::Remove(bind.container.clone()));
-    removed.chain(binds.iter().map(needed)).collect()
+    removed.chain(binds.iter().map(Place::of)).collect()
 }
 
 /// The engine's own word that a port is taken does not say by whom; its list of containers or the host may know.

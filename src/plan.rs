@@ -83,7 +83,9 @@ pub fn converge(desired: &Desired, observed: &Observed) -> Result<Plan> {
             // It was started by hand, and would hold the port.
             plan.push(Action::StopContainer { name: previous_name.clone() }, "kept until the new one answers");
         }
-        plan.push(Action::StartContainer { name: name.clone(), made: Some(Made::of(&desired.container)) }, "");
+        // One that was made before is looked up, and its places are prepared again.
+        let made = (!kept).then(|| Made::of(&desired.container));
+        plan.push(Action::StartContainer { name: name.clone(), made }, "");
     }
     let replaces = previous.is_some() || (!kept && main.is_some());
     if replaces || plan.steps.len() > plan.guarded_from {

@@ -101,7 +101,7 @@ pub enum Action {
     /// Start a container, and load its network rules.
     StartContainer {
         name: String,
-        /// What it was made from; `None` where that has to be looked up.
+        /// What it was made from; `None` for one that was made before.
         made: Option<Made>,
     },
     /// Load the network rules of a running container again.

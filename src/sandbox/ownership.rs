@@ -1,9 +1,11 @@
 //! Gives volumes to the user that the container runs as, and makes and removes the places in them where folders of the
 //! host are mounted. Helper containers do it while none of the agent's programs run; no link in a volume is followed.
 
+use std::path::Path;
+
 use crate::{
     appliance::Ids,
-    desired::VolumeSpec,
+    desired::{BindMount, ContainerSpec, VolumeSpec},
     engine::{Engine, helper::HelperSpec},
     error::{Error, Result},
 };
@@ -29,7 +31,7 @@ for place in "$@"; do
         part=${rest%%/*}
         case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
         at=$at/$part
-        if [ -L "$at" ]; then echo "$at is a symbolic link in the volume"; exit 3; fi
+        if [ -L "$at" ]; then [ "$kind" != remove ] || break; echo "$at is a symbolic link in the volume"; exit 3; fi
         if [ "$kind" = remove ]; then [ -e "$at" ] || break; continue; fi
         if [ -n "$rest" ] || [ "$kind" = folder ]; then
             [ -d "$at" ] || /usr/bin/mkdir "$at" || exit 3
@@ -77,6 +79,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// Of a folder or a file of the host. One that this machine does not show, because the engine runs on another one, counts
+    /// as a folder.
+    pub fn of(bind: &BindMount) -> Self {
+        let place = bind.container.clone();
+        let is_file = std::fs::metadata(&bind.host).is_ok_and(|found| !found.is_dir());
+        if is_file { Place::File(place) } else { Place::Folder(place) }
+    }
+
     fn argument(&self) -> String {
         match self {
             Place::Folder(path) => format!("folder {path}"),
@@ -86,18 +96,48 @@ impl Place {
     }
 }
 
+/// Prepares the places of a container that was made before, right before it starts: while it did not run, whoever ran on its
+/// volumes, or was put into them, could lead a place elsewhere.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_again(engine: &Engine, helper: HelperSpec, made: &ContainerSpec) -> Result<()> {
+    let is_in = |bind: &&BindMount| made.volumes.values().any(|mount| Path::new(&bind.container).starts_with(mount));
+    let places: Vec<Place> = made.binds.iter().filter(is_in).map(Place::of).collect();
+    if places.is_empty() {
+        return Ok(());
+    }
+    let volume = |(name, mount): (&String, &String)| VolumeSpec {
+        name: name.clone(),
+        mount: mount.clone(),
+        labels: made.labels.clone(),
+    };
+    let volumes: Vec<VolumeSpec> = made.volumes.iter().map(volume).collect();
+    prepare_as(engine, helper, &volumes, &places, made.user.clone()).await
+}
+
 /// Makes and removes places. `volumes` are mounted where the container has them.
 ///
 /// # Errors
 /// [`Error::MountRefused`] when a place leads through a link or is taken, and what the engine says.
 pub async fn prepare(
     engine: &Engine,
-    mut helper: HelperSpec,
+    helper: HelperSpec,
     volumes: &[VolumeSpec],
     places: &[Place],
     ids: Ids,
 ) -> Result<()> {
-    helper.user = ids.to_string();
+    prepare_as(engine, helper, volumes, places, ids.to_string()).await
+}
+
+async fn prepare_as(
+    engine: &Engine,
+    mut helper: HelperSpec,
+    volumes: &[VolumeSpec],
+    places: &[Place],
+    user: String,
+) -> Result<()> {
+    helper.user = user;
     helper.as_in_image = true;
     helper.volumes = volumes.iter().map(|v| (v.name.clone(), v.mount.clone(), false)).collect();
     helper.command = ["/bin/sh", "-c", PLACES, "places"].map(str::to_owned).to_vec();

@@ -207,3 +207,87 @@ fn keys_in_the_home_folder_are_asked_about() {
     world.ok(&["restart"]);
     assert_eq!(inside(&world, "/workspace/cloud/name"), "user/.aws");
 }
+
+/// What the agent leads the place of a mount to.
+const PROGRAMS: &str = "/usr/local/bin";
+
+fn with_mount(world: &World) -> String {
+    world.setup();
+    let folder = folder(world, "m2");
+    world.ok(&["mount", "add", "--yes", &format!("{}:/workspace/m2", folder.display())]);
+    assert_eq!(inside(world, "/workspace/m2/name"), "m2");
+    format!("rmdir /workspace/m2 && ln -s {PROGRAMS} /workspace/m2")
+}
+
+/// As another container that has the volume, without what is mounted in it.
+fn in_volume(world: &World, script: &str) {
+    let volume = format!("{}:/workspace", world.volumes()[1]);
+    let image = stand_in();
+    docker(&["run", "--rm", "--user", "0", "--volume", &volume, "--entrypoint", "sh", &image, "-c", script]);
+}
+
+fn last_start(world: &World) -> Value {
+    world.inspect().unwrap()["State"]["StartedAt"].clone()
+}
+
+/// Whether anything ran in the container with the folder over its programs.
+fn is_covered(world: &World) -> bool {
+    let state = world.inspect().unwrap()["State"].clone();
+    let pid = state["Pid"].as_i64().unwrap();
+    state["Running"] == true && fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap().contains(PROGRAMS)
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_place_that_was_led_elsewhere_while_nothing_ran_keeps_the_container_from_starting() {
+    let world = World::new();
+    let swap = with_mount(&world);
+    world.ok(&["stop"]);
+    let before = last_start(&world);
+    in_volume(&world, &swap);
+    let refused = error(&world, &["start"], 10);
+    assert!(refused.to_string().contains("/workspace/m2 is a symbolic link in the volume"), "{refused}");
+    assert_eq!(last_start(&world), before, "nothing has run");
+    in_volume(&world, "rm /workspace/m2");
+    world.ok(&["start"]);
+    assert!(!is_covered(&world));
+
+    // Before the supervisor's eyes, too.
+    let world = World::supervised();
+    let swap = with_mount(&world);
+    let supervisor = || world.status()["supervisor"]["pid"].as_u64().unwrap() as u32;
+    wait_until(SOON, "it is supervised", || world.status()["supervisor"]["pid"].is_u64());
+    let pid = supervisor();
+    signal(pid, rustix::process::Signal::STOP);
+    docker(&["kill", &world.container()]);
+    let before = last_start(&world);
+    in_volume(&world, &swap);
+    signal(pid, rustix::process::Signal::CONT);
+    let log = || fs::read_to_string(world.home.join("state").join(&world.name).join("supervisor.log")).unwrap();
+    wait_until(SOON, "it is told", || log().contains("/workspace/m2 is a symbolic link in the volume"));
+    assert_eq!(last_start(&world), before, "nothing has run");
+}
+
+/// The backup holds a link where a folder is mounted now, and what is put back has that mount.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_restore_that_fails_starts_nothing_whose_places_lead_elsewhere() {
+    let world = World::new();
+    world.setup();
+    let backup = world.folder().join("b.tar.zst");
+    let backup = backup.to_str().unwrap();
+    world.ok(&["exec", "--", "ln", "-s", PROGRAMS, "/workspace/m2"]);
+    world.ok(&["backup", backup]);
+    world.ok(&["exec", "--", "rm", "/workspace/m2"]);
+    let folder = folder(&world, "m2");
+    world.ok(&["mount", "add", "--yes", &format!("{}:/workspace/m2", folder.display())]);
+    let refused = error(&world, &["restore", backup, "--no-backup", "--yes"], 10);
+    assert!(refused.to_string().contains("is a symbolic link in the volume"), "{refused}");
+    assert!(!is_covered(&world));
+    error(&world, &["start"], 10);
+    assert!(!is_covered(&world));
+    // The way out.
+    world.ok(&["mount", "remove", "/workspace/m2", "--yes"]);
+    world.ok(&["start"]);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+}

@@ -15,10 +15,13 @@ use crate::{
     host::ports,
     mounts,
     observed::PortState,
-    ops::{stop, supervisor::state::GaveUp, volume_users},
+    ops::{Instance, stop, supervisor::state::GaveUp, volume_users},
     ready,
     report::{LastRestart, PortTaken},
-    sandbox::network_rules::Loaded,
+    sandbox::{
+        network_rules::{self, Loaded},
+        ownership,
+    },
     supervise::policy::{Action, Input, Limits, Outside, RestartReason},
     units::Elapsed,
 };
@@ -98,6 +101,10 @@ impl Supervisor<'_> {
                 // Somebody disconnected it, which is why its page does not answer.
                 engine.connect_network(&self.container, &self.container).await?;
             }
+            let Instance { appliance, name, .. } = self.instance;
+            let task = name.helper_container(&appliance.name);
+            let helper = network_rules::helper(&task, &detail.image_id, &detail.labels, "mounts", None);
+            ownership::prepare_again(&engine, helper, &detail.live).await?;
             Loaded::forget(&self.instance.files);
             engine.start_container(&self.container).await?;
             // Nothing runs in it before its rules are there.

@@ -170,7 +170,7 @@ mod tests {
                 prop_assert!(message.contains("4GiB"));
             }
             if let Err(message) = parse_duration(&text) {
-                prop_assert!(message.contains("24h"));
+                prop_assert!(message.contains("1h30m"));
             }
         }
     }

@@ -11,10 +11,9 @@ use crate::{
         Engine,
         exec::{Exec, ExecInput, ExecRequest, Piece},
     },
-    error::{Error, ObjectKind, Result},
+    error::{Error, Result},
     host::terminal,
-    observed::Ownership,
-    ops::stop::{not_running, ownership},
+    ops::stop::find_running,
 };
 
 /// Most bytes of each stream in the JSON form.
@@ -111,17 +110,9 @@ pub async fn on_terminal<'a>(
 
 /// The engine, where there is a container of ours that runs.
 async fn ready(context: &Context) -> Result<Engine> {
-    context.settings()?;
+    context.set_up().await?;
     let engine = context.engine().await?;
-    let name = context.container_name();
-    let container = engine.container(&name).await?;
-    let container = container.ok_or_else(|| not_running(context, "not there"))?;
-    if ownership(context, &container) == Ownership::Foreign {
-        return Err(Error::Foreign { kind: ObjectKind::Container, name });
-    }
-    if !container.running || container.paused {
-        return Err(not_running(context, &container.status));
-    }
+    find_running(context, &engine).await?;
     Ok(engine)
 }
 

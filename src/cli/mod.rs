@@ -44,7 +44,6 @@ use self::{args::Command, context::Context};
 use crate::{
     error::{Code, Error, Result},
     interrupt,
-    ops::stop as stop_operation,
     present::{Output, Streams},
 };
 
@@ -106,26 +105,11 @@ async fn run(context: &Context, command: Option<Command>) -> Result<ExitCode> {
             Command::Status(args::Status { watch: false }) | Command::List | Command::Open(_) | Command::Doctor(_)
         )
     );
-    // These are about files alone.
-    let needs_name =
-        !matches!(command, Some(Command::Config(_) | Command::Secret(_) | Command::Mount(_) | Command::Password(_)));
-    let done = async {
-        match dispatch(context, command).await {
-            Err(error @ Error::NotSetUp { .. }) if needs_name => Err(in_the_way(context).await.unwrap_or(error)),
-            done => done,
-        }
-    };
     if !only_looks {
-        return done.await;
+        return dispatch(context, command).await;
     }
     let stopped = Error::Interrupted { next: "nothing was changed".to_owned() };
-    context.interrupt.or(stopped, done).await
-}
-
-/// Where nothing is set up, somebody else's container may have the name: the user may well mean that one.
-async fn in_the_way(context: &Context) -> Option<Error> {
-    let engine = context.engine().await.ok()?;
-    stop_operation::refuse_foreign(context, &engine).await.err()
+    context.interrupt.or(stopped, dispatch(context, command)).await
 }
 
 async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCode> {

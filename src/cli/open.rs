@@ -7,14 +7,14 @@ use serde_json::json;
 use super::{args, context::Context};
 use crate::{
     desired::{Publish, page_url},
-    error::{Error, ObjectKind, Result},
+    error::{Error, Result},
     event::Event,
     host::{
         browser::{self, Entrance, NoBrowser},
         ports,
     },
-    observed::{Ownership, PortState},
-    ops::stop::{not_running, ownership},
+    observed::PortState,
+    ops::stop::{find_if_there, find_running},
     probe::Seen,
     settings::Network,
 };
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Opens the page in the browser, signed in, or prints how to sign in by hand.
 pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
     if args.print {
-        let network = context.settings()?.network;
+        let network = context.set_up().await?.network;
         refuse_stranger(context, &network).await?;
         return print(context, &page_url(network.bind.0, network.port.0), None);
     }
@@ -78,7 +78,7 @@ async fn refuse_stranger(context: &Context, network: &Network) -> Result<()> {
     let address = network.bind.0;
     let PortState::Taken { holder, free_port } = ports::state(address, network.port.0) else { return Ok(()) };
     let engine = context.engine().await?;
-    let container = engine.container(&context.container_name()).await?;
+    let container = if engine.is_local() { find_if_there(context, &engine).await? } else { None };
     let publishes = |publish: &Publish| publish.port == network.port.0;
     if !engine.is_local() || container.is_some_and(|c| c.running && publishes(&c.live.publish)) {
         return Ok(());
@@ -115,17 +115,9 @@ async fn open(context: &Context) -> Result<Opened> {
 
 /// Makes sure, before the password goes anywhere, that our container runs and that its page answers; what it publishes.
 async fn look(context: &Context) -> Result<Publish> {
-    context.settings()?;
-    let name = context.container_name();
-    let stopped = |state: &str| not_running(context, state);
-    let container = context.engine().await?.container(&name).await?.ok_or_else(|| stopped("missing"))?;
-    if ownership(context, &container) != Ownership::Ours {
-        return Err(Error::Foreign { kind: ObjectKind::Container, name });
-    }
-    if !container.running || container.paused {
-        return Err(stopped(&container.status));
-    }
-    let publish = container.live.publish;
+    context.set_up().await?;
+    let container = find_running(context, &context.engine().await?).await?;
+    let (name, publish) = (container.name, container.live.publish);
     let (probe, began) = (context.probe_of(&publish)?, Instant::now());
     loop {
         match probe.look().await {

@@ -1,7 +1,13 @@
-//! Parses the process's own arguments and variables. An empty variable counts as unset, and so does one that contradicts
-//! what the line itself says.
+//! Parses the process's own arguments and variables. An empty variable counts as unset, and so does a switch that is off,
+//! and one that contradicts what the line itself says.
 
-use clap::{Arg, ArgMatches, Command, FromArgMatches as _, Id, builder::Resettable, parser::ValueSource};
+use std::ffi::OsStr;
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, FromArgMatches as _, Id,
+    builder::{BoolishValueParser, Resettable, TypedValueParser as _},
+    parser::ValueSource,
+};
 
 use super::{args::Cli, help};
 
@@ -10,10 +16,17 @@ use super::{args::Cli, help};
 /// # Errors
 /// Wrong usage, and what clap answers itself: help and version.
 pub fn arguments() -> Result<Cli, clap::Error> {
-    let command = without_empty_variables(help::asked_for());
+    let command = without_unset_variables(help::asked_for());
     let line = without_variables(command.clone()).try_get_matches_from(std::env::args_os());
     let mut command = match line {
-        Ok(line) => without_contradicted_variables(command, &line),
+        Ok(line) => {
+            let command = without_contradicted_variables(command, &line);
+            // Both may be there, and the engine's address comes first.
+            match said(&line, "context") && !said(&line, "host") {
+                true => command.mut_arg("host", |argument| argument.env(Resettable::Reset)),
+                false => command,
+            }
+        }
         // What is missing there may be in a variable; what is wrong is told below.
         Err(_) => command,
     };
@@ -21,15 +34,20 @@ pub fn arguments() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-fn without_empty_variables(command: Command) -> Command {
-    command.mut_args(without_empty_variable).mut_subcommands(without_empty_variables)
+fn without_unset_variables(command: Command) -> Command {
+    let is_off = |argument: &Arg, value: &OsStr| {
+        let parsed = BoolishValueParser::new().parse_ref(&Command::new(""), None, value);
+        matches!(argument.get_action(), ArgAction::SetTrue) && parsed.is_ok_and(|on| !on)
+    };
+    let unset = |argument: Arg| match argument.get_env().map(std::env::var_os) {
+        Some(Some(value)) if value.is_empty() || is_off(&argument, &value) => argument.env(Resettable::Reset),
+        _ => argument,
+    };
+    command.mut_args(unset).mut_subcommands(without_unset_variables)
 }
 
-fn without_empty_variable(argument: Arg) -> Arg {
-    match argument.get_env().map(std::env::var_os) {
-        Some(Some(value)) if value.is_empty() => argument.env(Resettable::Reset),
-        _ => argument,
-    }
+fn said(line: &ArgMatches, id: &str) -> bool {
+    line.value_source(id) == Some(ValueSource::CommandLine)
 }
 
 fn without_variables(command: Command) -> Command {
@@ -37,12 +55,11 @@ fn without_variables(command: Command) -> Command {
 }
 
 fn without_contradicted_variables(command: Command, line: &ArgMatches) -> Command {
-    let said = |id: &Id| line.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     let mut contradicted: Vec<Id> = vec![];
     for argument in command.get_arguments() {
         for other in command.get_arg_conflicts_with(argument) {
             let ids = [argument.get_id(), other.get_id()];
-            match ids.map(said) {
+            match ids.map(|id| said(line, id.as_str())) {
                 [true, false] => contradicted.push(ids[1].clone()),
                 [false, true] => contradicted.push(ids[0].clone()),
                 _ => {}

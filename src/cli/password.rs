@@ -38,13 +38,11 @@ async fn rotate(context: &Context) -> Result<()> {
     context.confirm("generate a new password and restart? Everyone who is signed in must sign in again")?;
     // The engine first: without it the new password could not be put into effect.
     let engine = context.engine().await?;
-    let container = engine.container(&context.container_name()).await?;
+    let container = stop::find_if_there(context, &engine).await?;
     mounts::admit(context, &settings.mounts)?;
     secrets::write(&context.files.secrets(), &context.appliance.login.password_secret, &secrets::generate_password()?)?;
     match container {
-        Some(container)
-            if container.running && stop::ownership(context, &container) == crate::observed::Ownership::Ours =>
-        {
+        Some(container) if container.running => {
             stop::stop(context, &engine, container, STOP_GRACE).await?;
             start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
         }

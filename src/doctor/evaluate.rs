@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::{
     doctor::{
         Finding, Level,
-        facts::{ContainerFacts, EngineFacts, Facts, MountFacts, SettingsFact, Unseen},
+        facts::{ContainerFacts, Drift, EngineFacts, Facts, MountFacts, SettingsFact, Unseen},
     },
     error::Error,
     host::checkup::{FileFact, Space, Unwritable},
@@ -79,10 +79,16 @@ fn engine(facts: &Facts) -> Result<&EngineFacts, Unseen> {
 /// Our container, where there is one.
 fn ours(facts: &Facts) -> Result<&ContainerFacts, Unseen> {
     match engine(facts)?.container.as_ref()? {
+        None if renamed(facts) => Err("the container has another name".to_owned()),
         None => Err("there is no container".to_owned()),
         Some(container) if container.ownership == Ownership::Ours => Ok(container),
         Some(_) => Err("the container is not ours".to_owned()),
     }
+}
+
+/// Whether our container was given another name, which is told as such: what follows from it is no problem of its own.
+fn renamed(facts: &Facts) -> bool {
+    matches!(&facts.engine, Ok(engine) if matches!(engine.drift, Ok(Drift::Refused(Error::Renamed { .. }))))
 }
 
 /// The settings, where there are valid ones.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     questions::{Questions, Unattended},
-    release, supervisor,
+    release, stop, supervisor,
 };
 use crate::{
     appliance::Appliance,
@@ -207,6 +207,21 @@ impl Instance {
     /// The settings; an instance without any is not set up.
     pub(crate) fn settings(&self) -> Result<Settings> {
         Settings::load(&self.files.settings())?.ok_or_else(|| Error::NotSetUp { instance: self.name.to_string() })
+    }
+
+    /// The settings, for what is done with the container. Where nothing is set up, somebody else's container may have the
+    /// name: the user may well mean that one.
+    ///
+    /// # Errors
+    /// [`Error::NotSetUp`], or [`Error::Foreign`] for that one.
+    pub(crate) async fn set_up(&self) -> Result<Settings> {
+        let settings = self.settings();
+        if matches!(settings, Err(Error::NotSetUp { .. }))
+            && let Ok(engine) = self.engine().await
+        {
+            stop::refuse_foreign(self, &engine).await?;
+        }
+        settings
     }
 
     /// Which engine is meant.

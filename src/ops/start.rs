@@ -34,7 +34,7 @@ impl Instance {
     /// NOT_FOUND when it is not set up, START_FAILED, UNHEALTHY, TIMEOUT, PORT_IN_USE, FOREIGN_OBJECT, and what the
     /// engine says.
     pub async fn start(&self, options: &Start) -> Result<StartReport> {
-        let settings = self.settings()?;
+        let settings = self.set_up().await?;
         let _lock = self.lock("start")?;
         let engine = self.engine().await?;
         let usual = self.appliance.health.ready_timeout();
@@ -48,7 +48,7 @@ impl Instance {
 /// # Errors
 /// As [`Instance::start`].
 pub async fn preview(instance: &Instance) -> Result<Planned> {
-    let settings = instance.settings()?;
+    let settings = instance.set_up().await?;
     let engine = instance.engine().await?;
     converge::plan(instance, &engine, &settings, &How { running: true, ..How::default() }).await
 }

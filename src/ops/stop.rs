@@ -36,7 +36,7 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND, STOP_FAILED when it still runs afterwards, and what the engine says.
     pub async fn stop(&self, timeout: StopTimeout) -> Result<StopReport> {
-        let settings = self.settings()?;
+        let settings = self.set_up().await?;
         let _lock = self.lock("stop")?;
         let engine = match self.engine().await {
             Ok(engine) => engine,
@@ -80,7 +80,7 @@ impl Instance {
     /// # Errors
     /// As [`Instance::stop`] and [`Instance::start`].
     pub async fn restart(&self, timeout: StopTimeout) -> Result<(StopReport, String)> {
-        let settings = self.settings()?;
+        let settings = self.set_up().await?;
         let _lock = self.lock("restart")?;
         mounts::admit(self, &settings.mounts)?;
         let engine = self.engine().await?;
@@ -117,22 +117,31 @@ async fn recover(instance: &Instance, engine: &Engine, settings: &Settings) -> R
     guarded::tidy(instance, engine, Some(settings)).await
 }
 
+/// This instance's container, where there is one.
+///
+/// # Errors
+/// [`Error::NotSetUp`], [`Error::Foreign`] when one of its name does not carry our labels, and [`Error::Renamed`] when
+/// it was given another name.
+pub async fn find_if_there(instance: &Instance, engine: &Engine) -> Result<Option<Detail>> {
+    let name = instance.container_name();
+    let Some(container) = engine.container(&name).await? else {
+        instance.settings()?;
+        volume_users::refuse(instance, engine, false).await?;
+        return Ok(None);
+    };
+    match ownership(instance, &container) {
+        Ownership::Ours => Ok(Some(container)),
+        Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name }),
+    }
+}
+
 /// This instance's container.
 ///
 /// # Errors
-/// [`Error::NotSetUp`], [`Error::NoSuchObject`], and [`Error::Foreign`] when it does not carry our labels.
+/// As [`find_if_there`], and [`Error::NoSuchObject`].
 pub async fn find(instance: &Instance, engine: &Engine) -> Result<Detail> {
-    let name = instance.container_name();
-    let found = engine.container(&name).await?;
-    if found.is_none() {
-        instance.settings()?;
-        volume_users::refuse(instance, engine, false).await?;
-    }
-    let container = found.ok_or_else(|| Error::NoSuchObject { kind: ObjectKind::Container, name: name.clone() })?;
-    match ownership(instance, &container) {
-        Ownership::Ours => Ok(container),
-        Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name }),
-    }
+    let missing = || Error::NoSuchObject { kind: ObjectKind::Container, name: instance.container_name() };
+    find_if_there(instance, engine).await?.ok_or_else(missing)
 }
 
 /// Refuses when somebody else's container has the name of this instance's. What the engine does not tell is no reason.
@@ -146,8 +155,20 @@ pub async fn refuse_foreign(instance: &Instance, engine: &Engine) -> Result<()> 
     }
 }
 
+/// This instance's container, which has to run.
+///
+/// # Errors
+/// As [`find_if_there`], [`Error::NotRunning`], and [`Error::GaveUp`].
+pub async fn find_running(instance: &Instance, engine: &Engine) -> Result<Detail> {
+    match find_if_there(instance, engine).await? {
+        Some(container) if container.running && !container.paused => Ok(container),
+        Some(container) => Err(not_running(instance, &container.status)),
+        None => Err(not_running(instance, "missing")),
+    }
+}
+
 /// The error for a container that has to run and does not: the supervisor gave up on it, or it is just not running.
-pub fn not_running(instance: &Instance, state: &str) -> Error {
+fn not_running(instance: &Instance, state: &str) -> Error {
     let name = instance.container_name();
     let recorded = desired_state::recorded(&instance.files.desired()).ok();
     let wanted = recorded.filter(|recorded| recorded.desired == DesiredState::Running);

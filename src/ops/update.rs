@@ -53,7 +53,7 @@ impl Instance {
     /// # Errors
     /// UPDATE_ROLLED_BACK when release and data are as before, and what comes before anything is stopped.
     pub async fn update(&self, options: &Update) -> Result<UpdateReport> {
-        let settings = can_update(self)?;
+        let settings = can_update(self).await?;
         let _lock = self.lock("update")?;
         let engine = self.engine().await?;
         let look = with_container(self, &engine, &settings).await?;
@@ -87,7 +87,7 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND, and what the engine and the registry say.
     pub async fn check_for_update(&self) -> Result<UpdateCheckReport> {
-        check(self, &can_update(self)?).await
+        check(self, &can_update(self).await?).await
     }
 
     /// Goes back to the release before the last update, behind a backup.
@@ -95,7 +95,7 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND when there is nothing to go back to; UPDATE_ROLLED_BACK when release and data are as before.
     pub async fn rollback(&self, options: &Rollback) -> Result<UpdateReport> {
-        let settings = self.settings()?;
+        let settings = self.set_up().await?;
         let _lock = self.lock("rollback")?;
         let engine = self.engine().await?;
         // A rollback that was killed right after its commit.
@@ -128,8 +128,8 @@ impl Instance {
 }
 
 /// The settings of an instance whose image can be updated.
-fn can_update(instance: &Instance) -> Result<Settings> {
-    let settings = instance.settings()?;
+async fn can_update(instance: &Instance) -> Result<Settings> {
+    let settings = instance.set_up().await?;
     if settings.image.source == ImageSource::Load {
         return Err(Error::Usage {
             message: "the image was loaded from a file, so docklet can't check for a newer one".to_owned(),

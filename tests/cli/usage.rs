@@ -67,6 +67,17 @@ fn a_flag_on_the_line_counts_more_than_a_variable_that_contradicts_it() {
     assert_eq!(code(&[("DOCKLET_EXTRA_PACKAGE", "jq")], &["--image", "x:1"]), "ENGINE_NOT_RUNNING");
     assert_eq!(code(&[image, build], &[]), "USAGE", "of two variables none counts more");
     assert_eq!(code(&[], &["--image", "x:1", "--build"]), "USAGE");
+    assert_eq!(code(&[image, ("DOCKLET_BUILD", "no")], &[]), "ENGINE_NOT_RUNNING", "a switch that is off says nothing");
+    // There is no ssh agent here.
+    let (agent, none) = (("DOCKLET_SSH_AGENT", "1"), ("DOCKLET_NO_SSH_AGENT", "1"));
+    assert_eq!(code(&[agent], &[]), "USAGE");
+    assert_eq!(code(&[agent], &["--no-ssh-agent"]), "ENGINE_NOT_RUNNING");
+    assert_eq!(code(&[agent, none], &["--no-autostart"]), "USAGE");
+    assert_eq!(code(&[], &["--ssh-agent", "--no-ssh-agent"]), "ENGINE_NOT_RUNNING", "the last one counts");
+    let (host, context) = (("DOCKLET_HOST", "unix:///no.sock"), ("DOCKLET_CONTEXT", "no-such"));
+    assert_eq!(code(&[host], &["--context", "no-such"]), "USAGE");
+    assert_eq!(code(&[host, context], &[]), "ENGINE_NOT_RUNNING");
+    assert_eq!(code(&[context], &["--host", "unix:///no.sock"]), "ENGINE_NOT_RUNNING");
 }
 
 #[test]

@@ -323,6 +323,10 @@ fn a_folder_is_seen_on_both_sides_and_stays_its_owners() {
     assert!(owners.iter().all(|uid| *uid != 0), "no file of root's is left there: {owners:?}");
     // Where it is open, nothing is said; and without it, the folder and what is in it stay.
     world.ok(&["--yes", "mount", "remove", "/workspace/code"]);
+    assert!(
+        !world.run(&["exec", "--", "test", "-e", "/workspace/code"]).status.success(),
+        "no empty folder stays there"
+    );
     let output = world.run(&["--yes", "mount", "add", &format!("{argument}:ro")]);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("cannot write"), "{}", shown(&output));
     assert!(!world.run(&["exec", "--", "touch", "/workspace/code/x"]).status.success());

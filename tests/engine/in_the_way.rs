@@ -384,12 +384,26 @@ fn a_renamed_container_is_found_and_no_second_one_runs_on_its_volumes() {
     assert_eq!(found.unwrap()["instance"], world.name.as_str(), "{listed}");
     let other_port = free_port().to_string();
     let setup = ["setup", "--yes", "--json", "--port", &other_port];
-    for args in [&["start", "--json"][..], &["stop", "--json"], &["status", "--json"], &["restart", "--json"], &setup] {
+    for args in [
+        &["start", "--json"][..],
+        &["stop", "--json"],
+        &["status", "--json"],
+        &["restart", "--json"],
+        &["logs", "--json"],
+        &["open", "--json"],
+        &["open", "--print", "--json"],
+        &["exec", "--json", "--", "true"],
+        &["password", "--rotate", "--yes", "--json"],
+        &["update", "--json"],
+        &["backup", "--json"],
+        &setup,
+    ] {
         let output = world.fails(args, 8);
         let error = error(&output);
         assert_eq!(error["code"], "ALREADY_EXISTS", "{args:?}: {error}");
         assert_eq!(error["hint"], format!("docker rename {renamed} {}", world.container()), "{args:?}");
     }
+    assert_eq!(world.password(), password, "the one that still runs has it");
     let ours = docker(&["ps", "-aq", "--filter", &format!("volume={}", world.volumes()[0])]);
     assert_eq!(ours.lines().count(), 1, "one container on the volumes: {ours}");
     docker(&["stop", &renamed]);

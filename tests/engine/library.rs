@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use docklet::{Code, ImageFrom, Instance, InstanceName, Options, Setup, Start, StopTimeout, report::State};
+use docklet::{
+    Code, ImageFrom, Instance, InstanceName, Options, Rollback, Setup, Start, StopTimeout, Update, report::State,
+};
 
 use crate::support::*;
 
@@ -77,6 +79,27 @@ async fn every_operation_of_a_life() {
     assert_eq!(instance.remove_volumes().await.unwrap(), volumes);
     assert_eq!(instance.ensure_volumes().await.unwrap(), volumes);
     assert_eq!(instance.ensure_volumes().await.unwrap(), volumes, "a second time creates nothing");
+}
+
+#[tokio::test]
+#[ignore = "needs an engine: tests/run brings one"]
+async fn a_strangers_container_is_told_also_where_nothing_is_set_up() {
+    let world = World::new();
+    docker(&["create", "--name", &world.container(), &world.image()]);
+    let instance = open(&world, &world.name, &world.home);
+    let (grace, to) = (StopTimeout::default(), Update::default());
+    let ends = [
+        instance.start(&Start::default()).await.map(drop),
+        instance.stop(grace).await.map(drop),
+        instance.restart(grace).await.map(drop),
+        instance.remove().await.map(drop),
+        instance.update(&to).await.map(drop),
+        instance.check_for_update().await.map(drop),
+        instance.rollback(&Rollback::default()).await.map(drop),
+        instance.status().await.map(drop),
+    ];
+    let codes = ends.map(|end| end.unwrap_err().code());
+    assert_eq!(codes, [Code::ForeignObject; 8]);
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ pub struct Setup {
     #[arg(long, env = "DOCKLET_GIT_EMAIL", value_name = "ADDRESS")]
     pub git_email: Option<GitText>,
     /// Let ssh inside use the keys of your ssh agent, without reading them (SSH_AUTH_SOCK; needs an engine on this machine)
-    #[arg(long, env = "DOCKLET_SSH_AGENT", value_parser = BoolishValueParser::new(), overrides_with = "no_ssh_agent")]
+    #[arg(long, env = "DOCKLET_SSH_AGENT", value_parser = BoolishValueParser::new(), overrides_with = "no_ssh_agent", conflicts_with = "no_ssh_agent")]
     pub ssh_agent: bool,
     /// Don't let ssh inside use your ssh agent
     #[arg(long, env = "DOCKLET_NO_SSH_AGENT", value_parser = BoolishValueParser::new())]
@@ -70,7 +70,7 @@ pub struct Setup {
     #[arg(long, env = "DOCKLET_RESTART", value_enum, value_name = "WHEN")]
     pub restart: Option<RestartPolicy>,
     /// Start opencode when you log in
-    #[arg(long, env = "DOCKLET_AUTOSTART", value_parser = BoolishValueParser::new(), overrides_with = "no_autostart")]
+    #[arg(long, env = "DOCKLET_AUTOSTART", value_parser = BoolishValueParser::new(), overrides_with = "no_autostart", conflicts_with = "no_autostart")]
     pub autostart: bool,
     /// Don't start opencode when you log in
     #[arg(long, env = "DOCKLET_NO_AUTOSTART", value_parser = BoolishValueParser::new())]

@@ -1,6 +1,6 @@
 //! The checks of our container and its volumes.
 
-use super::{Answer, docklet, engine, finding, ok, ours, problem, warning};
+use super::{Answer, docklet, engine, finding, ok, ours, problem, renamed, warning};
 use crate::{
     desired_state::DesiredState,
     doctor::{
@@ -62,6 +62,7 @@ pub(super) fn state(facts: &Facts) -> Answer {
             let error = Error::Foreign { kind: ObjectKind::Container, name: name.clone() };
             problem(error.to_string(), error.hint().unwrap_or_default())
         }
+        None if renamed(facts) => return Err("the container has another name".to_owned()),
         None => match (facts.settings.valid(), facts.desired) {
             (Some(_), DesiredState::Running) => problem(format!("container {name} is gone"), docklet(facts, "start")),
             (Some(_), DesiredState::Stopped) => ok("there is no container, and the desired state is stopped"),

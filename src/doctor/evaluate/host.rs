@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Answer, docklet, ok, ours, problem, room, set_up, warning};
+use super::{Answer, docklet, ok, ours, problem, renamed, room, set_up, warning};
 use crate::{
     desired_state::DesiredState,
     doctor::facts::{Facts, SettingsFact, SupervisorFacts, Unseen},
@@ -34,6 +34,9 @@ pub(super) fn port(facts: &Facts) -> Answer {
     };
     if ours {
         return Ok(ok(format!("port {port} on {address} is used by opencode")));
+    }
+    if renamed(facts) {
+        return Err("the container has another name, and may be what listens".to_owned());
     }
     let holder = holder.as_deref().unwrap_or("another program");
     // Our own container may be the one that listens.

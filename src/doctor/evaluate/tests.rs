@@ -14,7 +14,7 @@ use crate::{
     desired_state::DesiredState,
     doctor::{
         DoctorReport,
-        facts::{Drift, SupervisorFacts, TrustFacts},
+        facts::{SupervisorFacts, TrustFacts},
     },
     engine::{checkup::Machine, docker::Detail},
     error::{Error, ImageFault},
@@ -267,6 +267,18 @@ fn the_container() {
         of_container(|c| c.network = Err("the image has no curl to try it with".into())),
     ];
     insta::assert_snapshot!(all.join("\n"));
+    let renamed = of_engine(|e| {
+        e.container = Ok(None);
+        e.port = Some(PortState::Taken { holder: Some("container other".into()), free_port: Some(3001) });
+        let (container, name) = ("other".into(), "opencode-cloud".into());
+        e.drift = Ok(Drift::Refused(Error::Renamed { container, name, twice: false }));
+    });
+    let (told, skipped): (Vec<_>, Vec<_>) = renamed.lines().partition(|line| !line.starts_with("Skipped"));
+    assert_eq!(
+        told,
+        ["Problem drift: container other is opencode-cloud under another name => docker rename other opencode-cloud"]
+    );
+    assert!(skipped.iter().all(|line| line.contains("the container has another name")), "{skipped:?}");
     let stopped = spoils(|f| {
         f.desired = DesiredState::Stopped;
         ended(&mut f.engine.as_mut().unwrap().container.as_mut().unwrap().as_mut().unwrap().detail);

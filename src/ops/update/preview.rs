@@ -16,7 +16,7 @@ impl Instance {
     /// # Errors
     /// As [`Instance::check_for_update`].
     pub async fn preview_update(&self, options: &Update) -> Result<ChangePreview> {
-        let settings = can_update(self)?;
+        let settings = can_update(self).await?;
         let engine = self.engine().await?;
         let (main, current) = now(self, &engine, &backup::look(self, &engine).await?).await?;
         let from = current.clone().unwrap_or_else(|| "the current image".to_owned());
@@ -44,7 +44,7 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND when there is nothing to go back to.
     pub async fn preview_rollback(&self, data: bool) -> Result<ChangePreview> {
-        self.settings()?;
+        self.set_up().await?;
         let engine = self.engine().await?;
         let (main, current) = now(self, &engine, &backup::look(self, &engine).await?).await?;
         let Last::Update(stored, header) = last_update(self, current.as_deref(), &main)? else {

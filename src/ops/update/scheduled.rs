@@ -61,7 +61,7 @@ impl Instance {
     /// # Errors
     /// As [`Instance::check_for_update`].
     pub(crate) async fn look_for_update(&self) -> Result<Option<String>> {
-        let found = async { check(self, &can_update(self)?).await }.await;
+        let found = async { check(self, &can_update(self).await?).await }.await;
         let path = self.files.update_state();
         let (looked, new) = Looked::load(&path).after(&found);
         looked.save(&path)?;

@@ -139,6 +139,11 @@ impl InstancePaths {
     pub fn copy_lock(&self) -> PathBuf {
         self.state.join("copy.lock")
     }
+    /// The secrets that a restore writes over, until it counts.
+    pub fn secrets_before(&self) -> PathBuf {
+        self.config.join("secrets.before.json")
+    }
+
     /// The folder of secrets; the container gets a copy of them.
     pub fn secrets(&self) -> PathBuf {
         self.config.join("secrets")

@@ -87,14 +87,14 @@ pub enum Recorded {
 impl Recorded {
     async fn before(&self) -> Records {
         match self {
-            Recorded::Asked(probe, paths) => data_check::list(probe, paths).await,
+            Recorded::Asked(probe, paths) => data_check::briefly(data_check::list(probe, paths)).await,
             Recorded::Known(records) => records.clone(),
         }
     }
 
     async fn after(&self, before: Records) -> Records {
         match self {
-            Recorded::Asked(probe, _) => data_check::there(probe, &before).await,
+            Recorded::Asked(probe, _) => data_check::briefly(data_check::there(probe, &before)).await,
             Recorded::Known(_) => before,
         }
     }
@@ -341,7 +341,12 @@ async fn read_once(
 
 /// Bytes that are free where a file would be; `None` where that cannot be known.
 pub fn free_space(path: &Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(folder_of(path)).ok()?;
+    free_in(folder_of(path))
+}
+
+/// Bytes that are free in a folder; `None` where that cannot be known.
+pub fn free_in(folder: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
     found.f_bavail.checked_mul(found.f_frsize)
 }
 

@@ -22,6 +22,9 @@ const LONGEST_ID: usize = 128;
 /// Time that asking for single records may take in all. What has not answered then does not count as there.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Time that a backup waits for the answers: they only say what is looked for after a restore.
+const BRIEFLY: Duration = Duration::from_secs(5);
+
 /// What a list and a single record have in common.
 #[derive(Deserialize)]
 struct Record {
@@ -71,6 +74,11 @@ pub async fn there(probe: &Probe, before: &Records) -> Records {
         }
     }
     there
+}
+
+/// What comes of asking if it comes soon. From a page that hangs, nothing is learnt, and nobody waits for it.
+pub async fn briefly(asking: impl Future<Output = Records>) -> Records {
+    tokio::time::timeout(BRIEFLY, asking).await.unwrap_or_default()
 }
 
 /// Which of them are not there any more.

@@ -46,12 +46,14 @@ pub struct Wanted {
     pub files: u64,
     /// Bytes in them.
     pub bytes: u64,
+    /// Room that they need on a disk, in bytes: holes take none.
+    pub room: u64,
 }
 
 impl Wanted {
     /// This path.
     pub fn new(path: Vec<u8>) -> Self {
-        Wanted { path, elsewhere: HashMap::new(), found: false, files: 0, bytes: 0 }
+        Wanted { path, elsewhere: HashMap::new(), found: false, files: 0, bytes: 0, room: 0 }
     }
 
     /// The name that it gets on this machine.
@@ -69,6 +71,7 @@ impl Receiver for Wanted {
         if entry.kind == Kind::File {
             self.files += 1;
             self.bytes += entry.length();
+            self.room += entry.size;
         }
         if entry.kind == Kind::HardLink && below(&entry.link, &self.path).is_none() {
             self.elsewhere.entry(entry.link.clone()).or_insert_with(|| entry.path.clone());

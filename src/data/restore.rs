@@ -163,6 +163,24 @@ pub async fn room_for(engine: &Engine, needed: u64, task: &HelperOf, volumes: &[
     }
 }
 
+/// Checks that there is room for `needed` bytes in a folder of this machine, or where it is to be made. A small archive may
+/// hold much.
+///
+/// # Errors
+/// [`Error::NoSpace`] when there is not.
+pub fn room_in(folder: &Path, needed: u64) -> Result<()> {
+    let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder);
+    let needed = needed.saturating_add(RESERVE);
+    match super::backup::free_in(there) {
+        Some(available) if available < needed => Err(Error::NoSpace {
+            place: folder.display().to_string(),
+            needed: Some(needed),
+            available: Some(available),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// One reading of an archive on a thread of its own: the one way in which `verify`, `restore` and `backup` check.
 pub(super) struct Pass {
     path: PathBuf,

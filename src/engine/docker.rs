@@ -30,6 +30,13 @@ use crate::{
 /// a rename when its disk is.
 pub(super) const WORK_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long an engine may take to let a paused container go on before it is asked again: what runs inside stands still
+/// meanwhile, and an engine that works needs milliseconds.
+const RESUME_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often it is asked.
+const RESUME_ATTEMPTS: usize = 3;
+
 /// What the engine may need beyond the grace for stopping: it sends SIGKILL and waits for the end.
 const STOP_MARGIN: Duration = Duration::from_secs(20);
 
@@ -272,19 +279,38 @@ impl Engine {
         }
     }
 
-    /// Lets a paused container go on.
+    /// Lets a paused container go on. A call without an answer is given up soon, with its connection, and made again.
     ///
     /// # Errors
     /// [`Error::NoSuchObject`], and what the engine says otherwise.
     pub async fn unpause_container(&self, name: &str) -> Result<()> {
         let call = format!("unpause container {name}");
-        match deadline(&call, WORK_DEADLINE, self.docker.unpause_container(name)).await? {
+        let mut answer = self.resume(&call, name).await;
+        for _ in 1..RESUME_ATTEMPTS {
+            if !matches!(answer, Err(Error::EngineTimeout { .. })) {
+                return answer;
+            }
+            answer = self.resume(&call, name).await;
+            // The call before may have been carried out: then there is nothing to do, which is no failure.
+            if matches!(answer, Err(Error::EngineRefused { .. })) && !self.is_paused(name).await? {
+                return Ok(());
+            }
+        }
+        answer
+    }
+
+    async fn resume(&self, call: &str, name: &str) -> Result<()> {
+        match deadline(call, RESUME_DEADLINE, self.docker.unpause_container(name)).await? {
             Ok(()) => Ok(()),
             Err(e) => Err(match status_of(&e) {
                 Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() },
-                _ => translate(&call, e),
+                _ => translate(call, e),
             }),
         }
+    }
+
+    async fn is_paused(&self, name: &str) -> Result<bool> {
+        Ok(self.container(name).await?.is_some_and(|container| container.paused))
     }
 
     /// Gives a container another name.

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     questions::{Questions, Unattended},
-    release, stop, supervisor,
+    release, restore, stop, supervisor,
 };
 use crate::{
     appliance::Appliance,
@@ -274,6 +274,7 @@ impl Instance {
         // Of a command that was killed; a value may be in one that was removed since.
         paths::remove_leftovers(&self.files.secrets());
         paths::remove_leftovers(&self.files.config);
+        restore::secrets_after_a_kill(self);
         Ok(lock)
     }
 

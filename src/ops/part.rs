@@ -107,6 +107,7 @@ pub async fn extract(instance: &Instance, part: &Part) -> Result<ExtractReport> 
     if !wanted.found {
         return Err(missing(instance, &file, &part.path));
     }
+    archive::room_in(&into, wanted.room)?;
     let mut report = ExtractReport {
         file: file.display().to_string(),
         created: contents.header.created.clone(),

@@ -8,7 +8,7 @@ mod only;
 mod preview;
 
 pub use self::{
-    contained_secrets::{identities, tried as secrets_in},
+    contained_secrets::{after_a_kill as secrets_after_a_kill, identities, tried as secrets_in},
     preview::preview,
 };
 
@@ -18,10 +18,7 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    contained_secrets::Saved,
-    damaged::{Checked, Salvaged, check},
-};
+use self::damaged::{Checked, Salvaged, check};
 use super::{
     Instance, backup,
     guarded::{self, Asked, Guarded, Missing},
@@ -154,11 +151,11 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let appliance = appliance_for(instance, &settings, &contents.header);
     let fresh = before.is_none();
     let secrets = !given.is_empty();
-    let mut saved_secrets = Saved::default();
+    let mut new_password = false;
     if fresh {
         brought::add_machine(instance, &mut settings, &mut given);
         // Only what the new container needs: until the data counts, the instance is not set up.
-        saved_secrets = contained_secrets::save(instance, &given)?;
+        new_password = contained_secrets::save(instance, &given)?;
     }
     let source = salvaged.as_ref().map_or(file.as_path(), Salvaged::path);
     let job = Job { instance, engine: &engine, file: source, contents: &contents, settings: &settings, appliance };
@@ -167,11 +164,15 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let saved_before = match done {
         Ok(saved) => saved,
         Err(error) => {
-            return Err(job.taken_back(before.as_ref(), own.as_ref(), &there, &saved_secrets, error).await);
+            return Err(job.taken_back(before.as_ref(), own.as_ref(), &there, error).await);
         }
     };
     settings.save(&instance.files.settings())?;
-    if contained_secrets::save(instance, &given)?.new_password || saved_secrets.new_password {
+    if !fresh {
+        new_password = contained_secrets::save(instance, &given)?;
+    }
+    contained_secrets::keep(instance);
+    if new_password {
         let text = format!("it has a new password: docklet{} password", instance.name.flag());
         instance.reporter.report(&Event::Note { text });
     }
@@ -375,20 +376,18 @@ impl Job<'_> {
         restore::room_for(engine, totals.iter().map(|total| total.bytes).sum(), &task, &volumes).await
     }
 
-    /// Puts everything back after a failure; the error to end with. There were the container `own`, of the volumes `there`,
-    /// and what `secrets` wrote over.
+    /// Puts everything back after a failure; the error to end with. There were the container `own` and the volumes `there`.
     async fn taken_back(
         &self,
         before: Option<&Settings>,
         own: Option<&Listed>,
         there: &[Named],
-        secrets: &Saved,
         error: Error,
     ) -> Error {
         let Job { instance, engine, .. } = *self;
         let alone = own.is_none();
         // First: what runs again is given the secrets of before.
-        secrets.take_back(instance);
+        contained_secrets::put_back(instance);
         let held = before.cloned().unwrap_or_else(|| self.settings_of(own));
         // Without settings, nobody knows what the user wants but for what was there.
         let again = own.is_some_and(|own| match before {

@@ -14,6 +14,7 @@ pub mod data;
 pub mod doctor;
 pub mod error;
 mod json;
+mod numbering;
 mod plain;
 mod progress;
 pub mod result;

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Clock, SharedWriter,
+    numbering::Numbering,
     progress::{build_line, of_total},
     style::{Style, ticking},
 };
@@ -22,6 +23,7 @@ pub struct Plain {
     style: Style,
     clock: Clock,
     state: RefCell<State>,
+    numbering: RefCell<Numbering>,
 }
 
 #[derive(Default)]
@@ -36,7 +38,7 @@ struct State {
 
 impl Plain {
     pub(super) fn new(to: SharedWriter, style: Style, clock: Clock) -> Self {
-        Plain { to, style, clock, state: RefCell::default() }
+        Plain { to, style, clock, state: RefCell::default(), numbering: RefCell::default() }
     }
 
     /// A line inside a step, unless there was one just before.
@@ -74,7 +76,10 @@ impl Plain {
 impl Reporter for Plain {
     fn report(&self, event: &Event) {
         match event {
-            Event::StepStarted { number, total, step } => self.begin(format!("[{number}/{total}] "), step),
+            Event::StepStarted { total, step, .. } => {
+                let number = self.numbering.borrow_mut().next(*total);
+                self.begin(format!("{number} "), step);
+            }
             Event::StepDone { .. } => *self.state.borrow_mut() = State::default(),
             Event::Transfer(transfer) => self.inside(|| transfer_line(transfer)),
             Event::Build(build) => self.inside(|| build_line(build)),

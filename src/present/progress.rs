@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::{
     Clock,
+    numbering::Numbering,
     style::{Style, columns, ticking, wrap},
 };
 use crate::{
@@ -34,6 +35,7 @@ type Size = Arc<dyn Fn() -> (usize, usize) + Send + Sync>;
 pub struct Human {
     bar: ProgressBar,
     step: Arc<Mutex<Option<Step>>>,
+    numbering: Mutex<Numbering>,
     style: Style,
     clock: Clock,
     size: Size,
@@ -105,7 +107,7 @@ impl Human {
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
                 .with_key("body", draw),
         );
-        Human { bar, step, style, clock, size }
+        Human { bar, step, numbering: Mutex::default(), style, clock, size }
     }
 
     /// A line that stays, above the running step.
@@ -162,14 +164,14 @@ impl Human {
     }
 }
 
-fn locked(step: &Mutex<Option<Step>>) -> MutexGuard<'_, Option<Step>> {
-    step.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reporter for Human {
     fn report(&self, event: &Event) {
         match event {
-            Event::StepStarted { number, total, step } => self.begin(format!("[{number}/{total}]"), step),
+            Event::StepStarted { total, step, .. } => self.begin(locked(&self.numbering).next(*total), step),
             Event::StepDone { step, elapsed, .. } => {
                 *locked(&self.step) = None;
                 self.ended(&self.style.check(), step, &Elapsed(*elapsed).to_string());

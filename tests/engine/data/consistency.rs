@@ -201,3 +201,25 @@ fn a_lost_answer_leaves_nothing_paused() {
     }
     assert!(failed >= 4, "only {failed} failed");
 }
+
+/// An engine that never answers the call which ends the pause is asked again, soon and by another connection. A page that
+/// hangs is not waited for either.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn nothing_that_hangs_makes_a_backup_slow() {
+    let world = World::new();
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    proxy.fault(Fault { at: At::first("POST", "/containers/*/unpause"), action: Action::Hang });
+    let made = json(&world.run(&["backup", "--json"]));
+    assert!(proxy.fired(), "{}", proxy.report());
+    assert!(made["paused_seconds"].as_f64().is_some_and(|seconds| seconds < 20.0), "{made}");
+    assert_eq!(world.inspect().unwrap()["State"]["Paused"], false);
+    world.misbehave("hang");
+    wait_until(SOON, "the page to hang", || world.http_get("/global/health", None).0 == 0);
+    let began = std::time::Instant::now();
+    world.ok(&["backup"]);
+    // One question alone took 30 s, and there is one before and one after the volumes are read.
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+}

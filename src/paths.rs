@@ -144,6 +144,10 @@ impl InstancePaths {
         self.config.join("secrets.before.json")
     }
 
+    /// The settings and secrets of a restore, until its data counts.
+    pub fn restored(&self) -> PathBuf {
+        self.config.join("restored")
+    }
     /// The folder of secrets; the container gets a copy of them.
     pub fn secrets(&self) -> PathBuf {
         self.config.join("secrets")

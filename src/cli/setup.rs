@@ -26,6 +26,7 @@ use crate::{
     ops::{
         self,
         converge::{self, How},
+        restore::pending,
         setup::{Job, check, make_password, take_image_file},
     },
     paths,
@@ -68,6 +69,13 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             return engine_setup::again_with_group(&group);
         }
     };
+    if let (Some(engine), Some(_)) = (engines.first(), &lock)
+        && pending::finish(context, engine).await?
+    {
+        // It brought settings and secrets: from the beginning.
+        drop(lock);
+        return Box::pin(run(context, args)).await;
+    }
     let given = Answers { settings, secrets: given, image_file, open: args.open, engine: 0 };
     let mut looks = vec![];
     for engine in &engines {

@@ -12,6 +12,7 @@ use super::{
     backup_test,
     converge::{self, How},
     other_home, release,
+    restore::pending,
 };
 use crate::{
     appliance::{Appliance, Release},
@@ -50,10 +51,11 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<Look> {
     let look = backup::look(instance, engine).await?;
     other_home::refuse(instance, &look.containers)?;
+    pending::finish(instance, engine).await?;
     let committed = release::committed(instance, &look);
     release::write_down(instance, &committed)?;
-    // What was committed may name another image.
-    let written = if committed.reference.is_some() { Settings::load(&instance.files.settings())? } else { None };
+    // What was committed may have brought other settings.
+    let written = if committed.container.is_some() { Settings::load(&instance.files.settings())? } else { None };
     let settings = written.as_ref().or(settings);
     let default = Settings::default();
     let wanted = desired(instance, engine, &instance.appliance, settings.unwrap_or(&default), &look);

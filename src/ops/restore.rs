@@ -5,6 +5,7 @@ mod brought;
 mod contained_secrets;
 mod damaged;
 mod only;
+pub(crate) mod pending;
 mod preview;
 
 pub use self::{
@@ -128,6 +129,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         instance.confirm(&question)?;
     }
     let _lock = instance.lock("restore")?;
+    pending::finish(instance, &engine).await?;
     let before = Settings::load(&instance.files.settings())?;
     let look = guarded::recovered(instance, &engine, before.as_ref()).await?;
     // What a killed command had committed may name another image.
@@ -156,6 +158,8 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         brought::add_machine(instance, &mut settings, &mut given);
         // Only what the new container needs: until the data counts, the instance is not set up.
         new_password = contained_secrets::save(instance, &given)?;
+    } else {
+        pending::keep(instance, Some(&settings).filter(|_| options.settings), &given)?;
     }
     let source = salvaged.as_ref().map_or(file.as_path(), Salvaged::path);
     let job = Job { instance, engine: &engine, file: source, contents: &contents, settings: &settings, appliance };
@@ -167,11 +171,12 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
             return Err(job.taken_back(before.as_ref(), own.as_ref(), &there, error).await);
         }
     };
-    settings.save(&instance.files.settings())?;
-    if !fresh {
-        new_password = contained_secrets::save(instance, &given)?;
+    if fresh {
+        settings.save(&instance.files.settings())?;
+        contained_secrets::keep(instance);
+    } else {
+        pending::take_over(instance)?;
     }
-    contained_secrets::keep(instance);
     if new_password {
         let text = format!("it has a new password: docklet{} password", instance.name.flag());
         instance.reporter.report(&Event::Note { text });
@@ -388,6 +393,7 @@ impl Job<'_> {
         let alone = own.is_none();
         // First: what runs again is given the secrets of before.
         contained_secrets::put_back(instance);
+        pending::discard(instance);
         let held = before.cloned().unwrap_or_else(|| self.settings_of(own));
         // Without settings, nobody knows what the user wants but for what was there.
         let again = own.is_some_and(|own| match before {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{
     Instance,
     converge::{self, How, Planned},
-    guarded, mounts, supervisor,
+    guarded, mounts,
+    restore::pending,
+    supervisor,
 };
 use crate::{
     desired_state::{self, DesiredState},
@@ -34,9 +36,11 @@ impl Instance {
     /// NOT_FOUND when it is not set up, START_FAILED, UNHEALTHY, TIMEOUT, PORT_IN_USE, FOREIGN_OBJECT, and what the
     /// engine says.
     pub async fn start(&self, options: &Start) -> Result<StartReport> {
-        let settings = self.set_up().await?;
+        self.set_up().await?;
         let _lock = self.lock("start")?;
         let engine = self.engine().await?;
+        pending::finish(self, &engine).await?;
+        let settings = self.settings()?;
         let usual = self.appliance.health.ready_timeout();
         let timeout = if options.no_wait { Duration::ZERO } else { options.timeout.unwrap_or(usual) };
         start(self, &engine, &settings, timeout).await
@@ -58,12 +62,13 @@ pub async fn preview(instance: &Instance) -> Result<Planned> {
 /// # Errors
 /// As [`Instance::start`].
 pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
-    let settings = instance.settings()?;
     let _lock = instance.lock(supervisor::RECOVERY)?;
     if desired_state::read(&instance.files.desired())? == DesiredState::Stopped {
         return Ok(None); // a `docklet stop` was quicker
     }
     let engine = instance.engine().await?;
+    pending::finish(instance, &engine).await?;
+    let settings = instance.settings()?;
     let how = How { running: true, ..How::default() };
     let planned = converge::plan(instance, &engine, &settings, &how).await?;
     if planned.applies_changed_settings() {
@@ -109,6 +114,7 @@ pub async fn start_with(
     timeout: Duration,
     exposure: Exposure,
 ) -> Result<StartReport> {
+    pending::finish(instance, engine).await?;
     match attempt(instance, engine, settings, timeout, exposure).await {
         Err((Error::Exited { .. }, Begun::Elsewhere)) => {
             attempt(instance, engine, settings, timeout, exposure).await.map_err(|(error, _)| error)

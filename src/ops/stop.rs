@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Instance, backup, guarded, mounts, other_home, start,
+    Instance, backup, guarded, mounts, other_home,
+    restore::pending,
+    start,
     supervisor::{
         process,
         state::{self, State},
@@ -80,10 +82,12 @@ impl Instance {
     /// # Errors
     /// As [`Instance::stop`] and [`Instance::start`].
     pub async fn restart(&self, timeout: StopTimeout) -> Result<(StopReport, String)> {
-        let settings = self.set_up().await?;
+        self.set_up().await?;
         let _lock = self.lock("restart")?;
-        mounts::admit(self, &settings.mounts)?;
         let engine = self.engine().await?;
+        pending::finish(self, &engine).await?;
+        let settings = self.settings()?;
+        mounts::admit(self, &settings.mounts)?;
         recover(self, &engine, &settings).await?;
         let container = find(self, &engine).await?;
         // What keeps it from being started keeps it from being stopped.

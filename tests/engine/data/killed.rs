@@ -248,3 +248,48 @@ fn secrets_that_are_never_sent_are_not_removed() {
     assert_whole(&world, "without secrets that were sent");
     assert_session(&world, &id, "kept", "without secrets that were sent");
 }
+
+/// Data, settings and secrets of a backup come together, or not at all.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn restore_with_secrets_and_settings() {
+    let (world, _) = set_up(World::new());
+    let phrase = world.folder().join("phrase");
+    std::fs::write(&phrase, "one that is long enough").unwrap();
+    let key = world.folder().join("key");
+    let (file, phrase) = (world.folder().join("backup.tar.zst"), phrase.to_str().unwrap());
+    let args = ["restore", file.to_str().unwrap(), "--passphrase-file", phrase, "--settings", "--yes"];
+    let becomes = |what: &str| {
+        std::fs::write(&key, what).unwrap();
+        world.ok(&["secret", "set", "MY_KEY", "--from-file", key.to_str().unwrap()]);
+        world.ok(&["config", "set", "git.name", what]);
+        world.ok(&["start"]);
+        world.ok(&["exec", "--", "sh", "-c", &format!("echo {what} >/workspace/what")]);
+    };
+    let is = || {
+        let secret = world.home.join("config").join(&world.name).join("secrets/MY_KEY");
+        let data = docker(&["exec", &world.container(), "cat", "/workspace/what"]);
+        let inside = docker(&["exec", &world.container(), "cat", "/run/secrets/MY_KEY"]);
+        let name = world.ok(&["config", "get", "git.name"]).trim().to_owned();
+        [data, std::fs::read_to_string(secret).unwrap().trim().to_owned(), inside, name]
+    };
+    becomes("old");
+    world.ok(&["backup", args[1], "--passphrase-file", phrase]);
+    let previous = format!("/containers/opencode-cloud-{}.previous", world.name);
+    let proxy = Proxy::start(&engine_host());
+    for action in [Action::KillBefore, Action::KillAfter] {
+        becomes("new");
+        world.use_engine(&proxy.host());
+        proxy.reset();
+        let at = At::first("DELETE", &previous);
+        proxy.fault(Fault { at, action: action.clone() });
+        let child = world.spawn(&args);
+        proxy.kill_target(child.id());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.signal(), proxy.fired()), (Some(9), true), "{action:?}\n{}", shown(&output));
+        world.use_engine(&engine_host());
+        world.ok(&["start"]);
+        let found = is();
+        assert!(found.iter().all(|one| *one == found[0]), "{action:?}: {found:?}");
+    }
+}

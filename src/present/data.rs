@@ -271,7 +271,11 @@ pub fn damaged(report: &DamageReport) -> Vec<String> {
         let last = if last.is_empty() { "its beginning" } else { last };
         lines.push(format!("it could be read up to {}; what was behind that is lost", clean::line(last, false)));
     }
-    lines.extend(left_out_list(&report.missing, report.missing_count, "restored"));
+    lines.extend(left_out_list(
+        &report.missing,
+        report.missing_count.unwrap_or(report.missing.len() as u64),
+        "restored",
+    ));
     if report.altered_count > 0 {
         let named: Vec<String> = report.altered.iter().take(3).map(|path| clean::line(path, false)).collect();
         let more = report.altered_count.saturating_sub(named.len() as u64);

@@ -244,8 +244,8 @@ pub struct DamageReport {
     pub read_up_to: Option<String>,
     /// What was in the backup and was not restored: the first of it.
     pub missing: Vec<LeftOut>,
-    /// How much that is in all, as far as that is known.
-    pub missing_count: u64,
+    /// How much that is in all; `None` when nobody knows, because the end of the backup is lost.
+    pub missing_count: Option<u64>,
     /// Files that were restored and are not what they were: the first of them.
     pub altered: Vec<String>,
     /// How many there are.

@@ -92,9 +92,9 @@ async fn salvage(
     let contents = restore::verify(named.path(), &plain, reporter, &instance.interrupt).await?;
     let report = DamageReport {
         reason,
+        missing_count: lost.cut.is_none().then_some(lost.missing_count),
         read_up_to: lost.cut.map(|_| lost.last),
         missing: lost.missing,
-        missing_count: lost.missing_count,
         altered: lost.altered,
         altered_count: lost.altered_count,
         missing_records: vec![],

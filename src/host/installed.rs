@@ -27,7 +27,8 @@ pub fn update_command(program: &Path, root: &Path) -> Option<&'static str> {
     if !below("usr/bin") {
         return None;
     }
-    if has("var/lib/dpkg/info/docklet.list") {
+    // dpkg's own list is not for others to read; every Debian package has this file.
+    if has("etc/debian_version") && has("usr/share/doc/docklet/copyright") {
         return Some("sudo apt-get install ./docklet_VERSION_ARCHITECTURE.deb");
     }
     if has("var/lib/pacman/local") {
@@ -63,7 +64,8 @@ mod tests {
         assert!(command("home/me/.cargo/bin/docklet").unwrap().starts_with("git pull"));
         write("usr/lib/sysimage/rpm/x", "");
         assert!(command("usr/bin/docklet").unwrap().contains("dnf"));
-        write("var/lib/dpkg/info/docklet.list", "");
+        write("etc/debian_version", "13");
+        write("usr/share/doc/docklet/copyright", "");
         assert!(command("usr/bin/docklet").unwrap().contains("apt-get"));
         assert_eq!(command("usr/local/bin/docklet"), None, "beside the package");
     }

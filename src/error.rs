@@ -196,6 +196,10 @@ pub enum Error {
     NotDecrypted { what: String, reason: String, hint: String },
     #[error("cannot fetch the list of {title} releases")]
     ReleasesUnreachable { title: String, reason: String, log_file: String },
+    #[error("cannot fetch a release of docklet")]
+    ReleaseUnreachable { reason: String },
+    #[error("the release of docklet was refused, and nothing was changed")]
+    ReleaseRefused { reason: String },
     #[error("the backup is made, and backup.copy did not copy it")]
     CopyFailed { file: Option<String>, reason: String },
     #[error("restoring failed; the data and the settings are unchanged")]

@@ -100,6 +100,10 @@ pub fn entry(code: Code) -> Entry {
             "run that command by hand with the file that the hint names; docklet status shows the next attempt",
         ),
         Code::RestoreFailed => ("restoring failed; the data and the settings are unchanged", "docklet status"),
+        Code::ReleaseRefused => (
+            "a release of docklet is unsigned, altered, damaged or older, and was not installed",
+            "docklet self-update again; if it fails again, report it",
+        ),
         Code::UpdateRolledBack => (
             "an update or a rollback failed; the previous version and its data are back",
             "docklet status, docklet logs",

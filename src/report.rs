@@ -5,12 +5,13 @@
 pub mod contents;
 pub mod data;
 mod export;
+mod self_update;
 mod status;
 mod uninstall;
 
 use serde::Serialize;
 
-pub use self::{export::*, status::*, uninstall::*};
+pub use self::{export::*, self_update::*, status::*, uninstall::*};
 use crate::{engine::docker::Detail, instance_name::InstanceName};
 
 /// `docklet list`

@@ -22,7 +22,7 @@ pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop
 pub use data::{Backup, BackupAction, BackupKey, Restore, Rollback, Uninstall, Update, is_standard};
 pub use export::{Export, ExportCommon, ExportFor, ExportKubernetes};
 pub use setup::Setup;
-pub use support::{Completions, Doctor, Errors, Man, Shell};
+pub use support::{Completions, Doctor, Errors, Man, SelfUpdate, Shell};
 
 use super::complete;
 use crate::instance_name::InstanceName;
@@ -215,6 +215,11 @@ pub enum Command {
     Errors(Errors),
     /// Print a completion script for your shell
     Completions(Completions),
+    /// Update docklet itself to its newest release
+    ///
+    /// Only a release with docklet's signature is installed. Restarts the supervisors, not opencode. The program of before
+    /// stays beside it, for --rollback. Where a package manager installed docklet, its command is named instead.
+    SelfUpdate(SelfUpdate),
     /// Print the man page, or write all man pages to a folder
     Man(Man),
     /// Restart opencode when it crashes or hangs

@@ -9,7 +9,7 @@ use crate::present::style::wrap;
 
 /// Every command, in the order in which the help shows them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Set up", &["setup", "autostart", "list", "uninstall", "completions", "man"]),
+    ("Set up", &["setup", "autostart", "list", "uninstall", "self-update", "completions", "man"]),
     ("Every day", &["open", "attach", "status", "logs", "start", "stop", "restart", "shell", "exec", "password"]),
     ("Data", &["backup", "restore", "update", "rollback", "export"]),
     ("Settings", &["config", "secret", "mount"]),

@@ -15,20 +15,25 @@ const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
 
 /// Prints the main page, or writes all into a folder.
 pub fn run(context: &Context, args: &args::Man) -> Result<()> {
-    let pages = pages()?;
     let Some(folder) = &args.dir else {
-        let main = pages.into_iter().next().map(|(_, text)| text).unwrap_or_default();
+        let main = pages()?.into_iter().next().map(|(_, text)| text).unwrap_or_default();
         context.output.result(&json!({"page": main}), |_| main.clone());
         return Ok(());
     };
-    fs_err::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, &e))?;
-    for (name, text) in &pages {
-        paths::write_file(&folder.join(name), text.as_bytes(), 0o644)?;
-    }
-    let names: Vec<String> =
-        pages.into_iter().map(|(name, _)| Path::new(folder).join(name).display().to_string()).collect();
+    let names = write(folder)?;
     context.output.result(&json!({"files": names}), |_| names.join("\n"));
     Ok(())
+}
+
+/// Writes all pages into a folder; the files.
+pub fn write(folder: &Path) -> Result<Vec<String>> {
+    fs_err::create_dir_all(folder).map_err(|e| Error::file("create the folder", folder, &e))?;
+    let mut names = vec![];
+    for (name, text) in pages()? {
+        paths::write_file(&folder.join(&name), text.as_bytes(), 0o644)?;
+        names.push(folder.join(name).display().to_string());
+    }
+    Ok(names)
 }
 
 /// All pages: file names and texts, the main page first.

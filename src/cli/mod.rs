@@ -25,6 +25,7 @@ mod parse;
 mod password;
 mod restore;
 mod secret;
+mod self_update;
 mod setup;
 mod start;
 mod status;
@@ -123,6 +124,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Shell) => return exec::shell(context).await,
         Some(Command::Errors(args)) => errors::run(context, &args),
         Some(Command::Completions(args)) => complete::run(context, args.shell),
+        Some(Command::SelfUpdate(args)) => self_update::run(context, &args).await,
         Some(Command::Man(args)) => manual::run(context, &args),
         Some(Command::Doctor(args)) => return doctor::run(context, &args).await,
         Some(Command::Setup(args)) => return setup::run(context, &args).await,

@@ -46,6 +46,8 @@ impl Error {
             | Error::NotDecrypted { reason, .. }
             | Error::VolumesFailed { reason, .. }
             | Error::ReleasesUnreachable { reason, .. }
+            | Error::ReleaseUnreachable { reason }
+            | Error::ReleaseRefused { reason }
             | Error::CopyFailed { reason, .. }
             | Error::RestoreFailed { reason } => vec![reason.clone()],
             Error::RulesNotLoaded { mode, reason, .. } => {

@@ -40,6 +40,7 @@ pub enum Code {
     CopyFailed,
     RestoreFailed,
     UpdateRolledBack,
+    ReleaseRefused,
     Interrupted,
 }
 
@@ -65,7 +66,11 @@ impl Code {
             Code::AlreadyExists | Code::ForeignObject | Code::PortInUse => 8,
             Code::Locked => 9,
             Code::StartFailed | Code::StopFailed | Code::Unhealthy | Code::Timeout | Code::GaveUp => 10,
-            Code::BackupInvalid | Code::CopyFailed | Code::RestoreFailed | Code::UpdateRolledBack => 11,
+            Code::BackupInvalid
+            | Code::CopyFailed
+            | Code::RestoreFailed
+            | Code::UpdateRolledBack
+            | Code::ReleaseRefused => 11,
             Code::Interrupted => 130,
         }
     }
@@ -103,7 +108,10 @@ impl Error {
                 Code::AlreadyExists
             }
             Error::NoSpace { .. } => Code::NoSpace,
-            Error::VolumesFailed { .. } | Error::ReleasesUnreachable { .. } => Code::NetworkError,
+            Error::VolumesFailed { .. } | Error::ReleasesUnreachable { .. } | Error::ReleaseUnreachable { .. } => {
+                Code::NetworkError
+            }
+            Error::ReleaseRefused { .. } => Code::ReleaseRefused,
             Error::Foreign { .. } | Error::VolumeInUse { .. } | Error::SetUpElsewhere { .. } => Code::ForeignObject,
             Error::PortInUse { .. } => Code::PortInUse,
             Error::Locked { .. } => Code::Locked,

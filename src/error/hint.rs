@@ -165,6 +165,12 @@ impl Error {
             Error::ReleasesUnreachable { log_file, .. } => format!(
                 "check the network and run the command again\nbehind a company proxy: docklet setup --ca-file FILE\nfull log: {log_file}"
             ),
+            Error::ReleaseUnreachable { .. } => {
+                "check the network, or the variables HTTPS_PROXY and SSL_CERT_FILE, and run the command again".to_owned()
+            }
+            Error::ReleaseRefused { .. } => {
+                "run the command again\nif it fails again, don't install that release by hand either, and report it".to_owned()
+            }
             Error::CopyFailed { file: Some(file), .. } => format!(
                 "the backup is whole: {file}\nthe supervisor tries again while it runs; docklet config set backup.copy changes the command"
             ),

@@ -1,5 +1,5 @@
 //! Is another machine reached from here, through the proxy and with the certificates that the user
-//! named? Opens one connection and sends nothing but its greetings.
+//! named? Opens one connection and sends nothing but its greetings; `fetch` goes on from there.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 
 use base64::Engine as _;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
 use tokio_rustls::{
@@ -35,6 +35,11 @@ pub struct Way {
     /// More certificate authorities (PEM) than the system has.
     pub ca_file: Option<PathBuf>,
 }
+
+/// An open connection, encrypted or on this machine.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
 
 /// Where on the way it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +83,14 @@ impl Way {
     /// # Errors
     /// Where it ended, and why.
     pub async fn go(&self, limit: Duration) -> Result<(), Unreached> {
+        self.connect(limit).await.map(drop)
+    }
+
+    /// Goes it, and leaves the connection open.
+    ///
+    /// # Errors
+    /// Where it ended, and why.
+    pub async fn connect(&self, limit: Duration) -> Result<Box<dyn Connection>, Unreached> {
         let late = || Unreached {
             stage: if self.proxy.is_some() { Stage::Proxy } else { Stage::Connection },
             reason: format!("{} does not answer within {} s", self.host, limit.as_secs()),
@@ -85,19 +98,23 @@ impl Way {
         tokio::time::timeout(limit, self.walk(limit)).await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn walk(&self, limit: Duration) -> Result<(), Unreached> {
+    /// Whether it stays on this machine, where a registry or a server of releases speaks without certificates.
+    pub fn is_here(&self) -> bool {
+        let (name, _) = split(&self.host, HTTPS);
+        name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    async fn walk(&self, limit: Duration) -> Result<Box<dyn Connection>, Unreached> {
         let (name, port) = split(&self.host, HTTPS);
         let stream = match &self.proxy {
             Some(proxy) => through(proxy, &name, port, limit).await?,
             None => connect(&name, port, limit).await?,
         };
-        // A registry of this machine speaks without certificates.
-        let here = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if here { Ok(()) } else { self.greet(stream, &name).await }
+        if self.is_here() { Ok(Box::new(stream)) } else { self.greet(stream, &name).await }
     }
 
     /// Exchanges certificates.
-    async fn greet(&self, stream: TcpStream, name: &str) -> Result<(), Unreached> {
+    async fn greet(&self, stream: TcpStream, name: &str) -> Result<Box<dyn Connection>, Unreached> {
         let failed = |reason: String| Unreached { stage: Stage::Certificate, reason };
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -112,7 +129,7 @@ impl Way {
             .with_no_client_auth();
         let server = ServerName::try_from(name.to_owned()).map_err(|e| failed(e.to_string()))?;
         match TlsConnector::from(Arc::new(config)).connect(server, stream).await {
-            Ok(_) => Ok(()),
+            Ok(stream) => Ok(Box::new(stream)),
             Err(e) => Err(failed(format!("no trusted connection to {name}: {}", io_reason(&e)))),
         }
     }

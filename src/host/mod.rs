@@ -9,6 +9,7 @@
 //! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
 //! - `service`: starts the supervisor at login or boot; `browser`: opens a page
 //! - `checkup`: disks, owners and modes, what `localhost` means; `reach`: is another machine reached
+//! - `fetch`: reads a file from there; `installed`: which package manager installed a program
 
 pub mod base_image;
 pub mod browser;
@@ -16,7 +17,9 @@ pub mod checkup;
 pub mod command;
 pub mod connectivity;
 pub mod engine_install;
+pub mod fetch;
 pub mod git;
+pub mod installed;
 pub mod networks;
 pub mod packages;
 pub mod pem;

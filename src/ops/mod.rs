@@ -22,6 +22,7 @@ pub(crate) mod release;
 mod releases;
 pub(crate) mod restore;
 pub(crate) mod rules;
+pub(crate) mod self_update;
 mod settings;
 pub(crate) mod setup;
 pub(crate) mod start;

@@ -75,6 +75,27 @@ pub async fn ensure_running(instance: &Instance, settings: &Settings, engine: &E
     Ok(SupervisorOrigin::Detached)
 }
 
+/// Has this program's supervisor take over from one that runs. Whether there was one.
+///
+/// # Errors
+/// When the old one does not end, or the new one does not start.
+pub async fn restart(instance: &Instance) -> Result<bool> {
+    if process::running(&instance.files).is_none() {
+        return Ok(false);
+    }
+    let _lock = instance.lock("self-update")?;
+    let services = autostart::services(instance);
+    if services.is_enabled(&instance.name) && services.is_active(&instance.name).await {
+        let failed = |reason: String| Error::Usage { message: reason, hint: None };
+        services.stop(&instance.name).await.map_err(failed)?;
+        services.start(&instance.name).await.map_err(failed)?;
+    } else {
+        process::end(&instance.files).await?;
+        process::start_detached(&instance.files, &launch(instance, &["supervise", "--detached"])?).await?;
+    }
+    Ok(true)
+}
+
 /// Whether the user's service manager runs the supervisor; starts it there when it should and does
 /// not. One that was started before as a process of its own makes room.
 async fn service_has_it(instance: &Instance, settings: &Settings) -> Result<bool> {

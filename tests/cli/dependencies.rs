@@ -114,7 +114,10 @@ fn actions_are_pinned_by_commit_and_get_no_rights() {
             assert!(pinned && tag.starts_with(|c: char| c.is_ascii_digit()), "{line} is not pinned");
             seen += 1;
         }
-        assert!(text.contains("\npermissions: {}\n") && !text.contains(": write"), "rights are given job by job");
+        // Only the job that publishes a release may write.
+        let (before, publishing) = text.split_once("\n  publish:\n").unwrap_or((&text, ""));
+        assert!(text.contains("\npermissions: {}\n") && !before.contains(": write"), "rights are given job by job");
+        assert!(publishing.matches(": write").count() <= 3, "provenance, the release and the registry need no more");
         let (checkouts, kept) = (text.matches("actions/checkout@").count(), "persist-credentials: false");
         assert_eq!(text.matches(kept).count(), checkouts, "a token would stay in .git/config");
     }

@@ -16,5 +16,6 @@ mod lock;
 mod packaging;
 mod prune;
 mod secrets;
+mod self_update;
 mod support;
 mod usage;

@@ -26,3 +26,24 @@ fn generated_files_are_current() {
         }
     }
 }
+
+/// The installer is one file: it has the address and the key that the program has, from the places where they are named.
+#[test]
+fn the_installer_has_the_address_and_the_key_of_the_program() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let path = folder.join("install.sh");
+    let shipped = fs::read_to_string(&path).unwrap();
+    let key = fs::read_to_string(folder.join("minisign.pub")).unwrap();
+    let key = key.lines().find(|line| !line.starts_with("untrusted comment:")).unwrap_or_default();
+    let wanted = |line: &str| match line.split_once('=') {
+        Some(("repository", _)) => format!("repository={}", env!("CARGO_PKG_REPOSITORY")),
+        Some(("key", _)) => format!("key={key}"),
+        _ => line.to_owned(),
+    };
+    let current: String = shipped.lines().map(|line| wanted(line) + "\n").collect();
+    if std::env::var_os("DOCKLET_UPDATE_PACKAGING").is_some() {
+        fs::write(&path, &current).unwrap();
+    }
+    let shipped = fs::read_to_string(&path).unwrap();
+    assert!(shipped == current, "packaging/install.sh is not current: DOCKLET_UPDATE_PACKAGING=1 cargo test");
+}

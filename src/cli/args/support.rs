@@ -48,6 +48,21 @@ pub struct Man {
     pub dir: Option<PathBuf>,
 }
 
+/// Arguments of `docklet self-update`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet self-update --check")]
+pub struct SelfUpdate {
+    /// Only say whether there is a newer release
+    #[arg(long, conflicts_with = "rollback")]
+    pub check: bool,
+    /// Go back to the program before the last update; a second time, forward again
+    #[arg(long)]
+    pub rollback: bool,
+    /// Restart the supervisors and renew the man pages, after this program was put in place
+    #[arg(long, hide = true, conflicts_with_all = ["check", "rollback"])]
+    pub finish: bool,
+}
+
 /// Arguments of `docklet doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet doctor --bundle docklet-report.tar.zst")]

@@ -182,6 +182,8 @@ fn catalogue() -> Vec<Error> {
             reason: "npm error errno ENOTFOUND".into(),
             log_file: "/home/me/.local/state/docklet/default/releases.log".into(),
         },
+        Error::ReleaseUnreachable { reason: "example.org takes no connection: connection refused".into() },
+        Error::ReleaseRefused { reason: "its signature isn't valid".into() },
         Error::CopyFailed { file: Some("/home/me/a.tar.zst".into()), reason: "exit code 1: no such host".into() },
         Error::CopyFailed { file: None, reason: "the command took /home/me/a.tar.zst away".into() },
         Error::RestoreFailed { reason: "no space left on device".into() },
@@ -317,9 +319,11 @@ fn kind(error: &Error) -> usize {
         Error::MountChanged { .. } => 45,
         Error::CopyFailed { .. } => 49,
         Error::BackupFailsTest { .. } => 48,
+        Error::ReleaseUnreachable { .. } => 50,
+        Error::ReleaseRefused { .. } => 51,
     }
 }
-const KINDS: usize = 50;
+const KINDS: usize = 52;
 
 #[test]
 fn the_catalogue_of_errors() {

@@ -153,10 +153,7 @@ fn old(observed: &Observed) -> Option<&Container> {
 
 fn prepare_places(plan: &mut Plan, desired: &Desired, observed: &Observed, image: &str) {
     let wanted = &desired.container;
-    let in_volume = |bind: &&BindMount| {
-        let below = |v: &VolumeSpec| std::path::Path::new(&bind.container).starts_with(&v.mount);
-        desired.volumes.iter().any(below)
-    };
+    let in_volume = |bind: &&BindMount| wanted.is_in_volume(bind);
     let old_binds = old(observed).and_then(|c| c.live.as_ref()).map(|old| old.binds.as_slice()).unwrap_or_default();
     let still = |old: &&BindMount| wanted.binds.iter().any(|bind| bind.container == old.container);
     let gone: Vec<BindMount> = old_binds.iter().filter(in_volume).filter(|old| !still(old)).cloned().collect();

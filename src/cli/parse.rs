@@ -17,9 +17,11 @@ use super::{args::Cli, help};
 /// Wrong usage, and what clap answers itself: help and version.
 pub fn arguments() -> Result<Cli, clap::Error> {
     let command = without_unset_variables(help::asked_for());
-    let line = without_variables(command.clone()).try_get_matches_from(std::env::args_os());
+    // Without variables there is nothing to compare with the line, and no need to parse it twice.
+    let has_variables = std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"DOCKLET_"));
+    let line = has_variables.then(|| without_variables(command.clone()).try_get_matches_from(std::env::args_os()));
     let mut command = match line {
-        Ok(line) => {
+        Some(Ok(line)) => {
             let command = without_contradicted_variables(command, &line);
             // Both may be there, and the engine's address comes first.
             match said(&line, "context") && !said(&line, "host") {
@@ -28,7 +30,7 @@ pub fn arguments() -> Result<Cli, clap::Error> {
             }
         }
         // What is missing there may be in a variable; what is wrong is told below.
-        Err(_) => command,
+        None | Some(Err(_)) => command,
     };
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))

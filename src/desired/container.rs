@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use serde::Serialize;
@@ -118,6 +118,11 @@ pub struct HealthCheck {
 }
 
 impl ContainerSpec {
+    /// Whether what this mounts lies in one of the named volumes.
+    pub fn is_in_volume(&self, bind: &BindMount) -> bool {
+        self.volumes.values().any(|mount| Path::new(&bind.container).starts_with(mount))
+    }
+
     /// A hash over all that makes the container what it is; the value of the label
     /// `docklet.spec`. The version of docklet is no part of it: a new docklet alone is no reason
     /// to replace a running container, but a new seccomp profile is.

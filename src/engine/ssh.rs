@@ -42,7 +42,7 @@ pub fn connect(url: &str, timeout: u64) -> Result<Docker, Theirs> {
     Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
 }
 
-/// Of ssh, up to the command there.
+/// What ssh is called with: options, where to, and the command there.
 fn arguments(url: &str) -> Vec<OsString> {
     let address = url.strip_prefix("ssh://").unwrap_or(url);
     let (user, host) = address.rsplit_once('@').map_or(("", address), |(user, host)| (user, host));

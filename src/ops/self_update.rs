@@ -5,7 +5,7 @@
 mod program;
 mod release;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use self::{program::Program, release::Offer};
 use super::{Instance, supervisor};
@@ -149,9 +149,8 @@ fn command(program: &Program) -> Option<&'static str> {
 
 fn refuse_managed(program: &Program) -> Result<()> {
     let Some(command) = command(program) else { return Ok(()) };
-    let path: &PathBuf = &program.path().to_owned();
     Err(Error::Usage {
-        message: format!("a package manager installed {}", path.display()),
+        message: format!("a package manager installed {}", program.path().display()),
         hint: Some(format!("update it with: {command}")),
     })
 }

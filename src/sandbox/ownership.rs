@@ -1,8 +1,6 @@
 //! Gives volumes to the user that the container runs as, and makes and removes the places in them where folders of the
 //! host are mounted. Helper containers do it while none of the agent's programs run; no link in a volume is followed.
 
-use std::path::Path;
-
 use crate::{
     appliance::Ids,
     desired::{BindMount, ContainerSpec, VolumeSpec},
@@ -102,8 +100,7 @@ impl Place {
 /// # Errors
 /// As [`prepare`].
 pub async fn prepare_again(engine: &Engine, helper: HelperSpec, made: &ContainerSpec) -> Result<()> {
-    let is_in = |bind: &&BindMount| made.volumes.values().any(|mount| Path::new(&bind.container).starts_with(mount));
-    let places: Vec<Place> = made.binds.iter().filter(is_in).map(Place::of).collect();
+    let places: Vec<Place> = made.binds.iter().filter(|bind| made.is_in_volume(bind)).map(Place::of).collect();
     if places.is_empty() {
         return Ok(());
     }

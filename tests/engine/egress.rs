@@ -19,13 +19,15 @@ fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
+/// A program in perl, with IO::Socket::IP, that ends with 0 when it gets a connection to a host and port, else with 1.
+pub const CONNECT: &str = "exit(IO::Socket::IP->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) ? 0 : 1)";
+
 /// Whether a program of the agent's gets a connection. A refusal has to come at once.
 fn reaches(world: &World, host: &str, port: u16) -> bool {
-    let script = "exit(IO::Socket::IP->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) ? 0 : 1)";
     let port = port.to_string();
     let began = Instant::now();
     let container = world.container();
-    let done = docker_try(&["exec", &container, "perl", "-MIO::Socket::IP", "-e", script, host, &port]);
+    let done = docker_try(&["exec", &container, "perl", "-MIO::Socket::IP", "-e", CONNECT, host, &port]);
     assert!(began.elapsed() < Duration::from_secs(4), "{host}:{port} is refused, not left without an answer");
     match done.status.code() {
         Some(0) => true,

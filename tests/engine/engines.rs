@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
+use crate::egress::CONNECT;
 use crate::support::*;
 
 fn check(world: &World, id: &str) -> (String, String) {
@@ -96,10 +97,9 @@ fn a_stopped_instance_comes_back_in_another() {
 
 /// Whether a program of the agent's gets a connection to this machine, by one of the names that engines give it inside.
 fn reaches_this_machine(world: &World, port: u16) -> bool {
-    let script = "exit(IO::Socket::IP->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) ? 0 : 1)";
     ["host.docker.internal", "host.containers.internal"].iter().any(|name| {
         let port = port.to_string();
-        let done = docker_try(&["exec", &world.container(), "perl", "-MIO::Socket::IP", "-e", script, name, &port]);
+        let done = docker_try(&["exec", &world.container(), "perl", "-MIO::Socket::IP", "-e", CONNECT, name, &port]);
         assert!(matches!(done.status.code(), Some(0 | 1)), "{}", shown(&done));
         done.status.success()
     })

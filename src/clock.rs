@@ -26,3 +26,11 @@ pub fn rfc3339(time: OffsetDateTime) -> String {
 pub fn parse(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok().filter(|t| t.year() > 1)
 }
+
+/// How far ahead a time may be that was: another machine's clock has dated it.
+pub const TOLERANCE: time::Duration = time::Duration::minutes(5);
+
+/// The same of something that was: a time that is still to come, as of a clock that was ahead, tells nothing.
+pub fn parse_past(text: &str) -> Option<OffsetDateTime> {
+    parse(text).filter(|at| *at <= OffsetDateTime::now_utc() + TOLERANCE)
+}

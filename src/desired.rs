@@ -15,7 +15,7 @@ pub use self::container::{BindMount, ContainerSpec, HealthCheck, Publish, Secret
 use crate::{
     appliance::{Appliance, BuildInputs, Ids, Release},
     instance_name::InstanceName,
-    paths::InstancePaths,
+    paths::{self, InstancePaths},
     sandbox::{network_rules, ssh_agent},
     settings::{ImageSource, RestartPolicy, Settings},
     units::Bytes,
@@ -303,10 +303,10 @@ fn image_plan(appliance: &Appliance, settings: &Settings, image_file: Option<&Pa
     }
 }
 
-/// The folders and files to mount.
+/// The folders and files to mount, by their real paths: an engine that got a link would follow it anew at each start.
 pub fn binds(settings: &Settings) -> Vec<BindMount> {
     let bind = |m: &crate::settings::Mount| BindMount {
-        host: m.host.clone(),
+        host: paths::real(&m.host),
         container: m.container.clone(),
         read_only: m.read_only,
     };

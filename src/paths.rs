@@ -226,6 +226,11 @@ impl InstancePaths {
     }
 }
 
+/// Where a path leads through its links; itself where it leads nowhere.
+pub fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
 /// Creates a folder and those above it; the folder itself gets `mode` (unix).
 pub fn create_folder(path: &Path, mode: u32) -> Result<()> {
     fs_err::create_dir_all(path).map_err(|e| Error::file("create the folder", path, &e))?;

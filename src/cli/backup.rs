@@ -77,7 +77,7 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
         Some(BackupAction::Key(args)) => backup_key::run(context, args)?,
         Some(BackupAction::Prune { keep, keep_changes, dry_run }) => {
             let options = Prune { keep: keep.clone(), keep_changes: *keep_changes, dry_run: *dry_run };
-            let report = prune::prune(context, &options)?;
+            let report = prune::prune(context, &options).await?;
             context.output.result(&report, |style| text::pruned(&report, style));
         }
     }

@@ -78,7 +78,7 @@ impl Copies {
 
     /// When the next attempt may be made.
     pub fn next(&self) -> OffsetDateTime {
-        let attempt = self.attempt.as_deref().and_then(clock::parse).filter(|_| self.failures > 0);
+        let attempt = self.attempt.as_deref().and_then(clock::parse_past).filter(|_| self.failures > 0);
         let wait = FIRST_RETRY.saturating_mul(1 << self.failures.saturating_sub(1).min(16)).min(LAST_RETRY);
         attempt.map_or(OffsetDateTime::UNIX_EPOCH, |at| at + wait)
     }

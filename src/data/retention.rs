@@ -24,6 +24,8 @@ pub struct Retention {
     pub spared: Vec<(PathBuf, &'static str)>,
     /// The volumes that a whole backup has, by their roles.
     pub roles: Vec<String>,
+    /// What time it is.
+    pub now: OffsetDateTime,
 }
 
 /// The rule that holds for a backup, by the name of its setting.
@@ -40,7 +42,8 @@ pub fn rule_of(backup: &StoredBackup) -> Option<&'static str> {
 pub fn judge(backups: &[StoredBackup], retention: &Retention) -> Vec<Option<String>> {
     let mut kept: Vec<Option<String>> = backups.iter().map(|backup| always(backup, retention)).collect();
     let of = |wanted: &dyn Fn(&StoredBackup) -> bool| -> Vec<usize> {
-        backups.iter().enumerate().filter(|(_, backup)| wanted(backup)).map(|(at, _)| at).collect()
+        let counts = |backup: &StoredBackup| !is_to_come(backup, retention) && wanted(backup);
+        backups.iter().enumerate().filter(|(_, backup)| counts(backup)).map(|(at, _)| at).collect()
     };
     let is_change = |backup: &StoredBackup| rule_of(backup) == Some("backup.keep_changes");
     let under_keep =
@@ -82,7 +85,15 @@ fn always(backup: &StoredBackup, retention: &Retention) -> Option<String> {
     if let Some((_, reason)) = retention.spared.iter().find(|(file, _)| *file == backup.file) {
         return Some((*reason).to_owned());
     }
+    if is_to_come(backup, retention) {
+        return Some("its time is still to come, so it takes no place of another".to_owned());
+    }
     (rule_of(backup).is_none() && !retention.manual_too).then(|| "not made by the schedule".to_owned())
+}
+
+/// Whether a clock that was ahead has dated it.
+fn is_to_come(backup: &StoredBackup, retention: &Retention) -> bool {
+    created(backup).is_some_and(|created| created > retention.now + clock::TOLERANCE)
 }
 
 /// A header is read only with a time in it that parses.
@@ -160,7 +171,14 @@ mod tests {
     }
 
     fn rule(keep: &str) -> Retention {
-        Retention { keep: keep.parse().unwrap(), manual_too: false, changes: 3, spared: vec![], roles: vec![] }
+        Retention {
+            keep: keep.parse().unwrap(),
+            manual_too: false,
+            changes: 3,
+            spared: vec![],
+            roles: vec![],
+            now: clock::parse("2026-12-31T00:00:00Z").unwrap(),
+        }
     }
 
     fn shown(backups: &[StoredBackup], retention: &Retention) -> String {
@@ -256,5 +274,16 @@ mod tests {
         retention.manual_too = true;
         let kept = judge(&backups, &retention);
         assert!(kept[2].is_none() && kept[7].is_none(), "{kept:?}");
+    }
+
+    #[test]
+    fn what_is_dated_ahead_takes_no_place_of_another() {
+        let backups = ["2036-01-01T00:00:00Z", "2026-11-09T00:00:00Z", "2026-11-08T00:00:00Z"];
+        let backups: Vec<_> = backups.iter().map(|created| backup(created, Reason::Restore)).collect();
+        insta::assert_snapshot!(shown(&backups, &Retention { changes: 1, ..rule("1") }), @"
+        2036-01-01T00:00:00Z: its time is still to come, so it takes no place of another
+        2026-11-09T00:00:00Z: the newest from before an update, rollback or restore
+        2026-11-08T00:00:00Z: -
+        ");
     }
 }

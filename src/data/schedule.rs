@@ -53,9 +53,11 @@ impl Last {
         self
     }
 
-    /// When the next one is due; the first one is due at once.
+    /// When the next one is due; the first one is due at once, and so is one after a time that is still to come.
     pub fn next(&self, every: Duration) -> OffsetDateTime {
-        let Some(attempt) = self.attempt.as_deref().and_then(clock::parse) else { return OffsetDateTime::UNIX_EPOCH };
+        let Some(attempt) = self.attempt.as_deref().and_then(clock::parse_past) else {
+            return OffsetDateTime::UNIX_EPOCH;
+        };
         let wait = if self.error.is_some() { every.min(RETRY) } else { every };
         // Whoever writes a time that leads out of the calendar gets never.
         let wait = time::Duration::try_from(wait).unwrap_or(time::Duration::MAX);
@@ -72,6 +74,9 @@ mod tests {
     fn the_next_one_is_due_when_its_time_has_come() {
         let day = Duration::from_secs(86_400);
         assert_eq!(Last::default().next(day), OffsetDateTime::UNIX_EPOCH);
+        // The clock was ahead once: no backup until then would be none for years.
+        let ahead = Last { attempt: Some("2999-01-01T00:00:00Z".to_owned()), ..Last::default() };
+        assert_eq!(ahead.next(day), OffsetDateTime::UNIX_EPOCH);
         let good = Last { attempt: Some("2026-11-21T05:00:00Z".to_owned()), ..Last::default() };
         assert_eq!(clock::rfc3339(good.next(day)), "2026-11-22T05:00:00Z");
         let bad = Last { error: Some("no space".to_owned()), ..good.clone() };

@@ -186,7 +186,9 @@ pub fn list(folder: &Path) -> Result<Vec<StoredBackup>> {
     // Of two that were begun within the same second, the one that was finished later is the newer one.
     let finished = |b: &StoredBackup| std::fs::metadata(&b.file).and_then(|m| m.modified()).ok();
     let created = |b: &StoredBackup| b.header.as_ref().map(|h| h.created.clone()).unwrap_or_default();
-    found.sort_by_cached_key(|b| std::cmp::Reverse((created(b), finished(b), b.file.clone())));
+    // What a clock that was ahead has dated is newer than nothing.
+    let is_past = |created: &str| clock::parse_past(created).is_some();
+    found.sort_by_cached_key(|b| std::cmp::Reverse((is_past(&created(b)), created(b), finished(b), b.file.clone())));
     Ok(found)
 }
 

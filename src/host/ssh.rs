@@ -47,6 +47,8 @@ fn call(control: Option<&Path>) -> Command {
     if let Some((folder, name)) = control.and_then(|path| Some((path.parent()?, path.file_name()?))) {
         command.current_dir(folder).arg("-S").arg(name);
     }
+    // One in the background holds nothing of whoever started us.
+    close_fds::set_fds_cloexec(3, &[]);
     // Ctrl-C is for us: what was begun is finished, or taken back, over this connection.
     command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
     command

@@ -1,12 +1,16 @@
 //! What can be mounted where: what is refused, and what is asked about first. Looks at the host by real paths, so that
 //! links evade nothing; changes nothing.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Component, Path, PathBuf},
+};
 
 use super::identity::Identity;
 use crate::{
     appliance::Appliance,
     error::{Error, Result},
+    paths::{self, real},
     settings::Mount,
 };
 
@@ -116,7 +120,7 @@ fn source(host: &Path, around: &Surroundings<'_>) -> Option<String> {
     if let Err(reason) = Identity::of(host) {
         return Some(reason);
     }
-    let real = real(host);
+    let real = paths::real(host);
     if is_system(&real) {
         return Some(format!("{} belongs to this machine's system", real.display()));
     }
@@ -140,7 +144,7 @@ fn is_system(real: &Path) -> bool {
 
 /// An engine's socket that is there: one of these, or any with a usual name directly in the folder.
 fn socket_in(real: &Path, sockets: &[PathBuf]) -> Option<PathBuf> {
-    let known = sockets.iter().map(|socket| self::real(socket)).filter(|socket| socket.starts_with(real));
+    let known = sockets.iter().map(|socket| paths::real(socket)).filter(|socket| socket.starts_with(real));
     let usual = SOCKETS.iter().map(|name| real.join(name));
     known.chain(usual).find(|socket| socket.exists())
 }
@@ -174,7 +178,8 @@ fn taken(mounts: &[Mount], index: usize) -> Option<String> {
         return Some(format!("{} is taken by {}", mount.container, other.host.display()));
     }
     let mut others = mounts.iter().enumerate().filter(|(i, _)| *i != index).map(|(_, other)| other);
-    let below = others.find(|other| !other.read_only && real(&mount.host).starts_with(real(&other.host)))?;
+    let entries = entries(&mount.host);
+    let below = others.find(|other| !other.read_only && lead_through(&entries, &other.host))?;
     Some(format!("the agent can change {}, and so what is mounted from there", below.host.display()))
 }
 
@@ -207,8 +212,11 @@ fn movable(mounts: &[Mount], index: usize, appliance: &Appliance) -> Option<Stri
 
 /// Why it cannot be beside what other instances have.
 fn others(mount: &Mount, around: &Surroundings<'_>) -> Option<String> {
-    let shared =
-        |other: &Mount| overlap(&real(&mount.host), &real(&other.host)) && !(mount.read_only && other.read_only);
+    let entries = entries(&mount.host);
+    let shared = |other: &Mount| {
+        let same = overlap(&real(&mount.host), &real(&other.host)) && !(mount.read_only && other.read_only);
+        same || !other.read_only && lead_through(&entries, &other.host)
+    };
     let (instance, other) = around.others.iter().find(|(_, other)| shared(other))?;
     Some(format!(
         "instance {instance} has {}, and one of the two could change what the other has",
@@ -219,9 +227,9 @@ fn others(mount: &Mount, around: &Surroundings<'_>) -> Option<String> {
 /// What to ask before this is mounted: it is a home folder, or hidden in one, where keys, sign-ins and the settings of
 /// programs are. `None` for all else.
 pub fn question(mount: &Mount, home: &Path) -> Option<String> {
-    let real = real(&mount.host);
-    let homes = [self::real(home), PathBuf::from(ROOTS_HOME)];
-    let shown = mount.host.display();
+    let real = paths::real(&mount.host);
+    let homes = [paths::real(home), PathBuf::from(ROOTS_HOME)];
+    let shown = real.display();
     let may = if mount.read_only { "read" } else { "read and change" };
     if homes.iter().any(|home| home.starts_with(&real)) || is_somebodys_home(&real) {
         return Some(format!(
@@ -250,9 +258,39 @@ fn in_somebodys_home(real: &Path) -> Option<&Path> {
     below.strip_prefix(user).ok()
 }
 
-/// Where a path leads through its links; itself where it leads nowhere.
-fn real(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+/// Most links that a path may lead through, as on Linux.
+const MOST_LINKS: usize = 40;
+
+/// All that an absolute path leads through, each by its real folder and its name: whoever can change one of them decides
+/// where the path leads.
+fn entries(path: &Path) -> Vec<PathBuf> {
+    let mut left: Vec<OsString> = path.components().rev().map(|part| part.as_os_str().to_owned()).collect();
+    let (mut at, mut found, mut links) = (PathBuf::from("/"), vec![], 0);
+    while let Some(part) = left.pop() {
+        match Path::new(&part).components().next() {
+            Some(Component::ParentDir) => drop(at.pop()),
+            Some(Component::Normal(name)) => {
+                let entry = at.join(name);
+                match std::fs::read_link(&entry) {
+                    Ok(target) if links < MOST_LINKS => {
+                        links += 1;
+                        left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
+                    }
+                    _ => at.clone_from(&entry),
+                }
+                found.push(entry);
+            }
+            Some(Component::RootDir) => at = PathBuf::from("/"),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Whether one of these is in a folder, or is it.
+fn lead_through(entries: &[PathBuf], folder: &Path) -> bool {
+    let folder = real(folder);
+    entries.iter().any(|entry| entry.starts_with(&folder))
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl Instance {
         }
         let Taken { made, created, readers, encrypted, exclude } = made?;
         if options.scheduled {
-            prune::by_settings(self, settings.as_ref().unwrap_or(&Settings::default()), None)?;
+            prune::by_settings(self, settings.as_ref().unwrap_or(&Settings::default()), Some(&made.file), None)?;
         }
         // Whoever takes it may be slow, and the supervisor does nothing while the lock is held.
         drop(lock);

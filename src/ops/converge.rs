@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Instance, other_home,
+    Instance, lost_undo, other_home,
     release::{self, Committed},
     setup, supervisor,
 };
@@ -190,6 +190,7 @@ async fn plan_from(
     };
     desired.running = how.running;
     let observed = at_rest(instance, engine, look, &desired).await?;
+    lost_undo::check(&observed)?;
     let (recovery, observed) = guarded::recover(&desired, &observed)?;
     let mut plan = plan::converge(&desired, &observed)?;
     if desired.running

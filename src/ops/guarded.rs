@@ -11,7 +11,7 @@ use super::{
     backup::{self, Backup},
     backup_test,
     converge::{self, How},
-    other_home, release,
+    lost_undo, other_home, release,
     restore::pending,
 };
 use crate::{
@@ -60,6 +60,7 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     let default = Settings::default();
     let wanted = desired(instance, engine, &instance.appliance, settings.unwrap_or(&default), &look);
     let observed = observe::observe(engine, &look, &wanted).await?;
+    lost_undo::check(&observed)?;
     let (plan, _) = guarded::recover(&wanted, &observed)?;
     let wants_it = settings.is_some() && desired_state::read(&instance.files.desired())? == DesiredState::Running;
     // A start that was killed before the rules were there: the entrypoint waits for them.
@@ -107,6 +108,7 @@ pub async fn tidy(instance: &Instance, engine: &Engine, settings: Option<&Settin
         Err(Error::Foreign { .. } | Error::VolumeInUse { .. } | Error::Renamed { .. }) => return Ok(()),
         found => found?,
     };
+    lost_undo::check(&observed)?;
     if !plan.is_empty() {
         instance.reporter.report(&completing());
     }
@@ -204,7 +206,8 @@ impl Guarded<'_> {
         self.prove(instance, engine, image.zip(saved.as_deref())).await?;
         self.commit(instance, engine, &guarded::commit(&wanted, !shall_run(instance, ran)?)).await?;
         // It counts: old ways back that cannot be removed are no reason to fail.
-        if let Err(error) = backup::prune::by_settings(instance, self.settings, self.archive.map(|(file, _)| file)) {
+        let used = self.archive.map(|(file, _)| file);
+        if let Err(error) = backup::prune::by_settings(instance, self.settings, saved.as_deref(), used) {
             let text = format!("older backups could not be removed: {error}");
             instance.reporter.report(&Event::Warning { text });
         }

@@ -14,6 +14,7 @@ pub(crate) mod export;
 pub(crate) mod guarded;
 mod instance;
 pub(crate) mod list;
+mod lost_undo;
 pub(crate) mod mounts;
 mod other_home;
 pub(crate) mod part;

@@ -8,7 +8,7 @@ use crate::{
     event::Event,
     instance_name::InstanceName,
     mounts::{self, Users},
-    sandbox,
+    paths, sandbox,
     settings::{Mount, Settings},
 };
 
@@ -54,6 +54,12 @@ pub fn ask(instance: &Instance, mounts: &[Mount]) -> Result<()> {
 
 /// Says what a new mount means, and what keeps the agent from using it; the latter is the result.
 pub fn tell(instance: &Instance, mount: &Mount, ids: Ids, users: Users) -> bool {
+    let real = Mount { host: paths::real(&mount.host), ..mount.clone() };
+    if real.host != mount.host {
+        let text = format!("{} leads to {}, which is what is mounted", mount.host.display(), real.host.display());
+        instance.reporter.report(&Event::Note { text });
+    }
+    let mount = &real;
     if let Some(text) = mounts::meaning(mount) {
         instance.reporter.report(&Event::Note { text });
     }

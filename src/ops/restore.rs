@@ -23,7 +23,7 @@ use self::damaged::{Checked, Salvaged, check};
 use super::{
     Instance, backup,
     guarded::{self, Asked, Guarded, Missing},
-    mounts, other_home,
+    lost_undo, mounts, other_home,
 };
 use crate::{
     appliance::Appliance,
@@ -130,6 +130,9 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     }
     let _lock = instance.lock("restore")?;
     pending::finish(instance, &engine).await?;
+    if options.no_backup {
+        lost_undo::give_up(instance, &engine).await?;
+    }
     let before = Settings::load(&instance.files.settings())?;
     let look = guarded::recovered(instance, &engine, before.as_ref()).await?;
     // What a killed command had committed may name another image.

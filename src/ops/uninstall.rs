@@ -4,7 +4,7 @@ mod inventory;
 mod last_backup;
 
 use self::inventory::{Inventory, files, supervisor, take_inventory, will_be_kept, will_be_removed};
-use super::{Instance, autostart, backup_test, guarded, stop, supervisor::process};
+use super::{Instance, autostart, backup_test, guarded, lost_undo, stop, supervisor::process};
 use crate::{
     desired::labels,
     desired_state::{self, DesiredState},
@@ -96,6 +96,9 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
     }
     let settings = Settings::load(&instance.files.settings()).ok().flatten();
     let inventory = if has_files {
+        if inventory.purge || inventory.remove_volumes && args.no_backup {
+            lost_undo::give_up(instance, &engine).await?;
+        }
         guarded::tidy(instance, &engine, settings.as_ref()).await?;
         take_inventory(instance, &engine, args).await?
     } else {

@@ -1,6 +1,7 @@
 //! `docklet move`: from this machine's engine to one of another machine, behind ssh.
 
 use std::{
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::{
     engine_restart,
+    proxy::{Action, At, Fault, Proxy},
     ssh::{Laptop, Server, tunnels},
     support::*,
 };
@@ -18,6 +20,7 @@ use crate::{
 struct Big {
     // In the order in which they go.
     server: Server,
+    proxy: Proxy,
     daemon: Child,
     folder: TempDir,
     _machine: Laptop,
@@ -31,9 +34,10 @@ impl Big {
         std::fs::write(folder.path().join("daemon.json"), "{}").unwrap();
         let daemon = engine_restart::spawn(&folder);
         let host = format!("unix://{}/s", folder.path().display());
-        let server = Server::leading_to(world, Laptop::HERE, &host);
+        let proxy = Proxy::start(&host);
+        let server = Server::leading_to(world, Laptop::HERE, &proxy.host());
         machine.get_up();
-        let big = Big { server, daemon, folder, _machine: machine };
+        let big = Big { server, proxy, daemon, folder, _machine: machine };
         wait_until(Duration::from_secs(60), "the engine answers", || big.docker(&["version"]).status.success());
         big
     }
@@ -48,6 +52,13 @@ impl Big {
         let containers = self.docker(&["ps", "--all", "--quiet"]).stdout;
         let volumes = self.docker(&["volume", "ls", "--quiet"]).stdout;
         String::from_utf8_lossy(&[containers, volumes].concat()).into_owned()
+    }
+
+    fn empty(&self) {
+        for id in self.objects().lines() {
+            self.docker(&["rm", "--force", id]);
+            self.docker(&["volume", "rm", id]);
+        }
     }
 
     fn docklet(&self, world: &World, args: &[&str]) -> Command {
@@ -66,9 +77,7 @@ impl Big {
 
 impl Drop for Big {
     fn drop(&mut self) {
-        for id in self.objects().lines() {
-            self.docker(&["rm", "--force", id]);
-        }
+        self.empty();
         signal(self.daemon.id(), Signal::TERM);
         let _ = self.daemon.wait();
         let data = self.folder.path().join("data");
@@ -92,6 +101,12 @@ fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker()
     let answers = || world.http_get("/global/health", Some(&password)).0 == 200;
     let endpoint = || json(&big.docklet(&world, &["status", "--json"]).output().unwrap())["engine"]["endpoint"].clone();
     let id = || world.inspect().unwrap()["Id"].clone();
+    // The way back, as it is told.
+    let back = || {
+        big.ok(&world, &["stop"]);
+        big.ok(&world, &["config", "set", "engine.endpoint", &here]);
+        big.ok(&world, &["start"]);
+    };
     let (before, move_there) = (id(), ["move", "--to", there.as_str(), "--secrets", "--yes", "--json"]);
 
     // Nothing is done without a yes, or by a dry run.
@@ -108,15 +123,36 @@ fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker()
     docker(&["save", "--output", archive.to_str().unwrap(), &image]);
     assert!(big.docker(&["load", "--input", archive.to_str().unwrap()]).status.success());
 
-    // Killed halfway: the supervisor starts the one here again.
-    let mut killed = big.docklet(&world, &move_there).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until(SOON, "there is something there", || !big.objects().is_empty());
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    wait_until(SOON, "it runs here again", || {
-        world.inspect().is_some_and(|c| c["State"]["Running"] == true) && answers()
-    });
-    assert_eq!(endpoint(), here);
+    // Killed at any call that changes something there: it runs here again, by the supervisor, or there already.
+    let mut kills = 0;
+    for n in (1..).step_by(3) {
+        big.proxy.reset();
+        big.proxy.fault(Fault { at: At::writing(n), action: Action::KillAfter });
+        let mut command = big.docklet(&world, &move_there);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+        big.proxy.kill_target(child.id());
+        let ended = child.wait_with_output().unwrap();
+        let when = format!("killed at {:?}", big.proxy.fired_at());
+        big.proxy.reset();
+        if ended.status.success() {
+            break;
+        }
+        kills += 1;
+        let at = endpoint();
+        wait_until(SOON, &format!("it runs at {at} again, {when}"), answers);
+        let runs = world.inspect().unwrap()["State"]["Running"] == true;
+        assert_eq!(runs, at == here.as_str(), "{when}");
+        // The supervisor counts its restarts from a start on.
+        back();
+        if !runs {
+            // It counted already.
+            big.empty();
+        }
+    }
+    assert!(kills >= 4, "only {kills} kills");
+    // There it was in the end: once more from here.
+    back();
+    big.empty();
 
     let report: serde_json::Value = serde_json::from_str(&big.ok(&world, &move_there)).unwrap();
     assert_eq!((&report["to"], &report["running"]), (&there.as_str().into(), &true.into()), "{report}");
@@ -130,11 +166,8 @@ fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker()
     big.docker(&["kill", &world.container()]);
     wait_until(SOON, "the supervisor restarts the one there", answers);
 
-    // The way back, as it is told.
-    big.ok(&world, &["stop"]);
     assert!(report["back"].as_str().unwrap().starts_with("docklet --instance"), "{report}");
-    big.ok(&world, &["config", "set", "engine.endpoint", &here]);
-    big.ok(&world, &["start"]);
+    back();
     assert!(answers());
     assert_eq!((id(), tunnels(&world)), (before, vec![]));
     big.ok(&world, &["uninstall", "--purge", "--yes"]);

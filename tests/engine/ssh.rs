@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::thread::LinkNameSpaceType;
 
+use crate::proxy::{Action, At, Fault, Proxy};
 use crate::support::*;
 
 /// An sshd that lets the test's key in, and an `ssh` that knows of nothing else.
@@ -164,6 +165,31 @@ fn what_keeps_ssh_out_is_told_in_its_words() {
     server.knows("host");
     fs::write(server.folder.join("user.pub"), "").unwrap();
     refused("Permission denied");
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_setup_over_ssh_with_an_answer_cut_is_finished_by_the_next() {
+    let mut cuts = 0;
+    for n in (1..).step_by(6) {
+        let (world, proxy) = (World::new(), Proxy::start(&engine_host()));
+        let server = Server::leading_to(&world, "127.0.0.1", &proxy.host());
+        let setup = world.setup_args();
+        let setup: Vec<&str> = setup.iter().map(String::as_str).collect();
+        proxy.fault(Fault { at: At::Nth(n), action: Action::Cut });
+        let first = server.docklet(&world, &setup, Stdio::null());
+        let when = format!("cut at {:?}", proxy.fired_at());
+        if !proxy.fired() {
+            assert!(first.status.success(), "{}", shown(&first));
+            break;
+        }
+        cuts += 1;
+        assert!([0, 5, 7, 10].contains(&first.status.code().unwrap()), "{when}\n{}", shown(&first));
+        proxy.reset();
+        server.ok(&world, &setup);
+        world.assert_whole(&when);
+    }
+    assert!(cuts >= 4, "only {cuts} cuts");
 }
 
 /// A machine with a network of its own, and a link to this one. The test's thread, and what it starts, is in it.

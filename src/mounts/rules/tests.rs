@@ -163,6 +163,21 @@ fn what_the_agent_can_swap_is_not_mounted() {
     world.refused(&["code:/workspace/a", "code/app:/workspace/b:ro"], below);
     world.refused(&["code/app:/workspace/b:ro", "to-code:/workspace/a"], below);
     world.refused(&["code:/workspace/a", "code:/workspace/b:ro"], below);
+    // What the agent puts there leads it to nothing else, directly, halfway, or by a link of the user's.
+    symlink(world.root.join("other"), world.root.join("code/app/docs")).unwrap();
+    symlink("../../me", world.root.join("code/app/up")).unwrap();
+    symlink("code/app/docs", world.root.join("to-docs")).unwrap();
+    for led in ["code/app/docs", "code/app/up/src", "to-docs", "to-code/app/docs"] {
+        world.refused(&["code/app:/workspace/a", &format!("{led}:/workspace/b:ro")], below);
+        assert_eq!(world.refuses(&["code/app:/workspace/a:ro", &format!("{led}:/workspace/b")]), None, "{led}");
+    }
+    let mut other = world.mount("code/app:/workspace/a");
+    world.others = vec![("two".to_owned(), other.clone())];
+    world.refused(&["code/app/docs:/workspace/b:ro"], "instance two has");
+    other.read_only = true;
+    world.others = vec![("two".to_owned(), other)];
+    assert_eq!(world.refuses(&["code/app/docs:/workspace/b:ro"]), None);
+    world.others.clear();
     assert_eq!(world.refuses(&["code:/workspace/a:ro", "code/app:/workspace/b"]), None, "what holds it is fixed");
     assert_eq!(world.refuses(&["code:/workspace/a:ro", "code:/workspace/b:ro"]), None);
     world.others = vec![("two".to_owned(), world.mount("code:/workspace/x"))];

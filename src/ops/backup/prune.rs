@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use time::OffsetDateTime;
+
 use crate::{
     data::{
         retention::{self, Retention},
@@ -9,7 +11,7 @@ use crate::{
     },
     error::{Error, Result},
     event::Event,
-    ops::Instance,
+    ops::{Instance, lost_undo},
     report::data::{KeptBackup, PruneReport},
     settings::{Keep, Settings},
 };
@@ -28,13 +30,26 @@ pub struct Prune {
 /// Removes old backups of this instance.
 ///
 /// # Errors
-/// When a file cannot be removed, and when removing all of a kind is not confirmed.
-pub fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> {
+/// When a file cannot be removed, when removing all of a kind is not confirmed, and what the engine says.
+pub async fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> {
     let lock = if options.dry_run { None } else { Some(instance.lock("backup prune")?) };
     let settings = Settings::load(&instance.files.settings())?.unwrap_or_default();
     let (backups, not_looked_at) = own(instance)?;
     let way_back = way_back(instance, &backups);
     let mut retention = by(instance, &settings, options.keep.as_ref(), options.keep_changes);
+    // It may be the only copy of the data.
+    let undo = match instance.engine().await {
+        Ok(engine) => {
+            lost_undo::undo_file(instance, &engine).await?.map(|file| (file, "an interrupted change is undone with it"))
+        }
+        Err(_) => {
+            let newest = backups.iter().find(|backup| retention::rule_of(backup) == Some("backup.keep_changes"));
+            newest.map(|backup| {
+                (backup.file.clone(), "an interrupted change may need it, and the engine cannot be asked")
+            })
+        }
+    };
+    retention.spared.extend(undo);
     if options.keep_changes != Some(0) {
         retention.spared.extend(way_back.clone().map(|file| (file, NEEDED)));
     }
@@ -79,16 +94,17 @@ fn own(instance: &Instance) -> Result<(Vec<StoredBackup>, Vec<KeptBackup>)> {
     Ok((own, others))
 }
 
-/// What follows a scheduled backup, and a change that counts. `used`: the backup that was just restored. Call it with the
-/// lock held.
+/// What follows a scheduled backup, and a change that counts. `made`: the backup that was just made; `used`: the one that
+/// was just restored. Call it with the lock held, and with no change under way.
 ///
 /// # Errors
 /// When a file cannot be removed.
-pub fn by_settings(instance: &Instance, settings: &Settings, used: Option<&Path>) -> Result<()> {
+pub fn by_settings(instance: &Instance, settings: &Settings, made: Option<&Path>, used: Option<&Path>) -> Result<()> {
     let (backups, _) = own(instance)?;
     let mut retention = by(instance, settings, None, None);
     let way_back = way_back(instance, &backups);
     retention.spared.extend(way_back.map(|file| (file, NEEDED)));
+    retention.spared.extend(made.map(|file| (file.to_owned(), "it was just made")));
     retention.spared.extend(used.map(|file| (file.to_owned(), "it was just restored")));
     remove(&superfluous(&backups, &retention::judge(&backups, &retention)))
 }
@@ -108,6 +124,7 @@ fn by(instance: &Instance, settings: &Settings, keep: Option<&Keep>, changes: Op
         changes: changes.unwrap_or(settings.backup.keep_changes),
         spared: vec![],
         roles: instance.appliance.volumes.iter().map(|volume| volume.role.clone()).collect(),
+        now: OffsetDateTime::now_utc(),
     }
 }
 

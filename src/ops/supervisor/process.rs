@@ -51,6 +51,8 @@ pub async fn start_detached(files: &InstancePaths, launch: &Launch) -> Result<u3
     let log_path = files.supervisor_log();
     let failed = |e: std::io::Error| Error::file("start the supervisor", &launch.program, &e);
     let log = std::fs::File::options().append(true).create(true).open(&log_path).map_err(failed)?;
+    // What whoever started us has open (a lock, a pipe) is not the supervisor's to hold.
+    close_fds::set_fds_cloexec(3, &[]);
     let mut child = Command::new(&launch.program)
         .args(&launch.arguments)
         .envs(launch.environment.iter().map(|(key, value)| (key, value)))

@@ -293,3 +293,41 @@ fn restore_with_secrets_and_settings() {
         assert!(found.iter().all(|one| *one == found[0]), "{action:?}: {found:?}");
     }
 }
+
+/// The backup that undoes a killed restore may be the only copy of the data. Without it there is a way out all the same.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_restore_whose_undoing_is_lost() {
+    let (world, id) = set_up(World::new());
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
+    let previous = format!("/containers/opencode-cloud-{}.previous", world.name);
+    let proxy = Proxy::start(&engine_host());
+    let kill = || {
+        world.use_engine(&proxy.host());
+        proxy.reset();
+        proxy.fault(Fault { at: At::first("DELETE", &previous), action: Action::KillBefore });
+        let child = world.spawn(&["restore", file, "--yes"]);
+        proxy.kill_target(child.id());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!((output.status.signal(), proxy.fired()), (Some(9), true), "{}", shown(&output));
+        world.use_engine(&engine_host());
+        let listed = json(&world.run(&["backup", "prune", "--keep-changes", "0", "--yes", "--json"]));
+        let kept = listed["kept"].as_array().unwrap().iter();
+        let kept = kept.filter(|kept| kept["reason"].as_str().unwrap().contains("interrupted change"));
+        let [undo] = kept.collect::<Vec<_>>()[..] else { panic!("{listed}") };
+        std::path::PathBuf::from(undo["file"].as_str().unwrap())
+    };
+    std::fs::remove_file(kill()).unwrap();
+    for command in [&["start"][..], &["restore", file, "--yes"], &["uninstall", "--yes"]] {
+        let output = world.fails(command, 4);
+        assert!(shown(&output).contains("docklet restore FILE --no-backup"), "{}", shown(&output));
+    }
+    world.ok(&["restore", file, "--no-backup", "--yes"]);
+    world.assert_whole("after the second restore");
+    assert!(world.http_get("/session", Some(&world.password())).1.contains(&id));
+    std::fs::remove_file(kill()).unwrap();
+    world.ok(&["uninstall", "--purge", "--yes"]);
+    assert_eq!(world.left(), Vec::<String>::new());
+}

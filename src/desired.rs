@@ -17,7 +17,7 @@ use crate::{
     instance_name::InstanceName,
     paths::InstancePaths,
     sandbox::{network_rules, ssh_agent},
-    settings::{ImageSource, Settings},
+    settings::{ImageSource, RestartPolicy, Settings},
     units::Bytes,
 };
 
@@ -58,6 +58,9 @@ pub const EGRESS_VARIABLE: &str = "DOCKLET_EGRESS";
 
 /// The variables that tell the entrypoint who the agent commits as.
 pub const GIT_VARIABLES: [&str; 2] = ["DOCKLET_GIT_NAME", "DOCKLET_GIT_EMAIL"];
+
+/// The variable that makes the image's entrypoint run the server again when it has ended.
+pub const RESTART_VARIABLE: &str = "DOCKLET_RESTART";
 
 /// What helps where the engine sets no limits.
 pub const LIMITS_FIX: &str =
@@ -143,13 +146,15 @@ pub struct Given {
     pub ids: Ids,
     /// Keyed hash of the secrets.
     pub secrets: String,
+    /// Whether the supervisor is on another machine than the engine.
+    pub remote: bool,
 }
 
 #[cfg(test)]
 impl Given {
     /// For tests: an engine with so much memory.
     pub fn of(memory: u64) -> Self {
-        Given { memory, ids: Ids { uid: 1000, gid: 1000 }, secrets: "hash".to_owned() }
+        Given { memory, ids: Ids { uid: 1000, gid: 1000 }, secrets: "hash".to_owned(), remote: false }
     }
 }
 
@@ -184,6 +189,13 @@ impl Desired {
                 environment.insert(name.to_owned(), value);
             }
         }
+        let restart = match settings.restart.policy {
+            _ if !given.remote => None,
+            RestartPolicy::Always => Some("always"),
+            RestartPolicy::OnFailure => Some("on-failure"),
+            RestartPolicy::Never => None,
+        };
+        environment.extend(restart.map(|policy| (RESTART_VARIABLE.to_owned(), policy.to_owned())));
         let mut binds = binds(settings);
         if settings.git.ssh_agent {
             let (folder, socket) = ssh_agent::offer(paths);

@@ -67,6 +67,15 @@ impl Lock {
         }
     }
 
+    /// The same lock once more. It is held until all are dropped.
+    ///
+    /// # Errors
+    /// When no more files can be open.
+    pub fn again(&self) -> Result<Self> {
+        let file = self.file.try_clone().map_err(|e| Error::bug(format!("a lock cannot be shared: {e}")))?;
+        Ok(Lock { file })
+    }
+
     /// Whether the lock's file is still the one that others find under its name.
     pub fn is_named(&self, path: &Path) -> bool {
         same_file(&self.file, path)

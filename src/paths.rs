@@ -207,6 +207,10 @@ impl InstancePaths {
     pub fn host_ssh_agent(&self) -> PathBuf {
         self.state.join("ssh-agent.path")
     }
+    /// There while a move to another engine has not come to its end.
+    pub fn unfinished_move(&self) -> PathBuf {
+        self.state.join("move.json")
+    }
     /// There once the generated password was shown to the user.
     pub fn password_shown(&self) -> PathBuf {
         self.state.join("password-shown")

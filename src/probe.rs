@@ -1,6 +1,6 @@
 //! Does the page answer? The only proof that counts: HTTP 200 from the health path with the
 //! password, and from the page itself. A TCP connection proves nothing, for the engine's proxy
-//! accepts it while nobody listens behind it.
+//! accepts it while nobody listens behind it. Behind ssh, it is asked through the tunnel.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -14,9 +14,13 @@ use tokio::{
 use crate::{
     appliance::Appliance,
     desired::Publish,
-    engine::Engine,
-    host::{ports, system},
+    engine::{
+        Engine,
+        connect::{self, Selection},
+    },
+    host::{ports, system, tunnel::Tunnel},
     http,
+    paths::InstancePaths,
     secrets::Secret,
     settings::Bind,
 };
@@ -48,6 +52,8 @@ pub struct Probe {
 enum Way {
     /// At an address of this machine, which the engine publishes it on; and the user that the engine runs as.
     Published(SocketAddr, Option<u32>),
+    /// Where a tunnel begins; whether one that is not open is opened.
+    Tunnel(Box<Tunnel>, bool),
     /// From inside this container, at a port of 127.0.0.1.
     Inside(Box<Engine>, String, u16),
 }
@@ -105,6 +111,28 @@ impl Probe {
         )
     }
 
+    /// A probe of what an instance's container publishes on the engine that `selection` means.
+    pub fn of(
+        appliance: &Appliance,
+        files: &InstancePaths,
+        selection: &Selection,
+        publish: &Publish,
+        password: &Secret,
+    ) -> Self {
+        match tunnel(files, selection, publish) {
+            Some(tunnel) => Self::by(Way::Tunnel(Box::new(tunnel), true), appliance, password),
+            None => Self::new(appliance, publish, password).with_engine_user(connect::owner(selection)),
+        }
+    }
+
+    /// The same for who only looks: a tunnel that is not open stays so.
+    pub fn looking_only(mut self) -> Self {
+        if let Way::Tunnel(_, opens) = &mut self.way {
+            *opens = false;
+        }
+        self
+    }
+
     fn by(way: Way, appliance: &Appliance, password: &Secret) -> Self {
         let login = format!("{}:{}", appliance.login.user, password.reveal());
         Probe {
@@ -116,7 +144,7 @@ impl Probe {
     }
 
     /// The same for an engine that runs as a user of its own.
-    pub fn with_engine_user(mut self, engine_user: Option<u32>) -> Self {
+    fn with_engine_user(mut self, engine_user: Option<u32>) -> Self {
         if let Way::Published(_, user) = &mut self.way {
             *user = engine_user;
         }
@@ -136,6 +164,9 @@ impl Probe {
     /// Asks for all paths at the same time; the first that is not as it should be counts.
     async fn look_at(&self, paths: &[&str]) -> Seen {
         let late = || Seen::Silent { reason: format!("nothing within {} s", TIMEOUT.as_secs()) };
+        if let Err(reason) = self.open_tunnel().await {
+            return Seen::Silent { reason };
+        }
         let streams = match tokio::time::timeout(TIMEOUT, self.connect(paths.len())).await {
             Ok(Ok(streams)) => streams,
             Ok(Err(reason)) => return Seen::Silent { reason },
@@ -161,6 +192,7 @@ impl Probe {
     /// such thing is an answer; whoever does not answer, on a busy machine, is asked again.
     pub async fn json<T: serde::de::DeserializeOwned>(&self, path: &str) -> Option<T> {
         for _ in 0..ATTEMPTS {
+            let _ = self.open_tunnel().await;
             match tokio::time::timeout(PATIENT, self.ask(path, LARGEST_LIST)).await {
                 Ok(Ok(answer)) if answer.status == 200 => return serde_json::from_slice(&answer.body).ok(),
                 Ok(Ok(answer)) if answer.status < 500 => return None,
@@ -181,27 +213,45 @@ impl Probe {
         let headers = [("authorization", self.authorization.as_str()), ("user-agent", "docklet")];
         let host = match &self.way {
             Way::Published(address, _) => address.to_string(),
+            Way::Tunnel(tunnel, _) => tunnel.here().to_string(),
             Way::Inside(_, _, port) => format!("127.0.0.1:{port}"),
         };
         http::get(stream, &host, path, &headers, limit).await
     }
 
+    /// Opens the tunnel where nobody listens at its beginning.
+    async fn open_tunnel(&self) -> Result<(), String> {
+        let Way::Tunnel(tunnel, opens) = &self.way else { return Ok(()) };
+        if TcpStream::connect(tunnel.here()).await.is_ok() {
+            return Ok(());
+        }
+        let opened = if *opens { tunnel.open().await } else { Err("it is not open".to_owned()) };
+        opened.map_err(|reason| format!("no tunnel to {}: {reason}", tunnel.url()))
+    }
+
     /// So many connections to the page, none of which a stranger has the other end of.
     async fn connect(&self, count: usize) -> Result<Vec<Connected>, String> {
-        match &self.way {
-            Way::Published(address, engine_user) => {
-                let one = |_| TcpStream::connect(address);
-                let streams = try_join_all((0..count).map(one)).await.map_err(|e| crate::error::io_reason(&e))?;
-                refuse_strangers(*address, *engine_user, &streams)?;
-                Ok(streams.into_iter().map(|stream| Box::new(stream) as Connected).collect())
-            }
+        let (address, engine_user) = match &self.way {
+            Way::Published(address, engine_user) => (*address, *engine_user),
+            Way::Tunnel(tunnel, _) => (tunnel.here(), None),
             Way::Inside(engine, container, port) => {
                 let one = |_| engine.connect_inside(container, *port);
                 let streams = try_join_all((0..count).map(one)).await.map_err(|e| e.with_causes("; "))?;
-                Ok(streams.into_iter().map(|stream| Box::new(stream) as Connected).collect())
+                return Ok(streams.into_iter().map(|stream| Box::new(stream) as Connected).collect());
             }
-        }
+        };
+        let one = |_| TcpStream::connect(address);
+        let streams = try_join_all((0..count).map(one)).await.map_err(|e| crate::error::io_reason(&e))?;
+        refuse_strangers(address, engine_user, &streams)?;
+        Ok(streams.into_iter().map(|stream| Box::new(stream) as Connected).collect())
     }
+}
+
+/// The tunnel to what an instance's container publishes, where its engine is behind ssh: from the same port of this machine.
+pub fn tunnel(files: &InstancePaths, selection: &Selection, publish: &Publish) -> Option<Tunnel> {
+    let (endpoint, _) = connect::chosen(selection)?;
+    let address = SocketAddr::new(Bind(publish.address).reachable(), publish.port);
+    endpoint.starts_with("ssh://").then(|| Tunnel::new(&endpoint, &files.state, address, address))
 }
 
 /// The password goes to nobody who cannot read it anyway: root, who is the engine as a rule, ourselves, and the

@@ -1,17 +1,19 @@
 //! The results of operations as plain data: what `--json` prints and what `present` turns into text. The field names are
-//! part of the interface. Nothing is looked up or rendered here. `export`, `status`, `uninstall`, `contents` (what is in a
+//! part of the interface. Nothing is looked up or rendered here. `export`, `relocate` (move), `status`, `tunnel`, `uninstall`, `contents` (what is in a
 //! backup) and `data` (backup, restore, update) have their own.
 
 pub mod contents;
 pub mod data;
 mod export;
+mod relocate;
 mod self_update;
 mod status;
+mod tunnel;
 mod uninstall;
 
 use serde::Serialize;
 
-pub use self::{export::*, self_update::*, status::*, uninstall::*};
+pub use self::{export::*, relocate::*, self_update::*, status::*, tunnel::*, uninstall::*};
 use crate::{engine::docker::Detail, instance_name::InstanceName};
 
 /// `docklet list`

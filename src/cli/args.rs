@@ -18,8 +18,8 @@ use clap_complete::engine::ArgValueCompleter;
 pub use config::{
     Autostart, AutostartAction, Config, ConfigAction, MountAction, MountCommand, SecretAction, SecretCommand,
 };
-pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise};
-pub use data::{Backup, BackupAction, BackupKey, Restore, Rollback, Uninstall, Update, is_standard};
+pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise, Tunnel};
+pub use data::{Backup, BackupAction, BackupKey, Move, Restore, Rollback, Uninstall, Update, is_standard};
 pub use export::{Export, ExportCommon, ExportFor, ExportKubernetes};
 pub use setup::Setup;
 pub use support::{Completions, Doctor, Errors, Man, SelfUpdate, Shell};
@@ -155,6 +155,11 @@ pub enum Command {
     Logs(Logs),
     /// Open the page in the browser, already signed in
     Open(Open),
+    /// Reach the page of an instance on another machine from this one
+    ///
+    /// The engine is at ssh://…: from --host, --context or the settings. The tunnel stays open in the background. Where the
+    /// instance is set up, its supervisor keeps it open.
+    Tunnel(Tunnel),
     /// Print the page's password, or generate a new one
     Password(Password),
     /// Back up sessions, projects, configuration and settings into one file
@@ -182,6 +187,11 @@ pub enum Command {
     /// With - as FILE, the backup is read from standard input. It is stored in the backup folder until it is restored, so
     /// there must be room for it; questions need --yes.
     Restore(Restore),
+    /// Move opencode to another machine's engine
+    ///
+    /// It is stopped and backed up here, restored there, and used there once it has proved itself: it answers, with all
+    /// sessions. What was here stays, stopped, as the way back. If anything fails, it goes on here.
+    Move(Move),
     /// Print what another engine needs to run the same: Kubernetes, Compose or Quadlet
     Export(Export),
     /// Update opencode to the newest release of its major version

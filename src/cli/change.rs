@@ -116,7 +116,7 @@ pub async fn secret(context: &Context) -> Result<Effect> {
 /// What is different in the container that the settings want, in words.
 fn differences(context: &Context, before: &Settings, after: &Settings) -> Vec<String> {
     let desired = |settings: &Settings| {
-        let given = Given { memory: 0, ids: context.appliance.container.ids(), secrets: String::new() };
+        let given = Given { memory: 0, ids: context.appliance.container.ids(), secrets: String::new(), remote: false };
         Desired::new(&context.appliance, settings, &context.name, &context.files, &given, None)
     };
     desired(before).container.differences(&desired(after).container)

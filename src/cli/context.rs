@@ -183,6 +183,19 @@ impl Context {
         Ok(context)
     }
 
+    /// The same instance on another engine. Its questions were answered by whoever began the command.
+    ///
+    /// # Errors
+    /// As [`Context::new`].
+    pub fn on_engine(&self, host: &str) -> Result<Instance> {
+        let options = Options { host: Some(host.to_owned()), ..self.instance.options.clone() };
+        let there = Instance::open(self.instance.name.clone(), options)?
+            .reported_to(self.output.reporter())
+            .asking(Box::new(Unattended { yes: true }))
+            .interrupted_by(self.instance.interrupt.clone());
+        Ok(there)
+    }
+
     /// The same for this command, which says whether builds may install programs on this machine.
     pub fn of(mut self, command: Option<&Command>) -> Self {
         let asks = self.environment.interactive && !self.global.yes;

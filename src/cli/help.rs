@@ -9,9 +9,9 @@ use crate::present::style::wrap;
 
 /// Every command, in the order in which the help shows them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Set up", &["setup", "autostart", "list", "uninstall", "self-update", "completions", "man"]),
+    ("Set up", &["setup", "autostart", "list", "tunnel", "uninstall", "self-update", "completions", "man"]),
     ("Every day", &["open", "attach", "status", "logs", "start", "stop", "restart", "shell", "exec", "password"]),
-    ("Data", &["backup", "restore", "update", "rollback", "export"]),
+    ("Data", &["backup", "restore", "update", "rollback", "move", "export"]),
     ("Settings", &["config", "secret", "mount"]),
     ("Trouble", &["doctor", "errors", "supervise"]),
 ];

@@ -23,6 +23,7 @@ mod mount;
 mod open;
 mod parse;
 mod password;
+mod relocate;
 mod restore;
 mod secret;
 mod self_update;
@@ -31,6 +32,7 @@ mod start;
 mod status;
 mod stop;
 mod supervise;
+mod tunnel;
 mod uninstall;
 mod update;
 mod usage;
@@ -122,6 +124,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Exec(args)) => return exec::exec(context, &args).await,
         Some(Command::Attach(args)) => return attach::run(context, &args).await,
         Some(Command::Shell) => return exec::shell(context).await,
+        Some(Command::Tunnel(args)) => return tunnel::run(context, &args).await,
         Some(Command::Errors(args)) => errors::run(context, &args),
         Some(Command::Completions(args)) => complete::run(context, args.shell),
         Some(Command::SelfUpdate(args)) => self_update::run(context, &args).await,
@@ -136,6 +139,7 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
         Some(Command::Password(args)) => password::run(context, &args).await,
         Some(Command::Backup(args)) => backup::run(context, &args).await,
         Some(Command::Export(args)) => export::run(context, &args).await,
+        Some(Command::Move(args)) => relocate::run(context, &args).await,
         Some(Command::Restore(args)) => return restore::run(context, &args).await,
         Some(Command::Update(args)) => update::run(context, &args).await,
         Some(Command::Rollback(args)) => update::rollback(context, &args).await,

@@ -307,11 +307,11 @@ impl<'a> Watcher<'a> {
         let now = Instant::now();
         let (context, due) = (self.context, |at: Option<Instant>| at.is_some_and(|at| now >= at));
         if due(self.probe_at)
-            && let Some(container) = self.container.clone()
+            && let (Some(container), Some(engine)) = (self.container.clone(), self.engine.clone())
         {
             self.probe_at = None;
             self.looking.push(Box::pin(async move {
-                Found::Answers(ops::status::answers(context, &container).await.unwrap_or(false))
+                Found::Answers(ops::status::answers(context, &engine, &container).await.unwrap_or(false))
             }));
         }
         if due(self.measure_at)

@@ -34,6 +34,8 @@ pub enum Reason {
     Restore,
     /// Before the volumes are removed.
     Uninstall,
+    /// To move to another engine.
+    Move,
 }
 
 impl Reason {
@@ -46,6 +48,7 @@ impl Reason {
             Reason::Rollback => "rollback",
             Reason::Restore => "restore",
             Reason::Uninstall => "uninstall",
+            Reason::Move => "move",
         }
     }
 }

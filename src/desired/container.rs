@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{EGRESS_VARIABLE, GIT_VARIABLES};
+use super::{EGRESS_VARIABLE, GIT_VARIABLES, RESTART_VARIABLE};
 use crate::{
     appliance::{SECCOMP_PROFILE, hex},
     settings::Egress,
@@ -193,7 +193,8 @@ impl ContainerSpec {
 
     /// The user's own variables that are different in `wanted`, by their names.
     fn different_variables(&self, wanted: &ContainerSpec) -> Vec<String> {
-        let own = |name: &&String| *name != EGRESS_VARIABLE && !GIT_VARIABLES.contains(&name.as_str());
+        let docklets = [EGRESS_VARIABLE, RESTART_VARIABLE];
+        let own = |name: &&String| !docklets.contains(&name.as_str()) && !GIT_VARIABLES.contains(&name.as_str());
         let names: BTreeSet<&String> = self.environment.keys().chain(wanted.environment.keys()).filter(own).collect();
         let change = |name: &String| match (self.environment.get(name), wanted.environment.get(name)) {
             (None, _) => Some("added"),

@@ -149,9 +149,10 @@ impl Inquiry<'_> {
             _ if detail.paused => Err("it is paused".to_owned()),
             None => Err("there is no password to ask with".to_owned()),
             Some(password) => {
-                let owner = connect::owner(&self.around.selection);
-                let probe = Probe::new(self.around.appliance, &detail.live.publish, password);
-                Ok(probe.with_engine_user(owner).look().await)
+                let around = &self.around;
+                let publish = &detail.live.publish;
+                let probe = Probe::of(around.appliance, around.files, &around.selection, publish, password);
+                Ok(probe.looking_only().look().await)
             }
         }
     }

@@ -119,7 +119,7 @@ async fn ask(place: &Place, memory: Option<&Path>) -> Result<Engine, Failure> {
 }
 
 async fn ask_within(deadline: Duration, place: &Place, memory: Option<&Path>) -> Result<Engine, Failure> {
-    let docker = open(&place.endpoint)?;
+    let docker = open(&place.endpoint, memory.and_then(Path::parent))?;
     let memory = memory.map(Path::to_owned);
     if let Some(known) = memory.as_ref().and_then(|file| Known::load(file, place)) {
         match known.still_holds(place, deadline).await {
@@ -144,8 +144,8 @@ async fn ask_within(deadline: Duration, place: &Place, memory: Option<&Path>) ->
     Ok(Engine { docker, about, known_host: None, memory })
 }
 
-/// Makes a client for a place. Connects to nothing, but looks whether a socket is there.
-fn open(endpoint: &Endpoint) -> Result<Docker, Failure> {
+/// Makes a client for a place; `folder`: of the instance. Connects to nothing, but looks whether a socket is there.
+fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Docker, Failure> {
     let url = endpoint.to_string();
     let client = match endpoint {
         Endpoint::Unix(path) => {
@@ -173,7 +173,7 @@ fn open(endpoint: &Endpoint) -> Result<Docker, Failure> {
             let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(file);
             Docker::connect_with_ssl(&url, &key, &cert, &ca, NO_TIMEOUT, API_DEFAULT_VERSION)
         }
-        Endpoint::Ssh(url) => ssh::connect(url, NO_TIMEOUT),
+        Endpoint::Ssh(url) => ssh::connect(url, folder, NO_TIMEOUT),
     };
     client.map_err(|e| match e {
         Theirs::SocketNotFoundError(_) => Failure::Missing,

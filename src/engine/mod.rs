@@ -81,6 +81,11 @@ impl Engine {
     pub fn is_local(&self) -> bool {
         self.about.endpoint.starts_with("unix://")
     }
+
+    /// Whether it is on another machine, which ssh leads to.
+    pub fn is_behind_ssh(&self) -> bool {
+        self.about.endpoint.starts_with("ssh://")
+    }
 }
 
 /// What an engine says of itself, and how it was found.

@@ -2,11 +2,12 @@
 //! there, with the user's configuration, keys, known hosts and jump hosts. Nobody is asked for a password.
 
 use std::{
-    ffi::OsString,
     future::Future,
     io,
+    path::Path,
     pin::Pin,
     process::Stdio,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -24,16 +25,23 @@ use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
 };
 
+use crate::host::{ssh, tunnel};
+
 /// Most of what ssh says that is kept, in bytes.
 const COMPLAINT: usize = 4096;
 
-/// A client for the engine at `ssh://[USER@]HOST[:PORT]`. Connects to nothing yet.
+/// A client for the engine at `ssh://[USER@]HOST[:PORT]`. Connects to nothing yet. It goes through the tunnel whose files
+/// are in `folder`, while one is open.
 ///
 /// # Errors
 /// When the address is none.
-pub fn connect(url: &str, timeout: u64) -> Result<Docker, Theirs> {
-    let client =
-        Client::builder(TokioExecutor::new()).build(Connector { program: "ssh".into(), arguments: arguments(url) });
+pub fn connect(url: &str, folder: Option<&Path>, timeout: u64) -> Result<Docker, Theirs> {
+    let (url, folder) = (url.to_owned(), folder.map(Path::to_owned));
+    let call = move || {
+        let control = folder.as_ref().and_then(|folder| tunnel::connection(folder, &url));
+        ssh::command(&url, &[], control.as_deref(), &["docker", "system", "dial-stdio"])
+    };
+    let client = Client::builder(TokioExecutor::new()).build(Connector { call: Arc::new(call) });
     let transport = move |request: BollardRequest| {
         let client = client.clone();
         async move { client.request(request).await.map_err(Theirs::from) }
@@ -42,32 +50,9 @@ pub fn connect(url: &str, timeout: u64) -> Result<Docker, Theirs> {
     Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
 }
 
-/// What ssh is called with: options, where to, and the command there.
-fn arguments(url: &str) -> Vec<OsString> {
-    let address = url.strip_prefix("ssh://").unwrap_or(url);
-    let (user, host) = address.rsplit_once('@').map_or(("", address), |(user, host)| (user, host));
-    let behind = host.rfind(']').map_or(0, |end| end + 1);
-    let (host, port) = match host[behind..].split_once(':') {
-        Some((name, port)) => (&host[..behind + name.len()], Some(port)),
-        None => (host, None),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let options = ["BatchMode=yes", "ClearAllForwardings=yes", "RemoteCommand=none", "RequestTTY=no", "LogLevel=ERROR"];
-    let mut arguments: Vec<&str> = options.iter().flat_map(|option| ["-o", option]).collect();
-    if !user.is_empty() {
-        arguments.extend(["-l", user]);
-    }
-    if let Some(port) = port {
-        arguments.extend(["-p", port]);
-    }
-    arguments.extend(["--", host, "docker", "system", "dial-stdio"]);
-    arguments.into_iter().map(OsString::from).collect()
-}
-
 #[derive(Clone)]
 struct Connector {
-    program: OsString,
-    arguments: Vec<OsString>,
+    call: Arc<dyn Fn() -> Command + Send + Sync>,
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -80,11 +65,8 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).kill_on_drop(true);
+        let mut command = (self.call)();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C is for us: what was begun is finished, or taken back, over this connection.
-        command.process_group(0);
         Box::pin(async move {
             let mut child = command.spawn().map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => io::Error::new(e.kind(), "the program ssh is not installed"),
@@ -126,10 +108,7 @@ impl AsyncRead for Pipe {
             let mut piece = ReadBuf::new(&mut piece);
             ready!(Pin::new(&mut self.errors).poll_read(cx, &mut piece))?;
             if piece.filled().is_empty() {
-                let said = String::from_utf8_lossy(&self.complaint);
-                let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-                let reason = if lines.is_empty() { "ssh ended without a word".to_owned() } else { lines.join("; ") };
-                return Poll::Ready(Err(io::Error::other(reason)));
+                return Poll::Ready(Err(io::Error::other(ssh::complaint(&String::from_utf8_lossy(&self.complaint)))));
             }
             let room = COMPLAINT.saturating_sub(self.complaint.len());
             self.complaint.extend(piece.filled().iter().take(room));
@@ -170,24 +149,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn addresses_are_what_ssh_takes() {
-        let of = |url: &str| {
-            let all: Vec<String> = arguments(url).into_iter().map(|word| word.into_string().unwrap()).collect();
-            all.iter().skip(10).cloned().collect::<Vec<_>>().join(" ")
-        };
-        let there = "docker system dial-stdio";
-        assert_eq!(of("ssh://big"), format!("-- big {there}"));
-        assert_eq!(of("ssh://me@big:2222"), format!("-l me -p 2222 -- big {there}"));
-        assert_eq!(of("ssh://me@[2001:db8::1]:22"), format!("-l me -p 22 -- 2001:db8::1 {there}"));
-        assert_eq!(of("ssh://[::1]"), format!("-- ::1 {there}"));
-        assert_eq!(of("ssh://-oProxyCommand=x"), format!("-- -oProxyCommand=x {there}"));
-    }
-
     #[tokio::test]
     async fn what_ssh_complains_of_is_the_error() {
         let said = async |script: &str| {
-            let connector = Connector { program: "sh".into(), arguments: vec!["-c".into(), script.into()] };
+            let script = script.to_owned();
+            let call = move || {
+                let mut command = Command::new("sh");
+                command.args(["-c", &script]);
+                command
+            };
+            let connector = Connector { call: Arc::new(call) };
             let client: Client<_, String> = Client::builder(TokioExecutor::new()).build(connector);
             let error = client.get(Uri::from_static("http://engine/version")).await.unwrap_err();
             super::super::error::io_error(&Theirs::from(error)).unwrap().to_string()

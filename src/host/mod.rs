@@ -9,6 +9,7 @@
 //! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
 //! - `service`: starts the supervisor at login or boot; `browser`: opens a page
 //! - `checkup`: disks, owners and modes, what `localhost` means; `reach`: is another machine reached
+//! - `ssh`: how it is called; `tunnel`: a port here that leads to one of another machine
 //! - `fetch`: reads a file from there; `installed`: which package manager installed a program
 
 pub mod base_image;
@@ -26,5 +27,7 @@ pub mod pem;
 pub mod ports;
 pub mod service;
 pub mod shell;
+pub mod ssh;
 pub mod system;
 pub mod terminal;
+pub mod tunnel;

@@ -19,7 +19,7 @@ use crate::{
     engine::Engine,
     error::{Error, Result},
     event::Event,
-    host::pem,
+    host::{pem, tunnel},
     interrupt, mounts, observe,
     observed::{self, Observed},
     paths,
@@ -159,6 +159,12 @@ async fn plan_from(
     how: &How,
 ) -> Result<Planned> {
     other_home::refuse(instance, &look.containers)?;
+    remote_refuses(engine, settings)?;
+    let name = instance.container_name();
+    if !look.containers.iter().any(|c| c.name == name && c.is_running()) {
+        // One that leads nowhere would hold the port.
+        tunnel::close_all(&instance.files.state).await;
+    }
     // What was committed counts, whether its release was written down already or not.
     let committed = release::committed(instance, look);
     let mut appliance = instance.appliance.clone();
@@ -216,6 +222,19 @@ async fn plan_from(
         appliance,
         committed,
         sandbox,
+    })
+}
+
+/// Refuses what a machine behind ssh cannot have.
+pub(super) fn remote_refuses(engine: &Engine, settings: &Settings) -> Result<()> {
+    let Some(mount) = settings.mounts.first().filter(|_| engine.is_behind_ssh()) else { return Ok(()) };
+    let endpoint = &engine.about.endpoint;
+    let folder = mount.host.display();
+    Err(Error::SettingRefused {
+        key: "mounts".to_owned(),
+        value: folder.to_string(),
+        reason: format!("{folder} is on this machine, and the engine on another ({endpoint})"),
+        hint: "mount nothing, and clone the repository inside, with docklet shell".to_owned(),
     })
 }
 

@@ -164,7 +164,7 @@ impl Instance {
                 port.map(Port).ok_or_else(|| Error::usage("there are more instances than ports"))?;
             settings.git = Git::default();
         }
-        let given = Given { memory: 0, ids, secrets: String::new() };
+        let given = Given { memory: 0, ids, secrets: String::new(), remote: false };
         let desired = Desired::new(&self.appliance, &settings, name, &self.paths.instance(name), &given, None);
         let built = wanted.image.is_none() && matches!(desired.image, ImagePlan::Build { .. });
         let mut container = desired.container;

@@ -24,7 +24,7 @@ use crate::{
     },
     desired::{Desired, Publish, labels_in_home},
     desired_state::{self, DesiredState},
-    engine::{Engine, connect, docker::Listed},
+    engine::{Engine, docker::Listed},
     error::{Error, Result},
     event::Event,
     interrupt::{self, Interrupt},
@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Grace for the old container.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Looks, leads out of what a killed command left behind, and looks again. Call it with the lock
 /// held. `settings` are `None` where the instance is not set up.
@@ -437,8 +437,7 @@ fn probe(instance: &Instance, settings: &Settings) -> Probe {
     let password = instance.password().unwrap_or_else(|_| Secret::new(""));
     let container_port = instance.appliance.container.port;
     let publish = Publish { address: settings.network.bind.0, port: settings.network.port.0, container_port };
-    let owner = connect::owner(&instance.selection());
-    Probe::new(&instance.appliance, &publish, &password).with_engine_user(owner)
+    Probe::of(&instance.appliance, &instance.files, &instance.selection(), &publish, &password)
 }
 
 /// What is wanted with this appliance and these settings.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -21,11 +22,12 @@ use crate::{
     error::{Error, Result},
     event::{Event, Reporter, Silent},
     follow::Subject,
+    host::tunnel::Tunnel,
     instance_name::InstanceName,
     interrupt::{self, Interrupt},
     lock::{JUST_BEGUN, Lock},
     paths::{self, InstancePaths, Paths},
-    probe::Probe,
+    probe::{self, Probe},
     secrets::{self, Secret},
     settings::Settings,
 };
@@ -116,6 +118,8 @@ pub struct Instance {
     pub(crate) questions: Box<dyn Questions>,
     pub(crate) reporter: Box<dyn Reporter>,
     pub(crate) interrupt: Interrupt,
+    /// The lock of the larger operation that this one's are parts of.
+    under: Mutex<Option<Lock>>,
 }
 
 impl Instance {
@@ -141,6 +145,7 @@ impl Instance {
             questions: Box::new(Unattended::default()),
             reporter: Box::new(Silent),
             interrupt: interrupt::pair().1,
+            under: Mutex::new(None),
         })
     }
 
@@ -264,11 +269,20 @@ impl Instance {
 
     /// Takes this instance's lock for an operation that writes.
     pub(crate) fn lock(&self, command: &str) -> Result<Lock> {
+        if let Some(lock) = &*self.under.lock().unwrap_or_else(PoisonError::into_inner) {
+            return lock.again();
+        }
         let lock = self.lock_at(&self.files.lock(), command)?;
         // Of a command that was killed; a value may be in one that was removed since.
         paths::remove_leftovers(&self.files.secrets());
         paths::remove_leftovers(&self.files.config);
         Ok(lock)
+    }
+
+    /// From now on, its operations are parts of one that holds this lock.
+    pub(crate) fn work_under(&self, lock: &Lock) -> Result<()> {
+        *self.under.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock.again()?);
+        Ok(())
     }
 
     /// Takes a lock of this instance's. What the supervisor is finishing is waited for.
@@ -305,8 +319,12 @@ impl Instance {
 
     /// A probe of the page that a container publishes.
     pub(crate) fn probe_of(&self, publish: &Publish) -> Result<Probe> {
-        let owner = connect::owner(&self.selection());
-        Ok(Probe::new(&self.appliance, publish, &self.password()?).with_engine_user(owner))
+        Ok(Probe::of(&self.appliance, &self.files, &self.selection(), publish, &self.password()?))
+    }
+
+    /// The tunnel to the page that a container publishes, where the engine is behind ssh.
+    pub(crate) fn tunnel(&self, publish: &Publish) -> Option<Tunnel> {
+        probe::tunnel(&self.files, &self.selection(), publish)
     }
 
     /// Asks for a yes.

@@ -11,10 +11,11 @@ use crate::{
     error::{Error, Result},
     lock::{self, Lock},
     observed::Ownership,
-    probe::Seen,
+    probe::{Probe, Seen},
     report::{
         BackupStatus, BackupTestStatus, ContainerStatus, CopyStatus, DiskStatus, EgressStatus, EngineStatus,
-        FolderStatus, ImageStatus, LimitsStatus, State, StatusReport, SupervisorStatus, UpdateStatus, VolumeStatus,
+        FolderStatus, ImageStatus, LimitsStatus, State, StatusReport, SupervisorStatus, TunnelStatus, UpdateStatus,
+        VolumeStatus,
     },
     sandbox::{network_rules::Loaded, ssh_agent},
     settings::{RestartPolicy, Settings},
@@ -83,6 +84,7 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
         secrets: instance.secret_names()?,
         environment: settings.iter().flat_map(|s| s.environment.keys()).map(ToString::to_string).collect(),
         engine: EngineStatus::default(),
+        tunnel: None,
         command: Lock::holder(&instance.files.lock()).map(|holder| lock::shown(holder.trim())),
     })
 }
@@ -166,7 +168,12 @@ pub async fn look_at(
     if container.live.publish.port > 0 {
         report.url = Some(page_url(container.live.publish.address, container.live.publish.port));
     }
-    let (image, answers) = tokio::join!(engine.image(&container.image_id), answers(instance, &container));
+    let (image, answers, tunnel) = tokio::join!(
+        engine.image(&container.image_id),
+        answers(instance, engine, &container),
+        tunnel(instance, &container)
+    );
+    report.tunnel = tunnel;
     report.image = Some(image_status(&container, image?));
     report.folders = folders(&container.live.binds);
     report.limits = Some(LimitsStatus {
@@ -204,12 +211,23 @@ pub fn look_again(instance: &Instance, report: &mut StatusReport, answers: bool)
 }
 
 /// Whether the page answers, where there can be one.
-pub async fn answers(instance: &Instance, container: &Detail) -> Result<bool> {
+pub async fn answers(instance: &Instance, engine: &Engine, container: &Detail) -> Result<bool> {
     if !container.running || container.paused {
         return Ok(false);
     }
-    let Ok(probe) = instance.probe_of(&container.live.publish) else { return Ok(false) };
+    let publish = &container.live.publish;
+    let Ok(password) = instance.password() else { return Ok(false) };
+    let probe = match instance.tunnel(publish) {
+        Some(tunnel) if tunnel.is_unwanted() => Probe::inside(&instance.appliance, engine, &container.name, &password),
+        _ => instance.probe_of(publish)?.looking_only(),
+    };
     Ok(probe.health().await == Seen::Works)
+}
+
+/// How the tunnel is, where there is one.
+async fn tunnel(instance: &Instance, container: &Detail) -> Option<TunnelStatus> {
+    let tunnel = instance.tunnel(&container.live.publish)?;
+    Some(TunnelStatus { open: tunnel.is_open().await, closed_by_user: tunnel.is_unwanted() })
 }
 
 fn desired(is_set_up: bool, recorded: DesiredState) -> DesiredState {

@@ -15,6 +15,7 @@ use crate::{
     engine::{Engine, connect, docker::Detail},
     error::{Error, ObjectKind, Result},
     event::{Event, begin_step},
+    host::tunnel,
     observed::Ownership,
     report::{ContainerReport, StopReport},
     settings::Settings,
@@ -68,6 +69,7 @@ impl Instance {
             process::end(&self.files).await?;
         }
         let report = stop(self, &engine, container, timeout.0).await?;
+        tunnel::close_all(&self.files.state).await;
         if let Err(error) = written {
             let text = format!("{error}: it is stopped, but that it shall stay so could not be written down");
             self.reporter.report(&Event::Warning { text });

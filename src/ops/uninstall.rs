@@ -15,6 +15,7 @@ use crate::{
     },
     error::{Error, Result},
     event::{Event, begin_step},
+    host::tunnel,
     observed::Ownership,
     own_images,
     report::{Kept, Thing, ThingKind, UninstallReport},
@@ -55,6 +56,7 @@ impl Instance {
         let container = stop::find(self, &engine).await?;
         // Written before it is stopped, so that nothing starts it again in between.
         desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
+        tunnel::close_all(&self.files.state).await;
         stop_gently(&engine, &container.name).await;
         engine.remove_container(&container.name).await?;
         engine.remove_network(&container.name).await.map(drop)
@@ -133,6 +135,7 @@ async fn remove(
     if let Some(pid) = process::end(&instance.files).await? {
         removed.push(supervisor(pid));
     }
+    tunnel::close_all(&instance.files.state).await;
     // Its container may have the image that is to go.
     backup_test::remove_left(instance, engine).await?;
     if !inventory.containers.is_empty() {

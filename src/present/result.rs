@@ -3,7 +3,9 @@
 use super::style::Style;
 use crate::{
     instance_name,
-    report::{AutostartReport, Kept, SetupReport, StartReport, StopReport, Thing, UninstallReport},
+    report::{
+        AutostartReport, Kept, MoveReport, SetupReport, StartReport, StopReport, Thing, TunnelReport, UninstallReport,
+    },
     units::Bytes,
 };
 
@@ -107,6 +109,45 @@ pub fn autostart(report: &AutostartReport, style: Style) -> String {
         text.push_str(&format!("\n{} docklet{flag} autostart enable", style.hint("to change that:")));
     }
     text
+}
+
+/// `docklet move`.
+pub fn moved(report: &MoveReport, style: Style) -> String {
+    let MoveReport { from, to, .. } = report;
+    let secrets = match report.secrets.is_empty() {
+        true => String::new(),
+        false => format!("\n  secrets   {}", report.secrets.join(", ")),
+    };
+    if report.dry_run {
+        return format!("would be stopped at {from}, backed up, and restored at {to}{secrets}");
+    }
+    let mut text = match report.kept {
+        true => format!("a copy is at {to}, stopped; the one at {from} is still used{secrets}"),
+        false => format!("moved to {to}{secrets}"),
+    };
+    if let Some(url) = &report.url {
+        text.push_str(&format!("\n  page      {}", style.strong(url)));
+    }
+    if let Some(backup) = &report.backup {
+        text.push_str(&format!("\n  backup    {backup}"));
+    }
+    if !report.kept {
+        text.push_str(&format!(
+            "\n  way back  the one at {from} is kept as it was, stopped\n{} {}",
+            style.hint("to go back:"),
+            report.back
+        ));
+    }
+    text
+}
+
+/// `docklet tunnel`.
+pub fn tunnel(report: &TunnelReport, style: Style) -> String {
+    let endpoint = &report.endpoint;
+    match &report.url {
+        Some(url) => format!("the tunnel to {endpoint} is {}: {url}", style.ok("open")),
+        None => format!("the tunnel to {endpoint} is {}", style.strong("closed")),
+    }
 }
 
 /// What `docklet uninstall` will do: shown before the question, and all of `--dry-run`.

@@ -9,7 +9,7 @@ use crate::{
     instance_name,
     report::{
         ContainerStatus, DiskStatus, EgressStatus, FolderStatus, LimitsStatus, ListReport, State, StatusReport,
-        UpdateStatus,
+        TunnelStatus, UpdateStatus,
     },
     units::{Bytes, Elapsed},
 };
@@ -62,6 +62,16 @@ pub fn short(report: &StatusReport, style: Style) -> String {
         _ => {}
     }
     if next.is_empty() { line } else { format!("{line}\n{} {next}", style.hint("next:")) }
+}
+
+fn tunnel_text(tunnel: TunnelStatus, flag: &str, style: Style) -> String {
+    match tunnel {
+        TunnelStatus { open: true, .. } => "open".to_owned(),
+        TunnelStatus { closed_by_user: true, .. } => format!("closed by you; to open it: docklet{flag} tunnel"),
+        TunnelStatus { .. } => {
+            format!("{}; the supervisor opens it again, or: docklet{flag} tunnel", style.warning("not open"))
+        }
+    }
 }
 
 /// `docklet status`: the short form and what lies behind it.
@@ -169,6 +179,9 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
         };
         let origin = engine.origin.as_ref().map(|o| format!(" ({o})")).unwrap_or_default();
         rows.push(("engine", format!("{what}{origin}")));
+    }
+    if let Some(tunnel) = report.tunnel {
+        rows.push(("tunnel", tunnel_text(tunnel, &instance_name::flag(&report.instance), style)));
     }
     if shows_times(report) {
         rows.push(("times", format!("in {}", zone.name(now))));

@@ -72,8 +72,19 @@ pub struct StatusReport {
     pub environment: Vec<String>,
     /// The container engine.
     pub engine: EngineStatus,
+    /// The tunnel to the page; `None` where the engine is not behind ssh.
+    pub tunnel: Option<TunnelStatus>,
     /// The docklet command that changes the instance right now, such as `docklet setup (pid 4711), for 12 s`.
     pub command: Option<String>,
+}
+
+/// The tunnel in `docklet status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TunnelStatus {
+    /// Whether it is open.
+    pub open: bool,
+    /// Whether the user closed it. Then the page is asked from inside its container.
+    pub closed_by_user: bool,
 }
 
 /// The network rules in `docklet status`.

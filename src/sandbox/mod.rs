@@ -27,7 +27,7 @@ pub fn given_at_least(
 ) -> (Given, SecretFiles) {
     given(engine, appliance, settings, files, memory, &BTreeMap::new()).unwrap_or_else(|_| {
         let ids = ids::of(engine, settings, appliance.container.ids());
-        (Given { memory, ids, secrets: String::new() }, SecretFiles::default())
+        (Given { memory, ids, secrets: String::new(), remote: engine.is_behind_ssh() }, SecretFiles::default())
     })
 }
 
@@ -46,5 +46,5 @@ pub fn given(
 ) -> Result<(Given, SecretFiles)> {
     let secrets = SecretFiles::read(appliance, settings, files, new)?;
     let ids = ids::of(engine, settings, appliance.container.ids());
-    Ok((Given { memory, ids, secrets: secrets.hash() }, secrets))
+    Ok((Given { memory, ids, secrets: secrets.hash(), remote: engine.is_behind_ssh() }, secrets))
 }

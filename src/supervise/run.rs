@@ -119,6 +119,7 @@ enum Message {
     Lost(String),
     Happened(ContainerEvent),
     Probed(Seen),
+    Tunnel(Option<String>),
     Ran(jobs::Done),
     Measured(Box<disk::Measured>),
     RulesLoaded(Result<bool>),
@@ -155,6 +156,8 @@ struct Supervisor<'a> {
     /// The desired state `stopped` came from outside docklet, so a start outside docklet undoes it.
     adopted: bool,
     lost_because: String,
+    /// What is wrong with the tunnel to the page.
+    tunnel_fault: Option<String>,
     asleep: Duration,
 }
 
@@ -209,6 +212,7 @@ impl<'a> Supervisor<'a> {
             mode,
             adopted: false,
             lost_because: String::new(),
+            tunnel_fault: None,
             asleep: time_asleep(),
             instance,
             detached,

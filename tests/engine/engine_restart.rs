@@ -62,7 +62,7 @@ impl Engine {
     }
 }
 
-fn spawn(folder: &TempDir) -> Child {
+pub fn spawn(folder: &TempDir) -> Child {
     let program = std::env::var("DOCKLET_TEST_DOCKERD").unwrap_or_else(|_| "dockerd".to_owned());
     let at = |name: &str| folder.path().join(name).into_os_string();
     let log = File::options().create(true).append(true).open(at("log")).unwrap();

@@ -33,6 +33,7 @@ mod provider;
 mod proxy;
 mod push;
 mod real;
+mod relocate;
 mod scheduled;
 mod seccomp;
 mod ssh;

@@ -125,3 +125,18 @@ pub struct Supervise {
     #[arg(long, hide = true)]
     pub detached: bool,
 }
+
+/// Arguments of `docklet tunnel`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet --host ssh://me@big tunnel")]
+pub struct Tunnel {
+    /// Port of this machine, where the instance is not set up here; by default the page's own
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), conflicts_with_all = ["status", "stop"])]
+    pub port: Option<u16>,
+    /// Show whether it is open; exit code 3: it is not
+    #[arg(long, conflicts_with = "stop")]
+    pub status: bool,
+    /// Close it
+    #[arg(long)]
+    pub stop: bool,
+}

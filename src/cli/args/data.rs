@@ -197,6 +197,24 @@ pub struct Restore {
     pub dry_run: bool,
 }
 
+/// Arguments of `docklet move`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: docklet move --to ssh://me@big --secrets")]
+pub struct Move {
+    /// The other engine, such as ssh://me@big
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+    /// Copy the API keys and other secrets without asking
+    #[arg(long)]
+    pub secrets: bool,
+    /// Keep using opencode here; the copy there is stopped once it has proved itself
+    #[arg(long)]
+    pub keep: bool,
+    /// Show what would be done, without doing it
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Arguments of `docklet update`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet update --check")]

@@ -24,6 +24,7 @@ pub fn a_report() -> StatusReport {
     let decided = |at: &str, text: &str| Decision { at: at.into(), decision: "x".into(), text: text.into() };
     StatusReport {
         ssh_agent: false,
+        tunnel: None,
         update: None,
         command: None,
         backup: None,

@@ -7,9 +7,11 @@ use super::{INSPECT_AGAIN, Message, Supervisor};
 use crate::{
     desired::{label, labels},
     desired_state::DesiredState,
-    engine::{Engine, connect, docker::Detail},
+    engine::{Engine, docker::Detail},
+    host::tunnel::Tunnel,
     observed::Ownership,
-    probe::{Probe, Seen},
+    ops::Instance,
+    probe::{self, Probe, Seen},
     secrets,
     supervise::{
         jobs::{self, Job},
@@ -102,14 +104,49 @@ impl Supervisor<'_> {
         let password = secrets::read(&self.instance.files.secrets(), &login.password_secret).ok().flatten();
         match (&self.publish, password) {
             (Some(publish), Some(password)) => {
-                let owner = connect::owner(&self.instance.selection());
-                let probe = Probe::new(&self.instance.appliance, publish, &password).with_engine_user(owner);
+                let Instance { appliance, files, .. } = self.instance;
+                let selection = self.instance.selection();
+                let probe = Probe::of(appliance, files, &selection, publish, &password);
+                let remote = probe::tunnel(files, &selection, publish)
+                    .zip(self.engine.as_ref())
+                    .map(|(tunnel, engine)| (tunnel, Probe::inside(appliance, engine, &self.container, &password)));
                 tokio::spawn(async move {
-                    let _ = sender.send(Message::Probed(probe.look().await));
+                    let seen = match remote {
+                        Some((tunnel, inside)) => {
+                            let (seen, fault) = look_through(&tunnel, &probe, &inside).await;
+                            let _ = sender.send(Message::Tunnel(fault));
+                            seen
+                        }
+                        None => probe.look().await,
+                    };
+                    let _ = sender.send(Message::Probed(seen));
                 });
             }
             // Nothing that a restart would heal.
             _ => drop(sender.send(Message::Probed(Seen::Unauthorized))),
         }
     }
+}
+
+/// Looks at a page behind a tunnel, and keeps that open; what is wrong with it. Only what is seen inside says how the page
+/// is: no restart mends a network.
+async fn look_through(tunnel: &Tunnel, probe: &Probe, inside: &Probe) -> (Seen, Option<String>) {
+    if tunnel.is_unwanted() {
+        return (inside.look().await, None);
+    }
+    if probe.look().await == Seen::Works {
+        return (Seen::Works, None);
+    }
+    if let seen @ (Seen::Silent { .. } | Seen::Wrong { .. } | Seen::Unauthorized) = inside.look().await {
+        return (seen, None);
+    }
+    let fault = match probe.look().await {
+        Seen::Works => None,
+        seen => {
+            // Whatever it leads to, it is not the page: the next look opens it anew.
+            tunnel.close().await;
+            Some(seen.to_string())
+        }
+    };
+    (Seen::Works, fault)
 }

@@ -55,6 +55,17 @@ impl Supervisor<'_> {
             }
             Message::Measured(measured) => self.measured(*measured),
             Message::RulesLoaded(done) => self.rules_loaded(done).await,
+            Message::Tunnel(fault) => {
+                match (&self.tunnel_fault, &fault) {
+                    (None, Some(fault)) => {
+                        let text = format!("the page runs, but is not reached from this machine: {fault}");
+                        self.decided("tunnel_lost", text);
+                    }
+                    (Some(_), None) => self.decided("tunnel_back", "the page is reached again".to_owned()),
+                    _ => {}
+                }
+                self.tunnel_fault = fault;
+            }
             Message::Probed(seen) => {
                 let health = match seen {
                     Seen::Works => Health::Good,

@@ -1,0 +1,142 @@
+//! `docklet move`: from this machine's engine to one of another machine, behind ssh.
+
+use std::{
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    engine_restart,
+    ssh::{Laptop, Server, tunnels},
+    support::*,
+};
+
+/// Another machine with an engine, and an sshd that leads to it.
+struct Big {
+    // In the order in which they go.
+    server: Server,
+    daemon: Child,
+    folder: TempDir,
+    _machine: Laptop,
+}
+
+impl Big {
+    fn start(world: &World) -> Self {
+        let machine = Laptop::new();
+        machine.sit_down();
+        let folder = new_folder("dkb-");
+        std::fs::write(folder.path().join("daemon.json"), "{}").unwrap();
+        let daemon = engine_restart::spawn(&folder);
+        let host = format!("unix://{}/s", folder.path().display());
+        let server = Server::leading_to(world, Laptop::HERE, &host);
+        machine.get_up();
+        let big = Big { server, daemon, folder, _machine: machine };
+        wait_until(Duration::from_secs(60), "the engine answers", || big.docker(&["version"]).status.success());
+        big
+    }
+
+    fn docker(&self, args: &[&str]) -> Output {
+        let host = format!("unix://{}/s", self.folder.path().display());
+        docker_command().env("DOCKER_HOST", host).args(args).output().unwrap()
+    }
+
+    /// What it has of docklet's.
+    fn objects(&self) -> String {
+        let containers = self.docker(&["ps", "--all", "--quiet"]).stdout;
+        let volumes = self.docker(&["volume", "ls", "--quiet"]).stdout;
+        String::from_utf8_lossy(&[containers, volumes].concat()).into_owned()
+    }
+
+    fn docklet(&self, world: &World, args: &[&str]) -> Command {
+        let mut command = self.server.command(world, args);
+        // The settings say which engine.
+        command.env_remove("DOCKER_HOST");
+        command
+    }
+
+    fn ok(&self, world: &World, args: &[&str]) -> String {
+        let output = self.docklet(world, args).output().unwrap();
+        assert!(output.status.success(), "docklet {}\n{}\n{}", args.join(" "), shown(&output), self.server.log());
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Big {
+    fn drop(&mut self) {
+        for id in self.objects().lines() {
+            self.docker(&["rm", "--force", id]);
+        }
+        signal(self.daemon.id(), Signal::TERM);
+        let _ = self.daemon.wait();
+        let data = self.folder.path().join("data");
+        while Command::new("umount").arg(&data).stderr(Stdio::null()).status().is_ok_and(|ended| ended.success()) {}
+    }
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker() {
+    let world = World::supervised();
+    let big = Big::start(&world);
+    let (port, here, there) = (world.port.to_string(), engine_host(), big.server.address.clone());
+    let key = world.folder().join("key");
+    std::fs::write(&key, "not shown").unwrap();
+    let key = format!("API_KEY={}", key.display());
+    let image = world.image();
+    big.ok(&world, &["--host", &here, "setup", "--yes", "--image", &image, "--port", &port, "--secret-file", &key]);
+    big.ok(&world, &["exec", "--", "sh", "-c", "echo precious >/workspace/file"]);
+    let password = world.password();
+    let answers = || world.http_get("/global/health", Some(&password)).0 == 200;
+    let endpoint = || json(&big.docklet(&world, &["status", "--json"]).output().unwrap())["engine"]["endpoint"].clone();
+    let id = || world.inspect().unwrap()["Id"].clone();
+    let (before, move_there) = (id(), ["move", "--to", there.as_str(), "--secrets", "--yes", "--json"]);
+
+    // Nothing is done without a yes, or by a dry run.
+    assert_eq!(big.docklet(&world, &["move", "--to", &there]).output().unwrap().status.code(), Some(6));
+    assert!(big.ok(&world, &["move", "--to", &there, "--dry-run"]).contains("would be stopped"));
+    assert_eq!((big.objects().as_str(), answers()), ("", true));
+
+    // The image is not there: it goes on here, and nothing is left there.
+    let failed = big.docklet(&world, &move_there).output().unwrap();
+    assert_eq!(failed.status.code(), Some(7), "{}", shown(&failed));
+    assert_eq!((big.objects().as_str(), answers(), id()), ("", true, before.clone()));
+
+    let archive = world.folder().join("image.tar");
+    docker(&["save", "--output", archive.to_str().unwrap(), &image]);
+    assert!(big.docker(&["load", "--input", archive.to_str().unwrap()]).status.success());
+
+    // Killed halfway: the supervisor starts the one here again.
+    let mut killed = big.docklet(&world, &move_there).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until(SOON, "there is something there", || !big.objects().is_empty());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    wait_until(SOON, "it runs here again", || {
+        world.inspect().is_some_and(|c| c["State"]["Running"] == true) && answers()
+    });
+    assert_eq!(endpoint(), here);
+
+    let report: serde_json::Value = serde_json::from_str(&big.ok(&world, &move_there)).unwrap();
+    assert_eq!((&report["to"], &report["running"]), (&there.as_str().into(), &true.into()), "{report}");
+    assert!(answers());
+    assert_eq!(endpoint(), there);
+    assert_eq!(big.ok(&world, &["exec", "--", "cat", "/workspace/file"]), "precious\n");
+    let left = world.inspect().unwrap();
+    assert_eq!((&left["Id"], &left["State"]["Running"]), (&before, &false.into()), "it is kept, stopped");
+    let supervised = || json(&big.docklet(&world, &["status", "--json"]).output().unwrap())["supervisor"].clone();
+    assert_eq!(supervised()["running"], true);
+    big.docker(&["kill", &world.container()]);
+    wait_until(SOON, "the supervisor restarts the one there", answers);
+
+    // The way back, as it is told.
+    big.ok(&world, &["stop"]);
+    assert!(report["back"].as_str().unwrap().starts_with("docklet --instance"), "{report}");
+    big.ok(&world, &["config", "set", "engine.endpoint", &here]);
+    big.ok(&world, &["start"]);
+    assert!(answers());
+    assert_eq!((id(), tunnels(&world)), (before, vec![]));
+    big.ok(&world, &["uninstall", "--purge", "--yes"]);
+    assert_eq!(world.left(), Vec::<String>::new());
+}

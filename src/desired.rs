@@ -168,7 +168,7 @@ impl Desired {
         given: &Given,
         image_file: Option<&Path>,
     ) -> Self {
-        let mut labels = labels(appliance, instance);
+        let labels = labels(appliance, instance);
         let volumes: Vec<VolumeSpec> = appliance
             .volumes
             .iter()
@@ -202,7 +202,7 @@ impl Desired {
             binds.push(folder);
             environment.insert(ssh_agent::VARIABLE.to_owned(), socket);
         }
-        labels.insert(label::FOLDER.to_owned(), paths.config.display().to_string());
+        let labels = labels_in_home(appliance, instance, paths);
         let container = ContainerSpec {
             name: instance.container(&appliance.name),
             image: image.reference().to_owned(),
@@ -280,6 +280,17 @@ pub fn labels(appliance: &Appliance, instance: &InstanceName) -> BTreeMap<String
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()
+}
+
+/// The same with the home that the settings are in, for its containers: another home leaves them alone.
+pub fn labels_in_home(
+    appliance: &Appliance,
+    instance: &InstanceName,
+    files: &InstancePaths,
+) -> BTreeMap<String, String> {
+    let mut labels = labels(appliance, instance);
+    labels.insert(label::FOLDER.to_owned(), files.config.display().to_string());
+    labels
 }
 
 /// The address of a page that is published on `address`.

@@ -71,7 +71,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         paused: listed.state == "paused",
         // Podman does not say it of one that does not run.
         connected: (engine.about.is_podman() && !listed.is_running())
-            || listed.networks.as_ref().is_none_or(|networks| networks.contains(&desired.container.network)),
+            || listed.networks.as_ref().is_none_or(|networks| networks.contains_key(&desired.container.network)),
         undo: listed.labels.get(label::UNDO).map(PathBuf::from),
         image_id: listed.image_id.clone(),
         live: None,
@@ -88,8 +88,13 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
     let others = if as_wanted && runs {
         others.await?
     } else if as_wanted {
-        let (found, others) = tokio::try_join!(engine.network_labels(&desired.container.network), others)?;
-        network = found.map(|found| Ownership::of(&found, labels));
+        let (found, others) = tokio::try_join!(engine.network(&desired.container.network), others)?;
+        if let (Some((id, _)), Some(main)) = (&found, &mut main) {
+            // One that was made anew under the same name is another one for the engine.
+            let known = find(&main.name).and_then(|listed| listed.networks.as_ref()?.get(&desired.container.network));
+            main.connected &= known.is_none_or(|known| known.is_empty() || known == id);
+        }
+        network = found.map(|(_, found)| Ownership::of(&found, labels));
         others
     } else {
         // Only now are more calls worth it: whether image and network are there, and what is different.
@@ -108,7 +113,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         };
         let (image, found, detail, volumes, others) = tokio::try_join!(
             engine.image(desired.image.reference()),
-            engine.network_labels(&desired.container.network),
+            engine.network(&desired.container.network),
             inspect,
             volumes,
             others
@@ -120,7 +125,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
         let same = |image: &Image, key| image.labels.get(key).is_some_and(|value| labels.get(key) == Some(value));
         let ours = |image: &Image| same(image, label::MANAGED) && same(image, label::APPLIANCE);
         image_is_foreign = built && image.as_ref().is_some_and(|image| !ours(image));
-        network = found.map(|found| Ownership::of(&found, labels));
+        network = found.map(|(_, found)| Ownership::of(&found, labels));
         if let (Some(old), Some(detail)) = (replaced, detail) {
             old.live = Some(Box::new(detail.live));
         }
@@ -204,10 +209,11 @@ async fn port_state(engine: &Engine, containers: &[Listed], desired: &Desired) -
     if here == PortState::Available && engine.is_local() {
         return Ok(here);
     }
-    Ok(match port_holder(engine, wanted).await? {
-        None => here,
-        holder => PortState::Taken { holder, free_port: ports::next_free(wanted.address, wanted.port) },
-    })
+    let containers = engine.containers(false).await?;
+    let Some(holder) = containers.iter().find(|c| holds(c, wanted)) else { return Ok(here) };
+    // Our own was started after it was looked at: whoever looks again sees that.
+    let holder = Some(holder).filter(|c| !own.contains(&&c.name)).map(in_words);
+    Ok(PortState::Taken { holder, free_port: ports::next_free(wanted.address, wanted.port) })
 }
 
 /// The container that holds a port, in words.
@@ -216,11 +222,14 @@ async fn port_state(engine: &Engine, containers: &[Listed], desired: &Desired) -
 /// When the engine does not answer within the deadline or refuses.
 pub async fn port_holder(engine: &Engine, wanted: &Publish) -> Result<Option<String>> {
     let containers = engine.containers(false).await?;
-    let holder = containers.iter().find(|c| holds(c, wanted));
-    Ok(holder.map(|c| match c.labels.get(label::INSTANCE) {
-        Some(instance) => format!("container {} (docklet instance {instance})", c.name),
-        None => format!("container {}", c.name),
-    }))
+    Ok(containers.iter().find(|c| holds(c, wanted)).map(in_words))
+}
+
+fn in_words(container: &Listed) -> String {
+    match container.labels.get(label::INSTANCE) {
+        Some(instance) => format!("container {} (docklet instance {instance})", container.name),
+        None => format!("container {}", container.name),
+    }
 }
 
 fn holds(container: &Listed, wanted: &Publish) -> bool {

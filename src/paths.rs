@@ -139,11 +139,6 @@ impl InstancePaths {
     pub fn copy_lock(&self) -> PathBuf {
         self.state.join("copy.lock")
     }
-    /// The secrets that a restore writes over, until it counts.
-    pub fn secrets_before(&self) -> PathBuf {
-        self.config.join("secrets.before.json")
-    }
-
     /// The settings and secrets of a restore, until its data counts.
     pub fn restored(&self) -> PathBuf {
         self.config.join("restored")

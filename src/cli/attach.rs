@@ -13,7 +13,7 @@ use crate::{
 
 /// Runs the client until the user leaves it.
 pub async fn run(context: &Context, args: &args::Attach) -> Result<ExitCode> {
-    let mounts = context.set_up().await?.mounts;
+    let mounts = context.settings().await?.mounts;
     let client = &context.appliance.client;
     let here = std::env::current_dir().ok();
     let folder = match &args.folder {

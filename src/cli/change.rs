@@ -104,7 +104,7 @@ pub async fn secret(context: &Context) -> Result<Effect> {
     let what = "a new container is needed for it to take effect";
     let wanted = offer(context, what, "start", "Replace the container now? Your data is kept.")?;
     if wanted {
-        let settings = context.settings()?;
+        let settings = context.settings().await?;
         let _lock = context.lock("start")?;
         mounts::admit(context, &settings.mounts)?;
         let engine = context.engine().await?;

@@ -105,7 +105,7 @@ async fn change(
         // A line that is wrong is so in any case.
         Settings::parse(&edit("", &path)?, &path)?;
     }
-    let before = context.settings()?;
+    let before = context.settings().await?;
     let lock = if dry_run { None } else { Some(context.lock(command)?) };
     let text = paths::read_text(&path)?.unwrap_or_default();
     let new = edit(&text, &path)?;
@@ -145,7 +145,7 @@ async fn change(
 
 /// Opens the editor on a copy, and takes the copy over once it is valid.
 async fn edit(context: &Context) -> Result<()> {
-    let before = context.settings()?;
+    let before = context.settings().await?;
     if !context.environment.interactive {
         // An editor asks, and nobody is there to answer.
         return Err(Error::ConfirmationRequired {

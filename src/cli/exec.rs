@@ -110,7 +110,7 @@ pub async fn on_terminal<'a>(
 
 /// The engine, where there is a container of ours that runs.
 async fn ready(context: &Context) -> Result<Engine> {
-    context.set_up().await?;
+    context.settings().await?;
     let engine = context.engine().await?;
     find_running(context, &engine).await?;
     Ok(engine)

@@ -20,13 +20,13 @@ use crate::{
 pub async fn run(context: &Context, action: MountAction) -> Result<()> {
     match action {
         MountAction::Add { mount } => add(context, &mount).await,
-        MountAction::List => list(context),
+        MountAction::List => list(context).await,
         MountAction::Remove { place, dry_run } => remove(context, &place, dry_run).await,
     }
 }
 
 async fn add(context: &Context, mount: &Mount) -> Result<()> {
-    let before = context.settings()?;
+    let before = context.settings().await?;
     let mount = mounts::absolute(mount, &context.options.home)?;
     let is_there = before.mounts.contains(&mount);
     let all: Vec<Mount> = before.mounts.iter().filter(|other| **other != mount).chain([&mount]).cloned().collect();
@@ -50,7 +50,7 @@ async fn add(context: &Context, mount: &Mount) -> Result<()> {
 }
 
 async fn remove(context: &Context, place: &str, dry_run: bool) -> Result<()> {
-    let before = context.settings()?;
+    let before = context.settings().await?;
     let host = mounts::absolute(
         &Mount { host: place.into(), container: String::new(), read_only: false },
         &context.options.home,
@@ -99,7 +99,7 @@ fn write(context: &Context, edit: impl FnOnce(&str) -> Result<String>) -> Result
 }
 
 async fn finish(context: &Context, before: &Settings, mount: &Mount, changed: bool, what: &str) -> Result<Effect> {
-    let after = context.settings()?;
+    let after = context.settings().await?;
     let effect = if changed { change::settings(context, before, &after).await? } else { Effect::default() };
     let report = json!({"instance": context.name, "mount": mount, "changed": changed, "effect": effect});
     context.output.result(&report, |_| format!("{mount} {what}"));
@@ -123,8 +123,8 @@ async fn check_inside(context: &Context, mount: &Mount) -> Result<()> {
     Ok(())
 }
 
-fn list(context: &Context) -> Result<()> {
-    let settings = context.settings()?;
+async fn list(context: &Context) -> Result<()> {
+    let settings = context.settings().await?;
     let entry = |mount: &Mount| {
         json!({
             "host": mount.host, "container": mount.container, "read_only": mount.read_only,

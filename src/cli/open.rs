@@ -29,13 +29,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Opens the page in the browser, signed in, or prints how to sign in by hand.
 pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
     if args.print {
-        let network = context.set_up().await?.network;
+        let network = context.settings().await?.network;
         refuse_stranger(context, &network).await?;
-        return print(context, &page_url(network.bind.0, network.port.0), None);
+        return print(context, &page_url(network.bind.0, network.port.0), None).await;
     }
     let opened = open(context).await?;
     match opened.reason {
-        Some(reason) => print(context, &opened.page, Some(reason)),
+        Some(reason) => print(context, &opened.page, Some(reason)).await,
         None => {
             let report = json!({ "instance": context.name, "url": opened.page, "user": null, "password": null });
             context.output.result(&report, |_| format!("opened {} in the browser", opened.page));
@@ -46,13 +46,13 @@ pub async fn run(context: &Context, args: &args::Open) -> Result<()> {
 
 /// Prints the plain address, and what the page asks for. An address with both in it would sign a browser in, too, but
 /// the page breaks under one.
-fn print(context: &Context, page: &str, reason: Option<NoBrowser>) -> Result<()> {
+async fn print(context: &Context, page: &str, reason: Option<NoBrowser>) -> Result<()> {
     let (user, password) = (&context.appliance.login.user, context.password()?);
     let report = json!({
         "instance": context.name, "url": page, "user": user, "password": password.reveal(),
     });
     if let Some(reason) = reason {
-        let text = reason.hint(context.settings()?.network.port.0);
+        let text = reason.hint(context.settings().await?.network.port.0);
         context.reporter.report(&Event::Note { text });
     }
     context.output.result(&report, |_| format!("{page}\n\n  user       {user}\n  password   {}", password.reveal()));
@@ -65,7 +65,7 @@ pub async fn afterwards(context: &Context) -> Result<()> {
     let text = match opened.reason {
         None => format!("opened {} in the browser", opened.page),
         Some(reason) => {
-            let hint = reason.hint(context.settings()?.network.port.0);
+            let hint = reason.hint(context.settings().await?.network.port.0);
             format!("{hint} (docklet{} open --print)", context.name.flag())
         }
     };
@@ -115,7 +115,7 @@ async fn open(context: &Context) -> Result<Opened> {
 
 /// Makes sure, before the password goes anywhere, that our container runs and that its page answers; what it publishes.
 async fn look(context: &Context) -> Result<Publish> {
-    context.set_up().await?;
+    context.settings().await?;
     let container = find_running(context, &context.engine().await?).await?;
     let (name, publish) = (container.name, container.live.publish);
     let (probe, began) = (context.probe_of(&publish)?, Instant::now());

@@ -15,8 +15,8 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Prints the password, or makes a new one and restarts.
 pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
+    context.settings().await?;
     if args.dry_run {
-        context.settings()?;
         let report = serde_json::json!({"instance": context.name, "dry_run": true});
         context.output.result(&report, |_| "a new password would be generated, and opencode restarted".to_owned());
         return Ok(());
@@ -33,7 +33,7 @@ pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
 }
 
 async fn rotate(context: &Context) -> Result<()> {
-    let settings = context.settings()?;
+    let settings = context.settings().await?;
     let _lock = context.lock("password --rotate")?;
     context.confirm("generate a new password and restart? Everyone who is signed in must sign in again")?;
     // The engine first: without it the new password could not be put into effect.

@@ -30,7 +30,7 @@ pub async fn run(context: &Context, action: &SecretAction) -> Result<()> {
 async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<()> {
     secrets::check_name(name).map_err(Error::usage)?;
     refuse_password(context, name, &own_password(context))?;
-    context.settings()?;
+    context.settings().await?;
     let value = read(context, name, from_file)?;
     secrets::check_value(name, value.reveal()).map_err(Error::usage)?;
     let changed = {
@@ -52,7 +52,7 @@ async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<
 }
 
 async fn import(context: &Context, file: &Path) -> Result<()> {
-    context.settings()?;
+    context.settings().await?;
     let secrets = from_env_file(context, file)?;
     let mut changed = vec![];
     {
@@ -210,7 +210,7 @@ fn list(context: &Context) -> Result<()> {
 async fn remove(context: &Context, name: &str, dry_run: bool) -> Result<()> {
     secrets::check_name(name).map_err(Error::usage)?;
     refuse_password(context, name, "without it any page in your browser could drive the agent")?;
-    context.settings()?;
+    context.settings().await?;
     let folder = context.files.secrets();
     let removed = match dry_run {
         true => secrets::read(&folder, name)?.is_some(),

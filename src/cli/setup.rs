@@ -70,7 +70,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         }
     };
     if let (Some(engine), Some(_)) = (engines.first(), &lock)
-        && pending::finish(context, engine).await?
+        && pending::finish(context, engine).await?.is_some()
     {
         // It brought settings and secrets: from the beginning.
         drop(lock);

@@ -56,7 +56,7 @@ pub async fn run(context: &Context) -> Result<ExitCode> {
             hint: Some(format!("one report: docklet{flag} status {option}")),
         });
     }
-    context.set_up().await?;
+    context.settings().await?;
     let streams = context.output.streams();
     let on_screen = context.environment.stdin_is_terminal && streams.stdout_is_terminal && !streams.term_dumb;
     let log = LogRequest { tail: Some(LOG_LINES), ..LogRequest::default() };

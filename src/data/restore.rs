@@ -172,11 +172,9 @@ pub fn room_in(folder: &Path, needed: u64) -> Result<()> {
     let there = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder);
     let needed = needed.saturating_add(RESERVE);
     match super::backup::free_in(there) {
-        Some(available) if available < needed => Err(Error::NoSpace {
-            place: folder.display().to_string(),
-            needed: Some(needed),
-            available: Some(available),
-        }),
+        Some(available) if available < needed => {
+            Err(Error::NoSpace { place: there.display().to_string(), needed: Some(needed), available: Some(available) })
+        }
         _ => Ok(()),
     }
 }
@@ -336,5 +334,19 @@ pub fn refusal(path: &Path, refused: Refused) -> Error {
         }
         Refused::Io(e) => Error::file("read", path, &e),
         Refused::Receiver(e) => Error::VolumesFailed { what: "writing the volumes".to_owned(), reason: io_reason(&e) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_disk_without_room_is_named_by_a_folder_that_is_there() {
+        let there = tempfile::tempdir().unwrap();
+        let Err(Error::NoSpace { place, .. }) = room_in(&there.path().join("not/yet"), u64::MAX) else { panic!() };
+        assert_eq!(place, there.path().display().to_string());
+        assert!(room_in(there.path(), 1).is_ok());
     }
 }

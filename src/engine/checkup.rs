@@ -1,7 +1,7 @@
 //! What only `docklet doctor` asks an engine: its machine in detail, what a container changed in its
 //! own file system, whether the registry answers, and a short command inside. Changes nothing.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use bollard::{
     container::LogOutput,
@@ -111,14 +111,19 @@ impl Engine {
     }
 
     /// The paths in a container's own file system that are not as in its image: new or changed.
-    /// What lies in volumes and mounts is not among them.
+    /// What lies in volumes and mounts is not among them, nor the empty folders that the engine made for those.
     ///
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn changed_paths(&self, name: &str) -> Result<Vec<String>> {
-        let changes = within(&format!("compare {name} with its image"), self.docker.container_changes(name)).await?;
+        let call = format!("compare {name} with its image");
+        let changes = within(&call, self.docker.container_changes(name));
+        let (changes, container) = tokio::try_join!(changes, self.container(name))?;
+        let binds = container.map(|container| container.live.binds).unwrap_or_default();
         let is_there = |kind: ChangeType| matches!(kind, ChangeType::_0 | ChangeType::_1);
-        Ok(changes.unwrap_or_default().into_iter().filter(|c| is_there(c.kind)).map(|c| c.path).collect())
+        let is_place = |path: &str| binds.iter().any(|bind| Path::new(&bind.container).starts_with(path));
+        let paths = changes.unwrap_or_default().into_iter().filter(|c| is_there(c.kind)).map(|c| c.path);
+        Ok(paths.filter(|path| !is_place(path)).collect())
     }
 
     /// Lets the engine ask a registry for an image, with its own proxies and certificates: the digest

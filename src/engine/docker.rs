@@ -9,7 +9,7 @@ use std::{
 };
 
 use bollard::{
-    models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum},
+    models::{ContainerCreateBody, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum},
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
         RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
@@ -63,8 +63,8 @@ pub struct Listed {
     pub binds: BTreeMap<String, PathBuf>,
     /// Names of the volumes that are mounted.
     pub volumes: Vec<String>,
-    /// Names of the networks that it is in; `None` where the engine does not say.
-    pub networks: Option<Vec<String>>,
+    /// The networks that it is in, and their ids, which are empty before it ever ran; `None` where the engine does not say.
+    pub networks: Option<BTreeMap<String, String>>,
 }
 
 impl Listed {
@@ -205,19 +205,26 @@ impl Engine {
     /// missing, [`Error::StartFailed`] when the engine refuses the specification.
     pub async fn create_container(&self, spec: &ContainerSpec, new_volumes: &[VolumeSpec]) -> Result<String> {
         self.label_first(new_volumes).await?;
-        let call = format!("create container {}", spec.name);
-        let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
-        let answer = self.docker.create_container(Some(options), translate::create_body(spec, &self.about));
-        match deadline(&call, WORK_DEADLINE, answer).await? {
-            Ok(created) => Ok(created.id),
-            Err(e) if name_taken(&e) => {
-                Err(Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() })
-            }
-            Err(e) => Err(match status_of(&e) {
-                Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
-                _ => start_refused(&spec.name, &call, e),
-            }),
-        }
+        self.create(&spec.name, &spec.image, translate::create_body(spec, &self.about)).await
+    }
+
+    /// Creates a container of this name from this image.
+    ///
+    /// # Errors
+    /// As [`Engine::create_container`].
+    pub(super) async fn create(&self, name: &str, image: &str, body: ContainerCreateBody) -> Result<String> {
+        let call = format!("create container {name}");
+        let options = CreateContainerOptions { name: Some(name.to_owned()), ..CreateContainerOptions::default() };
+        let answer = self.docker.create_container(Some(options), body);
+        let refused = match deadline(&call, WORK_DEADLINE, answer).await? {
+            Ok(created) => return Ok(created.id),
+            Err(refused) => refused,
+        };
+        Err(match (name_taken(&refused, name), status_of(&refused)) {
+            (Some(taken), _) => taken,
+            (None, Some(404)) => Error::NoSuchObject { kind: ObjectKind::Image, name: image.to_owned() },
+            (None, _) => start_refused(name, &call, refused),
+        })
     }
 
     /// Starts a container.
@@ -322,10 +329,10 @@ impl Engine {
         let options = RenameContainerOptionsBuilder::default().name(to).build();
         match deadline(&call, WORK_DEADLINE, self.docker.rename_container(from, options)).await? {
             Ok(()) => Ok(()),
-            Err(e) if name_taken(&e) => Err(Error::AlreadyExists { kind: ObjectKind::Container, name: to.to_owned() }),
-            Err(e) => Err(match status_of(&e) {
-                Some(404) => Error::NoSuchObject { kind: ObjectKind::Container, name: from.to_owned() },
-                _ => translate(&call, e),
+            Err(e) => Err(match (name_taken(&e, to), status_of(&e)) {
+                (Some(taken), _) => taken,
+                (None, Some(404)) => Error::NoSuchObject { kind: ObjectKind::Container, name: from.to_owned() },
+                (None, _) => translate(&call, e),
             }),
         }
     }

@@ -7,7 +7,7 @@ use bollard::errors::Error as Theirs;
 
 use crate::{
     engine::DEADLINE,
-    error::{Error, Result, io_reason},
+    error::{Error, ObjectKind, Result, io_reason},
 };
 
 /// Longest reason that is shown; some proxies answer with a whole page.
@@ -89,15 +89,16 @@ pub(in crate::engine) fn status_of(error: &Theirs) -> Option<u16> {
     }
 }
 
-/// Whether the name is another object's. Podman answers 500, with the reason in words.
-pub(in crate::engine) fn name_taken(error: &Theirs) -> bool {
-    match error {
+/// The error for a name that another container has, where it is that. Podman answers 500, with the reason in words.
+pub(in crate::engine) fn name_taken(error: &Theirs, name: &str) -> Option<Error> {
+    let taken = match error {
         Theirs::DockerResponseServerError { status_code: 409, .. } => true,
         Theirs::DockerResponseServerError { status_code: 500, message } => {
             message.contains(" name ") && message.contains("is already in use")
         }
         _ => false,
-    }
+    };
+    taken.then(|| Error::AlreadyExists { kind: ObjectKind::Container, name: name.to_owned() })
 }
 
 /// The operating system's error below bollard's, however deep.
@@ -251,7 +252,7 @@ mod tests {
     #[test]
     fn a_taken_name_is_known_on_every_engine() {
         let said = |status_code, message: &str| {
-            name_taken(&Theirs::DockerResponseServerError { status_code, message: message.to_owned() })
+            name_taken(&Theirs::DockerResponseServerError { status_code, message: message.to_owned() }, "x").is_some()
         };
         assert!(said(409, "Conflict. The container name \"/x\" is already in use by container \"y\"."));
         // Podman 5.8.6

@@ -216,7 +216,12 @@ proptest! {
         let answer = answer(recorded[which], &mutations);
         let text = answer.to_string();
         run(async {
-            let fake = Fake::new(&[("GET /", vec![Reply::Status(200, text.clone())])]);
+            let mut routes = vec![("GET /", vec![Reply::Status(200, text.clone())])];
+            if which == 8 {
+                // Whose changes they are is asked, too.
+                routes.push(("GET /containers/opencode-cloud-play/json", vec![Reply::Status(404, "{}".to_owned())]));
+            }
+            let fake = Fake::new(&routes);
             let engine = &fake.engine;
             let name = "opencode-cloud-play";
             match which {
@@ -228,7 +233,7 @@ proptest! {
                 }
                 3 => fit("image", engine.image("x:1").await, &text),
                 4 => fit("images", engine.images_labelled("opencode-cloud").await, &text),
-                5 => fit("network", engine.network_labels(name).await, &text),
+                5 => fit("network", engine.network(name).await, &text),
                 6 => fit("networks", engine.managed_networks().await, &text),
                 7 => fit("volumes", engine.volumes(name).await, &text),
                 _ => fit("changes", engine.changed_paths(name).await, &text),

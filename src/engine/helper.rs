@@ -10,9 +10,7 @@ use bollard::{
         ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, RestartPolicy,
         RestartPolicyNameEnum,
     },
-    query_parameters::{
-        AttachContainerOptionsBuilder, CreateContainerOptions, StartContainerOptions, WaitContainerOptions,
-    },
+    query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions, WaitContainerOptions},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -21,7 +19,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::{
     DEADLINE, Engine,
     docker::{WORK_DEADLINE, deadline, message_of},
-    error::{name_taken, start_refused, status_of, translate, within},
+    error::{status_of, translate, within},
 };
 use crate::{
     desired::label,
@@ -137,18 +135,7 @@ impl Engine {
     /// [`Error::AlreadyExists`] when the name is taken, [`Error::NoSuchObject`] when the image is
     /// missing, and what the engine says otherwise.
     pub async fn create_helper(&self, spec: &HelperSpec) -> Result<()> {
-        let call = format!("create container {}", spec.name);
-        let options = CreateContainerOptions { name: Some(spec.name.clone()), ..CreateContainerOptions::default() };
-        match deadline(&call, WORK_DEADLINE, self.docker.create_container(Some(options), body(spec))).await? {
-            Ok(_) => Ok(()),
-            Err(e) if name_taken(&e) => {
-                Err(Error::AlreadyExists { kind: ObjectKind::Container, name: spec.name.clone() })
-            }
-            Err(e) => Err(match status_of(&e) {
-                Some(404) => Error::NoSuchObject { kind: ObjectKind::Image, name: spec.image.clone() },
-                _ => start_refused(&spec.name, &call, e),
-            }),
-        }
+        self.create(&spec.name, &spec.image, body(spec)).await.map(drop)
     }
 
     /// Attaches to a created task and starts it.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     desired::VolumeSpec,
     error::{Error, ObjectKind, Result},
+    units::Version,
 };
 
 /// A volume or a network.
@@ -30,17 +31,17 @@ pub struct Labelled {
 }
 
 impl Engine {
-    /// The labels of a network; `None` when there is none of that name.
+    /// The id and the labels of a network; `None` when there is none of that name.
     ///
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
-    pub async fn network_labels(&self, name: &str) -> Result<Option<BTreeMap<String, String>>> {
+    pub async fn network(&self, name: &str) -> Result<Option<(String, BTreeMap<String, String>)>> {
         let call = format!("inspect network {name}");
         let answer = self.docker.inspect_network(name, None::<InspectNetworkOptions>);
         let network = none_if_missing(&call, DEADLINE, answer).await?;
         // The engine also takes the beginning of an id for a name.
         let network = network.filter(|n| n.name.as_deref() == Some(name));
-        Ok(network.map(|n| n.labels.unwrap_or_default().into_iter().collect()))
+        Ok(network.map(|n| (n.id.unwrap_or_default(), n.labels.unwrap_or_default().into_iter().collect())))
     }
 
     /// Creates a network; one of the same name that came into being meanwhile is left as it is.
@@ -57,10 +58,27 @@ impl Engine {
             ..NetworkCreateRequest::default()
         };
         match deadline(&call, WORK_DEADLINE, self.docker.create_network(request)).await? {
-            Ok(_) => Ok(()),
+            Ok(created) => self.keep_oldest_network(name, &created.id).await,
             Err(e) if status_of(&e) == Some(409) => Ok(()),
             Err(e) => Err(start_refused(name, &call, e)),
         }
+    }
+
+    /// An engine before API 1.44 lets two networks have one name, and finds neither by it then. Of those who create one at the same
+    /// time, whoever came later removes theirs.
+    async fn keep_oldest_network(&self, name: &str, created: &str) -> Result<()> {
+        if self.about.is_podman() || Version::of(&self.about.api_version) >= Version::of("1.44") {
+            return Ok(());
+        }
+        let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
+        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
+        let list = within("list networks", self.docker.list_networks(Some(options))).await?;
+        let same = list.into_iter().filter(|n| n.name.as_deref() == Some(name));
+        let oldest = same.min_by_key(|n| (n.created, n.id.clone()));
+        if oldest.is_none_or(|oldest| oldest.id.as_deref() == Some(created)) {
+            return Ok(());
+        }
+        self.remove_network(created).await.map(drop)
     }
 
     /// Connects a container to a network. One that is in it already is left as it is.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, HealthConfig, HostConfig, HostConfigLogConfig,
-    Mount, MountBindOptions, MountPoint, MountType, MountVolumeOptions, PortBinding, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountBindOptions, MountPoint, MountType, MountVolumeOptions, PortBinding,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 
 use super::{
@@ -137,6 +137,7 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
         })
     });
     let networks = summary.network_settings.and_then(|settings| settings.networks);
+    let id_of = |(name, endpoint): (String, EndpointSettings)| (name, endpoint.network_id.unwrap_or_default());
     let mounts = summary.mounts.unwrap_or_default();
     let volume = |m: &MountPoint| m.name.clone().filter(|_| m.typ.as_deref() == Some("volume"));
     let bind = |m: MountPoint| (m.typ.as_deref() == Some("bind")).then(|| Some((m.destination?, m.source?.into())));
@@ -151,7 +152,7 @@ pub(super) fn listed(summary: ContainerSummary) -> Listed {
         ports: ports.collect(),
         volumes: mounts.iter().filter_map(volume).collect(),
         binds: mounts.into_iter().filter_map(|m| bind(m).flatten()).collect(),
-        networks: networks.map(|networks| networks.into_keys().collect()),
+        networks: networks.map(|networks| networks.into_iter().map(id_of).collect()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 /// # Errors
 /// When there is no service manager, and when files cannot be written.
 pub async fn enable(instance: &Instance) -> Result<bool> {
-    let mut settings = instance.settings()?;
+    let mut settings = instance.settings().await?;
     let services = services(instance);
     services.available().map_err(|reason| Error::Missing {
         what: "service manager that could start it".to_owned(),

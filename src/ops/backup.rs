@@ -362,7 +362,7 @@ pub async fn helper_of(
     Ok(HelperOf {
         name: instance.name.task_container(&instance.appliance.name),
         image,
-        labels: labels(&instance.appliance, &instance.name),
+        labels: wanted.container.labels,
     })
 }
 

@@ -62,7 +62,7 @@ impl Instance {
     /// BACKUP_INVALID when it is damaged or does not work, LOCKED when another one is tested, NO_SPACE, and what the engine
     /// says. Nothing is left in any case, or the next test removes it.
     pub async fn test_backup(&self, options: &BackupTest) -> Result<BackupTestReport> {
-        let settings = self.settings()?;
+        let settings = self.settings().await?;
         let file = match &options.file {
             Some(file) => backup::absolute(file)?,
             None => newest(self)?,

@@ -80,7 +80,7 @@ impl Instance {
     /// the files find.
     pub async fn export(&self, wanted: &Export) -> Result<ExportReport> {
         check(wanted)?;
-        let settings = self.settings_to_export(wanted)?;
+        let settings = self.settings_to_export(wanted).await?;
         let ids = self.ids_of_image(&settings).await;
         let names = if wanted.instances.is_empty() { vec![self.name.clone()] } else { wanted.instances.clone() };
         let members = names.iter().enumerate().map(|(place, name)| self.member(wanted, &settings, ids, name, place));
@@ -123,7 +123,7 @@ impl Instance {
     }
 
     /// The settings; the defaults where nothing is set up here and the image is from elsewhere.
-    fn settings_to_export(&self, wanted: &Export) -> Result<Settings> {
+    async fn settings_to_export(&self, wanted: &Export) -> Result<Settings> {
         match Settings::load(&self.files.settings())? {
             Some(settings) => Ok(settings),
             None if wanted.image.is_some() => {
@@ -131,7 +131,7 @@ impl Instance {
                 self.reporter.report(&Event::Note { text });
                 Ok(Settings::default())
             }
-            None => Err(Error::NotSetUp { instance: self.name.to_string() }),
+            None => self.settings().await,
         }
     }
 

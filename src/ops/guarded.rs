@@ -22,7 +22,7 @@ use crate::{
         data_check::{self, Records},
         store::Reason,
     },
-    desired::{Desired, Publish, labels},
+    desired::{Desired, Publish, labels_in_home},
     desired_state::{self, DesiredState},
     engine::{Engine, docker::Listed},
     error::{Error, Result},
@@ -353,11 +353,12 @@ pub fn shall_run(instance: &Instance, ran: bool) -> Result<bool> {
     Ok(ran || desired_state::read(&instance.files.desired())? == DesiredState::Running)
 }
 
-/// Takes everything back that has not been committed. `again`: what was there shall run. A Ctrl-C waits.
+/// Takes everything back that has not been committed. `again`: what was there shall run, and its page has so long to answer.
+/// A Ctrl-C waits.
 ///
 /// # Errors
 /// What the steps find; then the next command goes on with it.
-pub async fn undo(instance: &Instance, engine: &Engine, held: &Settings, again: bool) -> Result<()> {
+pub async fn undo(instance: &Instance, engine: &Engine, held: &Settings, again: bool, timeout: Duration) -> Result<()> {
     instance.reporter.report(&Event::Note { text: "rolling back".to_owned() });
     let (_raise, patient) = interrupt::pair();
     let look = backup::look(instance, engine).await?;
@@ -371,7 +372,8 @@ pub async fn undo(instance: &Instance, engine: &Engine, held: &Settings, again: 
     run(instance, engine, held, &instance.appliance, &recovery, Some(&patient)).await?;
     if again {
         let plan = guarded::start_again(&wanted, &then);
-        run(instance, engine, held, &instance.appliance, &plan, Some(&patient)).await?;
+        let work = Work { verified: None, timeout, interrupt: Some(&patient) };
+        run_with(instance, engine, held, &instance.appliance, &plan, work).await?;
     }
     Ok(())
 }
@@ -457,7 +459,7 @@ fn sandbox(instance: &Instance, engine: &Engine, appliance: &Appliance, settings
     let (given, secrets) = sandbox::given_at_least(engine, appliance, settings, &instance.files, 0);
     Ok(Sandbox {
         helper: instance.name.helper_container(&appliance.name),
-        labels: labels(appliance, &instance.name),
+        labels: labels_in_home(appliance, &instance.name, &instance.files),
         ids: given.ids,
         secrets,
         rules: converge::rules(instance, settings, &Default::default())?,

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     questions::{Questions, Unattended},
-    release, restore, stop, supervisor,
+    release, stop, supervisor,
 };
 use crate::{
     appliance::Appliance,
@@ -209,24 +209,18 @@ impl Instance {
         }
     }
 
-    /// The settings; an instance without any is not set up.
-    pub(crate) fn settings(&self) -> Result<Settings> {
-        Settings::load(&self.files.settings())?.ok_or_else(|| Error::NotSetUp { instance: self.name.to_string() })
-    }
-
-    /// The settings, for what is done with the container. Where nothing is set up, somebody else's container may have the
-    /// name: the user may well mean that one.
+    /// The settings. Where nothing is set up, somebody else's container may have the name: the user may well mean that one.
     ///
     /// # Errors
     /// [`Error::NotSetUp`], or [`Error::Foreign`] for that one.
-    pub(crate) async fn set_up(&self) -> Result<Settings> {
-        let settings = self.settings();
-        if matches!(settings, Err(Error::NotSetUp { .. }))
-            && let Ok(engine) = self.engine().await
-        {
+    pub(crate) async fn settings(&self) -> Result<Settings> {
+        if let Some(settings) = Settings::load(&self.files.settings())? {
+            return Ok(settings);
+        }
+        if let Ok(engine) = self.engine().await {
             stop::refuse_foreign(self, &engine).await?;
         }
-        settings
+        Err(Error::NotSetUp { instance: self.name.to_string() })
     }
 
     /// Which engine is meant.
@@ -282,7 +276,6 @@ impl Instance {
         // Of a command that was killed; a value may be in one that was removed since.
         paths::remove_leftovers(&self.files.secrets());
         paths::remove_leftovers(&self.files.config);
-        restore::secrets_after_a_kill(self);
         Ok(lock)
     }
 

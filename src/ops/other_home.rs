@@ -12,7 +12,7 @@ use crate::{
     observed::Ownership,
 };
 
-/// Refuses when this instance's container belongs to another home. One whose folder is gone (a home
+/// Refuses when one of this instance's containers belongs to another home. One whose folder is gone (a home
 /// that was moved, a machine that was set up anew) is taken over.
 ///
 /// # Errors
@@ -21,7 +21,7 @@ pub fn refuse(instance: &Instance, containers: &[Listed]) -> Result<()> {
     let appliance = &instance.appliance;
     let labels = crate::desired::labels(appliance, &instance.name);
     let ours = &instance.files.config;
-    let names = [instance.container_name(), instance.name.previous_container(&appliance.name)];
+    let names = instance.name.containers(&appliance.name);
     let own = containers.iter().filter(|c| names.contains(&c.name));
     for container in own.filter(|c| Ownership::of(&c.labels, &labels) == Ownership::Ours) {
         // Docklet 0.1 mounted the secrets from there.

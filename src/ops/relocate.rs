@@ -50,7 +50,7 @@ impl Instance {
     /// # Errors
     /// ALREADY_EXISTS when it is there already; then, and after every other error, it runs here as before.
     pub async fn move_to(&self, there: &Instance, options: Move) -> Result<MoveReport> {
-        let settings = self.set_up().await?;
+        let settings = self.settings().await?;
         let (here_engine, engine) = (self.engine().await?, there.engine().await?);
         let (from, to) = (here_engine.about.endpoint.clone(), engine.about.endpoint.clone());
         if from == to {

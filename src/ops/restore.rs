@@ -9,7 +9,7 @@ pub(crate) mod pending;
 mod preview;
 
 pub use self::{
-    contained_secrets::{after_a_kill as secrets_after_a_kill, identities, tried as secrets_in},
+    contained_secrets::{identities, tried as secrets_in},
     preview::preview,
 };
 
@@ -105,6 +105,14 @@ async fn open(instance: &Instance, options: &Restore) -> Result<(PathBuf, Engine
     Ok((file, engine, checked))
 }
 
+/// The settings that are there. A part is restored only where there are some.
+async fn settings_before(instance: &Instance, options: &Restore) -> Result<Option<Settings>> {
+    match options.only.is_empty() {
+        true => Settings::load(&instance.files.settings()),
+        false => instance.settings().await.map(Some),
+    }
+}
+
 async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreReport> {
     let (file, engine, Checked { contents, salvaged }) = open(instance, options).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
@@ -124,34 +132,30 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let damage = damage.map(|damage| format!("the backup is damaged: {damage}; ")).unwrap_or_default();
     let question = format!("{damage}replace {what} of instance {name} with that of {created}{without}{rest}?");
     let look = observe::look(&engine, &instance.appliance).await?;
-    let asked = salvaged.is_some() || !backup::existing(instance, &look)?.is_empty();
+    let there = backup::existing(instance, &look)?;
+    can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
+    let asked = salvaged.is_some() || !there.is_empty();
     if asked {
         instance.confirm(&question)?;
     }
+    let known = settings_before(instance, options).await?;
+    let chosen = brought::chosen(instance, options.settings, &look, &file, &contents, known.as_ref())?;
     let _lock = instance.lock("restore")?;
-    pending::finish(instance, &engine).await?;
     if options.no_backup {
         lost_undo::give_up(instance, &engine).await?;
     }
-    let before = Settings::load(&instance.files.settings())?;
-    let look = guarded::recovered(instance, &engine, before.as_ref()).await?;
-    // What a killed command had committed may name another image.
-    let before = Settings::load(&instance.files.settings())?;
+    let look = guarded::recovered(instance, &engine, known.as_ref()).await?;
+    // What a killed command had committed may have brought other settings and volumes.
+    let before = settings_before(instance, options).await?;
     let there = backup::existing(instance, &look)?;
     can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
     if !there.is_empty() && !asked {
         instance.confirm(&question)?;
     }
-    if before.is_none() && !options.only.is_empty() {
-        return Err(Error::NotSetUp { instance: instance.name.to_string() });
-    }
-    let mut settings = match &before {
-        Some(before) if !options.settings => before.clone(),
-        _ => brought::settings(instance, &look, &file, &contents, before.as_ref())?,
+    let mut settings = match before == known {
+        true => chosen,
+        false => brought::chosen(instance, options.settings, &look, &file, &contents, before.as_ref())?,
     };
-    if before.is_none() || options.settings {
-        brought::confirm(instance, &settings, before.as_ref())?;
-    }
     mounts::admit(instance, &settings.mounts)?;
     let appliance = appliance_for(instance, &settings, &contents.header);
     let fresh = before.is_none();
@@ -159,13 +163,13 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
     let mut new_password = false;
     if fresh {
         brought::add_machine(instance, &mut settings, &mut given);
-        // Only what the new container needs: until the data counts, the instance is not set up.
-        new_password = contained_secrets::save(instance, &given)?;
-    } else {
-        pending::keep(instance, Some(&settings).filter(|_| options.settings), &given)?;
+        new_password = contained_secrets::add_password(instance, &mut given)?;
     }
+    pending::keep(instance, Some(&settings).filter(|_| fresh || options.settings), &given, fresh)?;
     let source = salvaged.as_ref().map_or(file.as_path(), Salvaged::path);
-    let job = Job { instance, engine: &engine, file: source, contents: &contents, settings: &settings, appliance };
+    let timeout = options.timeout.unwrap_or(instance.appliance.health.ready_timeout());
+    let engine = &engine;
+    let job = Job { instance, engine, file: source, contents: &contents, settings: &settings, appliance, timeout };
     let own = backup::own_container(instance, &look).cloned();
     let done = job.run(options, &look, own.as_ref(), &there, before.as_ref()).await;
     let saved_before = match done {
@@ -174,12 +178,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
             return Err(job.taken_back(before.as_ref(), own.as_ref(), &there, error).await);
         }
     };
-    if fresh {
-        settings.save(&instance.files.settings())?;
-        contained_secrets::keep(instance);
-    } else {
-        pending::take_over(instance)?;
-    }
+    pending::take_over(instance)?;
     if new_password {
         let text = format!("it has a new password: docklet{} password", instance.name.flag());
         instance.reporter.report(&Event::Note { text });
@@ -189,7 +188,7 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         Some(container) => guarded::shall_run(instance, container.is_running())?,
         None => true,
     };
-    if let Err(error) = guarded::settle(instance, &engine, &settings, running, timeout(instance, options)).await {
+    if let Err(error) = guarded::settle(instance, engine, &settings, running, timeout).await {
         if let Some(saved) = &saved_before {
             let (flag, saved) = (instance.name.flag(), text::quoted(&saved.display().to_string()));
             let text = format!("the data is restored; what was there before: docklet{flag} restore {saved}");
@@ -229,10 +228,6 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         running,
         url: crate::desired::page_url(settings.network.bind.0, settings.network.port.0),
     })
-}
-
-fn timeout(instance: &Instance, options: &Restore) -> Duration {
-    options.timeout.unwrap_or(instance.appliance.health.ready_timeout())
 }
 
 /// A backup of something else is none for us.
@@ -315,6 +310,8 @@ struct Job<'a> {
     contents: &'a Contents,
     settings: &'a Settings,
     appliance: Appliance,
+    /// How long the page may take to answer, also on the way back.
+    timeout: Duration,
 }
 
 impl Job<'_> {
@@ -336,6 +333,8 @@ impl Job<'_> {
             // One that never runs: what a change is undone to.
             wanted.running = false;
             let look = backup::look(instance, engine).await?;
+            // Getting the image takes time; whoever was quicker has the volumes.
+            other_home::refuse(instance, &look.containers)?;
             let plan = plan::converge(&wanted, &observe::observe(engine, &look, &wanted).await?)?;
             guarded::run(instance, engine, settings, &self.appliance, &plan, None).await?;
         }
@@ -364,7 +363,7 @@ impl Job<'_> {
             },
             asked: if only::holds_records(&options.only) { Asked::OfTheBackup } else { Asked::BeforeTheStop },
             missing: if options.force { Missing::IsTold } else { Missing::FailsUnlessForced },
-            timeout: timeout(self.instance, options),
+            timeout: self.timeout,
         };
         change.make(instance, engine, now).await
     }
@@ -395,23 +394,27 @@ impl Job<'_> {
         let Job { instance, engine, .. } = *self;
         let alone = own.is_none();
         // First: what runs again is given the secrets of before.
-        contained_secrets::put_back(instance);
         pending::discard(instance);
+        // Another home may have been quicker: what is there is its, then.
+        let elsewhere = async || match engine.containers(false).await {
+            Ok(all) => other_home::refuse(instance, &all).err(),
+            Err(_) => None,
+        };
+        if let Some(elsewhere) = elsewhere().await {
+            return elsewhere;
+        }
         let held = before.cloned().unwrap_or_else(|| self.settings_of(own));
         // Without settings, nobody knows what the user wants but for what was there.
         let again = own.is_some_and(|own| match before {
             Some(_) => guarded::shall_run(instance, own.is_running()).unwrap_or(true),
             None => own.is_running(),
         });
-        if let Err(second) = guarded::undo(instance, engine, &held, again).await {
+        if let Err(second) = guarded::undo(instance, engine, &held, again, self.timeout).await {
             let text = format!("reverting failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;
         }
-        // Another home may have set it up meanwhile: what is there is its, then.
-        let is_ours =
-            async || engine.containers(false).await.is_ok_and(|all| other_home::refuse(instance, &all).is_ok());
-        if alone && is_ours().await {
+        if alone && elsewhere().await.is_none() {
             let _ = engine.remove_container(&instance.container_name()).await;
             let _ = engine.remove_network(&instance.container_name()).await;
             let _ = engine.remove_volume(&instance.name.secrets_volume(&instance.appliance.name)).await;

@@ -36,11 +36,10 @@ impl Instance {
     /// NOT_FOUND when it is not set up, START_FAILED, UNHEALTHY, TIMEOUT, PORT_IN_USE, FOREIGN_OBJECT, and what the
     /// engine says.
     pub async fn start(&self, options: &Start) -> Result<StartReport> {
-        self.set_up().await?;
+        self.settings().await?;
         let _lock = self.lock("start")?;
         let engine = self.engine().await?;
-        pending::finish(self, &engine).await?;
-        let settings = self.settings()?;
+        let settings = self.settings().await?;
         let usual = self.appliance.health.ready_timeout();
         let timeout = if options.no_wait { Duration::ZERO } else { options.timeout.unwrap_or(usual) };
         start(self, &engine, &settings, timeout).await
@@ -52,7 +51,7 @@ impl Instance {
 /// # Errors
 /// As [`Instance::start`].
 pub async fn preview(instance: &Instance) -> Result<Planned> {
-    let settings = instance.set_up().await?;
+    let settings = instance.settings().await?;
     let engine = instance.engine().await?;
     converge::plan(instance, &engine, &settings, &How { running: true, ..How::default() }).await
 }
@@ -68,7 +67,7 @@ pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
     }
     let engine = instance.engine().await?;
     pending::finish(instance, &engine).await?;
-    let settings = instance.settings()?;
+    let settings = instance.settings().await?;
     let how = How { running: true, ..How::default() };
     let planned = converge::plan(instance, &engine, &settings, &how).await?;
     if planned.applies_changed_settings() {
@@ -114,7 +113,8 @@ pub async fn start_with(
     timeout: Duration,
     exposure: Exposure,
 ) -> Result<StartReport> {
-    pending::finish(instance, engine).await?;
+    let brought = pending::finish(instance, engine).await?;
+    let settings = brought.as_ref().unwrap_or(settings);
     match attempt(instance, engine, settings, timeout, exposure).await {
         Err((Error::Exited { .. }, Begun::Elsewhere)) => {
             attempt(instance, engine, settings, timeout, exposure).await.map_err(|(error, _)| error)

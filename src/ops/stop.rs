@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Instance, backup, guarded, mounts, other_home,
-    restore::pending,
-    start,
+    Instance, backup, guarded, mounts, other_home, start,
     supervisor::{
         process,
         state::{self, State},
@@ -39,7 +37,7 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND, STOP_FAILED when it still runs afterwards, and what the engine says.
     pub async fn stop(&self, timeout: StopTimeout) -> Result<StopReport> {
-        let settings = self.set_up().await?;
+        let settings = self.settings().await?;
         let _lock = self.lock("stop")?;
         let engine = match self.engine().await {
             Ok(engine) => engine,
@@ -84,11 +82,10 @@ impl Instance {
     /// # Errors
     /// As [`Instance::stop`] and [`Instance::start`].
     pub async fn restart(&self, timeout: StopTimeout) -> Result<(StopReport, String)> {
-        self.set_up().await?;
+        self.settings().await?;
         let _lock = self.lock("restart")?;
         let engine = self.engine().await?;
-        pending::finish(self, &engine).await?;
-        let settings = self.settings()?;
+        let settings = self.settings().await?;
         mounts::admit(self, &settings.mounts)?;
         recover(self, &engine, &settings).await?;
         let container = find(self, &engine).await?;
@@ -131,14 +128,12 @@ async fn recover(instance: &Instance, engine: &Engine, settings: &Settings) -> R
 pub async fn find_if_there(instance: &Instance, engine: &Engine) -> Result<Option<Detail>> {
     let name = instance.container_name();
     let Some(container) = engine.container(&name).await? else {
-        instance.settings()?;
+        instance.settings().await?;
         volume_users::refuse(instance, engine, false).await?;
         return Ok(None);
     };
-    match ownership(instance, &container) {
-        Ownership::Ours => Ok(Some(container)),
-        Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name }),
-    }
+    is_ours(instance, &container)?;
+    Ok(Some(container))
 }
 
 /// This instance's container.
@@ -155,9 +150,16 @@ pub async fn find(instance: &Instance, engine: &Engine) -> Result<Detail> {
 /// # Errors
 /// [`Error::Foreign`].
 pub async fn refuse_foreign(instance: &Instance, engine: &Engine) -> Result<()> {
-    match find(instance, engine).await {
-        Err(foreign @ Error::Foreign { .. }) => Err(foreign),
+    match engine.container(&instance.container_name()).await {
+        Ok(Some(container)) => is_ours(instance, &container),
         _ => Ok(()),
+    }
+}
+
+fn is_ours(instance: &Instance, container: &Detail) -> Result<()> {
+    match ownership(instance, container) {
+        Ownership::Ours => Ok(()),
+        Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name: instance.container_name() }),
     }
 }
 

@@ -58,7 +58,7 @@ impl Instance {
         let engine = self.engine().await?;
         let look = with_container(self, &engine, &settings).await?;
         // What a killed command had committed may name another image.
-        let settings = self.settings()?;
+        let settings = self.settings().await?;
         let (main, current) = now(self, &engine, &look).await?;
         let timeout = options.timeout.unwrap_or(self.appliance.health.ready_timeout());
         let to = options.to.as_deref();
@@ -95,14 +95,14 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND when there is nothing to go back to; UPDATE_ROLLED_BACK when release and data are as before.
     pub async fn rollback(&self, options: &Rollback) -> Result<UpdateReport> {
-        let settings = self.set_up().await?;
+        let settings = self.settings().await?;
         let _lock = self.lock("rollback")?;
         let engine = self.engine().await?;
         // A rollback that was killed right after its commit.
         let counted = release::committed(self, &backup::look(self, &engine).await?).container.is_some();
         let look = with_container(self, &engine, &settings).await?;
         // What a killed command had committed may name another image.
-        let settings = self.settings()?;
+        let settings = self.settings().await?;
         let (main, current) = now(self, &engine, &look).await?;
         let timeout = options.timeout.unwrap_or(self.appliance.health.ready_timeout());
         let (stored, header) = match last_update(self, current.as_deref(), &main)? {
@@ -129,7 +129,7 @@ impl Instance {
 
 /// The settings of an instance whose image can be updated.
 async fn can_update(instance: &Instance) -> Result<Settings> {
-    let settings = instance.set_up().await?;
+    let settings = instance.settings().await?;
     if settings.image.source == ImageSource::Load {
         return Err(Error::Usage {
             message: "the image was loaded from a file, so docklet can't check for a newer one".to_owned(),

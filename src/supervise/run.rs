@@ -91,7 +91,7 @@ impl End {
 /// [`Error::Locked`] when another supervisor runs, [`Error::NotSetUp`], and what
 /// [`Settings::load`] finds.
 pub async fn run(instance: &Instance, detached: bool) -> Result<End> {
-    let settings = instance.settings()?;
+    let settings = instance.settings().await?;
     let lock = Lock::take(&instance.files.supervisor_lock(), &instance.name, NAME)?;
     let (sender, mut inbox) = mpsc::unbounded_channel();
     let watcher =

@@ -7,6 +7,11 @@ use crate::support::*;
 fn a_dry_run_names_what_is_lost_and_changes_nothing() {
     let world = World::new();
     world.setup();
+    // The engine makes the folders that lead to a mount.
+    let folder = world.folder().join("app");
+    std::fs::create_dir(&folder).unwrap();
+    world.ok(&["mount", "add", "--yes", &format!("{}:/opt/deep/app", folder.display())]);
+    world.ok(&["start"]);
     let before = world.inspect().unwrap();
     assert_eq!(world.ok(&["start", "--dry-run"]).trim(), "nothing to do");
     world.ok(&["exec", "--", "sh", "-c", "echo x >/home/opencode/notes.txt"]);

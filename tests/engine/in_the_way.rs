@@ -84,6 +84,23 @@ fn a_port_that_the_engine_holds_for_a_start_under_way_is_waited_for() {
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
+fn a_start_that_is_done_between_two_looks_is_no_port_in_use() {
+    let world = World::new();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    world.setup();
+    let started = world.inspect().unwrap()["State"]["StartedAt"].clone();
+    proxy.reset();
+    // What a look says that came just before the engine was done with a start of a killed command.
+    let action = Action::Rewrite(r#""State":"running""#, r#""State":"created""#);
+    proxy.fault(Fault { at: At::first("GET", "/containers/json"), action });
+    let report = json(&world.run(&["start", "--json"]));
+    assert!(proxy.fired() && report["running"] == true, "{report}");
+    assert_eq!(world.inspect().unwrap()["State"]["StartedAt"], started);
+}
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
 fn the_engines_own_bind_error_is_a_port_in_use() {
     let world = World::new();
     let proxy = Proxy::start(&engine_host());
@@ -181,6 +198,9 @@ fn a_foreign_container_is_never_touched() {
     let world = World::new();
     world.setup();
     let image = world.image();
+    let file = world.folder().join("backup.tar.zst");
+    let file = file.to_str().unwrap();
+    world.ok(&["backup", file]);
     docker(&["rm", "--force", &world.container()]);
     docker(&["create", "--name", &world.container(), &image]);
     let before = world.inspect().unwrap();
@@ -208,6 +228,20 @@ fn a_foreign_container_is_never_touched() {
         &["open"],
         &["update"],
         &["rollback"],
+        &["restore", file, "--only", "projects", "--yes"],
+        &["restore", file, "--only", "projects", "--dry-run"],
+        &["restore", file, "--yes"],
+        &["backup"],
+        &["backup", "test", file],
+        &["export", "compose", "--json"],
+        &["autostart", "enable"],
+        &["config", "set", "network.port", "3001"],
+        &["mount", "list"],
+        &["secret", "remove", "A_KEY"],
+        &["password"],
+        &["password", "--rotate", "--yes"],
+        &["logs"],
+        &["attach"],
     ] {
         let output = match command.contains(&"--json") {
             true => world.fails(command, 8),
@@ -460,6 +494,22 @@ fn a_network_that_was_removed_is_made_anew() {
     assert!(plan.contains("it was disconnected from its network, or that was removed"), "{plan}");
     world.ok(&["start"]);
     assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+    // For the engine, one that was made anew is another one.
+    world.ok(&["stop"]);
+    docker(&["network", "rm", &world.container()]);
+    docker(&["network", "create", &world.container()]);
+    let foreign = error(&world.fails(&["start", "--json"], 8));
+    assert_eq!(foreign["code"], "FOREIGN_OBJECT");
+    assert!(foreign["message"].as_str().unwrap().contains("network"), "{foreign}");
+    docker(&["network", "rm", &world.container()]);
+    let instance = format!("docklet.instance={}", world.name);
+    let labels =
+        ["--label", "docklet.managed=true", "--label", "docklet.appliance=opencode-cloud", "--label", &instance];
+    let network = docker(&[&["network", "create"], &labels[..], &[&world.container()]].concat());
+    world.ok(&["start"]);
+    assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200);
+    let networks = world.inspect().unwrap()["NetworkSettings"]["Networks"].clone();
+    assert_eq!(networks[world.container()]["NetworkID"], network.as_str(), "{networks}");
     // Nothing is left of the way there.
     assert!(
         world.ok(&["setup", "--yes"]).contains("already") || json(&world.run(&["start", "--json"]))["changed"] == false

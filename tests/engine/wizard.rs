@@ -253,3 +253,20 @@ fn removing_data_has_to_be_typed() {
     assert!(seen.contains("checked:"), "{seen}");
     assert_eq!(world.left(), Vec::<String>::new());
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn nothing_is_asked_where_standard_error_goes_into_a_file() {
+    let world = World::new();
+    let told = world.folder().join("told");
+    let mut shell = Command::new("/bin/sh");
+    world.bare(&mut shell);
+    shell.args(["-c", "exec \"$0\" \"$@\" 2>told", env!("CARGO_BIN_EXE_docklet")]);
+    shell.args(["setup", "--image", &world.image(), "--port", &world.port.to_string()]);
+    let (code, seen) = Person::at(shell, SOON).ends();
+    let told = std::fs::read_to_string(&told).unwrap();
+    assert_eq!(code, 6, "{seen}\n{told}");
+    assert!(told.contains("--yes"), "{told}");
+    assert!(!told.contains(['?', '\u{1b}']) && !seen.contains('?'), "half a question\n{seen}\n{told}");
+    assert_eq!(world.left(), Vec::<String>::new());
+}

@@ -17,6 +17,27 @@ use crate::{
     settings::{Port, Settings, keys},
 };
 
+/// The settings that shall hold: those that are there, or after a question those of the backup, where there are none or
+/// those are `wanted`.
+///
+/// # Errors
+/// When they do not parse, and as [`confirm`].
+pub fn chosen(
+    instance: &Instance,
+    wanted: bool,
+    look: &Look,
+    file: &Path,
+    contents: &Contents,
+    before: Option<&Settings>,
+) -> Result<Settings> {
+    if let Some(before) = before.filter(|_| !wanted) {
+        return Ok(before.clone());
+    }
+    let chosen = settings(instance, look, file, contents, before)?;
+    confirm(instance, &chosen, before)?;
+    Ok(chosen)
+}
+
 /// The settings in the backup, without what belongs to the machine that it was made on.
 ///
 /// # Errors
@@ -67,7 +88,7 @@ pub fn settings(
 ///
 /// # Errors
 /// When the answer is no, or nobody is there to give one.
-pub fn confirm(instance: &Instance, settings: &Settings, before: Option<&Settings>) -> Result<()> {
+fn confirm(instance: &Instance, settings: &Settings, before: Option<&Settings>) -> Result<()> {
     let mut list = differences(settings, before)?;
     list.retain(|setting| !setting.starts_with("network.port = "));
     if list.is_empty() {

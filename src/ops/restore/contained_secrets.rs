@@ -1,8 +1,6 @@
-//! The secrets in a backup: opens them with a passphrase or a private key, and takes them over, or back.
+//! The secrets in a backup: opens them with a passphrase or a private key.
 
 use std::{collections::BTreeMap, path::Path};
-
-use serde::{Deserialize, Serialize};
 
 use super::Restore;
 use crate::{
@@ -14,7 +12,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     ops::{Instance, backup},
-    paths::{self, shown},
+    paths::shown,
     secrets::{self, Secret},
 };
 
@@ -106,104 +104,15 @@ pub fn identities(file: Option<&Secret>) -> Result<Vec<Identity>> {
     })
 }
 
-/// What [`save`] writes over: each secret as it was before, `None` where there was none. It is in a file meanwhile, so that
-/// whoever comes after a killed restore can put it back.
-#[derive(Default, Serialize, Deserialize)]
-struct Before(Vec<(String, Option<String>)>);
-
-/// Writes the secrets; a password is made where there is none, and whether it was is returned. [`keep`] or [`put_back`]
-/// follows.
+/// Adds a password for the page where there is none; whether there was none.
 ///
 /// # Errors
-/// When they cannot be written; then they are as before.
-pub fn save(instance: &Instance, given: &BTreeMap<String, Secret>) -> Result<bool> {
-    let folder = instance.files.secrets();
-    let mut all = given.clone();
+/// When the secrets that are there cannot be read.
+pub fn add_password(instance: &Instance, given: &mut BTreeMap<String, Secret>) -> Result<bool> {
     let password = &instance.appliance.login.password_secret;
-    let new_password = !all.contains_key(password) && secrets::read(&folder, password)?.is_none();
-    if new_password {
-        all.insert(password.clone(), secrets::generate_password()?);
+    if given.contains_key(password) || secrets::read(&instance.files.secrets(), password)?.is_some() {
+        return Ok(false);
     }
-    let mut before = Before::default();
-    for name in all.keys() {
-        let value = secrets::read(&folder, name)?.map(|value| value.reveal().to_owned());
-        before.0.push((name.clone(), value));
-    }
-    let text = serde_json::to_vec(&before).map_err(|e| Error::bug(format!("secrets do not serialise: {e}")))?;
-    paths::create_folder(&instance.files.config, 0o700)?;
-    paths::write_file(&instance.files.secrets_before(), &text, 0o600)?;
-    for (name, value) in &all {
-        if let Err(error) = secrets::write(&folder, name, value) {
-            put_back(instance);
-            return Err(error);
-        }
-    }
-    Ok(new_password)
-}
-
-/// What was saved counts. If the file cannot be removed, the next command does it.
-pub fn keep(instance: &Instance) {
-    let _ = std::fs::remove_file(instance.files.secrets_before());
-}
-
-/// Puts back what was there before [`save`]; folders that are empty then go. What cannot be put back is told.
-pub fn put_back(instance: &Instance) {
-    let (folder, file) = (instance.files.secrets(), instance.files.secrets_before());
-    let Ok(Some(text)) = paths::read_text(&file) else { return };
-    let Before(all) = serde_json::from_str(&text).unwrap_or_default();
-    let mut whole = true;
-    for (name, before) in all {
-        let done = match before {
-            Some(value) => secrets::write(&folder, &name, &Secret::new(value)),
-            None => secrets::remove(&folder, &name),
-        };
-        if let Err(error) = done {
-            whole = false;
-            let text = format!("secret {name} is not as it was before: {}", error.with_causes(": "));
-            instance.reporter.report(&Event::Warning { text });
-        }
-    }
-    if whole {
-        keep(instance);
-    }
-    for folder in [&folder, &instance.files.config] {
-        let _ = std::fs::remove_dir(folder);
-    }
-}
-
-/// After a restore that was killed: until there are settings, what it brought does not count. Call it with the lock held.
-pub fn after_a_kill(instance: &Instance) {
-    if instance.files.settings().exists() { keep(instance) } else { put_back(instance) }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::{instance_name::InstanceName, ops::Options};
-
-    #[test]
-    fn secrets_of_a_restore_that_was_killed_count_only_with_its_settings() {
-        for counts in [false, true] {
-            let home = tempfile::tempdir().unwrap();
-            let options = Options { folder: Some(home.path().to_owned()), ..Options::default() };
-            let open = || Instance::open(InstanceName::default(), options.clone()).unwrap();
-            let killed = open();
-            let folder = killed.files.secrets();
-            secrets::write(&folder, "API_KEY", &Secret::new("mine")).unwrap();
-            let given = [("API_KEY", "brought"), ("OTHER_KEY", "brought")];
-            let given = given.map(|(name, value)| (name.to_owned(), Secret::new(value)));
-            assert!(save(&killed, &BTreeMap::from(given)).unwrap());
-            if counts {
-                std::fs::write(killed.files.settings(), "").unwrap();
-            }
-            let next = open();
-            drop(next.lock("start").unwrap());
-            let now = |name: &str| secrets::read(&folder, name).unwrap().map(|value| value.reveal().to_owned());
-            let expected = if counts { ("brought", Some("brought")) } else { ("mine", None) };
-            assert_eq!((now("API_KEY").as_deref(), now("OTHER_KEY").as_deref()), (Some(expected.0), expected.1));
-            assert_eq!(next.password().is_ok(), counts, "nor does the password that was made");
-            assert!(!next.files.secrets_before().exists());
-        }
-    }
+    given.insert(password.clone(), secrets::generate_password()?);
+    Ok(true)
 }

@@ -1,14 +1,13 @@
 //! What a restore would do, for `--dry-run`.
 
-use super::{Restore, brought, can_be_undone, damaged::Checked, only, open, secrets_in};
+use super::{Restore, brought, can_be_undone, damaged::Checked, only, open, secrets_in, settings_before};
 use crate::{
     clock::Zone,
-    error::{Error, Result},
+    error::Result,
     observe,
     ops::{Instance, backup, converge},
     present::data as text,
     report::data::ChangePreview,
-    settings::Settings,
 };
 
 /// What a restore would do. Reads the whole backup; changes nothing.
@@ -20,10 +19,7 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
     let look = observe::look(&engine, &instance.appliance).await?;
     let there = backup::existing(instance, &look)?;
     can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
-    let before = Settings::load(&instance.files.settings())?;
-    if before.is_none() && !options.only.is_empty() {
-        return Err(Error::NotSetUp { instance: instance.name.to_string() });
-    }
+    let before = settings_before(instance, options).await?;
     let damaged = salvaged.as_ref().map(|salvaged| text::damaged(&salvaged.report)).unwrap_or_default();
     let mut steps: Vec<String> =
         damaged.iter().map(|line| format!("accept that the backup is damaged: {line}")).collect();
@@ -55,8 +51,10 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
         // Nobody is asked for it here.
         let opened = secrets_in(options.passphrase.as_ref(), options.identity.as_ref(), &file, &contents)?;
         steps.push(match opened {
-            Some(1) => "take over the secret of the backup, which was opened".to_owned(),
-            Some(number) => format!("take over the {number} secrets of the backup, which were opened"),
+            Some(1) => "take over the secret of the backup, which was opened; others that are here stay".to_owned(),
+            Some(number) => {
+                format!("take over the {number} secrets of the backup, which were opened; others that are here stay")
+            }
             None => "take over the secrets of the backup, if their passphrase or key is given".to_owned(),
         });
     }

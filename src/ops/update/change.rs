@@ -153,7 +153,7 @@ impl Change<'_> {
     async fn taken_back(&self, target: &Target, built: bool, error: Error) -> Error {
         let instance = self.instance;
         let again = guarded::shall_run(instance, self.main.is_running()).unwrap_or(true);
-        if let Err(second) = guarded::undo(instance, self.engine, self.settings, again).await {
+        if let Err(second) = guarded::undo(instance, self.engine, self.settings, again, self.timeout).await {
             let text = format!("rolling back failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;

@@ -44,7 +44,7 @@ impl Instance {
     /// # Errors
     /// NOT_FOUND when there is nothing to go back to.
     pub async fn preview_rollback(&self, data: bool) -> Result<ChangePreview> {
-        self.set_up().await?;
+        self.settings().await?;
         let engine = self.engine().await?;
         let (main, current) = now(self, &engine, &backup::look(self, &engine).await?).await?;
         let Last::Update(stored, header) = last_update(self, current.as_deref(), &main)? else {

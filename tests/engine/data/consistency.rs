@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::*;
-use crate::proxy::{Action, At, Fault, Proxy};
+use crate::proxy::{Action, At, Fault, Proxy, is};
 
 /// Changes what is in `/workspace/race` without a pause, as uid 1000. What must be true at each moment is checked by
 /// [`Moment::check`]. Folders that change places were made in one moment and their files are equally long, so that nothing
@@ -222,4 +222,49 @@ fn nothing_that_hangs_makes_a_backup_slow() {
     world.ok(&["backup"]);
     // One question alone took 30 s, and there is one before and one after the volumes are read.
     assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+}
+
+/// A program counts as fast as it can: first in a volume, then in a folder of this machine, which says after its end how far it
+/// came.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn what_was_written_up_to_the_stop_is_in_the_last_backup() {
+    let world = World::new();
+    world.setup();
+    let folder = world.folder().join("outside");
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::chown(&folder, Some(1000), Some(1000)).unwrap();
+    world.ok(&["mount", "add", "--yes", &format!("{}:/outside", folder.display())]);
+    world.ok(&["start"]);
+    // Renamed, so that there is always a whole number.
+    let counts = "cd /workspace; n=0; while :; do n=$((n + 1)); for to in /workspace /outside; do \
+                  echo $n > $to/next; mv $to/next $to/counter; done; done";
+    docker(&["exec", "--detach", &world.container(), "sh", "-c", counts]);
+    let outside = || std::fs::read_to_string(folder.join("counter")).ok()?.trim().parse::<u64>().ok();
+    wait_until(SOON, "it counts", || outside().is_some_and(|n| n > 100));
+    let report = json(&world.run(&["uninstall", "--volumes", "--yes", "--json"]));
+    let file = report["backup"].as_str().unwrap_or_else(|| panic!("{report}"));
+    let last = outside().unwrap();
+    world.ok(&["restore", file, "--yes"]);
+    let kept = docker(&["exec", &world.container(), "cat", "/workspace/counter"]);
+    assert!(kept.parse().is_ok_and(|kept: u64| kept >= last), "{kept:?} of {last}");
+}
+
+/// The kernel freezes no program that is just being started, such as a health check.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_container_that_cannot_be_frozen_at_once_is_paused_all_the_same() {
+    let world = World::new();
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    for n in 1..=2 {
+        let action =
+            Action::error(500, "Cannot pause container x: runc did not terminate successfully: unable to freeze");
+        proxy.fault(Fault { at: At::NthOf(n, is("POST", "/containers/*/pause")), action });
+    }
+    world.use_engine(&proxy.host());
+    world.ok(&["backup"]);
+    let pauses = proxy.calls().iter().filter(|call| call.route().ends_with("/pause")).count();
+    assert_eq!((proxy.fired_at().len(), pauses), (2, 3), "{}", proxy.report());
+    assert_whole(&world, "after the backup");
 }

@@ -212,6 +212,8 @@ fn settings_from_an_archive_are_shown_and_confirmed() {
     }
     assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
     assert_eq!((copy.status()["state"].as_str(), copy.left().len()), (Some("not_set_up"), 0));
+    let made = ["config", "state", "data"].map(|kind| copy.home.join(kind).join(&copy.name).exists());
+    assert_eq!(made, [false; 3], "folders of its own");
     let taken = copy.run(&["restore", file, "--yes"]);
     assert!(taken.status.success() && shown(&taken).contains("resources.pids = 512"), "{}", shown(&taken));
     // What is the same here already is no question, and what is not taken over is none either.

@@ -1,13 +1,15 @@
 //! Backup, restore, update and rollback: whatever happens, the data is what it was.
 //!
 //! `round_trip`: everything comes back the same; `consistency`: a backup is one moment; `hostile`: the agent plants what no backup can hold; `keys`: what is encrypted for keys; `parts`: a part of a
-//! backup; `backup_test`: a throwaway instance; `damaged`: what can be read of one; `killed`: docklet is killed at every call; `update`, `restore`: what
+//! backup; `backup_test`: a throwaway instance; `damaged`: what can be read of one; `homes`: two homes at
+//! once; `killed`: docklet is killed at every call; `update`, `restore`: what
 //! goes wrong is taken back; `space`: disks that are full; `large`: many files, large ones, little memory; `stream`: pipes; `real`:
 //! the same with opencode. Here is what they share.
 
 mod backup_test;
 mod consistency;
 mod damaged;
+mod homes;
 mod hostile;
 mod keys;
 mod killed;

@@ -74,9 +74,34 @@ impl Paths {
         self.config.parent().filter(|home| self.state.parent() == Some(home) && self.data.parent() == Some(home))
     }
 
-    /// The base folders, for removing them when they are empty.
+    /// The base folders.
     pub fn bases(&self) -> [&Path; 3] {
         [&self.config, &self.state, &self.data]
+    }
+
+    /// Removes the base folders that are empty, and those above them that docklet may have made.
+    pub fn remove_empty(&self) {
+        let home = directories::BaseDirs::new().map(|folders| folders.home_dir().to_owned());
+        self.remove_empty_below(home.as_deref());
+    }
+
+    fn remove_empty_below(&self, home: Option<&Path>) {
+        let shared = self.shared_home();
+        // A new account has no `.config` and no `.local/state`. A folder that the user named is the user's.
+        let hidden = |folder: &&Path| {
+            let below = home.and_then(|home| folder.strip_prefix(home).ok());
+            shared.is_none() && below.is_some_and(|below| below.to_string_lossy().starts_with('.'))
+        };
+        for base in self.bases() {
+            // Ends at the first that is not empty.
+            let _ = base
+                .ancestors()
+                .take_while(|folder| *folder == base || hidden(folder))
+                .try_for_each(std::fs::remove_dir);
+        }
+        if let Some(shared) = shared {
+            let _ = std::fs::remove_dir(shared);
+        }
     }
 }
 
@@ -321,5 +346,34 @@ mod tests {
         let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, [".docklet-folder", ".hidden", "KEY"]);
+    }
+    #[test]
+    fn empty_folders_go_up_to_the_home_and_those_that_the_user_named_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |folder: &str| home.path().join(folder);
+        let paths = Paths {
+            config: at("mine/config/docklet"),
+            state: at(".local/state/docklet"),
+            data: at(".local/share/docklet"),
+        };
+        for folder in paths.bases() {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(at(".local/share/other"), "").unwrap();
+        paths.remove_empty_below(Some(home.path()));
+        assert!(at(".local/share/other").exists() && !at(".local/share/docklet").exists());
+        assert!(!at(".local/state").exists());
+        assert!(at("mine/config").exists() && !at("mine/config/docklet").exists());
+
+        std::fs::remove_file(at(".local/share/other")).unwrap();
+        std::fs::create_dir(at(".local/share/docklet")).unwrap();
+        paths.remove_empty_below(Some(home.path()));
+        assert!(home.path().exists() && !at(".local").exists());
+
+        // DOCKLET_HOME is one folder, whatever is above it.
+        let shared = at(".own/docklet");
+        std::fs::create_dir_all(shared.join("config")).unwrap();
+        Paths::find(Some(&shared)).unwrap().remove_empty_below(Some(home.path()));
+        assert!(at(".own").exists() && !shared.exists());
     }
 }

@@ -234,12 +234,7 @@ fn remove_empty_folders(instance: &Instance) {
     for folder in [&files.config, &files.state, &files.data] {
         let _ = std::fs::remove_dir(folder);
     }
-    for base in instance.paths.bases() {
-        let _ = std::fs::remove_dir(base);
-    }
-    if let Some(home) = instance.paths.shared_home() {
-        let _ = std::fs::remove_dir(home);
-    }
+    instance.paths.remove_empty();
 }
 
 /// Looks again: what still carries our labels and was not kept on purpose.

@@ -34,6 +34,7 @@ fn the_installer_has_the_address_and_the_key_of_the_program() {
     let path = folder.join("install.sh");
     let shipped = fs::read_to_string(&path).unwrap();
     let key = fs::read_to_string(folder.join("minisign.pub")).unwrap();
+    assert_eq!(env!("CARGO_PKG_HOMEPAGE"), env!("CARGO_PKG_REPOSITORY"), "Cargo.toml names two addresses");
     let key = key.lines().find(|line| !line.starts_with("untrusted comment:")).unwrap_or_default();
     let wanted = |line: &str| match line.split_once('=') {
         Some(("repository", _)) => format!("repository={}", env!("CARGO_PKG_REPOSITORY")),

@@ -147,8 +147,6 @@ pub(super) fn tidy(context: &Context) {
     for file in unimportant {
         let _ = std::fs::remove_file(file);
     }
-    let above = context.paths.bases().into_iter().chain(context.paths.shared_home());
-    for folder in std::iter::once(files.state.as_path()).chain(above) {
-        let _ = std::fs::remove_dir(folder);
-    }
+    let _ = std::fs::remove_dir(&files.state);
+    context.paths.remove_empty();
 }

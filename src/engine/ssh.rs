@@ -32,14 +32,21 @@ const COMPLAINT: usize = 4096;
 /// # Errors
 /// When the address is none.
 pub fn connect(url: &str, timeout: u64) -> Result<Docker, Theirs> {
-    let client =
-        Client::builder(TokioExecutor::new()).build(Connector { program: "ssh".into(), arguments: arguments(url) });
+    let client = Client::builder(TokioExecutor::new()).build(Connector::to(url));
     let transport = move |request: BollardRequest| {
         let client = client.clone();
         async move { client.request(request).await.map_err(Theirs::from) }
     };
     // Whom ssh connects to is no part of a request.
     Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
+}
+
+/// A connection of its own to the engine at such an address.
+///
+/// # Errors
+/// When there is no ssh.
+pub(super) fn dial(url: &str) -> io::Result<impl AsyncRead + AsyncWrite + use<>> {
+    Connector::to(url).dial()
 }
 
 /// What ssh is called with: options, where to, and the command there.
@@ -70,6 +77,27 @@ struct Connector {
     arguments: Vec<OsString>,
 }
 
+impl Connector {
+    fn to(url: &str) -> Self {
+        Self { program: "ssh".into(), arguments: arguments(url) }
+    }
+
+    fn dial(&self) -> io::Result<Pipe> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Ctrl-C is for us: what was begun is finished, or taken back, over this connection.
+        command.process_group(0);
+        let mut child = command.spawn().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => io::Error::new(e.kind(), "the program ssh is not installed"),
+            _ => e,
+        })?;
+        let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, Some(output), Some(errors)) = taken else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        Ok(Pipe { input: stdin, output, errors, answered: false, complaint: vec![], _child: child })
+    }
+}
+
 impl tower_service::Service<Uri> for Connector {
     type Response = TokioIo<Pipe>;
     type Error = io::Error;
@@ -80,20 +108,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).kill_on_drop(true);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Ctrl-C is for us: what was begun is finished, or taken back, over this connection.
-        command.process_group(0);
-        Box::pin(async move {
-            let mut child = command.spawn().map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => io::Error::new(e.kind(), "the program ssh is not installed"),
-                _ => e,
-            })?;
-            let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-            let (stdin, Some(output), Some(errors)) = taken else { return Err(io::ErrorKind::BrokenPipe.into()) };
-            Ok(TokioIo::new(Pipe { input: stdin, output, errors, answered: false, complaint: vec![], _child: child }))
-        })
+        Box::pin(std::future::ready(self.dial().map(TokioIo::new)))
     }
 }
 

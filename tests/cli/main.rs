@@ -14,6 +14,7 @@ mod git_credential;
 mod help;
 mod lock;
 mod packaging;
+mod podman_behind_ssh;
 mod prune;
 mod secrets;
 mod self_update;

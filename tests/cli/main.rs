@@ -8,6 +8,7 @@ mod backup_key;
 mod backup_parts;
 mod config;
 mod dependencies;
+mod engines_table;
 mod export;
 mod fuzz;
 mod git_credential;

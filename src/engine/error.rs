@@ -81,9 +81,13 @@ pub(in crate::engine) fn start_refused(name: &str, call: &str, error: Theirs) ->
     }
 }
 
-/// The HTTP status of an error that the engine answered with.
+/// The HTTP status of an error that the engine answered with. Podman answers 500 for a container that goes while it is
+/// looked at.
 pub(in crate::engine) fn status_of(error: &Theirs) -> Option<u16> {
     match error {
+        Theirs::DockerResponseServerError { status_code: 500, message } if message.ends_with(": no such container") => {
+            Some(404)
+        }
         Theirs::DockerResponseServerError { status_code, .. } => Some(*status_code),
         _ => None,
     }

@@ -12,7 +12,7 @@
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
 //! - `transfer`, `build_progress`, `stream_error`: pure: the engine's streams → progress, and what a failure in them is
 //! - `podman`: what only Podman's own API tells
-//! - `usage`: how large volumes are; `checkup`: what only the doctor asks
+//! - `usage`: how large volumes are; `checkup`: what only the doctor asks; `wire`: calls past bollard
 //! - `translate`: ours ↔ bollard's types, pure; `seccomp`: the system calls that a container may make
 //! - `error`: bollard's errors → ours
 
@@ -50,6 +50,7 @@ mod transfer;
 mod translate;
 mod unreachable;
 mod usage;
+mod wire;
 
 use std::time::Duration;
 

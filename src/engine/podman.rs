@@ -2,20 +2,20 @@
 
 use std::{collections::HashMap, os::unix::fs::MetadataExt as _, time::Duration};
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Engine;
+use super::{DEADLINE, Engine};
 
-/// Asked while something is about to be decided: better no answer than a late one.
+/// For what is asked while something is about to be decided: better no answer than a late one.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Engine {
     /// Whether a command stopped this container, `podman kill` included. `None` where it does not say: before Podman 5,
-    /// behind ssh or TLS, and for a container that is gone.
+    /// behind TLS, and for a container that is gone.
     pub async fn stopped_by_user(&self, name: &str) -> Option<bool> {
-        let container: Value = self.ask(&format!("/v4.0.0/libpod/containers/{name}/json")).await?;
+        let container: Value = self.ask(&format!("/v4.0.0/libpod/containers/{name}/json"), PATIENCE).await?;
         container["State"]["StoppedByUser"].as_bool()
     }
 
@@ -25,14 +25,14 @@ impl Engine {
         filters: &HashMap<String, Vec<String>>,
     ) -> Option<Vec<ContainerSummary>> {
         let filters: String = serde_json::to_string(filters).ok()?.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let mut list: Vec<Value> = self.ask(&format!("/containers/json?all=true&filters={filters}")).await?;
+        let mut list: Vec<Value> = self.ask(&format!("/containers/json?all=true&filters={filters}"), DEADLINE).await?;
         list.iter_mut().filter_map(|container| container.get_mut("State")).for_each(in_dockers_words);
         serde_json::from_value(Value::Array(list)).ok()
     }
 
     /// The same for one container.
     pub(super) async fn podmans_container(&self, name: &str) -> Option<ContainerInspectResponse> {
-        let mut container: Value = self.ask(&format!("/containers/{name}/json")).await?;
+        let mut container: Value = self.ask(&format!("/containers/{name}/json"), DEADLINE).await?;
         // An answer may be anything.
         if let Some(status) = container.pointer_mut("/State/Status") {
             in_dockers_words(status);
@@ -41,8 +41,8 @@ impl Engine {
     }
 
     /// On the heap: it is large, and a part of nearly every operation.
-    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
-        let answer = tokio::time::timeout(PATIENCE, Box::pin(self.get(path))).await.ok()?.ok()?;
+    async fn ask<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Option<T> {
+        let answer = tokio::time::timeout(limit, Box::pin(self.get(path))).await.ok()?.ok()?;
         serde_json::from_slice(&answer.body).ok()
     }
 
@@ -55,11 +55,12 @@ impl Engine {
     }
 }
 
-/// Podman has states that Docker does not know, for as long as it takes to start a container.
+/// Podman has states that Docker does not know, while a container starts or ends.
 fn in_dockers_words(state: &mut Value) {
     match state.as_str() {
         Some("initialized" | "configured") => *state = "created".into(),
         Some("stopped") => *state = "exited".into(),
+        Some(word) if word.parse::<ContainerSummaryStateEnum>().is_err() => *state = "".into(),
         _ => {}
     }
 }
@@ -97,18 +98,33 @@ mod tests {
         assert_eq!(fake.engine.is_rootless(&options), cfg!(target_os = "linux"));
     }
 
-    /// While any container is being started, the whole list has a word that bollard does not know.
+    /// While any container starts or ends, the whole list has a word that bollard does not know.
     #[tokio::test]
     async fn states_of_podmans_own_are_understood() {
-        let reply = |text: &str| vec![Reply::Status(200, text.to_owned())];
-        let fake = Fake::new(&[
-            ("GET /containers/json", reply(r#"[{"Id":"a","Names":["/x"],"State":"initialized"}]"#)),
-            ("GET /containers/x/json", reply(r#"{"Id":"a","Name":"/x","State":{"Status":"initialized"}}"#)),
-        ]);
-        let listed = fake.engine.containers_named(&["x".to_owned()]).await.unwrap();
-        assert_eq!(listed[0].state, "created");
-        assert_eq!(fake.engine.container("x").await.unwrap().unwrap().status, "created");
-        let asked = fake.asked();
-        assert!(asked[1].contains("filters=%7b%22%6e%61%6d%65%22"), "{asked:?}");
+        for (word, known) in [("initialized", "created"), ("stopped", "exited"), ("stopping", "stopping"), ("odd", "")]
+        {
+            let listed = format!(r#"[{{"Id":"a","Names":["/x"],"State":"{word}"}}]"#);
+            let inspected = format!(r#"{{"Id":"a","Name":"/x","State":{{"Status":"{word}"}}}}"#);
+            let fake = Fake::new(&[
+                ("GET /containers/json", vec![Reply::Status(200, listed)]),
+                ("GET /containers/x/json", vec![Reply::Status(200, inspected)]),
+            ]);
+            let listed = fake.engine.containers_named(&["x".to_owned()]).await.unwrap();
+            assert_eq!(listed[0].state, known);
+            assert_eq!(fake.engine.container("x").await.unwrap().unwrap().status, known);
+            let filtered = |request: &String| request.contains("filters=%7b%22%6e%61%6d%65%22");
+            assert_eq!(fake.asked().iter().any(filtered), word != "stopping", "{:?}", fake.asked());
+        }
+    }
+
+    /// The words are those of 4.3.1 and of 5.8.6 while `podman rm` is at work.
+    #[tokio::test]
+    async fn a_container_that_goes_while_podman_looks_is_gone() {
+        for reason in ["container 1d does not exist in database", "no container with ID 1d found in database"] {
+            let body =
+                format!(r#"{{"cause":"no such container","message":"{reason}: no such container","response":500}}"#);
+            let fake = Fake::new(&[("GET /containers/x/json", vec![Reply::Status(500, body)])]);
+            assert_eq!(fake.engine.container("x").await.unwrap(), None, "{reason}");
+        }
     }
 }

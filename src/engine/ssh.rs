@@ -36,12 +36,7 @@ const COMPLAINT: usize = 4096;
 /// # Errors
 /// When the address is none.
 pub fn connect(url: &str, folder: Option<&Path>, timeout: u64) -> Result<Docker, Theirs> {
-    let (url, folder) = (url.to_owned(), folder.map(Path::to_owned));
-    let call = move || {
-        let control = folder.as_ref().and_then(|folder| tunnel::connection(folder, &url));
-        ssh::command(&url, &[], control.as_deref(), &["docker", "system", "dial-stdio"])
-    };
-    let client = Client::builder(TokioExecutor::new()).build(Connector { call: Arc::new(call) });
+    let client = Client::builder(TokioExecutor::new()).build(Connector::to(url, folder));
     let transport = move |request: BollardRequest| {
         let client = client.clone();
         async move { client.request(request).await.map_err(Theirs::from) }
@@ -50,9 +45,40 @@ pub fn connect(url: &str, folder: Option<&Path>, timeout: u64) -> Result<Docker,
     Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
 }
 
+/// A connection of its own to the engine at such an address.
+///
+/// # Errors
+/// When there is no ssh.
+pub(super) fn dial(url: &str, folder: Option<&Path>) -> io::Result<impl AsyncRead + AsyncWrite + use<>> {
+    Connector::to(url, folder).dial()
+}
+
 #[derive(Clone)]
 struct Connector {
     call: Arc<dyn Fn() -> Command + Send + Sync>,
+}
+
+impl Connector {
+    fn to(url: &str, folder: Option<&Path>) -> Self {
+        let (url, folder) = (url.to_owned(), folder.map(Path::to_owned));
+        let call = move || {
+            let control = folder.as_ref().and_then(|folder| tunnel::connection(folder, &url));
+            ssh::command(&url, &[], control.as_deref(), &["docker", "system", "dial-stdio"])
+        };
+        Connector { call: Arc::new(call) }
+    }
+
+    fn dial(&self) -> io::Result<Pipe> {
+        let mut command = (self.call)();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => io::Error::new(e.kind(), "the program ssh is not installed"),
+            _ => e,
+        })?;
+        let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (stdin, Some(output), Some(errors)) = taken else { return Err(io::ErrorKind::BrokenPipe.into()) };
+        Ok(Pipe { input: stdin, output, errors, answered: false, complaint: vec![], _child: child })
+    }
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -65,17 +91,7 @@ impl tower_service::Service<Uri> for Connector {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let mut command = (self.call)();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Box::pin(async move {
-            let mut child = command.spawn().map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => io::Error::new(e.kind(), "the program ssh is not installed"),
-                _ => e,
-            })?;
-            let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-            let (stdin, Some(output), Some(errors)) = taken else { return Err(io::ErrorKind::BrokenPipe.into()) };
-            Ok(TokioIo::new(Pipe { input: stdin, output, errors, answered: false, complaint: vec![], _child: child }))
-        })
+        Box::pin(std::future::ready(self.dial().map(TokioIo::new)))
     }
 }
 

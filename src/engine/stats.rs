@@ -2,17 +2,14 @@
 
 //!
 //! bollard reads all that an answer holds into a tree of types, which takes 100 kB of code: this one
-//! call goes past it, and so is not made over ssh and TLS.
+//! call goes past it, and so is not made over TLS.
 
 use futures_util::{Stream, stream};
 use serde_json::Value;
 use tokio::sync::mpsc::{self, Sender};
 
-use super::{Engine, usage::Wire};
-use crate::{
-    error::{Error, Result},
-    http,
-};
+use super::{Engine, wire::Wire};
+use crate::error::{Error, Result};
 
 /// Longest answer of one moment; an engine's is 3 KB.
 const LONGEST: usize = 1 << 20;
@@ -35,7 +32,7 @@ impl Engine {
     /// engine cannot measure (it tells empty moments then), or is reached in a way that this does not support.
     pub fn usage(&self, id: &str) -> impl Stream<Item = Result<Usage>> + Send + use<> {
         let (to, from) = mpsc::channel(1);
-        let (wire, path) = (Wire::of(&self.about.endpoint), format!("/containers/{id}/stats?stream=1"));
+        let (wire, path) = (Wire::of(self), format!("/containers/{id}/stats?stream=1"));
         let call = format!("measure {id}");
         tokio::spawn(async move {
             let ended = match wire {
@@ -66,19 +63,7 @@ async fn measure(wire: Wire, path: &str, to: Sender<Result<Usage>>) -> Result<()
         }
         Ok(())
     };
-    let read = async {
-        let failed = |e: std::io::Error| e.to_string();
-        match wire {
-            Wire::Unix(socket) => {
-                let stream = tokio::net::UnixStream::connect(socket).await.map_err(failed)?;
-                http::lines(stream, "docker", path, LONGEST, lines).await
-            }
-            Wire::Tcp(address) => {
-                let stream = tokio::net::TcpStream::connect(&address).await.map_err(failed)?;
-                http::lines(stream, &address, path, LONGEST, lines).await
-            }
-        }
-    };
+    let read = wire.lines(path, LONGEST, lines);
     // Whichever ends first: the container, or the interest in it.
     tokio::select! {
         biased;

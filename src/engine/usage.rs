@@ -4,16 +4,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::Engine;
-use crate::{
-    error::{Error, Result},
-    http,
-};
+use crate::error::{Error, Result};
 
 /// The engine walks through all of its volumes, which can take long.
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Most of an answer that is read: an engine with ten thousand volumes answers 5 MB.
-const LARGEST_ANSWER: usize = 32 << 20;
 
 impl Engine {
     /// Sizes of volumes in bytes, by name; those that the engine does not know are left out. Slow:
@@ -21,7 +15,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine does not answer within a minute, refuses, or is reached in a way that this
-    /// does not support (ssh, TLS).
+    /// does not support (TLS).
     pub async fn volume_sizes(&self) -> Result<BTreeMap<String, u64>> {
         let call = "measure the volumes";
         let answer = tokio::time::timeout(DEADLINE, self.get("/system/df?type=volume"))
@@ -31,40 +25,6 @@ impl Engine {
         let usage: serde_json::Value = serde_json::from_slice(&answer.body)
             .map_err(|e| Error::EngineGone { call: call.to_owned(), reason: e.to_string() })?;
         Ok(sizes(&usage))
-    }
-
-    pub(super) async fn get(&self, path: &str) -> Result<http::Answer, String> {
-        match Wire::of(&self.about.endpoint)? {
-            Wire::Unix(socket) => {
-                let stream = tokio::net::UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
-                http::get(stream, "docker", path, &[], LARGEST_ANSWER).await
-            }
-            Wire::Tcp(address) => {
-                let stream = tokio::net::TcpStream::connect(&address).await.map_err(|e| e.to_string())?;
-                http::get(stream, &address, path, &[], LARGEST_ANSWER).await
-            }
-        }
-    }
-}
-
-/// How to reach an engine past bollard.
-pub(super) enum Wire {
-    /// A socket's path.
-    Unix(String),
-    /// Host and port.
-    Tcp(String),
-}
-
-impl Wire {
-    /// Of an engine's address; the reason where it is another way.
-    pub(super) fn of(endpoint: &str) -> Result<Self, String> {
-        if let Some(socket) = endpoint.strip_prefix("unix://") {
-            return Ok(Wire::Unix(socket.to_owned()));
-        }
-        match endpoint.strip_prefix("tcp://").or_else(|| endpoint.strip_prefix("http://")) {
-            Some(address) => Ok(Wire::Tcp(address.trim_end_matches('/').to_owned())),
-            None => Err(format!("not possible over {endpoint}")),
-        }
     }
 }
 

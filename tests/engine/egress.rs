@@ -2,7 +2,7 @@
 //! another network, at addresses of its own that count as public, and on the Internet; over restarts, also past docklet.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener},
+    net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::{fd::AsFd as _, unix::net::UnixStream},
     process::Command,
     time::{Duration, Instant},
@@ -38,7 +38,7 @@ fn reaches(world: &World, host: &str, port: u16) -> bool {
 
 /// A machine on the Internet: a network namespace that this machine reaches through a link with private addresses. A
 /// listener there accepts what connects.
-struct Internet {
+pub struct Internet {
     namespace: String,
     link: String,
     /// Its address.
@@ -49,7 +49,7 @@ struct Internet {
 
 impl Internet {
     /// Tests at the same time take different numbers.
-    fn new(number: u8) -> Self {
+    pub fn new(number: u8) -> Self {
         let (namespace, link) = (format!("dkt-{}", random_hex()), format!("in{}", random_hex()));
         let host = format!("198.51.100.{number}");
         as_root(&format!(
@@ -62,6 +62,17 @@ impl Internet {
         let listener = listener_in(&format!("/run/netns/{namespace}"), "0.0.0.0");
         let port = listener.local_addr().unwrap().port();
         Internet { namespace, link, host, port, _listener: listener }
+    }
+
+    /// Whether it gets a connection to an address, by way of this machine.
+    pub fn reaches(&self, address: &str, port: u16) -> bool {
+        let namespace = std::fs::File::open(format!("/run/netns/{}", self.namespace)).unwrap();
+        let address = SocketAddr::new(address.parse().unwrap(), port);
+        let connect = move || {
+            rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            TcpStream::connect_timeout(&address, Duration::from_secs(3)).is_ok()
+        };
+        std::thread::spawn(connect).join().unwrap()
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
-use crate::egress::CONNECT;
+use crate::egress::{CONNECT, Internet};
 use crate::support::*;
 
 fn check(world: &World, id: &str) -> (String, String) {
@@ -124,4 +124,35 @@ fn this_machine_is_reached_only_where_the_rules_let_it() {
     assert!(reaches_this_machine(&world, port), "allowed, after a restart");
     world.ok(&["config", "unset", "network.allow", "--yes"]);
     assert!(!reaches_this_machine(&world, port), "not allowed any more");
+}
+
+/// An engine without a firewall (`iptables: false`) does not say so, and lets machines of the neighbourhood reach each
+/// container.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn doctor_claims_no_more_than_holds_for_the_neighbours() {
+    let world = World::new();
+    world.setup();
+    let neighbour = Internet::new(9);
+    let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = docker(&["inspect", "--format", address, &world.container()]);
+    let firewall = Command::new("iptables").args(["-w", "-n", "-L", "DOCKER"]).output().unwrap();
+    let reached = neighbour.reaches(&address, 3000);
+    assert_eq!(reached, !firewall.status.success(), "{}", shown(&firewall));
+    let (level, message) = check(&world, "neighbours");
+    let published = "the page is published on this machine's loopback address only";
+    assert!(level == "warning" || message == published, "{level}: {message}");
+}
+
+/// To an engine without root or in a virtual machine, 127.0.0.1 is its own: no proxy is to blame.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_registry_on_127_0_0_1_is_the_engines_own() {
+    let world = World::new();
+    let port = world.port.to_string();
+    let setup = ["setup", "--yes", "--json", "--image", "127.0.0.1:1/nothing:1", "--port", &port];
+    let error = json(&world.fails(&setup, 7))["error"].clone();
+    assert_eq!(error["code"], "PULL_FAILED");
+    let hint = error["hint"].as_str().unwrap();
+    assert!(hint.contains("that is the engine's own machine") && !hint.contains("proxy"), "{hint}");
 }

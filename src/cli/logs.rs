@@ -1,6 +1,6 @@
 //! `docklet logs`
 
-use std::process::ExitCode;
+use std::{collections::VecDeque, process::ExitCode};
 
 use futures_util::StreamExt as _;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339};
@@ -68,17 +68,18 @@ pub fn interrupted() -> ExitCode {
 /// Shows what was logged so far.
 async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: LogRequest) -> Result<()> {
     let limit = request.tail.unwrap_or(usize::MAX);
-    // One line more than wanted tells whether there are older ones.
-    let tail = Some(if context.global.json { limit + 1 } else { limit });
     let name = context.container_name();
-    let mut stream = std::pin::pin!(engine.logs(&name, &LogRequest { tail, ..request }));
+    // One line more than wanted tells whether there are older ones.
+    let all = limit.saturating_add(1);
+    let mut lines = last(engine, &name, LogRequest { tail: Some(all), ..request.clone() }, all).await?;
+    if lines.len() < all && lines.iter().any(|line| line.text.len() >= PIECE) {
+        // The engine counts the pieces of long lines.
+        lines = last(engine, &name, LogRequest { tail: None, ..request }, all).await?;
+    }
+    let truncated = lines.len() > limit;
+    lines.drain(..lines.len().saturating_sub(limit));
     if context.global.json {
-        let mut lines = Vec::new();
-        while let Some(line) = stream.next().await {
-            lines.push(text(&line?, args, &Zone::default(), false));
-        }
-        let truncated = lines.len() > limit;
-        lines.drain(..lines.len().saturating_sub(limit));
+        let lines: Vec<String> = lines.iter().map(|line| text(line, args, &Zone::default(), false)).collect();
         let report = LogsReport {
             instance: context.name.to_string(),
             line_count: lines.len(),
@@ -89,19 +90,31 @@ async fn show(context: &Context, args: &args::Logs, engine: &Engine, request: Lo
         context.output.result(&report, |_| String::new());
         return Ok(());
     }
-    let mut shown = 0;
-    while let Some(line) = stream.next().await {
-        if !print(context, args, &line?) {
-            return Ok(()); // nobody reads on
-        }
-        shown += 1;
+    if !lines.iter().all(|line| print(context, args, line)) {
+        return Ok(()); // nobody reads on
     }
-    if shown == limit && args.lines == MOST_LINES {
-        context
-            .output
-            .message(&format!("-- only the last {MOST_LINES} lines are shown; for older ones: docker logs {name} --"));
+    if truncated && args.lines == MOST_LINES {
+        context.output.message(&format!(
+            "-- only the last {MOST_LINES} lines are shown; for older ones: docker logs {name} 2>&1 | cat -v --"
+        ));
     }
     Ok(())
+}
+
+/// Length of the pieces in which an engine keeps a long line, in bytes.
+const PIECE: usize = 16 << 10;
+
+/// The last lines, at most so many.
+async fn last(engine: &Engine, name: &str, request: LogRequest, most: usize) -> Result<VecDeque<LogLine>> {
+    let mut stream = std::pin::pin!(engine.logs(name, &request));
+    let mut lines = VecDeque::new();
+    while let Some(line) = stream.next().await {
+        lines.push_back(line?);
+        if lines.len() > most {
+            lines.pop_front();
+        }
+    }
+    Ok(lines)
 }
 
 /// A line as it is shown: only colours are passed on, and those only where they are wanted.

@@ -6,6 +6,9 @@ use crate::{instance_name, units::Bytes};
 /// Where the crate's own page is, there are its issues.
 const REPORT_A_BUG: &str = "report it where you got docklet from, with the file that this command writes (without your secrets):\ndocklet doctor --bundle docklet-report.tar.zst";
 
+/// Less memory than this is no help, in bytes: an idle opencode takes 300 MiB.
+const LEAST_USEFUL: u64 = 512 << 20;
+
 impl Error {
     /// The next step, with a command where there is one.
     pub fn hint(&self) -> Option<String> {
@@ -112,13 +115,13 @@ impl Error {
             }
             Error::Locked { .. } => "wait until it is done, then run this again".to_owned(),
             Error::Exited { report: ExitReport { oom_killed: true, memory_limit: Some(limit), .. }, .. } => {
-                format!("give it more memory: docklet setup --memory {}", Bytes(limit.saturating_mul(2)).exact())
+                format!("give it more memory: docklet setup --memory {}", Bytes(limit.saturating_mul(2).max(LEAST_USEFUL)).exact())
             }
             // Engines miss the kernel's news of the limit now and then (seen on Docker 20.10 and 26.1).
             Error::Exited { report: ExitReport { exit_code: 137, memory_limit: Some(limit), .. }, .. } => format!(
                 "if it ran out of memory at {}, give it more: docklet setup --memory {}",
                 Bytes(*limit),
-                Bytes(limit.saturating_mul(2)).exact()
+                Bytes(limit.saturating_mul(2).max(LEAST_USEFUL)).exact()
             ),
             Error::NotReady { seconds, .. } => format!(
                 "docklet logs -n 200 shows more\nto wait longer: docklet start --timeout {}",

@@ -82,6 +82,12 @@ impl FromStr for Allow {
         };
         // Whoever writes it at this machine means this machine; inside, it is the container.
         let host = if ["localhost", "127.0.0.1", "::1"].contains(&host) { Allow::HOST } else { host };
+        if host.ends_with("/0") && is_range(host) {
+            return Err(format!(
+                "{host} is every address, this machine's and a cloud's metadata too; if you mean that, set network.egress \
+                 to all"
+            ));
+        }
         if is_range(host) || is_name(host) {
             Ok(Allow { host: host.to_ascii_lowercase(), port })
         } else {
@@ -170,6 +176,8 @@ mod tests {
             "300.1.1.1",
             "[fd00::1",
             "x/8",
+            "0.0.0.0/0",
+            "::/0",
             "a\nb",
         ] {
             assert!(text.parse::<Allow>().is_err(), "{text:?}");

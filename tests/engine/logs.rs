@@ -213,3 +213,23 @@ fn nothing_that_the_agent_writes_steers_a_terminal() {
     harmless(&["status"], "");
     harmless(&["doctor"], "");
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_long_line_takes_the_place_of_no_other() {
+    let world = World::new();
+    world.setup();
+    let script = "for n in 1 2 3 4 5; do echo short $n; done; head -c 40000 /dev/zero | tr '\\0' x; echo; echo last";
+    docker(&["exec", &world.container(), "sh", "-c", &format!("{{ {script}; }} >/proc/1/fd/1")]);
+    let last = || {
+        let report = json(&world.run(&["logs", "-n", "4", "--json"]));
+        let lines = report["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned());
+        (lines.collect::<Vec<_>>(), report["truncated"].clone())
+    };
+    wait_until(SOON, "it is logged", || last().0.last().is_some_and(|line| line == "last"));
+    let (lines, truncated) = last();
+    assert_eq!(
+        (&lines[..2], lines[2].len(), truncated),
+        (&["short 4".into(), "short 5".into()][..], 40_000, true.into())
+    );
+}

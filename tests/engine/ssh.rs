@@ -196,28 +196,26 @@ fn a_setup_over_ssh_with_an_answer_cut_is_finished_by_the_next() {
 pub struct Laptop {
     namespace: String,
     link: String,
+    /// The other end of the link.
+    big: String,
+    /// This end.
+    pub here: String,
     home: fs::File,
 }
 
 impl Laptop {
-    /// The other end of the link.
-    const BIG: &str = "10.213.77.1";
-
-    /// This end.
-    pub const HERE: &str = "10.213.77.2";
-
     /// The link is there; the thread moves with [`Laptop::sit_down`].
-    pub fn new() -> Self {
+    /// Tests at the same time take different numbers.
+    pub fn new(number: u8) -> Self {
         let (namespace, link) = (format!("dkt-{}", random_hex()), format!("lt{}", random_hex()));
+        let [big, here] = [1, 2].map(|end| format!("10.213.{number}.{end}"));
         as_root(&format!(
             "ip netns add {namespace}; ip link add {link} type veth peer name out netns {namespace}
-             ip addr add {}/30 dev {link}; ip link set {link} up
-             inside='ip -n {namespace}'; $inside link set lo up; $inside addr add {}/30 dev out
-             $inside link set out up",
-            Self::BIG,
-            Self::HERE
+             ip addr add {big}/30 dev {link}; ip link set {link} up
+             inside='ip -n {namespace}'; $inside link set lo up; $inside addr add {here}/30 dev out
+             $inside link set out up"
         ));
-        Laptop { namespace, link, home: fs::File::open("/proc/thread-self/ns/net").unwrap() }
+        Laptop { namespace, link, big, here, home: fs::File::open("/proc/thread-self/ns/net").unwrap() }
     }
 
     pub fn sit_down(&self) {
@@ -266,8 +264,8 @@ pub fn tunnels(world: &World) -> Vec<u32> {
 #[ignore = "needs an engine: tests/run brings one"]
 fn the_page_of_another_machine_comes_through_a_tunnel_that_is_kept_open() {
     let world = World::supervised();
-    let laptop = Laptop::new();
-    let server = Server::at(&world, Laptop::BIG);
+    let laptop = Laptop::new(77);
+    let server = Server::at(&world, &laptop.big);
     laptop.sit_down();
     let port = world.port.to_string();
     server.ok(&world, &["setup", "--yes", "--image", &world.image(), "--port", &port]);

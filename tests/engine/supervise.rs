@@ -570,3 +570,19 @@ fn idle_for_a_minute() {
     let most = if cfg!(debug_assertions) { 60 } else { 12 };
     assert!(after - before <= most, "{} hundredths of a second", after - before);
 }
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_supervisor_holds_nothing_of_whoever_started_it() {
+    let world = World::supervised();
+    let lock = world.folder().join("a lock of a cron job");
+    let mut shell = std::process::Command::new("sh");
+    world.bare(&mut shell);
+    shell.args(["-c", "exec 9>\"$1\"; shift; exec \"$@\"", "sh"]).arg(&lock).arg(env!("CARGO_BIN_EXE_docklet"));
+    let output = shell.args(world.setup_args()).stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(output.status.success() && lock.exists(), "{}", shown(&output));
+    let pid = world.status()["supervisor"]["pid"].as_u64().unwrap();
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let open: Vec<_> = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok()).collect();
+    assert!(!open.is_empty() && !open.contains(&lock.canonicalize().unwrap()), "{open:?}");
+}

@@ -12,7 +12,7 @@ use crate::{
     desired_state::{self, DesiredState},
     engine::{Engine, docker::Detail},
     error::{Error, ExitReport},
-    host::ports,
+    host::{ports, tunnel},
     mounts,
     observed::PortState,
     ops::{Instance, stop, supervisor::state::GaveUp, volume_users},
@@ -96,6 +96,10 @@ impl Supervisor<'_> {
                 mounts::verify_places(places(), &known)?;
             }
             volume_users::refuse(self.instance, &engine, true).await?;
+            if !engine.is_behind_ssh() {
+                // A move that was killed leaves a tunnel, which has the port.
+                tunnel::close_all(&self.instance.files.state).await;
+            }
             // Its network has its name.
             if detail.running && !detail.networks.contains(&self.container) {
                 // Somebody disconnected it, which is why its page does not answer.

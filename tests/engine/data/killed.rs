@@ -322,7 +322,7 @@ fn a_restore_whose_undoing_is_lost() {
     std::fs::remove_file(kill()).unwrap();
     for command in [&["start"][..], &["restore", file, "--yes"], &["uninstall", "--yes"]] {
         let output = world.fails(command, 4);
-        assert!(shown(&output).contains("docklet restore FILE --no-backup"), "{}", shown(&output));
+        assert!(shown(&output).contains("restore FILE --no-backup"), "{}", shown(&output));
     }
     world.ok(&["restore", file, "--no-backup", "--yes"]);
     world.assert_whole("after the second restore");

@@ -45,6 +45,8 @@ pub struct Planned {
     pub plan: Plan,
     /// What the container that is replaced has outside its volumes, in a line.
     pub lost: Option<String>,
+    /// The data volumes that are gone beside others that are there, in a line.
+    pub missing: Option<String>,
     /// Whether a page that only this machine reached is published to others.
     pub opens_up: bool,
     /// The engine's id of the container that is there now.
@@ -80,6 +82,9 @@ impl std::fmt::Display for Planned {
             writeln!(f, "first, to complete an interrupted command:\n{}\nthen:", self.recovery)?;
         }
         self.plan.fmt(f)?;
+        if let Some(missing) = &self.missing {
+            write!(f, "\n     {missing}")?;
+        }
         match &self.lost {
             Some(lost) => write!(f, "\n     will be lost with the old container: {lost}"),
             None => Ok(()),
@@ -209,11 +214,13 @@ async fn plan_from(
         Some(old) => lost(engine, &appliance, &old.name).await,
         None => None,
     };
+    let missing = missing_volumes(instance, &desired, &observed).filter(|_| plan.creates());
     let runs = observed.main.as_ref().is_some_and(|c| c.running);
     let container_id = observed.main.map(|c| c.id);
     Ok(Planned {
         no_memory_limit: look.host.no_memory_limit,
         lost,
+        missing,
         opens_up,
         container_id,
         runs,
@@ -236,6 +243,17 @@ pub(super) fn remote_refuses(engine: &Engine, settings: &Settings) -> Result<()>
         value: folder.to_string(),
         reason: format!("{folder} is on this machine, and the engine on another ({endpoint})"),
         hint: "mount nothing, and clone the repository inside, with docklet shell".to_owned(),
+    })
+}
+
+/// An uninstall that was killed, or somebody else, removed a part of the data: the rest would look like all of it.
+fn missing_volumes(instance: &Instance, desired: &Desired, observed: &Observed) -> Option<String> {
+    let is_there = |name: &String| observed.volumes.iter().any(|volume| volume.name == *name);
+    let gone: Vec<&str> =
+        desired.volumes.iter().map(|v| &v.name).filter(|name| !is_there(name)).map(String::as_str).collect();
+    (!gone.is_empty() && gone.len() < desired.volumes.len()).then(|| {
+        let flag = instance.name.flag();
+        format!("{} is gone and begins empty; backups that may have it: docklet{flag} backup list", gone.join(", "))
     })
 }
 
@@ -283,6 +301,9 @@ pub async fn apply(
     let probe = instance.probe(settings)?;
     if !planned.is_empty() {
         prepare_ca_bundle(instance, settings)?;
+    }
+    if let Some(missing) = &planned.missing {
+        instance.reporter.report(&Event::Warning { text: missing.clone() });
     }
     let (_raise, never) = interrupt::pair();
     let interrupt = if how.uninterrupted { &never } else { &instance.interrupt };

@@ -285,6 +285,8 @@ fn a_last_backup_that_lacks_what_a_killed_uninstall_removed_says_so_and_names_th
     assert!(proxy.fired(), "{}", proxy.report());
     world.use_engine(&engine_host());
     let whole = json(&world.run(&["backup", "list", "--json"]))["backups"][0]["file"].clone();
+    let start = world.ok(&["start", "--dry-run"]);
+    assert!(start.contains("-session is gone and begins empty; backups that may have it: docklet"), "{start}");
     let text = world.ok(&["uninstall", "--volumes", "--yes"]);
     let last = json(&world.run(&["backup", "list", "--json"]))["backups"][0].clone();
     assert_eq!(last["missing_volumes"], serde_json::json!(["session"]), "{last}");

@@ -126,7 +126,7 @@ pub async fn apply_part(plan: &Plan, part: Range<usize>, tools: &Tools<'_>) -> R
         } else if takes_long(&step.action) {
             tools.interrupt.or(stopped, run_step(step, index + 1, plan.steps.len(), tools)).await
         } else {
-            run_step(step, index + 1, plan.steps.len(), tools).await
+            Box::pin(run_step(step, index + 1, plan.steps.len(), tools)).await
         };
         if let Err(error) = result {
             let last = index + 1 == plan.steps.len();

@@ -20,7 +20,7 @@ use crate::{
 
 /// The engine's answers that do not depend on what is wanted.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Snapshot {
     /// The containers with the instance's names, at least.
     pub containers: Vec<Listed>,
     /// Volumes whose name begins with the appliance's; `None`: not asked.
@@ -33,7 +33,7 @@ pub struct Look {
 ///
 /// # Errors
 /// When the engine does not answer within the deadline or refuses.
-pub async fn look_at_own(engine: &Engine, appliance: &Appliance, instance: &InstanceName) -> Result<Look> {
+pub async fn look_at_own(engine: &Engine, appliance: &Appliance, instance: &InstanceName) -> Result<Snapshot> {
     let names = instance.containers(&appliance.name);
     let host = async {
         match &engine.known_host {
@@ -42,24 +42,24 @@ pub async fn look_at_own(engine: &Engine, appliance: &Appliance, instance: &Inst
         }
     };
     let (containers, host) = tokio::try_join!(engine.containers_named(&names), host)?;
-    Ok(Look { containers, volumes: None, host })
+    Ok(Snapshot { containers, volumes: None, host })
 }
 
 /// Asks the engine for all that there is, other people's containers too.
 ///
 /// # Errors
 /// When the engine does not answer within the deadline or refuses.
-pub async fn look(engine: &Engine, appliance: &Appliance) -> Result<Look> {
+pub async fn look(engine: &Engine, appliance: &Appliance) -> Result<Snapshot> {
     let (containers, volumes, host) =
         tokio::try_join!(engine.containers(false), engine.volumes(&appliance.name), engine.host())?;
-    Ok(Look { containers, volumes: Some(volumes), host })
+    Ok(Snapshot { containers, volumes: Some(volumes), host })
 }
 
 /// Completes the look with what matters for what is wanted.
 ///
 /// # Errors
 /// When the engine does not answer within the deadline or refuses.
-pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<Observed> {
+pub async fn observe(engine: &Engine, look: &Snapshot, desired: &Desired) -> Result<Observed> {
     let labels = &desired.container.labels;
     let find = |name: &str| look.containers.iter().find(|c| c.name == name);
     let container = |listed: &Listed| Container {
@@ -154,7 +154,7 @@ pub async fn observe(engine: &Engine, look: &Look, desired: &Desired) -> Result<
 }
 
 /// Other containers with the volumes. One that runs as wanted is not started, so nobody is asked for its sake.
-async fn others(engine: &Engine, look: &Look, desired: &Desired, settled: bool) -> Result<Vec<VolumeUser>> {
+async fn others(engine: &Engine, look: &Snapshot, desired: &Desired, settled: bool) -> Result<Vec<VolumeUser>> {
     let own = [&desired.container.name, &desired.previous_name, &desired.task_name, &desired.helper_name];
     let own = own.map(String::as_str);
     let volumes: Vec<String> = desired.volumes.iter().map(|v| v.name.clone()).collect();

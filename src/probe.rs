@@ -52,10 +52,18 @@ pub struct Probe {
 enum Way {
     /// At an address of this machine, which the engine publishes it on; and the user that the engine runs as.
     Published(SocketAddr, Option<u32>),
-    /// Where a tunnel begins; whether one that is not open is opened.
-    Tunnel(Box<Tunnel>, bool),
+    /// Where a tunnel begins.
+    Tunnel(Box<Tunnel>, Opens),
     /// From inside this container, at a port of 127.0.0.1.
     Inside(Box<Engine>, String, u16),
+}
+
+/// Whether a tunnel that is not open is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opens {
+    Always,
+    UnlessItWasClosed,
+    Never,
 }
 
 /// A connection to the page.
@@ -120,7 +128,7 @@ impl Probe {
         password: &Secret,
     ) -> Self {
         match tunnel(files, selection, publish) {
-            Some(tunnel) => Self::by(Way::Tunnel(Box::new(tunnel), true), appliance, password),
+            Some(tunnel) => Self::by(Way::Tunnel(Box::new(tunnel), Opens::Always), appliance, password),
             None => Self::new(appliance, publish, password).with_engine_user(connect::owner(selection)),
         }
     }
@@ -128,7 +136,15 @@ impl Probe {
     /// The same for who only looks: a tunnel that is not open stays so.
     pub fn looking_only(mut self) -> Self {
         if let Way::Tunnel(_, opens) = &mut self.way {
-            *opens = false;
+            *opens = Opens::Never;
+        }
+        self
+    }
+
+    /// The same for who keeps a tunnel open: one that was closed stays so.
+    pub fn keeping_open(mut self) -> Self {
+        if let Way::Tunnel(_, opens) = &mut self.way {
+            *opens = Opens::UnlessItWasClosed;
         }
         self
     }
@@ -225,7 +241,11 @@ impl Probe {
         if TcpStream::connect(tunnel.here()).await.is_ok() {
             return Ok(());
         }
-        let opened = if *opens { tunnel.open().await } else { Err("it is not open".to_owned()) };
+        let opened = match opens {
+            Opens::Always => tunnel.open().await,
+            Opens::UnlessItWasClosed => tunnel.keep_open().await,
+            Opens::Never => Err("it is not open".to_owned()),
+        };
         opened.map_err(|reason| format!("no tunnel to {}: {reason}", tunnel.url()))
     }
 

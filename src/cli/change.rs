@@ -9,7 +9,7 @@ use crate::{
     event::Event,
     ops::{
         autostart,
-        converge::{self, How},
+        converge::{self, ConvergeOptions},
         exposure, mounts, rules,
         start::{self, Exposure},
     },
@@ -127,7 +127,7 @@ fn differences(context: &Context, before: &Settings, after: &Settings) -> Vec<St
 async fn is_already_so(context: &Context, settings: &Settings) -> bool {
     let Ok(engine) = context.engine().await else { return false };
     // What only runs or not is no difference; what shall run would need a new one where they differ.
-    let how = How { running: true, ..How::default() };
+    let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     let Ok(planned) = converge::plan(context, &engine, settings, &how).await else { return false };
     planned.recovery.is_empty() && !planned.plan.creates()
 }

@@ -25,7 +25,7 @@ use crate::{
     mounts, observe,
     ops::{
         self,
-        converge::{self, How},
+        converge::{self, ConvergeOptions},
         restore::pending,
         setup::{Job, check, make_password, take_image_file},
     },
@@ -108,12 +108,12 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         let name = context.container_name();
         let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
         let password_is_new = make_password(context, &mut answers.secrets)?;
-        let how = How {
+        let how = ConvergeOptions {
             running: !args.no_start || runs,
             image_file: answers.image_file.clone(),
             new_secrets: answers.secrets.clone(),
             saves: true,
-            ..How::default()
+            ..ConvergeOptions::default()
         };
         let planned = match converge::plan_with(context, engine, look, &answers.settings, &how).await {
             // As the wizard does.

@@ -95,7 +95,7 @@ impl Inquiry<'_> {
         Ok((facts, engine))
     }
 
-    async fn observe(&self, engine: &Engine, snapshot: &observe::Look) -> Result<(Desired, Observed), Unseen> {
+    async fn observe(&self, engine: &Engine, snapshot: &observe::Snapshot) -> Result<(Desired, Observed), Unseen> {
         let around = self.around;
         let (given, _) =
             sandbox::given_at_least(engine, around.appliance, self.assumed, around.files, snapshot.host.memory);

@@ -1,7 +1,11 @@
 //! A container's log as whole lines with the time of each, and how far it was read: engines cut long
 //! lines into pieces, and a log that is opened again begins with lines that were read already.
 
-use std::{collections::VecDeque, pin::Pin};
+use std::{
+    collections::VecDeque,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    pin::Pin,
+};
 
 use bollard::{container::LogOutput, query_parameters::LogsOptionsBuilder};
 use futures_util::{Stream, StreamExt as _, stream};
@@ -167,10 +171,11 @@ fn split_stamp(piece: &[u8]) -> (Option<i128>, &str, &[u8]) {
 /// How far a log was read. Each of the two streams is in the order of its times; together they need not be.
 #[derive(Debug, Clone, Default)]
 pub struct Mark {
-    /// Of each stream the time of the last line, and how many lines there were of that time.
-    read: [Option<(i128, usize)>; 2],
-    /// Of each stream, while lines come again: how many of the last time are still to come.
-    again: [Option<usize>; 2],
+    /// Of each stream the time of the last line, and the lines that were read of that time, as hashes.
+    read: [Option<(i128, Vec<u64>)>; 2],
+    /// Of each stream, while lines come again: those of the last time that are still to come. Who began at the log's end may
+    /// have read only the last of that time: some engines write whole seconds.
+    again: [Option<VecDeque<u64>>; 2],
 }
 
 impl Mark {
@@ -189,8 +194,8 @@ impl Mark {
         let last = self.last();
         for (read, again) in self.read.iter_mut().zip(&mut self.again) {
             // A stream that was silent so far begins after the other's last line.
-            *read = read.or(last.map(|at| (at, 0)));
-            *again = read.map(|(_, count)| count);
+            *read = read.take().or(last.map(|at| (at, vec![])));
+            *again = read.as_ref().map(|(_, lines)| lines.iter().copied().collect());
         }
     }
 
@@ -199,23 +204,33 @@ impl Mark {
         let Some(at) = line.at else { return true };
         let (read, again) =
             (&mut self.read[usize::from(line.error_stream)], &mut self.again[usize::from(line.error_stream)]);
-        if let (Some(left), Some((last, _))) = (again.as_mut(), *read) {
-            if at < last {
+        let line = hash(&line.text);
+        if let (Some(left), Some((last, _))) = (again.as_mut(), read.as_ref()) {
+            if at < *last {
                 return false;
             }
-            if at == last && *left > 0 {
-                *left -= 1;
+            if at == *last && !left.is_empty() {
+                // What comes before them was not asked for.
+                if left.front() == Some(&line) {
+                    left.pop_front();
+                }
                 return false;
             }
         }
         // From here on all is new, whatever the engine's clock does.
         *again = None;
-        *read = match *read {
-            Some((last, count)) if last == at => Some((at, count + 1)),
-            _ => Some((at, 1)),
-        };
+        match read {
+            Some((last, lines)) if *last == at => lines.push(line),
+            _ => *read = Some((at, vec![line])),
+        }
         true
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -284,6 +299,18 @@ mod tests {
             let told = log.iter().filter(|line| mark.is_new(line)).count();
             assert_eq!(told, log.len() - cut, "cut at {cut}");
         }
+    }
+
+    /// As Podman 4.3 writes its log: all of a second has one time.
+    #[test]
+    fn who_began_in_the_middle_of_a_time_sees_nothing_twice() {
+        let line = |text: &str| LogLine { text: text.to_owned(), ..at(5, false) };
+        let log = ["a", "b", "c", "d", "e"].map(line);
+        let mut mark = Mark::default();
+        assert!(log[2..4].iter().all(|line| mark.is_new(line)));
+        mark.begin_again();
+        let told: Vec<&str> = log.iter().filter(|line| mark.is_new(line)).map(|line| line.text.as_str()).collect();
+        assert_eq!(told, ["e"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::process::Command;
 
 use super::{ports, ssh};
 use crate::{
-    error::{Result, io_reason},
+    error::{Error, Result, io_reason},
     observed::PortState,
     paths,
 };
@@ -75,9 +75,25 @@ impl Tunnel {
     /// # Errors
     /// In words: what ssh complains of, or who has the port.
     pub async fn open(&self) -> Result<(), String> {
+        self.open_if(true).await
+    }
+
+    /// The same, unless the user or a command has closed it: for who only keeps it open.
+    ///
+    /// # Errors
+    /// As [`Tunnel::open`].
+    pub async fn keep_open(&self) -> Result<(), String> {
+        self.open_if(false).await
+    }
+
+    async fn open_if(&self, wanted: bool) -> Result<(), String> {
         paths::create_folder(&self.folder, 0o700).map_err(|e| e.to_string())?;
         let _lock = lock(&self.folder).await.map_err(|e| io_reason(&e))?;
-        let _ = fs::remove_file(self.folder.join(CLOSED));
+        if wanted {
+            let _ = fs::remove_file(self.folder.join(CLOSED));
+        } else if self.is_unwanted() {
+            return Err("it was closed".to_owned());
+        }
         if self.is_open().await {
             return Ok(());
         }
@@ -113,6 +129,7 @@ impl Tunnel {
 /// # Errors
 /// When that cannot be written down.
 pub async fn leave_closed(folder: &Path) -> Result<bool> {
+    let _lock = lock(folder).await.map_err(|e| Error::file("lock", folder, &e))?;
     paths::write_file(&folder.join(CLOSED), b"", 0o600)?;
     Ok(close_all(folder).await)
 }

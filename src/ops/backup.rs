@@ -34,7 +34,7 @@ use crate::{
     engine::{Engine, docker::Listed},
     error::{Error, Result},
     event::Event,
-    observe::{self, Look},
+    observe::{self, Snapshot},
     observed::Ownership,
     paths,
     present::data as text,
@@ -161,7 +161,7 @@ pub struct Taken {
 pub async fn take(
     instance: &Instance,
     engine: &Engine,
-    look: &Look,
+    look: &Snapshot,
     reason: Reason,
     options: &Backup,
     listed: Option<Records>,
@@ -275,7 +275,7 @@ pub fn confirm_left_out(instance: &Instance, last: &Manifest) -> Result<()> {
 async fn header(
     instance: &Instance,
     engine: &Engine,
-    look: &Look,
+    look: &Snapshot,
     settings: Option<&Settings>,
     volumes: &[Named],
     reason: Reason,
@@ -317,7 +317,7 @@ async fn header(
 }
 
 /// This instance's container.
-pub fn own_container<'a>(instance: &Instance, look: &'a Look) -> Option<&'a Listed> {
+pub fn own_container<'a>(instance: &Instance, look: &'a Snapshot) -> Option<&'a Listed> {
     let ours = labels(&instance.appliance, &instance.name);
     let name = instance.container_name();
     look.containers.iter().find(|c| c.name == name && Ownership::of(&c.labels, &ours) == Ownership::Ours)
@@ -327,7 +327,7 @@ pub fn own_container<'a>(instance: &Instance, look: &'a Look) -> Option<&'a List
 ///
 /// # Errors
 /// [`Error::Foreign`] when one has our name and not our labels.
-pub fn existing(instance: &Instance, look: &Look) -> Result<Vec<Named>> {
+pub fn existing(instance: &Instance, look: &Snapshot) -> Result<Vec<Named>> {
     let ours = labels(&instance.appliance, &instance.name);
     let mut found = vec![];
     let volumes = look.volumes.as_ref().ok_or_else(|| Error::bug("the engine was not asked for its volumes"))?;
@@ -350,7 +350,7 @@ pub fn existing(instance: &Instance, look: &Look) -> Result<Vec<Named>> {
 pub async fn helper_of(
     instance: &Instance,
     engine: &Engine,
-    look: &Look,
+    look: &Snapshot,
     settings: Option<&Settings>,
 ) -> Result<HelperOf> {
     let used = own_container(instance, look).map(|c| c.image_id.clone()).unwrap_or_default();
@@ -449,6 +449,6 @@ pub fn absolute(file: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// As [`observe::look`].
-pub async fn look(instance: &Instance, engine: &Engine) -> Result<Look> {
+pub async fn look(instance: &Instance, engine: &Engine) -> Result<Snapshot> {
     observe::look(engine, &instance.appliance).await
 }

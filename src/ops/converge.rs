@@ -94,7 +94,7 @@ impl std::fmt::Display for Planned {
 
 /// How to go about it.
 #[derive(Debug, Clone, Default)]
-pub struct How {
+pub struct ConvergeOptions {
     /// Whether it shall run in the end.
     pub running: bool,
     /// An archive to load the image from.
@@ -112,7 +112,7 @@ pub struct How {
 ///
 /// # Errors
 /// What [`observe::look`] and [`plan::converge`] find.
-pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how: &How) -> Result<Planned> {
+pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how: &ConvergeOptions) -> Result<Planned> {
     let look = observe::look_at_own(engine, &instance.appliance, &instance.name).await?;
     plan_with(instance, engine, &look, settings, how).await
 }
@@ -124,9 +124,9 @@ pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how
 pub async fn plan_with(
     instance: &Instance,
     engine: &Engine,
-    look: &observe::Look,
+    look: &observe::Snapshot,
     settings: &Settings,
-    how: &How,
+    how: &ConvergeOptions,
 ) -> Result<Planned> {
     // On the heap: it is large, and a program that uses the library may have small stacks.
     let mut planned = Box::pin(plan_from(instance, engine, look, settings, how)).await?;
@@ -159,9 +159,9 @@ pub async fn plan_with(
 async fn plan_from(
     instance: &Instance,
     engine: &Engine,
-    look: &observe::Look,
+    look: &observe::Snapshot,
     settings: &Settings,
-    how: &How,
+    how: &ConvergeOptions,
 ) -> Result<Planned> {
     other_home::refuse(instance, &look.containers)?;
     remote_refuses(engine, settings)?;
@@ -275,7 +275,12 @@ const STARTING: Duration = Duration::from_secs(5);
 
 /// What there is. A start that a killed command asked for may still be under way: the engine holds
 /// the port by then, and lists our container as one that does not run.
-async fn at_rest(instance: &Instance, engine: &Engine, look: &observe::Look, desired: &Desired) -> Result<Observed> {
+async fn at_rest(
+    instance: &Instance,
+    engine: &Engine,
+    look: &observe::Snapshot,
+    desired: &Desired,
+) -> Result<Observed> {
     let begun = Instant::now();
     let mut observed = observe::observe(engine, look, desired).await?;
     while observed.may_be_starting() && begun.elapsed() < STARTING {
@@ -295,7 +300,7 @@ pub async fn apply(
     engine: &Engine,
     settings: &Settings,
     planned: &Planned,
-    how: &How,
+    how: &ConvergeOptions,
     timeout: Duration,
 ) -> Result<()> {
     let probe = instance.probe(settings)?;
@@ -327,9 +332,9 @@ pub async fn apply(
     if !how.saves {
         desired_state::write(&instance.files.desired(), wanted)?;
     }
-    apply::apply(&planned.recovery, &tools).await?;
+    Box::pin(apply::apply(&planned.recovery, &tools)).await?;
     let (images, all) = (planned.plan.image_steps(), planned.plan.steps.len());
-    apply::apply_part(&planned.plan, 0..images, &tools).await?;
+    Box::pin(apply::apply_part(&planned.plan, 0..images, &tools)).await?;
     if how.saves {
         settings.save(&instance.files.settings())?;
         desired_state::write(&instance.files.desired(), wanted)?;
@@ -342,7 +347,7 @@ pub async fn apply(
         // Somebody may have started it past docklet with nobody there to load its rules, for which its entrypoint waits.
         apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;
     }
-    apply::apply_part(&planned.plan, images..all, &tools).await?;
+    Box::pin(apply::apply_part(&planned.plan, images..all, &tools)).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
     if how.running && !answers && !waited && !timeout.is_zero() {
         // "Running" is said of a page that answers, also when there was nothing to do.

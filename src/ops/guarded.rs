@@ -10,7 +10,7 @@ use super::{
     Instance,
     backup::{self, Backup},
     backup_test,
-    converge::{self, How},
+    converge::{self, ConvergeOptions},
     lost_undo, other_home, release,
     restore::pending,
 };
@@ -29,7 +29,7 @@ use crate::{
     event::Event,
     interrupt::{self, Interrupt},
     mounts,
-    observe::{self, Look},
+    observe::{self, Snapshot},
     plan::{
         Plan,
         guarded::{self, Change},
@@ -48,7 +48,7 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What looking, planning and the steps find.
-pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<Look> {
+pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<Snapshot> {
     let look = backup::look(instance, engine).await?;
     other_home::refuse(instance, &look.containers)?;
     pending::finish(instance, engine).await?;
@@ -73,7 +73,7 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     if plan.is_empty() && !without_rules {
         return Ok(look);
     }
-    let how = How { running: true, ..How::default() };
+    let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     let planned = match settings.filter(|_| wants_it) {
         Some(settings) => Some(converge::plan_with(instance, engine, &look, settings, &how).await?),
         None => None,
@@ -86,7 +86,7 @@ pub async fn recovered(instance: &Instance, engine: &Engine, settings: Option<&S
     match (settings, planned) {
         (Some(settings), Some(planned)) => {
             let timeout = instance.appliance.health.ready_timeout();
-            converge::apply(instance, engine, settings, &planned, &how, timeout).await?;
+            Box::pin(converge::apply(instance, engine, settings, &planned, &how, timeout)).await?;
         }
         _ => run(instance, engine, settings.unwrap_or(&default), &instance.appliance, &plan, None).await?,
     }
@@ -305,7 +305,7 @@ pub async fn records_still(
 ///
 /// # Errors
 /// What the engine says.
-pub async fn stop(instance: &Instance, engine: &Engine, look: &Look) -> Result<bool> {
+pub async fn stop(instance: &Instance, engine: &Engine, look: &Snapshot) -> Result<bool> {
     let Some(main) = backup::own_container(instance, look) else { return Ok(false) };
     if main.state == "paused" {
         engine.unpause_container(&main.name).await?;
@@ -330,9 +330,9 @@ pub async fn settle(
     running: bool,
     timeout: Duration,
 ) -> Result<()> {
-    let how = How { running, uninterrupted: true, ..How::default() };
+    let how = ConvergeOptions { running, uninterrupted: true, ..ConvergeOptions::default() };
     let planned = converge::plan(instance, engine, settings, &how).await?;
-    let work = std::pin::pin!(converge::apply(instance, engine, settings, &planned, &how, timeout));
+    let work = Box::pin(converge::apply(instance, engine, settings, &planned, &how, timeout));
     let told = async {
         instance.interrupt.wait().await;
         let text = "the change is already committed; completing it first".to_owned();
@@ -353,12 +353,12 @@ pub fn shall_run(instance: &Instance, ran: bool) -> Result<bool> {
     Ok(ran || desired_state::read(&instance.files.desired())? == DesiredState::Running)
 }
 
-/// Takes everything back that has not been committed. `again`: what was there shall run, and its page has so long to answer.
-/// A Ctrl-C waits.
+/// Takes everything back that has not been committed. `again`: what was there shall run; however short a time the user gave
+/// the new one, that has the usual time to answer. A Ctrl-C waits.
 ///
 /// # Errors
 /// What the steps find; then the next command goes on with it.
-pub async fn undo(instance: &Instance, engine: &Engine, held: &Settings, again: bool, timeout: Duration) -> Result<()> {
+pub async fn undo(instance: &Instance, engine: &Engine, held: &Settings, again: bool) -> Result<()> {
     instance.reporter.report(&Event::Note { text: "rolling back".to_owned() });
     let (_raise, patient) = interrupt::pair();
     let look = backup::look(instance, engine).await?;
@@ -372,8 +372,7 @@ pub async fn undo(instance: &Instance, engine: &Engine, held: &Settings, again: 
     run(instance, engine, held, &instance.appliance, &recovery, Some(&patient)).await?;
     if again {
         let plan = guarded::start_again(&wanted, &then);
-        let work = Work { verified: None, timeout, interrupt: Some(&patient) };
-        run_with(instance, engine, held, &instance.appliance, &plan, work).await?;
+        run(instance, engine, held, &instance.appliance, &plan, Some(&patient)).await?;
     }
     Ok(())
 }
@@ -432,7 +431,7 @@ async fn run_with(
         reporter: instance.reporter.as_ref(),
         interrupt: work.interrupt.unwrap_or(&instance.interrupt),
     };
-    apply::apply(plan, &tools).await
+    Box::pin(apply::apply(plan, &tools)).await
 }
 
 /// A probe; of an instance without a password, one that is refused.
@@ -449,7 +448,7 @@ pub fn desired(
     engine: &Engine,
     appliance: &Appliance,
     settings: &Settings,
-    look: &Look,
+    look: &Snapshot,
 ) -> Desired {
     let (given, _) = sandbox::given_at_least(engine, appliance, settings, &instance.files, look.host.memory);
     Desired::new(appliance, settings, &instance.name, &instance.files, &given, None)

@@ -217,9 +217,14 @@ impl Instance {
         if let Some(settings) = Settings::load(&self.files.settings())? {
             return Ok(settings);
         }
-        if let Ok(engine) = self.engine().await {
-            stop::refuse_foreign(self, &engine).await?;
-        }
+        // On the heap: this is a part of nearly every operation.
+        let look = async {
+            match self.engine().await {
+                Ok(engine) => stop::refuse_foreign(self, &engine).await,
+                Err(_) => Ok(()),
+            }
+        };
+        Box::pin(look).await?;
         Err(Error::NotSetUp { instance: self.name.to_string() })
     }
 
@@ -246,7 +251,7 @@ impl Instance {
 
     /// Finds the engine.
     pub(crate) async fn engine(&self) -> Result<Engine> {
-        let engine = connect::connect(&self.selection()).await?;
+        let engine = Box::pin(connect::connect(&self.selection())).await?;
         if self.options.verbose {
             let about = &engine.about;
             let text = format!("engine: {} {} at {} ({})", about.name, about.version, about.endpoint, about.origin);

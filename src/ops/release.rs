@@ -6,7 +6,7 @@ use crate::{
     appliance::{Appliance, Release},
     desired::label,
     error::{Error, Result},
-    observe::Look,
+    observe::Snapshot,
     observed::Ownership,
     paths::{self, InstancePaths},
     settings::Settings,
@@ -57,7 +57,7 @@ pub struct Committed {
 }
 
 /// What was committed by a command that was killed before it wrote it down: the container says it.
-pub fn committed(instance: &Instance, look: &Look) -> Committed {
+pub fn committed(instance: &Instance, look: &Snapshot) -> Committed {
     let ours = crate::desired::labels(&instance.appliance, &instance.name);
     let find = |name: String| look.containers.iter().find(move |c| c.name == name);
     let main = find(instance.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);

@@ -41,7 +41,7 @@ use crate::{
     engine::{Engine, docker::Listed},
     error::{Error, Result},
     event::Event,
-    observe::{self, Look},
+    observe::{self, Snapshot},
     paths,
     plan::{self, guarded::prepare},
     present::data as text,
@@ -319,7 +319,7 @@ impl Job<'_> {
     async fn run(
         &self,
         options: &Restore,
-        look: &Look,
+        look: &Snapshot,
         own: Option<&Listed>,
         there: &[Named],
         before: Option<&Settings>,
@@ -369,7 +369,7 @@ impl Job<'_> {
     }
 
     /// Whether the data fits in place of what is there now, before anything is stopped for it.
-    async fn room(&self, options: &Restore, look: &Look, wanted: &Desired) -> Result<()> {
+    async fn room(&self, options: &Restore, look: &Snapshot, wanted: &Desired) -> Result<()> {
         let Job { instance, engine, contents, .. } = *self;
         let mut task = backup::helper_of(instance, engine, look, Some(self.settings)).await?;
         wanted.image.reference().clone_into(&mut task.image);
@@ -409,7 +409,7 @@ impl Job<'_> {
             Some(_) => guarded::shall_run(instance, own.is_running()).unwrap_or(true),
             None => own.is_running(),
         });
-        if let Err(second) = guarded::undo(instance, engine, &held, again, self.timeout).await {
+        if let Err(second) = guarded::undo(instance, engine, &held, again).await {
             let text = format!("reverting failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;

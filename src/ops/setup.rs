@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
     Instance, autostart, backup,
-    converge::{self, How, Planned},
+    converge::{self, ConvergeOptions, Planned},
     mounts,
 };
 use crate::{
@@ -138,7 +138,8 @@ async fn set_up(instance: &Instance, options: &Setup, running: bool) -> Result<S
     let engine = instance.engine().await?;
     let look = observe::look_at_own(&engine, &instance.appliance, &instance.name).await?;
     check(instance, &settings)?;
-    let how = How { running, image_file, new_secrets: given.clone(), saves: true, ..How::default() };
+    let how =
+        ConvergeOptions { running, image_file, new_secrets: given.clone(), saves: true, ..ConvergeOptions::default() };
     let planned = converge::plan_with(instance, &engine, &look, &settings, &how).await?;
     mounts::ask(instance, &settings.mounts)?;
     if let Some(text) = super::exposure(&settings).filter(|_| planned.opens_up || before.is_none()) {
@@ -218,7 +219,7 @@ pub(crate) struct Job {
     /// Secrets to write.
     pub secrets: BTreeMap<String, Secret>,
     /// How it was planned.
-    pub how: How,
+    pub how: ConvergeOptions,
     /// How long the page may take to answer.
     pub timeout: Duration,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Instance,
-    converge::{self, How, Planned},
+    converge::{self, ConvergeOptions, Planned},
     guarded, mounts,
     restore::pending,
     supervisor,
@@ -53,7 +53,7 @@ impl Instance {
 pub async fn preview(instance: &Instance) -> Result<Planned> {
     let settings = instance.settings().await?;
     let engine = instance.engine().await?;
-    converge::plan(instance, &engine, &settings, &How { running: true, ..How::default() }).await
+    converge::plan(instance, &engine, &settings, &ConvergeOptions { running: true, ..ConvergeOptions::default() }).await
 }
 
 /// Completes or reverts what a killed command left, for the supervisor. `None`: the user wants it stopped.
@@ -68,7 +68,7 @@ pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
     let engine = instance.engine().await?;
     pending::finish(instance, &engine).await?;
     let settings = instance.settings().await?;
-    let how = How { running: true, ..How::default() };
+    let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     let planned = converge::plan(instance, &engine, &settings, &how).await?;
     if planned.applies_changed_settings() {
         guarded::run(instance, &engine, &settings, &instance.appliance, &planned.recovery, None).await?;
@@ -115,9 +115,9 @@ pub async fn start_with(
 ) -> Result<StartReport> {
     let brought = pending::finish(instance, engine).await?;
     let settings = brought.as_ref().unwrap_or(settings);
-    match attempt(instance, engine, settings, timeout, exposure).await {
+    match Box::pin(attempt(instance, engine, settings, timeout, exposure)).await {
         Err((Error::Exited { .. }, Begun::Elsewhere)) => {
-            attempt(instance, engine, settings, timeout, exposure).await.map_err(|(error, _)| error)
+            Box::pin(attempt(instance, engine, settings, timeout, exposure)).await.map_err(|(error, _)| error)
         }
         done => done.map_err(|(error, _)| error),
     }
@@ -147,7 +147,7 @@ async fn attempt(
     timeout: Duration,
     exposure: Exposure,
 ) -> Result<StartReport, (Error, Begun)> {
-    let how = How { running: true, ..How::default() };
+    let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     let planned = converge::plan(instance, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
     if planned.plan.starts() {
         mounts::admit(instance, &settings.mounts).map_err(|error| (error, Begun::Here))?;
@@ -170,7 +170,7 @@ async fn carry_out(
     mut planned: Planned,
     timeout: Duration,
 ) -> Result<StartReport> {
-    let how = How { running: true, ..How::default() };
+    let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     if timeout.is_zero() && planned.plan.put_back.is_empty() {
         // A replacement is waited for all the same: the old container goes only when the new one works.
         planned.plan.steps.retain(|s| !matches!(s.action, Action::WaitUntilReady { .. }));

@@ -224,9 +224,9 @@ pub async fn answers(instance: &Instance, engine: &Engine, container: &Detail) -
     Ok(probe.health().await == Seen::Works)
 }
 
-/// How the tunnel is, where there is one.
+/// How the tunnel is, where there is something that it can lead to.
 async fn tunnel(instance: &Instance, container: &Detail) -> Option<TunnelStatus> {
-    let tunnel = instance.tunnel(&container.live.publish)?;
+    let tunnel = instance.tunnel(&container.live.publish).filter(|_| container.running)?;
     Some(TunnelStatus { open: tunnel.is_open().await, closed_by_user: tunnel.is_unwanted() })
 }
 

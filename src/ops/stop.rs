@@ -69,7 +69,9 @@ impl Instance {
             process::end(&self.files).await?;
         }
         let report = stop(self, &engine, container, timeout.0).await?;
-        tunnel::close_all(&self.files.state).await;
+        if engine.is_behind_ssh() {
+            tunnel::leave_closed(&self.files.state).await?;
+        }
         if let Err(error) = written {
             let text = format!("{error}: it is stopped, but that it shall stay so could not be written down");
             self.reporter.report(&Event::Warning { text });

@@ -19,7 +19,7 @@ use crate::{
     engine::{Engine, credentials, docker::Listed, reference::Reference},
     error::{Error, ObjectKind, Result},
     event::begin_step,
-    observe::Look,
+    observe::Snapshot,
     own_images,
     present::data as text,
     report::data::{UpdateCheckReport, UpdateReport},
@@ -167,7 +167,7 @@ async fn nothing_to_do(
 
 /// Looks, with what a killed command left behind led out of. One that was killed while the container
 /// had another name, or was just being made anew, left none: it comes back first.
-async fn with_container(instance: &Instance, engine: &Engine, settings: &Settings) -> Result<Look> {
+async fn with_container(instance: &Instance, engine: &Engine, settings: &Settings) -> Result<Snapshot> {
     let look = guarded::recovered(instance, engine, Some(settings)).await?;
     if backup::own_container(instance, &look).is_some()
         || desired_state::read(&instance.files.desired())? != DesiredState::Running
@@ -179,7 +179,7 @@ async fn with_container(instance: &Instance, engine: &Engine, settings: &Setting
 }
 
 /// The container, and the version in it.
-async fn now(instance: &Instance, engine: &Engine, look: &Look) -> Result<(Listed, Option<String>)> {
+async fn now(instance: &Instance, engine: &Engine, look: &Snapshot) -> Result<(Listed, Option<String>)> {
     let main = backup::own_container(instance, look).cloned().ok_or_else(|| Error::Missing {
         what: format!("container {}", instance.container_name()),
         reason: Some("there is nothing that a release could take the place of".to_owned()),
@@ -250,7 +250,7 @@ async fn before(
     instance: &Instance,
     engine: &Engine,
     settings: &Settings,
-    look: &Look,
+    look: &Snapshot,
     header: &Header,
 ) -> Result<Target> {
     match (&header.release, &header.image) {
@@ -300,7 +300,7 @@ async fn check(instance: &Instance, settings: &Settings) -> Result<UpdateCheckRe
     Ok(UpdateCheckReport { instance: instance.name.to_string(), current, latest, update_available })
 }
 
-fn build(instance: &Instance, engine: &Engine, settings: &Settings, release: Release, look: &Look) -> Target {
+fn build(instance: &Instance, engine: &Engine, settings: &Settings, release: Release, look: &Snapshot) -> Target {
     let mut appliance = instance.appliance.clone();
     appliance.adopt(release.clone());
     let image = guarded::desired(instance, engine, &appliance, settings, look).image.reference().to_owned();

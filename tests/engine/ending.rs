@@ -79,7 +79,7 @@ fn told_out_of_memory(output: &std::process::Output, flag: bool) {
     let error = json(output)["error"].clone();
     let cause = if flag { "out of memory at 128 MiB" } else { "killed by SIGKILL" };
     assert!(error["causes"].to_string().contains(cause), "{error}");
-    assert!(error["hint"].as_str().unwrap().contains("--memory 256MiB"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("--memory 512MiB"), "{error}");
 }
 
 #[test]

@@ -138,7 +138,10 @@ fn doctor_claims_no_more_than_holds_for_the_neighbours() {
     let address = docker(&["inspect", "--format", address, &world.container()]);
     let firewall = Command::new("iptables").args(["-w", "-n", "-L", "DOCKER"]).output().unwrap();
     let reached = neighbour.reaches(&address, 3000);
-    assert_eq!(reached, !firewall.status.success(), "{}", shown(&firewall));
+    // Docker's own rules let neighbours reach what is published, whatever its address, until 28.0.
+    let version = world.status()["engine"]["version"].as_str().unwrap().to_owned();
+    let major: u32 = version.split('.').next().unwrap().parse().unwrap();
+    assert_eq!(reached, !firewall.status.success() || major < 28, "{version}\n{}", shown(&firewall));
     let (level, message) = check(&world, "neighbours");
     let published = "the page is published on this machine's loopback address only";
     assert!(level == "warning" || message == published, "{level}: {message}");

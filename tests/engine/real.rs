@@ -90,6 +90,17 @@ fn real_opencode_answers_keeps_its_data_and_has_no_privileges() {
     assert!(again.status.success(), "{}", shown(&again));
     let text = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(!text.contains("build image"), "an image that is there is not built again\n{text}");
+
+    // What opencode itself logs is shown.
+    let log = world.ok(&["logs", "-n", "1000"]);
+    assert!(log.lines().filter(|line| line.contains("level=INFO")).count() > 3, "{log}");
+    // ssh's folder is a link into a volume, unless one of the host's is mounted there.
+    let keys = world.folder().join("user/keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join("config"), "Host here").unwrap();
+    world.ok(&["--yes", "mount", "add", "~/keys:/home/opencode/.ssh:ro"]);
+    world.ok(&["start"]);
+    assert_eq!(docker(&["exec", &world.container(), "cat", "/home/opencode/.ssh/config"]).trim(), "Host here");
 }
 
 /// The opencode process has no capability, cannot get one, and is not root.

@@ -26,7 +26,7 @@ pub(super) const LEFT: &str = "nothing was changed; docklet setup proposes your 
 pub(super) fn ask(
     context: &Context,
     args: &args::Setup,
-    (engines, looks): (&[Engine], &[observe::Look]),
+    (engines, looks): (&[Engine], &[observe::Snapshot]),
     answers: &mut Answers,
     asked: &mut Option<wizard::Answers>,
 ) -> Result<()> {

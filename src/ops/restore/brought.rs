@@ -9,7 +9,7 @@ use crate::{
     event::Event,
     host::ports,
     mounts,
-    observe::Look,
+    observe::Snapshot,
     observed::PortState,
     ops::{self, Instance, backup},
     paths::shown,
@@ -25,7 +25,7 @@ use crate::{
 pub fn chosen(
     instance: &Instance,
     wanted: bool,
-    look: &Look,
+    look: &Snapshot,
     file: &Path,
     contents: &Contents,
     before: Option<&Settings>,
@@ -44,7 +44,7 @@ pub fn chosen(
 /// When they do not parse.
 pub fn settings(
     instance: &Instance,
-    look: &Look,
+    look: &Snapshot,
     file: &Path,
     contents: &Contents,
     before: Option<&Settings>,

@@ -8,7 +8,7 @@ use crate::{
     event::Event,
     ops::{
         Instance,
-        converge::{self, How, Planned},
+        converge::{self, ConvergeOptions, Planned},
     },
     sandbox::{network_rules, private_names},
     secrets,
@@ -61,7 +61,7 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
     }
     settings.network.allow.extend(found.into_keys());
     settings.save(&instance.files.settings())?;
-    let how = How { running: true, ..How::default() };
+    let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     let again = converge::plan(instance, engine, settings, &how).await?;
     converge::apply(instance, engine, settings, &again, &how, instance.appliance.health.ready_timeout()).await?;
     note("added to network.allow".to_owned());

@@ -14,7 +14,7 @@ use crate::{
     engine::{Engine, docker::Listed},
     error::{Error, Result},
     event::Event,
-    observe::{self, Look},
+    observe::{self, Snapshot},
     observed::Ownership,
     ops::{
         Instance, backup,
@@ -64,7 +64,7 @@ impl Change<'_> {
     /// stopped, as it is.
     pub async fn make(
         &self,
-        look: &Look,
+        look: &Snapshot,
         target: Target,
         reason: Reason,
         data: Option<&StoredBackup>,
@@ -140,7 +140,7 @@ impl Change<'_> {
     }
 
     /// Builds the image while the old one runs; whether it was not there.
-    async fn prepare(&self, look: &Look, target: &Target) -> Result<bool> {
+    async fn prepare(&self, look: &Snapshot, target: &Target) -> Result<bool> {
         let wanted = guarded::desired(self.instance, self.engine, &target.appliance, &target.settings, look);
         let mut observed = observe::observe(self.engine, look, &wanted).await?;
         observed.image_present = self.engine.image(&target.image).await?.is_some();
@@ -153,7 +153,7 @@ impl Change<'_> {
     async fn taken_back(&self, target: &Target, built: bool, error: Error) -> Error {
         let instance = self.instance;
         let again = guarded::shall_run(instance, self.main.is_running()).unwrap_or(true);
-        if let Err(second) = guarded::undo(instance, self.engine, self.settings, again, self.timeout).await {
+        if let Err(second) = guarded::undo(instance, self.engine, self.settings, again).await {
             let text = format!("rolling back failed: {second}; to continue: docklet{} start", instance.name.flag());
             instance.reporter.report(&Event::Warning { text });
             return error;

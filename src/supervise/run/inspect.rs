@@ -106,7 +106,7 @@ impl Supervisor<'_> {
             (Some(publish), Some(password)) => {
                 let Instance { appliance, files, .. } = self.instance;
                 let selection = self.instance.selection();
-                let probe = Probe::of(appliance, files, &selection, publish, &password);
+                let probe = Probe::of(appliance, files, &selection, publish, &password).keeping_open();
                 let remote = probe::tunnel(files, &selection, publish)
                     .zip(self.engine.as_ref())
                     .map(|(tunnel, engine)| (tunnel, Probe::inside(appliance, engine, &self.container, &password)));

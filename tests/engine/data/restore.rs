@@ -141,26 +141,6 @@ fn data_that_it_cannot_run_with_is_taken_back() {
     assert_eq!(world.left().len(), 3, "{:?}", world.left());
 }
 
-/// `--timeout` holds on the way back, too: there the page has the same word to misbehave.
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn a_page_that_never_answers_is_waited_for_as_long_as_was_said_also_on_the_way_back() {
-    let world = World::new();
-    world.setup();
-    let file = world.folder().join("backup.tar.zst");
-    let file = file.to_str().unwrap();
-    world.misbehave("hang");
-    world.ok(&["backup", file]);
-    let began = std::time::Instant::now();
-    let failed = world.run(&["restore", file, "--yes", "--timeout", "2"]);
-    assert!(!failed.status.success() && shown(&failed).contains("rolling back"), "{}", shown(&failed));
-    // Without --timeout, opencode has two minutes.
-    assert!(began.elapsed() < Duration::from_secs(100), "{:?}\n{}", began.elapsed(), shown(&failed));
-    world.misbehave("");
-    world.ok(&["start"]);
-    assert_whole(&world, "in the end");
-}
-
 /// What goes wrong while a restore is undone is undone by the next command: the backup from before stays at hand.
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]

@@ -64,7 +64,7 @@ pub const LEAST_PASSWORD_LENGTH: usize = 8;
 /// The reason, for showing beside the field.
 pub fn check_password(text: &str) -> Result<Secret, String> {
     if text.chars().count() < LEAST_PASSWORD_LENGTH {
-        return Err(format!("a password has at least {LEAST_PASSWORD_LENGTH} characters"));
+        return Err(format!("the password is too short: use at least {LEAST_PASSWORD_LENGTH} characters"));
     }
     if text.chars().any(char::is_control) {
         return Err("a password has no line breaks or control characters".to_owned());

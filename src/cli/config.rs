@@ -149,7 +149,7 @@ async fn edit(context: &Context) -> Result<()> {
     if !context.environment.interactive {
         // An editor asks, and nobody is there to answer.
         return Err(Error::ConfirmationRequired {
-            question: "an edited text".to_owned(),
+            question: "config edit needs a terminal".to_owned(),
             flag: format!("docklet{} config set KEY VALUE", context.name.flag()),
         });
     }

@@ -63,7 +63,7 @@ async fn remove(context: &Context, place: &str, dry_run: bool) -> Result<()> {
         [index] => index,
         [] => {
             return Err(Error::Missing {
-                what: format!("mount at or of {place}"),
+                what: format!("mount at {place}, and no mount of it"),
                 reason: None,
                 hint: format!("docklet{} mount list", context.name.flag()),
             });
@@ -77,7 +77,7 @@ async fn remove(context: &Context, place: &str, dry_run: bool) -> Result<()> {
     };
     let mount = before.mounts[index].clone();
     if dry_run {
-        let report = json!({"instance": context.name, "mount": mount, "changed": false});
+        let report = json!({"instance": context.name, "mount": mount, "changed": false, "dry_run": true});
         context.output.result(&report, |_| {
             format!("{mount} would be removed, and the container replaced at the next start; your files are kept")
         });

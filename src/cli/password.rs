@@ -35,7 +35,7 @@ pub async fn run(context: &Context, args: &args::Password) -> Result<()> {
 async fn rotate(context: &Context) -> Result<()> {
     let settings = context.settings().await?;
     let _lock = context.lock("password --rotate")?;
-    context.confirm("generate a new password and restart? Everyone who is signed in must sign in again")?;
+    context.confirm("generate a new password and restart opencode? Everyone must then sign in again")?;
     // The engine first: without it the new password could not be put into effect.
     let engine = context.engine().await?;
     let container = stop::find_if_there(context, &engine).await?;

@@ -93,7 +93,11 @@ fn renamed(facts: &Facts) -> bool {
 
 /// The settings, where there are valid ones.
 fn set_up(facts: &Facts) -> Result<&Settings, Unseen> {
-    facts.settings.valid().ok_or_else(|| "nothing is set up".to_owned())
+    match &facts.settings {
+        SettingsFact::Valid(settings) => Ok(settings),
+        SettingsFact::NotSetUp => Err("nothing is set up".to_owned()),
+        SettingsFact::Broken(_) => Err("the settings are not valid".to_owned()),
+    }
 }
 
 fn settings(facts: &Facts) -> Answer {
@@ -107,6 +111,9 @@ fn settings(facts: &Facts) -> Answer {
 }
 
 fn mounts(facts: &Facts) -> Answer {
+    if matches!(facts.settings, SettingsFact::Broken(_)) {
+        return Err("the settings are not valid".to_owned());
+    }
     let MountFacts { number, refused, advice } = &facts.mounts;
     if let Some(error) = refused {
         let hint = error.hint().unwrap_or_default();

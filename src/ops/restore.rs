@@ -341,7 +341,7 @@ impl Job<'_> {
         self.room(options, look, &wanted).await?;
         let no_backup = there.is_empty() || options.no_backup;
         if options.no_backup && !there.is_empty() {
-            let text = "the data of now is not backed up: nothing can bring it back".to_owned();
+            let text = "the current data is not backed up first: it will be lost".to_owned();
             instance.reporter.report(&Event::Warning { text });
         }
         let now = match own {

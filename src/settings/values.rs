@@ -172,7 +172,7 @@ impl FromStr for Memory {
     fn from_str(text: &str) -> Result<Self, String> {
         let bytes: Bytes = text.parse()?;
         if bytes < LEAST_MEMORY {
-            return Err(format!("{bytes} is too little memory; write it like 4GiB"));
+            return Err(format!("{bytes} is too little memory: an idle opencode takes 300 MiB; write it like 4GiB"));
         }
         if bytes.0 > i64::MAX as u64 {
             return Err(format!("{bytes} is more than an engine can count; write it like 4GiB"));

@@ -15,7 +15,7 @@ impl Wizard<'_> {
         let current = &self.current.mounts;
         let before = self.answers.folder.clone().filter(|folder| !current.contains(folder));
         let mut help = "Your project, such as ~/code/app: the agent can read and change everything in it.".to_owned();
-        help.push_str(if current.is_empty() { " Leave empty for none." } else { " Leave empty to add none." });
+        help.push_str(if current.is_empty() { " Leave empty for none." } else { " Leave empty to add no other." });
         let kept = current.iter().map(|m| self.around.shown(&m.host)).collect::<Vec<_>>().join(", ");
         let kept = (!kept.is_empty()).then(|| format!("keep {kept}"));
         let initial = before.as_ref().map(|mount| self.spelled(mount)).unwrap_or_default();

@@ -8,7 +8,7 @@ use super::{CTRL_C, DOWN, ESC, person::Person};
 fn an_own_password_is_typed_twice() {
     let mut person = Person::at("password");
     person.sees("? Password").types(DOWN).sees("> choose my own").types("\r");
-    person.sees("? Your password").types("short\r").sees("✘ a password has at least 8 characters");
+    person.sees("? Your password").types("short\r").sees("✘ the password is too short: use at least 8 characters");
     person
         .types("\u{15}correct horse\r")
         .sees("? Repeat it")

@@ -92,7 +92,8 @@ pub async fn observe(engine: &Engine, look: &Snapshot, desired: &Desired) -> Res
         if let (Some((id, _)), Some(main)) = (&found, &mut main) {
             // One that was made anew under the same name is another one for the engine.
             let known = find(&main.name).and_then(|listed| listed.networks.as_ref()?.get(&desired.container.network));
-            main.connected &= known.is_none_or(|known| known.is_empty() || known == id);
+            // Podman, whose lists have names for ids, looks for it by its name.
+            main.connected &= engine.about.is_podman() || known.is_none_or(|known| known.is_empty() || known == id);
         }
         network = found.map(|(_, found)| Ownership::of(&found, labels));
         others

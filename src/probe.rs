@@ -269,9 +269,9 @@ impl Probe {
 
 /// The tunnel to what an instance's container publishes, where its engine is behind ssh: from the same port of this machine.
 pub fn tunnel(files: &InstancePaths, selection: &Selection, publish: &Publish) -> Option<Tunnel> {
-    let (endpoint, _) = connect::chosen(selection)?;
+    let endpoint = connect::chosen_behind_ssh(selection)?;
     let address = SocketAddr::new(Bind(publish.address).reachable(), publish.port);
-    endpoint.starts_with("ssh://").then(|| Tunnel::new(&endpoint, &files.state, address, address))
+    Some(Tunnel::new(&endpoint, &files.state, address, address))
 }
 
 /// The password goes to nobody who cannot read it anyway: root, who is the engine as a rule, ourselves, and the

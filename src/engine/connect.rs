@@ -15,7 +15,7 @@ use std::{
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as Theirs};
 use futures_util::future::join_all;
 
-pub use crate::engine::endpoints::{Selection, chosen, owner, sockets};
+pub use crate::engine::endpoints::{Selection, chosen, chosen_behind_ssh, owner, sockets};
 use crate::{
     engine::{
         DEADLINE, Engine, Host,

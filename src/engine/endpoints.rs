@@ -182,6 +182,11 @@ pub fn chosen(selection: &Selection) -> Option<(String, String)> {
     }
 }
 
+/// The address of the engine that the user chose, where it is behind ssh. Asks nobody.
+pub fn chosen_behind_ssh(selection: &Selection) -> Option<String> {
+    chosen(selection).map(|(endpoint, _)| endpoint).filter(|endpoint| endpoint.starts_with("ssh://"))
+}
+
 /// The sockets of this machine where engines may listen: of the chosen one, and the usual ones. Asks nobody.
 pub fn sockets(selection: &Selection) -> Vec<PathBuf> {
     let chosen = match choose(selection) {

@@ -131,7 +131,6 @@ impl Instance {
             let done = step(4, format!("start the one at {from}"));
             start::start(self, &here_engine, &settings, self.appliance.health.ready_timeout()).await?;
             done();
-            report.url = Some(crate::desired::page_url(settings.network.bind.0, settings.network.port.0));
             report.running = true;
             return Ok(report);
         }
@@ -159,7 +158,7 @@ impl Instance {
         there: &Instance,
         (here_engine, engine): (&Engine, &Engine),
         settings: &Settings,
-        begun: &std::path::Path,
+        begun: &Path,
         ran: bool,
     ) {
         self.reporter.report(&Event::Note { text: format!("going on at {}", here_engine.about.endpoint) });

@@ -80,13 +80,10 @@ impl Instance {
 
     /// The address of the engine, which is on another machine.
     fn remote(&self) -> Result<String> {
-        match connect::chosen(&self.selection()) {
-            Some((endpoint, _)) if endpoint.starts_with("ssh://") => Ok(endpoint),
-            _ => Err(Error::Usage {
-                message: "a tunnel leads to an engine on another machine, and none is chosen".to_owned(),
-                hint: Some(format!("docklet --host ssh://USER@MACHINE{} tunnel", self.name.flag())),
-            }),
-        }
+        connect::chosen_behind_ssh(&self.selection()).ok_or_else(|| Error::Usage {
+            message: "a tunnel leads to an engine on another machine, and none is chosen".to_owned(),
+            hint: Some(format!("docklet --host ssh://USER@MACHINE{} tunnel", self.name.flag())),
+        })
     }
 
     fn tunnel_report(&self, endpoint: String, at: Option<&Publish>, changed: bool) -> TunnelReport {

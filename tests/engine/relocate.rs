@@ -153,6 +153,14 @@ fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker()
     back();
     big.empty();
 
+    // A copy that has proved itself there, while this one is used on.
+    let keep = [&move_there[..], &["--keep"]].concat();
+    let report: serde_json::Value = serde_json::from_str(&big.ok(&world, &keep)).unwrap();
+    assert_eq!((&report["kept"], &report["running"], endpoint()), (&true.into(), &true.into(), here.as_str().into()));
+    assert!(answers() && id() == before && tunnels(&world).is_empty());
+    assert_eq!(String::from_utf8_lossy(&big.docker(&["ps", "--quiet"]).stdout), "", "it is stopped there");
+    big.empty();
+
     let report: serde_json::Value = serde_json::from_str(&big.ok(&world, &move_there)).unwrap();
     assert_eq!((&report["to"], &report["running"]), (&there.as_str().into(), &true.into()), "{report}");
     assert!(answers());

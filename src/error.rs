@@ -46,6 +46,11 @@ impl std::fmt::Display for ObjectKind {
     }
 }
 
+/// What is said of an engine that was not reached. Behind ssh it may run all the same.
+fn not_there(endpoint: &str) -> &'static str {
+    if endpoint.starts_with("ssh://") { "cannot be reached" } else { "is not running" }
+}
+
 /// Why an image could not be had. Decides the code and the hint of [`Error::Image`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageFault {
@@ -114,7 +119,7 @@ pub enum Error {
 
     #[error("no container engine is installed")]
     EngineNotInstalled { tried: Vec<String> },
-    #[error("the container engine at {endpoint} is not running")]
+    #[error("the container engine at {endpoint} {}", not_there(.endpoint))]
     EngineNotRunning { endpoint: String, reason: String, start_command: String },
     #[error("no permission to use the container engine at {endpoint}")]
     EnginePermissionDenied { endpoint: String, group_command: String },

@@ -195,6 +195,9 @@ fn failure(place: &Place, error: Theirs) -> Failure {
         Some(_) => return Failure::Broken(translate(CALL, error)),
         None => {}
     }
+    if not_http(&error) && matches!(place.endpoint, Endpoint::Ssh(_)) {
+        return Failure::Refused("the account there has no shell, or its start-up files print something".to_owned());
+    }
     if not_http(&error) || matches!(error, Theirs::JsonDataError { .. }) {
         return no_engine("the program that answers there isn't a container engine".to_owned());
     }

@@ -9,7 +9,7 @@ use super::{
     Instance,
     backup::{self, Backup},
     converge, guarded,
-    restore::Restore,
+    restore::{Restore, restore_with},
     start, stop, supervisor,
 };
 use crate::{
@@ -91,50 +91,60 @@ impl Instance {
         self.confirm(&format!("stop {} at {from} and move it to {to}?", self.container_name()))?;
         let lock = self.lock("move")?;
         there.work_under(&lock)?;
-        let step = |number, text: String| begin_step(self.reporter.as_ref(), number, 4, text);
+        // What each of them does has steps of its own.
+        let step = |text: String| begin_step(self.reporter.as_ref(), 1, 1, text);
 
         let look = guarded::recovered(self, &here_engine, Some(&settings)).await?;
         let Some(own) = backup::own_container(self, &look).cloned() else {
             return Err(Error::NotSetUp { instance: self.name.to_string() });
         };
+        // As it is here: one that the user stopped stays stopped.
+        let runs = guarded::shall_run(self, own.is_running())?;
         if unfinished {
             clear(there, &engine).await?;
         }
         state_file::save(&begun, &Begun { to: to.clone() })?;
         let moved = async {
-            let done = step(1, format!("stop {} and back it up", own.name));
+            let done = step(format!("stop {} and back it up", own.name));
             let records = guarded::records_now(self, &own, &settings).await?;
             guarded::stop(self, &here_engine, &look).await?;
             let look = backup::look(self, &here_engine).await?;
             let made = backup::take(self, &here_engine, &look, Reason::Move, &Backup::default(), records).await?.made;
             done();
-            let done = step(2, format!("restore it at {to}"));
+            let done = step(format!("restore it at {to}"));
             let restore = Restore { file: made.file.clone(), ..Restore::default() };
-            let restored = there.restore(&restore).await?;
+            let restored = restore_with(there, &restore, runs).await?;
             done();
             Ok::<_, Error>((made.file, restored))
         };
         let (file, restored) = match Box::pin(moved).await {
             Ok(moved) => moved,
             Err(error) => {
-                self.go_on_here(there, (&here_engine, &engine), &settings, &begun, own.is_running()).await;
+                self.go_on_here(there, (&here_engine, &engine), &settings, &begun, runs).await;
                 return Err(error);
             }
         };
         report.backup = Some(file.display().to_string());
-        (report.files, report.bytes, report.url) = (restored.files, restored.bytes, Some(restored.url));
+        (report.files, report.bytes, report.running) = (restored.files, restored.bytes, runs);
+        report.url = Some(restored.url).filter(|_| runs);
+        if !runs {
+            tunnel::leave_closed(&self.files.state).await?;
+        }
         if options.keep {
-            let done = step(3, format!("stop the one at {to}"));
+            if !runs {
+                remove_marker(&begun)?;
+                return Ok(report);
+            }
+            let done = step(format!("stop the one at {to}"));
             engine.stop_container(&own.name, guarded::STOP_GRACE).await?;
             done();
             remove_marker(&begun)?;
-            let done = step(4, format!("start the one at {from}"));
+            let done = step(format!("start the one at {from}"));
             start::start(self, &here_engine, &settings, self.appliance.health.ready_timeout()).await?;
             done();
-            report.running = true;
             return Ok(report);
         }
-        let done = step(3, format!("use the one at {to} from now on"));
+        let done = step(format!("use the one at {to} from now on"));
         // It would start the one here again.
         supervisor::process::end(&self.files).await?;
         let mut settings = settings;
@@ -142,10 +152,10 @@ impl Instance {
         settings.save(&self.files.settings())?;
         remove_marker(&begun)?;
         done();
-        let done = step(4, "see to it that it keeps running".to_owned());
-        guarded::settle(there, &engine, &settings, true, self.appliance.health.ready_timeout()).await?;
+        let stays = if runs { "keeps running" } else { "stays stopped" };
+        let done = step(format!("see to it that it {stays}"));
+        guarded::settle(there, &engine, &settings, runs, self.appliance.health.ready_timeout()).await?;
         done();
-        report.running = true;
         Ok(report)
     }
 }

@@ -79,7 +79,7 @@ impl Instance {
     /// # Errors
     /// BACKUP_INVALID before anything is touched; RESTORE_FAILED when everything is as it was.
     pub async fn restore(&self, options: &Restore) -> Result<RestoreReport> {
-        restore_with(self, options).await
+        restore_with(self, options, true).await
     }
 }
 
@@ -113,7 +113,11 @@ async fn settings_before(instance: &Instance, options: &Restore) -> Result<Optio
     }
 }
 
-async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreReport> {
+/// `starts`: whether it runs in the end where there was nothing before.
+///
+/// # Errors
+/// As [`Instance::restore`].
+pub async fn restore_with(instance: &Instance, options: &Restore, starts: bool) -> Result<RestoreReport> {
     let (file, engine, Checked { contents, salvaged }) = open(instance, options).await?;
     // Asked before the lock is taken: while somebody thinks, the supervisor goes on with its work.
     let mut given = match options.only.is_empty() {
@@ -183,10 +187,10 @@ async fn restore_with(instance: &Instance, options: &Restore) -> Result<RestoreR
         let text = format!("it has a new password: docklet{} password", instance.name.flag());
         instance.reporter.report(&Event::Note { text });
     }
-    // One that was stopped stays stopped; where nothing was, it shall run.
+    // One that was stopped stays stopped.
     let running = match &own {
         Some(container) => guarded::shall_run(instance, container.is_running())?,
-        None => true,
+        None => starts,
     };
     if let Err(error) = guarded::settle(instance, engine, &settings, running, timeout).await {
         if let Some(saved) = &saved_before {

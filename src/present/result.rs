@@ -131,6 +131,9 @@ pub fn moved(report: &MoveReport, style: Style) -> String {
     if let Some(backup) = &report.backup {
         text.push_str(&format!("\n  backup    {backup}"));
     }
+    if !report.running {
+        text.push_str("\n  state     stopped, as before");
+    }
     if !report.kept {
         text.push_str(&format!(
             "\n  way back  the one at {from} is kept as it was, stopped\n{} {}",

@@ -25,7 +25,7 @@ pub struct MoveReport {
     pub running: bool,
     /// Whether the one of before is still the one that is used.
     pub kept: bool,
-    /// The address of the page on this machine.
+    /// The address of the page on this machine; `None` where it is stopped, as it was before.
     pub url: Option<String>,
     /// The commands that lead back.
     pub back: String,

@@ -90,7 +90,8 @@ impl Drop for Big {
 fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker() {
     let world = World::supervised();
     let big = Big::start(&world);
-    let (port, here, there) = (world.port.to_string(), engine_host(), big.server.address.clone());
+    let near = Proxy::start(&engine_host());
+    let (port, here, there) = (world.port.to_string(), near.host(), big.server.address.clone());
     let key = world.folder().join("key");
     std::fs::write(&key, "not shown").unwrap();
     let key = format!("API_KEY={}", key.display());
@@ -123,35 +124,36 @@ fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker()
     docker(&["save", "--output", archive.to_str().unwrap(), &image]);
     assert!(big.docker(&["load", "--input", archive.to_str().unwrap()]).status.success());
 
-    // Killed at any call that changes something there: it runs here again, by the supervisor, or there already.
-    let mut kills = 0;
-    for n in (1..).step_by(3) {
-        big.proxy.reset();
-        big.proxy.fault(Fault { at: At::writing(n), action: Action::KillAfter });
-        let mut command = big.docklet(&world, &move_there);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
-        big.proxy.kill_target(child.id());
-        let ended = child.wait_with_output().unwrap();
-        let when = format!("killed at {:?}", big.proxy.fired_at());
-        big.proxy.reset();
-        if ended.status.success() {
-            break;
-        }
-        kills += 1;
-        let at = endpoint();
-        let runs = || world.inspect().unwrap()["State"]["Running"] == true;
-        wait_until(SOON, &format!("it runs at {at}, {when}"), || answers() && runs() == (at == here.as_str()));
-        // The supervisor counts its restarts from a start on.
-        back();
-        if at != here.as_str() {
-            // It counted already.
-            big.empty();
+    // Killed, or the answer lost, at any call that changes something: it runs here again, by the supervisor after a kill,
+    // or there already.
+    let mut faults = 0;
+    for (proxy, nth) in [(&big.proxy, 3), (&near, 5)] {
+        for (n, action) in moments(nth, &[Action::KillAfter, Action::Cut]) {
+            proxy.reset();
+            proxy.fault(Fault { at: At::writing(n), action: action.clone() });
+            let mut command = big.docklet(&world, &move_there);
+            let child = command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap();
+            proxy.kill_target(child.id());
+            let ended = child.wait_with_output().unwrap().status;
+            let (fired, when) = (proxy.fired(), format!("{action:?} at {:?}", proxy.fired_at()));
+            proxy.reset();
+            faults += usize::from(fired);
+            let at = endpoint();
+            let runs = || world.inspect().unwrap()["State"]["Running"] == true;
+            wait_until(SOON, &format!("it runs at {at}, {when}"), || answers() && runs() == (at == here));
+            // The supervisor counts its restarts from a start on.
+            back();
+            if at != here {
+                // It counted already.
+                big.empty();
+            }
+            if !fired {
+                assert!(ended.success() && at != here);
+                break;
+            }
         }
     }
-    assert!(kills >= 4, "only {kills} kills");
-    // There it was in the end: once more from here.
-    back();
-    big.empty();
+    assert!(faults >= 6, "only {faults}");
 
     // A copy that has proved itself there, while this one is used on.
     let keep = [&move_there[..], &["--keep"]].concat();
@@ -159,6 +161,17 @@ fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker()
     assert_eq!((&report["kept"], &report["running"], endpoint()), (&true.into(), &true.into(), here.as_str().into()));
     assert!(answers() && id() == before && tunnels(&world).is_empty());
     assert_eq!(String::from_utf8_lossy(&big.docker(&["ps", "--quiet"]).stdout), "", "it is stopped there");
+    big.empty();
+
+    // One that is stopped stays stopped.
+    big.ok(&world, &["stop"]);
+    let report: serde_json::Value = serde_json::from_str(&big.ok(&world, &move_there)).unwrap();
+    assert_eq!((&report["running"], &report["url"], endpoint()), (&false.into(), &().into(), there.as_str().into()));
+    assert!(!answers() && tunnels(&world).is_empty());
+    assert_eq!(String::from_utf8_lossy(&big.docker(&["ps", "--quiet"]).stdout), "", "it is stopped there");
+    big.ok(&world, &["start"]);
+    assert_eq!(big.ok(&world, &["exec", "--", "cat", "/workspace/file"]), "precious\n");
+    back();
     big.empty();
 
     let report: serde_json::Value = serde_json::from_str(&big.ok(&world, &move_there)).unwrap();

@@ -163,6 +163,11 @@ fn what_keeps_ssh_out_is_told_in_its_words() {
     server.knows("other");
     refused("Host key verification failed");
     server.knows("host");
+    // Before any command of the account.
+    let (login, printed) = (server.folder.join("user.pub"), "command=\"echo not available\" ");
+    let key = fs::read_to_string(&login).unwrap();
+    fs::write(&login, format!("{printed}{key}")).unwrap();
+    refused("has no shell, or its start-up files print something");
     fs::write(server.folder.join("user.pub"), "").unwrap();
     refused("Permission denied");
 }
@@ -171,12 +176,12 @@ fn what_keeps_ssh_out_is_told_in_its_words() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn a_setup_over_ssh_with_an_answer_cut_is_finished_by_the_next() {
     let mut cuts = 0;
-    for n in (1..).step_by(6) {
+    for (n, action) in moments(6, &[Action::Cut]) {
         let (world, proxy) = (World::new(), Proxy::start(&engine_host()));
         let server = Server::leading_to(&world, "127.0.0.1", &proxy.host());
         let setup = world.setup_args();
         let setup: Vec<&str> = setup.iter().map(String::as_str).collect();
-        proxy.fault(Fault { at: At::Nth(n), action: Action::Cut });
+        proxy.fault(Fault { at: At::Nth(n), action });
         let first = server.docklet(&world, &setup, Stdio::null());
         let when = format!("cut at {:?}", proxy.fired_at());
         if !proxy.fired() {

@@ -349,6 +349,15 @@ pub fn free_port() -> u16 {
     panic!("no free port");
 }
 
+/// The calls that a sweep disturbs, and how: each nth one, the ways in turn. With DOCKLET_TEST_EVERY=yes, each call in each way.
+pub fn moments<W: Clone + 'static>(nth: usize, ways: &'static [W]) -> impl Iterator<Item = (usize, W)> {
+    let all = std::env::var_os("DOCKLET_TEST_EVERY").is_some();
+    (1..).step_by(if all { 1 } else { nth }).enumerate().flat_map(move |(index, n)| {
+        let first = if all { 0 } else { index % ways.len() };
+        ways[first..].iter().take(if all { ways.len() } else { 1 }).map(move |way| (n, way.clone()))
+    })
+}
+
 /// Eight random hex digits.
 pub fn random_hex() -> String {
     let mut bytes = [0; 4];

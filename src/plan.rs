@@ -14,6 +14,23 @@ use crate::{
     observed::{Container, Observed, Ownership, PortState, VolumeUser},
 };
 
+/// A restart as it is shown: a stop, and then `start`, what a start of the container that is there does. `runs`: whether it
+/// runs.
+pub fn restart(desired: &Desired, start: Plan, runs: bool) -> Plan {
+    let name = desired.container.name.clone();
+    let stop = Action::StopContainer { name: name.clone() };
+    let mut plan = Plan::default();
+    if runs && start.steps.iter().all(|step| step.action != stop) {
+        plan.push(stop, "");
+    }
+    if start.is_empty() {
+        plan.push(Action::StartContainer { name: name.clone(), made: None }, "");
+        plan.push(Action::WaitUntilReady { name, url: desired.url() }, "");
+    }
+    plan.steps.extend(start.steps);
+    plan
+}
+
 /// Plans the way from the observed to the desired state.
 ///
 /// A container whose settings changed is replaced: it is renamed and stopped, the new one is created and started, and

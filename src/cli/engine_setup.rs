@@ -53,7 +53,7 @@ pub async fn find(context: &Context, consent: Consent, interrupted: &'static str
     };
     let curable = matches!(error, Error::EngineNotInstalled { .. } | Error::EngineNotRunning { .. });
     if !curable || explicit || dry_run {
-        return Err(error);
+        return Err(if install { with_command_there(error) } else { error });
     }
     if !install {
         let how = "installs the distribution's own package with its package manager, and starts it";
@@ -72,6 +72,17 @@ pub async fn find(context: &Context, consent: Consent, interrupted: &'static str
     match installed.new_group {
         Some(group) => Ok(Found::NeedsNewGroup(group)),
         None => Ok(Found::Engines(vec![context.engine().await?])),
+    }
+}
+
+/// What to do where the engine is to be on another machine: docklet changes only the one that it runs on.
+fn with_command_there(error: Error) -> Error {
+    match error {
+        Error::EngineNotRunning { endpoint, reason, start_command } if endpoint.starts_with("ssh://") => {
+            let there = "if no engine is installed there, install it there: sudo apt-get install docker.io (Debian, Ubuntu) or sudo dnf install moby-engine (Fedora), then sudo usermod -aG docker $USER";
+            Error::EngineNotRunning { endpoint, reason, start_command: format!("{start_command}\n{there}") }
+        }
+        other => other,
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     context::Context,
     engine_setup::{self, Consent, Found},
     open, secret,
+    start::{planned_only, with_secrets},
 };
 use crate::{
     engine::reference::Reference,
@@ -131,11 +132,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             new_secrets.retain(|name| *name != context.appliance.login.password_secret);
         }
         if args.dry_run {
-            let report = serde_json::json!({
-                "instance": context.name, "recovery": planned.recovery, "plan": planned.plan,
-                "secrets": new_secrets,
-            });
-            context.output.result(&report, |_| with_secrets(&planned.to_string(), &new_secrets));
+            planned_only(context, &planned, &new_secrets);
             return Ok(ExitCode::SUCCESS);
         }
         let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
@@ -334,9 +331,4 @@ fn new_secrets(context: &Context, answers: &Answers) -> Result<Vec<String>> {
         }
     }
     Ok(names)
-}
-
-/// A plan's text, and by name what of secrets is written.
-fn with_secrets(plan: &str, names: &[String]) -> String {
-    if names.is_empty() { plan.to_owned() } else { format!("{plan}\n     secrets to write: {}", names.join(", ")) }
 }

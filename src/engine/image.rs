@@ -33,6 +33,8 @@ pub struct Image {
     pub references: Vec<String>,
     /// Size in bytes as the engine reports it.
     pub size: u64,
+    /// Whether that is the size of the packed layers, as an engine with the containerd image store counts.
+    pub compressed: bool,
     /// Processor architecture in Go's words: `amd64`, `arm64`.
     pub architecture: String,
     /// Operating system: `linux`.
@@ -172,6 +174,7 @@ pub(super) fn from_inspect(found: ImageInspect) -> Image {
         id: found.id.unwrap_or_default(),
         references: named(references),
         size: size(found.size.unwrap_or_default()),
+        compressed: found.descriptor.is_some(),
         architecture: found.architecture.unwrap_or_default(),
         os: found.os.unwrap_or_default(),
         appliance_version: labels.get(label::IMAGE_VERSION).cloned(),
@@ -189,6 +192,7 @@ pub(super) fn from_summary(listed: ImageSummary) -> Image {
         id: listed.id,
         references: named(references),
         size: size(listed.size),
+        compressed: false,
         architecture: String::new(),
         os: String::new(),
         appliance_version: labels.get(label::IMAGE_VERSION).cloned(),

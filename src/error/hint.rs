@@ -6,6 +6,9 @@ use crate::{instance_name, units::Bytes};
 /// Where the crate's own page is, there are its issues.
 const REPORT_A_BUG: &str = "report it where you got docklet from, with the file that this command writes (without your secrets):\ndocklet doctor --bundle docklet-report.tar.zst";
 
+/// The agent can make its own data unusable.
+const EARLIER_DATA: &str = "if its data is the cause: docklet backup list, then docklet restore FILE";
+
 /// Less memory than this is no help, in bytes: an idle opencode takes 300 MiB.
 const LEAST_USEFUL: u64 = 512 << 20;
 
@@ -128,7 +131,7 @@ impl Error {
                 seconds.saturating_mul(2)
             ),
             Error::StartFailed { .. } | Error::Exited { .. } | Error::Unhealthy { .. } => {
-                "docklet logs -n 200 shows more; docklet restart tries again".to_owned()
+                format!("docklet logs -n 200 shows more; docklet restart tries again\n{EARLIER_DATA}")
             }
             Error::RulesNotLoaded { .. } => {
                 "the engine's kernel needs nftables, and the engine must grant NET_ADMIN to a helper container\nto start without rules, with access to this machine and its network: docklet config set network.egress all".to_owned()
@@ -140,7 +143,7 @@ impl Error {
                 "run the same command again\nif it fails again, find the cause with: docklet doctor".to_owned()
             }
             Error::StopFailed { .. } => "run docklet stop again; if it still runs then, restart the engine".to_owned(),
-            Error::GaveUp { .. } => "docklet logs -n 200 shows more; docklet start tries again".to_owned(),
+            Error::GaveUp { .. } => format!("docklet logs -n 200 shows more; docklet start tries again\n{EARLIER_DATA}"),
             // Only where docklet's own backups are, removing some helps.
             Error::NoSpace { place, .. } if place.starts_with('/') && place.ends_with("/backups") => {
                 format!("see what uses it: df -h '{place}'\nremove old backups: docklet backup prune --keep 3")

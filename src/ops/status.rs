@@ -279,6 +279,7 @@ fn image_status(container: &Detail, image: Option<Image>) -> ImageStatus {
         reference: container.image.clone(),
         id: Some(container.image_id.clone()),
         appliance_version: image.as_ref().and_then(|i| i.appliance_version.clone()),
+        compressed: image.as_ref().is_some_and(|i| i.compressed),
         size: image.map(|i| i.size),
     }
 }

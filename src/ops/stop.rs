@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Instance, backup, guarded, mounts, other_home, start,
+    Instance, backup,
+    converge::Planned,
+    guarded, mounts, other_home, start,
     supervisor::{
         process,
         state::{self, State},
@@ -17,6 +19,7 @@ use crate::{
     event::{Event, begin_step},
     host::tunnel,
     observed::Ownership,
+    plan,
     report::{ContainerReport, StopReport},
     settings::Settings,
 };
@@ -99,6 +102,16 @@ impl Instance {
         let report = StopReport { container: ContainerReport { changed: true, ..started.container }, ..report };
         Ok((report, started.url))
     }
+}
+
+/// What a restart would do: stop, and then what a start does.
+///
+/// # Errors
+/// As [`start::preview`].
+pub async fn preview(instance: &Instance) -> Result<Planned> {
+    let mut planned = start::preview(instance).await?;
+    planned.plan = plan::restart(&planned.desired, planned.plan, planned.runs && planned.recovery.is_empty());
+    Ok(planned)
 }
 
 /// Whether the engine that cannot be reached is the one that has the container, as far as that is

@@ -96,7 +96,7 @@ pub fn long(report: &StatusReport, style: Style, now: OffsetDateTime, zone: &Zon
         let mut text = image.reference.clone();
         let details: Vec<String> = [
             image.appliance_version.as_ref().map(|v| format!("version {v}")),
-            image.size.map(|size| Bytes(size).to_string()),
+            image.size.map(|size| format!("{}{}", Bytes(size), if image.compressed { " compressed" } else { "" })),
             image.id.is_none().then(|| "not on this engine".to_owned()),
         ]
         .into_iter()

@@ -236,6 +236,8 @@ pub struct ImageStatus {
     pub appliance_version: Option<String>,
     /// Size in bytes.
     pub size: Option<u64>,
+    /// Whether that is the size of its layers as they are kept packed, which an engine with the containerd image store says.
+    pub compressed: bool,
 }
 
 /// A volume in `docklet status`.

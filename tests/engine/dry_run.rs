@@ -14,6 +14,10 @@ fn a_dry_run_names_what_is_lost_and_changes_nothing() {
     world.ok(&["start"]);
     let before = world.inspect().unwrap();
     assert_eq!(world.ok(&["start", "--dry-run"]).trim(), "nothing to do");
+    let restart = json(&world.run(&["restart", "--dry-run", "--json"]));
+    let actions: Vec<&str> =
+        restart["plan"]["steps"].as_array().unwrap().iter().map(|step| step["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["stop_container", "start_container", "wait_until_ready"]);
     world.ok(&["exec", "--", "sh", "-c", "echo x >/home/opencode/notes.txt"]);
     world.ok(&["config", "set", "resources.pids", "500"]);
     for command in ["start", "restart", "setup"] {
@@ -21,6 +25,13 @@ fn a_dry_run_names_what_is_lost_and_changes_nothing() {
         assert!(plan.contains("pids 4096") && plan.contains("remove container"), "{plan}");
         let lost = "will be lost with the old container: 1 file outside the volumes: /home/opencode (1)";
         assert!(plan.contains(lost), "{plan}");
+        let report = json(&world.run(&[command, "--dry-run", "--json"]));
+        assert!(report["lost"].as_str().unwrap().contains("/home/opencode (1)"), "{command}: {report}");
+        assert_eq!(
+            (&report["dry_run"], &report["secrets"]),
+            (&true.into(), &serde_json::json!([])),
+            "{command}: {report}"
+        );
     }
     let file = world.folder().join("b.tar.zst");
     let file = file.to_str().unwrap();

@@ -1,6 +1,8 @@
 //! Getting an image: pull from a registry, with and without a password, load from a file.
 
-use crate::proxy::{Action, At, Fault, Proxy};
+use std::sync::Arc;
+
+use crate::proxy::{Action, At, Call, Fault, Proxy};
 use crate::support::*;
 
 #[test]
@@ -34,6 +36,24 @@ fn a_registry_with_a_password_wants_it() {
     world.docker_config(&config);
     let output = world.docklet().args(args).env("DOCKER_CONFIG", &config).output().unwrap();
     assert!(output.status.success(), "{}", shown(&output));
+}
+
+/// An engine with the containerd image store counts packed layers, and describes some images without theirs.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn an_image_that_is_described_in_another_way_is_understood() {
+    let world = World::new();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    let described = |call: &Call| call.route().starts_with("/images/") && call.route().ends_with("/json");
+    let at = At::Every(Arc::new(move |call| described(call) && call.route() != "/images/json"));
+    proxy.fault(Fault { at, action: Action::Rewrite(r#""Type":"layers""#, r#""Typo":"layers""#) });
+    world.setup();
+    assert!(proxy.fired(), "{}", proxy.report());
+    proxy.reset();
+    let packed = docker(&["info", "--format", "{{.DriverStatus}}"]).contains("containerd.snapshotter");
+    assert_eq!(world.status()["image"]["compressed"], packed);
+    assert_eq!(world.ok(&["status"]).contains(" compressed)"), packed);
 }
 
 #[test]

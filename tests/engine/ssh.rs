@@ -170,6 +170,9 @@ fn what_keeps_ssh_out_is_told_in_its_words() {
     refused("has no shell, or its start-up files print something");
     fs::write(server.folder.join("user.pub"), "").unwrap();
     refused("Permission denied");
+    // Nothing is installed on another machine.
+    let setup = server.docklet(&world, &["setup", "--yes", "--json", "--install-engine"], Stdio::null());
+    assert!(json(&setup)["error"]["hint"].as_str().unwrap().contains("install it there"), "{}", shown(&setup));
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct Setup {
     #[arg(long, env = "DOCKLET_BASE_IMAGE", value_name = "REF", conflicts_with = "image")]
     pub base_image: Option<String>,
     /// Debian packages to install in the image, in place of those in the settings
+    ///
+    /// In DOCKLET_EXTRA_PACKAGE, commas separate them.
     #[arg(
         long = "extra-package", env = "DOCKLET_EXTRA_PACKAGE", value_name = "PKG", num_args = 1.., value_delimiter = ',',
         conflicts_with_all = ["image", "image_file"]
@@ -49,6 +51,8 @@ pub struct Setup {
     pub egress: Option<Egress>,
     /// Additional host, address or range that the agent may connect to, in place of those in the settings; `host` means
     /// this machine, as in host:11434
+    ///
+    /// In DOCKLET_ALLOW, commas separate them.
     #[arg(long = "allow", env = "DOCKLET_ALLOW", value_name = "HOST[:PORT]", num_args = 1.., value_delimiter = ',')]
     pub allow: Option<Vec<Allow>>,
     /// Variable of the container, not for secrets; other variables stay (in DOCKLET_ENV: one a line)
@@ -77,9 +81,13 @@ pub struct Setup {
     pub no_autostart: bool,
     /// Folder or file of this machine to mount, such as ~/code/app:/workspace/app, in place of those in the settings; append
     /// :ro for read-only
+    ///
+    /// In DOCKLET_MOUNT, commas separate them.
     #[arg(long = "mount", env = "DOCKLET_MOUNT", value_name = "HOST:CONTAINER[:ro]", value_delimiter = ',')]
     pub mounts: Option<Vec<Mount>>,
     /// File with a secret, such as ANTHROPIC_API_KEY=key.txt
+    ///
+    /// In DOCKLET_SECRET_FILE, commas separate them.
     #[arg(long = "secret-file", env = "DOCKLET_SECRET_FILE", value_name = "NAME=PATH", value_delimiter = ',')]
     pub secret_files: Vec<String>,
     /// File with a secret on each line, such as ANTHROPIC_API_KEY=…, or - for standard input

@@ -354,7 +354,7 @@ fn a_hint_names_the_instance_that_its_commands_are_about() {
     assert_eq!(hint(&rolled_back, "default"), "docklet status shows what runs now");
     assert_eq!(hint(&rolled_back, "work"), "docklet --instance work status shows what runs now");
     let unhealthy = Error::Unhealthy { name: "a".into(), reason: "b".into(), log: vec![] };
-    let both = "docklet --instance work logs -n 200 shows more; docklet --instance work restart tries again";
+    let both = "docklet --instance work logs -n 200 shows more; docklet --instance work restart tries again\nif its data is the cause: docklet --instance work backup list, then docklet --instance work restore FILE";
     assert_eq!(hint(&unhealthy, "work"), both);
     assert_eq!(hint(&Error::NotSetUp { instance: "work".into() }, "work"), "docklet --instance work setup");
     let of_no_instance = Error::Usage { message: "x".into(), hint: Some("docklet --help".into()) };

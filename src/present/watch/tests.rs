@@ -57,6 +57,7 @@ pub fn a_report() -> StatusReport {
             reference: "opencode-cloud:1.18.33-0123456789ab".into(),
             id: Some("sha256:1".into()),
             appliance_version: Some("1.18.33".into()),
+            compressed: false,
             size: Some(499 << 20),
         }),
         volumes: vec![

@@ -58,6 +58,7 @@ fn container() -> ContainerFacts {
         image: Some(Image {
             architecture: "amd64".into(),
             appliance_version: Some("1.18.33".into()),
+            compressed: false,
             ..Image::default()
         }),
         page: Ok(Seen::Works),

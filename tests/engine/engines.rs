@@ -183,7 +183,7 @@ fn base_of_stubs(world: &World, version: &str) -> String {
     )
 }
 
-/// Two locked caches in one of its steps would stand still for ever on Podman 4.3.
+/// A locked cache before another in one of its steps stands still for ever on Podman 4.3.
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn the_appliances_own_image_is_built() {

@@ -114,6 +114,8 @@ pub struct ContainerDefaults {
     pub ca_bundle: String,
     /// What loads the network rules, in the image.
     pub network_rules: String,
+    /// What fills volumes from a backup where docklet is not, in the image.
+    pub unpack_backup: String,
     /// Most processes and threads.
     pub pids_limit: i64,
     /// Default memory limit.

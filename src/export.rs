@@ -37,6 +37,8 @@ pub struct Member {
     pub allow: Vec<Allow>,
     /// The program in the image that loads the network rules, with its arguments.
     pub network_rules: Vec<String>,
+    /// The program in the image that fills volumes from a backup.
+    pub unpack_backup: String,
     /// The files of the secrets, by their names.
     pub secrets: BTreeMap<String, SecretFile>,
 }
@@ -86,6 +88,8 @@ pub struct Export {
     pub notes: Vec<String>,
     /// What to run before, as commands.
     pub commands: Vec<String>,
+    /// What to run when the engine has the files, as commands.
+    pub then: Vec<String>,
 }
 
 impl Member {

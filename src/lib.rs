@@ -81,6 +81,7 @@ pub mod report;
 
 pub use error::{Code, Error, Result};
 pub use event::{Event, Reporter};
+pub use export::kubernetes::BackupFrom;
 pub use instance_name::InstanceName;
 pub use interrupt::{Interrupt, Raise};
 pub use ops::{

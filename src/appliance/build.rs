@@ -20,6 +20,7 @@ const CONTEXT: &[(&str, u32, &[u8])] = &[
     ("network-rules", 0o755, include_bytes!("../../docker/network-rules")),
     ("package.json", 0o644, include_bytes!("../../docker/package.json")),
     ("package-lock.json", 0o644, include_bytes!("../../docker/package-lock.json")),
+    ("unpack-backup", 0o755, include_bytes!("../../docker/unpack-backup")),
 ];
 
 /// The seccomp profile that the container runs under, in the engine's own format.

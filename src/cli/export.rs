@@ -33,6 +33,7 @@ fn wanted(target: &ExportFor) -> Export {
                 storage: args.storage.to_string(),
                 storage_class: args.storage_class.clone(),
                 ingress: args.ingress.clone().zip(args.tls_secret.clone()),
+                backup: args.backup.clone().zip(Some(args.backup_from())),
             };
             (target, &args.common)
         }

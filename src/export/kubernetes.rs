@@ -1,5 +1,6 @@
 //! `docklet export kubernetes`: the objects of an instance. They follow the Pod Security Standard "restricted" to the letter.
 
+mod backup;
 mod objects;
 pub mod policy;
 
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
+pub use self::backup::{Backup, BackupFrom};
 use self::objects::*;
 use super::{Export, File, Member, yaml};
 use crate::{appliance::hex, error::Result};
@@ -15,6 +17,9 @@ use crate::{appliance::hex, error::Result};
 /// What one that does little needs, of the node's memory and processors: opencode idles at 230 to 330 MB. A request holds a
 /// place on a node, so it is not the limit.
 const REQUESTS: [(&str, &str); 2] = [("cpu", "100m"), ("memory", "512Mi")];
+
+/// What the init containers ask for.
+const REQUESTS_OF_INIT: [(&str, &str); 2] = [("cpu", "10m"), ("memory", "32Mi")];
 
 /// Most that home folder, /tmp and logs of one may take of the node's disk: a node is shared, unlike a laptop.
 const NODE_DISK: &str = "10Gi";
@@ -48,6 +53,8 @@ pub struct Options {
     pub ingress: Option<(String, String)>,
     /// Whether Secrets are written.
     pub with_secrets: bool,
+    /// The data to begin with.
+    pub backup: Option<Backup>,
 }
 
 /// An amount as Kubernetes writes it, such as `20Gi`.
@@ -100,6 +107,7 @@ pub fn export(members: &[Member], options: &Options) -> Result<Export> {
             export.commands.push(create_secret(member, &namespace));
         }
         export.files.push(File::new(format!("{name}.yaml"), one.documents()?));
+        export.then.extend(options.backup.as_ref().and_then(|backup| backup.bring(&one, &namespace)));
         for note in policy::left_out(&member.allow) {
             if !export.notes.contains(&note) {
                 export.notes.push(note);
@@ -114,6 +122,11 @@ pub fn export(members: &[Member], options: &Options) -> Result<Export> {
         ]
         .map(str::to_owned),
     );
+    if let Some(Backup { from: BackupFrom::Url(_), .. }) = options.backup {
+        let note =
+            "the pod fetches the backup under its own NetworkPolicy, and who may read the StatefulSet sees the address";
+        export.notes.push(note.to_owned());
+    }
     Ok(export)
 }
 
@@ -254,8 +267,15 @@ impl One<'_> {
 
     fn pod(&self) -> Result<Pod> {
         let (uid, gid) = self.member.ids()?;
-        // `optional` is the default, but `podman kube play` 4.3 crashes where it is left out.
-        let secret = SecretSource { secret_name: self.name().to_owned(), default_mode: 0o440, optional: false };
+        // Nobody else is in the pod, and Podman has no `fsGroup`. `optional` is the default, but `podman kube play` 4.3 crashes
+        // where it is left out.
+        let secret = SecretSource { secret_name: self.name().to_owned(), default_mode: 0o444, optional: false };
+        let mut volumes = vec![
+            Volume { name: "home", empty_dir: Some(Empty {}), ..Volume::default() },
+            Volume { name: "tmp", empty_dir: Some(Empty {}), ..Volume::default() },
+            Volume { name: "secrets", secret: Some(secret), ..Volume::default() },
+        ];
+        volumes.extend(self.options.backup.as_ref().and_then(Backup::volume));
         Ok(Pod {
             automount_service_account_token: false,
             enable_service_links: false,
@@ -268,13 +288,11 @@ impl One<'_> {
                 seccomp_profile: SeccompProfile { kind: "RuntimeDefault" },
             },
             termination_grace_period_seconds: GRACE,
-            init_containers: vec![self.home_container()],
+            init_containers: std::iter::once(self.home_container())
+                .chain(self.options.backup.iter().map(|backup| backup.container(self)))
+                .collect(),
             containers: vec![self.container()],
-            volumes: vec![
-                Volume { name: "home", empty_dir: Some(Empty {}), ..Volume::default() },
-                Volume { name: "tmp", empty_dir: Some(Empty {}), ..Volume::default() },
-                Volume { name: "secrets", secret: Some(secret), ..Volume::default() },
-            ],
+            volumes,
         })
     }
 
@@ -284,48 +302,49 @@ impl One<'_> {
         let home = &self.member.home;
         // Once: the folder outlives a restart of the node.
         let script = format!("test -d {NEW_HOME}/.config || cp -dR {home}/. {NEW_HOME}/");
-        let small = |pairs: [(&str, &str); 2]| pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         Container {
             name: "home".to_owned(),
             image: self.member.container.image.clone(),
             command: Some(["/bin/sh", "-c", &script].map(str::to_owned).to_vec()),
             resources: Resources {
-                requests: Some(small([("cpu", "10m"), ("memory", "32Mi")])),
-                limits: Some(small([("ephemeral-storage", NODE_DISK), ("memory", "64Mi")])),
+                requests: Some(amounts(&REQUESTS_OF_INIT)),
+                limits: Some(amounts(&[("ephemeral-storage", NODE_DISK), ("memory", "64Mi")])),
             },
-            volume_mounts: vec![Mount { name: "home".to_owned(), mount_path: NEW_HOME.to_owned(), read_only: None }],
+            volume_mounts: vec![Mount::new("home", NEW_HOME)],
             ..Container::default()
         }
     }
 
     fn container(&self) -> Container {
         let Member { container: spec, volumes, home, .. } = self.member;
-        let mount = |name: &str, path: &str, read_only: Option<bool>| Mount {
-            name: name.to_owned(),
-            mount_path: path.to_owned(),
-            read_only,
-        };
         // The home folder first: volumes are mounted in it.
-        let mut mounts = vec![mount("home", home, None), mount("tmp", "/tmp", None)];
+        let mut mounts = vec![Mount::new("home", home), Mount::new("tmp", "/tmp")];
         let path = |name: &String| spec.volumes.get(name).cloned().unwrap_or_default();
-        mounts.extend(volumes.iter().map(|(role, name)| mount(role, &path(name), None)));
-        mounts.push(mount("secrets", &spec.secrets.mount, Some(true)));
-        let has_environment = !self.member.environment_without_rules().is_empty();
-        let environment = EnvironmentSource { config_map_ref: Named { name: self.name().to_owned() } };
+        mounts.extend(volumes.iter().map(|(role, name)| Mount::new(role, path(name))));
+        mounts.push(self.secrets());
         let port = spec.publish.container_port;
         Container {
             name: self.member.appliance.clone(),
             image: spec.image.clone(),
             working_dir: Some(spec.working_dir.clone()),
-            env_from: has_environment.then(|| vec![environment]),
+            env_from: self.environment(),
             ports: Some(vec![ContainerPort { name: PORT, container_port: port, protocol: "TCP" }]),
             startup_probe: Some(self.probe(STARTUP_PERIOD, self.member.ready_timeout.div_ceil(STARTUP_PERIOD))),
             readiness_probe: Some(self.probe(READINESS_PERIOD, spec.health.retries)),
             liveness_probe: Some(self.probe(spec.health.interval, spec.health.retries)),
-            resources: Resources { requests: Some(requests()), limits: Some(self.limits()) },
+            resources: Resources { requests: Some(amounts(&REQUESTS)), limits: Some(self.limits()) },
             volume_mounts: mounts,
             ..Container::default()
         }
+    }
+
+    fn environment(&self) -> Option<Vec<EnvironmentSource>> {
+        let source = EnvironmentSource { config_map_ref: Named { name: self.name().to_owned() } };
+        (!self.member.environment_without_rules().is_empty()).then(|| vec![source])
+    }
+
+    fn secrets(&self) -> Mount {
+        Mount::new("secrets", &self.member.container.secrets.mount).read_only()
     }
 
     /// The health check in the image: it has the password, which a probe over HTTP would have to have in the clear.
@@ -350,6 +369,6 @@ impl One<'_> {
     }
 }
 
-fn requests() -> BTreeMap<String, String> {
-    REQUESTS.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+fn amounts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }

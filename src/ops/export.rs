@@ -3,17 +3,25 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
 };
 
-use super::Instance;
+use sha2::{Digest as _, Sha256};
+
+use super::{Instance, backup, restore};
 use crate::{
-    appliance::Ids,
+    appliance::{Ids, hex},
+    data::encrypted_file::{self, Unlock},
     desired::{Desired, Given, ImagePlan},
     engine::reference::Reference,
     error::{Error, Result},
     event::Event,
-    export::{self, Member, SecretFile, compose, kubernetes, quadlet},
+    export::{
+        self, Member, SecretFile, compose,
+        kubernetes::{self, BackupFrom},
+        quadlet,
+    },
     instance_name::InstanceName,
     paths,
     report::{ExportReport, ExportedFile},
@@ -54,6 +62,8 @@ pub enum ExportTarget {
         storage_class: Option<String>,
         /// The host name of the page and the Secret with its certificate.
         ingress: Option<(String, String)>,
+        /// The backup whose data the instance begins with, and how it comes into the cluster.
+        backup: Option<(PathBuf, BackupFrom)>,
     },
     /// Docker Compose.
     Compose,
@@ -86,13 +96,17 @@ impl Instance {
         let members = names.iter().enumerate().map(|(place, name)| self.member(wanted, &settings, ids, name, place));
         let members: Vec<Member> = members.collect::<Result<_>>()?;
         let mut made = match &wanted.target {
-            ExportTarget::Kubernetes { namespace, storage, storage_class, ingress } => {
+            ExportTarget::Kubernetes { namespace, storage, storage_class, ingress, backup } => {
                 let options = kubernetes::Options {
                     namespace: namespace.clone(),
                     storage: storage.parse().map_err(Error::usage)?,
                     storage_class: storage_class.clone(),
                     ingress: ingress.clone(),
                     with_secrets: wanted.with_secrets,
+                    backup: match backup {
+                        Some((file, from)) => Some(self.backup_to_export(file, from).await?),
+                        None => None,
+                    },
                 };
                 kubernetes::export(&members, &options)?
             }
@@ -107,6 +121,9 @@ impl Instance {
         for command in &made.commands {
             self.reporter.report(&Event::Note { text: format!("run first: {command}") });
         }
+        for command in &made.then {
+            self.reporter.report(&Event::Note { text: format!("run then: {command}") });
+        }
         let files = match &wanted.folder {
             Some(folder) => self.write(folder, &made.files)?,
             None => made.files.into_iter().map(in_report).collect(),
@@ -119,6 +136,7 @@ impl Instance {
             files,
             notes: made.notes,
             commands: made.commands,
+            commands_after: made.then,
         })
     }
 
@@ -185,8 +203,30 @@ impl Instance {
             ready_timeout: u32::try_from(self.appliance.health.ready_timeout().as_secs()).unwrap_or(u32::MAX),
             allow: network_rules::allowed(&settings, proxies()).collect(),
             network_rules: Rules::new(&settings, proxies()).command(&self.appliance, &[]),
+            unpack_backup: self.appliance.container.unpack_backup.clone(),
             secrets: self.secret_files(&settings, wanted)?,
         })
+    }
+
+    /// Reads all of a backup: the cluster gets one with the same SHA-256, or none.
+    async fn backup_to_export(&self, file: &Path, from: &BackupFrom) -> Result<kubernetes::Backup> {
+        let shown = file.display().to_string();
+        if encrypted_file::is_encrypted(file) {
+            return Err(Error::Usage {
+                message: format!("{shown} is encrypted, and no key is in the cluster"),
+                hint: Some(format!("decrypt it: age --decrypt -i KEYFILE -o FILE {}", shell_words::quote(&shown))),
+            });
+        }
+        let contents = backup::check(self, file, &Unlock::Identities(vec![])).await?;
+        restore::belongs_here(self, file, &contents.header)?;
+        let file = file.to_owned();
+        let hash = move || {
+            let mut digest = Sha256::new();
+            io::copy(&mut fs_err::File::open(&file)?, &mut digest).map(|_| hex(&digest.finalize()))
+        };
+        let sha256 = tokio::task::spawn_blocking(hash).await.map_err(|e| Error::bug(format!("hashing: {e}")))?;
+        let sha256 = sha256.map_err(|e| Error::file("read", Path::new(&shown), &e))?;
+        Ok(kubernetes::Backup { path: shown, sha256, from: from.clone() })
     }
 
     /// The secrets of this instance. Several instances have its keys in common, but each a password of its own.
@@ -243,6 +283,9 @@ fn check(wanted: &Export) -> Result<()> {
         return Err(Error::usage(format!("--instances names {name} twice")));
     }
     match wanted.target {
+        ExportTarget::Kubernetes { backup: Some(_), .. } if wanted.instances.len() > 1 => {
+            refuse("a backup is the data of one instance", "export each instance alone, with a backup of its own")
+        }
         ExportTarget::Compose if wanted.with_secrets && wanted.folder.is_none() => {
             refuse("Compose reads secrets from files of their own", "add --output DIR")
         }

@@ -19,6 +19,8 @@ pub struct ExportReport {
     pub notes: Vec<String>,
     /// What to run before the engine gets the files, as commands.
     pub commands: Vec<String>,
+    /// What to run when it has them, as commands.
+    pub commands_after: Vec<String>,
 }
 
 /// A file of an export.

@@ -68,6 +68,55 @@ fn kubernetes() {
     insta::assert_snapshot!("kubernetes_of_a_team", exported(&home_with("all"), &[&args[..], &more].concat()));
 }
 
+/// A home with a backup in it, `laptop.tar.zst`.
+fn home_with_backup() -> Home {
+    let home = home_with("all");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/backups/format-1.tar.zst");
+    fs::copy(fixture, home.path("laptop.tar.zst")).unwrap();
+    home
+}
+
+#[test]
+fn kubernetes_with_the_data_of_a_backup() {
+    let home = home_with_backup();
+    let export = |more: &[&str]| exported(&home, &[&["kubernetes", "--backup", "laptop.tar.zst"], more].concat());
+    insta::assert_snapshot!(
+        "kubernetes_backup_claim",
+        export(&["--with-secrets", "--backup-claim", "store:old/b.tar.zst"])
+    );
+    insta::assert_snapshot!("kubernetes_backup_url", export(&["--backup-url", "https://files.example.org/b?key=1"]));
+    assert!(export(&["--backup-claim", "store"]).contains("- /backup/laptop.tar.zst\n"));
+    // The pod waits, and the last line says for what.
+    let waiting = export(&["--instances", "ann", "--namespace", "team"]);
+    assert!(waiting.contains("        - wait\n"), "{waiting}");
+    let program = "/usr/local/bin/unpack-backup eaa35199a370d84fb41e0c3caf600d94003ead35b1268c38735b1425727a79ef";
+    let pod = "kubectl exec -i --namespace team opencode-cloud-ann-0 -c backup";
+    assert_eq!(waiting.lines().last().unwrap(), format!("run then: {pod} -- {program} - /volumes <laptop.tar.zst"));
+}
+
+#[test]
+fn a_backup_that_would_not_do_is_refused() {
+    let home = home_with_backup();
+    let refused =
+        |args: &[&str], exit: i32, code: &str| home.fails(&[&["export", "kubernetes"], args].concat(), exit, code);
+    let backup = ["--backup", "laptop.tar.zst"];
+    for args in [
+        &["--backup-url", "https://files.example.org/b"][..],
+        &[&backup[..], &["--backup-url", "ftp://files.example.org/b"]].concat(),
+        &[&backup[..], &["--backup-url", "https://files.example.org/b", "--backup-claim", "store"]].concat(),
+        &[&backup[..], &["--instances", "ann,bob"]].concat(),
+    ] {
+        refused(args, 2, "USAGE");
+    }
+    fs::write(home.path("sealed.tar.zst.age"), "age-encryption.org/v1\n-> X25519 abc\n").unwrap();
+    let error = refused(&["--backup", "sealed.tar.zst.age"], 2, "USAGE");
+    assert_eq!(error["hint"], "decrypt it: age --decrypt -i KEYFILE -o FILE sealed.tar.zst.age");
+    let whole = fs::read(home.path("laptop.tar.zst")).unwrap();
+    fs::write(home.path("cut.tar.zst"), &whole[..whole.len() - 9]).unwrap();
+    refused(&["--backup", "cut.tar.zst"], 11, "BACKUP_INVALID");
+    refused(&["--backup", "none.tar.zst"], 4, "NOT_FOUND");
+}
+
 #[test]
 fn compose() {
     insta::assert_snapshot!("compose", exported(&home(), &["compose"]));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::*;
 
@@ -83,4 +84,50 @@ fn compose_goes_on_where_docklet_ended_on_docker() {
     for volume in world.volumes() {
         docker(&["volume", "inspect", &volume]);
     }
+}
+
+/// `unpack-backup` in every situation, as a user without a name. `$1`: the SHA-256 of what is on standard input.
+const UNPACK: &str = r##"
+cd /tmp && cat >backup && sum=$1
+new() { rm -rf volumes && mkdir -p volumes/session volumes/projects volumes/config volumes/config/lost+found; }
+unpack() { unpack-backup "$@" /tmp/volumes 2>&1; echo "= $?"; }
+there() { find volumes -type f ! -path '*/stand-in/*' | sort; find volumes -name info | wc -l; }
+echo "# once"
+new; unpack $sum backup; there
+echo newer >volumes/projects/notes; unpack $sum backup; cat volumes/projects/notes
+echo "# a claim that was made anew stays empty, the others as they are"
+rm -rf volumes/session/* volumes/session/.docklet-backup; unpack $sum backup; there
+echo "# another file"
+new; unpack ${sum%?}x backup; unpack $sum backup; there
+echo "# cut off, then killed, then whole"
+new; head -c 300 backup >cut; unpack $sum cut | tail -n 2
+mkfifo slow; setsid unpack-backup $sum slow /tmp/volumes 2>/dev/null & pid=$!
+exec 8>slow; head -c 300 backup >&8
+until [ -e volumes/session/.docklet-backup.begun ]; do :; done
+mkdir -p volumes/session/half/way && chmod 555 volumes/session/half
+kill -KILL -- -$pid; exec 8>&-; wait $pid; until flock --nonblock volumes true; do :; done
+unpack $sum backup; there
+echo "# data of another origin"
+new; echo mine >volumes/projects/notes; unpack $sum backup; there
+echo "# brought from outside"
+new; unpack $sum wait >said & until grep -q waiting said 2>/dev/null; do :; done
+unpack $sum - <backup; wait; sed "s/ $sum / SUM /; s/-i [^ ]*/-i POD/" said; there
+"##;
+
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_backup_is_unpacked_once_and_over_nothing_else() {
+    let world = World::new();
+    world.setup();
+    assert_eq!(world.http_post("/session", Some(&world.password()), &json!({"title": "kept"})).0, 200);
+    docker(&["exec", &world.container(), "sh", "-c", "echo mine >/workspace/notes"]);
+    world.ok(&["stop"]);
+    let file = world.folder().join("b.tar.zst");
+    world.ok(&["backup", file.to_str().unwrap()]);
+    let backup = std::fs::read(&file).unwrap();
+    let sum: String = Sha256::digest(&backup).iter().map(|byte| format!("{byte:02x}")).collect();
+
+    let run = ["run", "--rm", "-i", "--network=none", "--user=65000:65000", "--cap-drop=ALL", "--entrypoint=bash"];
+    let said = docker_with(&[&run[..], &[&stand_in(), "-c", UNPACK, "bash", &sum]].concat(), &backup);
+    insta::assert_snapshot!(said.replace(&sum, "SUM"), @"");
 }

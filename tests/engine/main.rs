@@ -21,6 +21,7 @@ mod harness;
 mod hostile;
 mod images;
 mod in_the_way;
+mod kube;
 mod library;
 mod lifecycle;
 mod logs;

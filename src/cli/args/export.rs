@@ -3,8 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
-use crate::{export::kubernetes::Quantity, instance_name::InstanceName};
+use crate::{
+    cli::complete,
+    export::kubernetes::{BackupFrom, Quantity},
+    instance_name::InstanceName,
+};
 
 /// Arguments of `docklet export`.
 #[derive(Debug, Args)]
@@ -27,7 +32,7 @@ pub enum ExportFor {
     #[command(
         after_help = "Example: docklet export kubernetes --image registry.example.org/opencode:1 | kubectl apply -f -"
     )]
-    Kubernetes(ExportKubernetes),
+    Kubernetes(Box<ExportKubernetes>),
     /// Print a file for Docker Compose
     ///
     /// Standard error names what does not travel and the commands to run first.
@@ -79,6 +84,40 @@ pub struct ExportKubernetes {
     /// Secret with the certificate of that host
     #[arg(long, value_name = "NAME", value_parser = dns_name, requires = "ingress")]
     pub tls_secret: Option<String>,
+    /// Backup whose data it begins with
+    ///
+    /// An init container unpacks it once, into claims that are empty. Without --backup-url and --backup-claim, it waits for the
+    /// file: standard error has the command that sends it.
+    #[arg(long, value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
+    pub backup: Option<PathBuf>,
+    /// Address from which the pod gets that file
+    #[arg(long, value_name = "URL", value_parser = http_url, requires = "backup", conflicts_with = "backup_claim")]
+    pub backup_url: Option<String>,
+    /// Claim that has that file, and where in it
+    #[arg(long, value_name = "NAME[:PATH]", value_parser = claim, requires = "backup")]
+    pub backup_claim: Option<BackupFrom>,
+}
+
+impl ExportKubernetes {
+    /// How the backup comes into the cluster.
+    pub fn backup_from(&self) -> BackupFrom {
+        let url = self.backup_url.clone().map(BackupFrom::Url);
+        url.or_else(|| self.backup_claim.clone()).unwrap_or(BackupFrom::Exec)
+    }
+}
+
+fn http_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && text.bytes().all(|b| b.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` isn't an address that begins with https:// or http://")),
+    }
+}
+
+/// A claim, and a path in it.
+fn claim(text: &str) -> Result<BackupFrom, String> {
+    let (name, path) = text.split_once(':').map_or((text, None), |(name, path)| (name, Some(path.to_owned())));
+    Ok(BackupFrom::Claim { name: dns_name(name)?, path })
 }
 
 /// A name of one label (RFC 1123), as a namespace has it.

@@ -189,12 +189,30 @@ pub struct Mount {
     pub read_only: Option<bool>,
 }
 
+impl Mount {
+    pub fn new(name: &str, path: impl Into<String>) -> Self {
+        Mount { name: name.to_owned(), mount_path: path.into(), read_only: None }
+    }
+
+    pub fn read_only(self) -> Self {
+        Mount { read_only: Some(true), ..self }
+    }
+}
+
 #[derive(Serialize, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
     pub name: &'static str,
     pub empty_dir: Option<Empty>,
     pub secret: Option<SecretSource>,
+    pub persistent_volume_claim: Option<ClaimSource>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimSource {
+    pub claim_name: String,
+    pub read_only: bool,
 }
 
 #[derive(Serialize)]

@@ -129,5 +129,62 @@ fn a_backup_is_unpacked_once_and_over_nothing_else() {
 
     let run = ["run", "--rm", "-i", "--network=none", "--user=65000:65000", "--cap-drop=ALL", "--entrypoint=bash"];
     let said = docker_with(&[&run[..], &[&stand_in(), "-c", UNPACK, "bash", &sum]].concat(), &backup);
-    insta::assert_snapshot!(said.replace(&sum, "SUM"), @"");
+    insta::assert_snapshot!(said.replace(&sum, "SUM").replace(&sum[..63], "SU"), @r"
+    # once
+    unpack-backup: unpacking
+    unpack-backup: done
+    = 0
+    volumes/config/.docklet-backup
+    volumes/projects/.docklet-backup
+    volumes/projects/notes
+    volumes/session/.docklet-backup
+    1
+    = 0
+    newer
+    # a claim that was made anew stays empty, the others as they are
+    = 0
+    volumes/config/.docklet-backup
+    volumes/projects/.docklet-backup
+    volumes/projects/notes
+    0
+    # another file
+    unpack-backup: unpacking
+    unpack-backup: it is another file, or was altered: its SHA-256 is not SUx
+    = 1
+    unpack-backup: unpacking
+    unpack-backup: done
+    = 0
+    volumes/config/.docklet-backup
+    volumes/projects/.docklet-backup
+    volumes/projects/notes
+    volumes/session/.docklet-backup
+    1
+    # cut off, then killed, then whole
+    unpack-backup: it could not be unpacked
+    = 1
+    unpack-backup: unpacking
+    unpack-backup: done
+    = 0
+    volumes/config/.docklet-backup
+    volumes/projects/.docklet-backup
+    volumes/projects/notes
+    volumes/session/.docklet-backup
+    1
+    # data of another origin
+    unpack-backup: the volume projects has other data; nothing was changed. Delete its claim, or export without --backup
+    = 1
+    volumes/projects/notes
+    0
+    # brought from outside
+    unpack-backup: unpacking
+    unpack-backup: done
+    = 0
+    unpack-backup: waiting for: kubectl exec -i POD -c backup -- /usr/local/bin/unpack-backup SUM - /tmp/volumes <FILE
+    = 0
+    volumes/config/.docklet-backup
+    volumes/projects/.docklet-backup
+    volumes/projects/notes
+    volumes/session/.docklet-backup
+    1
+    ");
 }

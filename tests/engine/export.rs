@@ -99,12 +99,15 @@ echo "# a claim that was made anew stays empty, the others as they are"
 rm -rf volumes/session/* volumes/session/.docklet-backup; unpack $sum backup; there
 echo "# another file"
 new; unpack ${sum%?}x backup; unpack $sum backup; there
+echo "# another file that says that all is done"
+new; for role in session projects config; do echo $sum >volumes/$role/.docklet-backup; done
+tar -c volumes | zstd -q >lie; new; unpack $sum lie; unpack $sum lie | tail -n 1; unpack $sum backup; there
 echo "# cut off, then killed, then whole"
-new; head -c 300 backup >cut; unpack $sum cut | tail -n 2
+new; head -c $(($(stat -c %s backup) / 2)) backup >cut; unpack $sum cut | tail -n 2
 mkfifo slow; setsid unpack-backup $sum slow /tmp/volumes 2>/dev/null & pid=$!
-exec 8>slow; head -c 300 backup >&8
+exec 8>slow; cat cut >&8
 until [ -e volumes/session/.docklet-backup.begun ]; do :; done
-mkdir -p volumes/session/half/way && chmod 555 volumes/session/half
+mkdir volumes/session/half && touch volumes/session/half/way && chmod 555 volumes/session/half
 kill -KILL -- -$pid; exec 8>&-; wait $pid; until flock --nonblock volumes true; do :; done
 unpack $sum backup; there
 echo "# data of another origin"
@@ -150,6 +153,19 @@ fn a_backup_is_unpacked_once_and_over_nothing_else() {
     # another file
     unpack-backup: unpacking
     unpack-backup: it is another file, or was altered: its SHA-256 is not SUx
+    = 1
+    unpack-backup: unpacking
+    unpack-backup: done
+    = 0
+    volumes/config/.docklet-backup
+    volumes/projects/.docklet-backup
+    volumes/projects/notes
+    volumes/session/.docklet-backup
+    1
+    # another file that says that all is done
+    unpack-backup: unpacking
+    unpack-backup: it is another file, or was altered: its SHA-256 is not SUM
+    = 1
     = 1
     unpack-backup: unpacking
     unpack-backup: done

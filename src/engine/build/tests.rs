@@ -209,8 +209,8 @@ async fn a_real_build_and_a_real_failure() {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::default();
     let name = "docklet-test/build-test:1";
-    // The mounts are those of the appliance's Dockerfile: with both caches locked, it never ends on Podman 4.3.
-    let mounts = "--mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt/lists \
+    // The mounts are those of the Dockerfile of the appliance. In another order, Podman 4.3 never unlocks the cache.
+    let mounts = "--mount=type=cache,target=/var/lib/apt/lists --mount=type=cache,target=/var/cache/apt,sharing=locked \
         --mount=type=bind,source=Dockerfile,target=/tmp/file";
     let text = format!(
         "FROM {BASE} AS a\nARG A\nRUN {mounts} test -s /tmp/file && echo \"$A\" {} > /x\nFROM {BASE}\nCOPY --from=a /x /x\n",

@@ -24,6 +24,7 @@ use crate::{
     },
     instance_name::InstanceName,
     paths,
+    present::data as text,
     report::{ExportReport, ExportedFile},
     sandbox::{
         ids,
@@ -214,7 +215,7 @@ impl Instance {
         if encrypted_file::is_encrypted(file) {
             return Err(Error::Usage {
                 message: format!("{shown} is encrypted, and no key is in the cluster"),
-                hint: Some(format!("decrypt it: age --decrypt -i KEYFILE -o FILE {}", shell_words::quote(&shown))),
+                hint: Some(format!("decrypt it: {}", text::decrypt_command(&shown))),
             });
         }
         let contents = backup::check(self, file, &Unlock::Identities(vec![])).await?;

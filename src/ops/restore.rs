@@ -272,10 +272,10 @@ fn can_be_undone(file: &Path, contents: &Contents, damaged: bool, options: &Rest
     if contents.key.is_none() {
         return Ok(());
     }
-    let shown = text::quoted(&file.display().to_string());
+    let decrypt = text::decrypt_command(&file.display().to_string());
     Err(Error::Usage {
         message: "an encrypted backup is restored only behind a backup of what is there".to_owned(),
-        hint: Some(format!("{flags}, or decrypt it first: age --decrypt -i KEYFILE -o FILE {shown}")),
+        hint: Some(format!("{flags}, or decrypt it first: {decrypt}")),
     })
 }
 

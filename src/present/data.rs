@@ -340,6 +340,11 @@ pub fn quoted(path: &str) -> String {
     shell_words::quote(path).into_owned()
 }
 
+/// The command that decrypts a backup.
+pub fn decrypt_command(file: &str) -> String {
+    format!("age --decrypt -i KEYFILE -o FILE {}", quoted(file))
+}
+
 /// `1 file`, `2 files`.
 pub(super) fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }

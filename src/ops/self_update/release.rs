@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Source;
 use crate::{
+    appliance::hex,
     error::{Error, Result},
     host::{connectivity::Way, fetch::fetch},
     ops::Options,
@@ -66,8 +67,7 @@ impl Offer {
     }
 
     fn unpacked(&self, file: &[u8]) -> Result<Vec<u8>> {
-        let digest: String = Sha256::digest(file).iter().map(|byte| format!("{byte:02x}")).collect();
-        if digest != self.sha256 {
+        if hex(&Sha256::digest(file)) != self.sha256 {
             return Err(refused(&format!("{} is damaged or altered (SHA-256)", self.file)));
         }
         zstd::decode_all(file).map_err(|e| refused(&format!("{} is damaged: {e}", self.file)))

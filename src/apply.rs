@@ -31,7 +31,7 @@ use crate::{
     ready,
     sandbox::{
         network_rules::{self, Loaded, Rules},
-        ownership::{self, Place},
+        ownership::{self, MountPlace},
         secret_files::SecretFiles,
     },
     settings::Mount,
@@ -159,12 +159,11 @@ async fn put_back(steps: &[Step], tools: &Tools<'_>, in_a_hurry: bool) {
             break;
         }
         if let Err(error) = run_step(step, index + 1, steps.len(), tools).await {
-            let text = format!("putting the previous container back failed at `{}`: {error}", step.action);
-            tools.reporter.report(&Event::Warning { text });
+            tools.reporter.warn(format!("putting the previous container back failed at `{}`: {error}", step.action));
             return;
         }
     }
-    tools.reporter.report(&Event::Note { text: "the previous container was put back".to_owned() });
+    tools.reporter.note("the previous container was put back");
 }
 
 async fn run_step(step: &Step, number: usize, total: usize, tools: &Tools<'_>) -> Result<()> {
@@ -305,9 +304,9 @@ pub async fn load_rules(name: &str, made: &Made, tools: &Tools<'_>) -> Result<()
 }
 
 /// What has to be there for mounts, and what no longer.
-fn places(binds: &[BindMount], gone: &[BindMount]) -> Vec<Place> {
-    let removed = gone.iter().map(|bind| Place::Remove(bind.container.clone()));
-    removed.chain(binds.iter().map(Place::of)).collect()
+fn places(binds: &[BindMount], gone: &[BindMount]) -> Vec<MountPlace> {
+    let removed = gone.iter().map(|bind| MountPlace::Remove(bind.container.clone()));
+    removed.chain(binds.iter().map(MountPlace::of)).collect()
 }
 
 /// The engine's own word that a port is taken does not say by whom; its list of containers or the host may know.
@@ -371,11 +370,9 @@ pub async fn ensure_base(base: &str, tools: &Tools<'_>) -> Result<()> {
             flag: "--install-engine".to_owned(),
         });
     }
-    tools.reporter.report(&Event::Note {
-        text: format!(
-            "the registry of {base} cannot be reached, so the base is built here from Debian's signed packages"
-        ),
-    });
+    tools.reporter.note(format!(
+        "the registry of {base} cannot be reached, so the base is built here from Debian's signed packages"
+    ));
     let architecture = &tools.engine.about.architecture;
     let archive = base_image::build_base(base, architecture, &tools.build.work_folder, tools.reporter).await?;
     tools.engine.import_base(&archive, base).await

@@ -2,6 +2,7 @@
 //! engine understands. Pure: no I/O, no clock, no environment.
 
 mod container;
+pub mod ssh_agent;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,6 @@ use crate::{
     appliance::{Appliance, BuildInputs, Ids, Release},
     instance_name::InstanceName,
     paths::{self, InstancePaths},
-    sandbox::{network_rules, ssh_agent},
     settings::{ImageSource, RestartPolicy, Settings},
     units::Bytes,
 };
@@ -65,6 +65,9 @@ pub const RESTART_VARIABLE: &str = "DOCKLET_RESTART";
 /// What helps where the engine sets no limits.
 pub const LIMITS_FIX: &str =
     "use an engine that runs as root, or boot with cgroup v2 (kernel option systemd.unified_cgroup_hierarchy=1)";
+
+/// The name inside for the machine that docklet runs on; the engine gives it an address.
+pub const HOST_NAME: &str = "host.docker.internal";
 
 /// The engine's word for a container without a network. Nothing is published then.
 pub const NO_NETWORK: &str = "none";
@@ -198,7 +201,7 @@ impl Desired {
         environment.extend(restart.map(|policy| (RESTART_VARIABLE.to_owned(), policy.to_owned())));
         let mut binds = binds(settings);
         if settings.git.ssh_agent {
-            let (folder, socket) = ssh_agent::offer(paths);
+            let (folder, socket) = ssh_agent::offer(&paths.ssh_agent());
             binds.push(folder);
             environment.insert(ssh_agent::VARIABLE.to_owned(), socket);
         }
@@ -208,11 +211,7 @@ impl Desired {
             image: image.reference().to_owned(),
             environment,
             network: instance.container(&appliance.name),
-            publish: Publish {
-                address: settings.network.bind.0,
-                port: settings.network.port.0,
-                container_port: fixed.port,
-            },
+            publish: Publish::of(appliance, settings),
             volumes: volumes.iter().map(|v| (v.name.clone(), v.mount.clone())).collect(),
             binds,
             secrets: SecretsMount {
@@ -222,7 +221,7 @@ impl Desired {
             },
             egress: settings.network.egress,
             user: given.ids.to_string(),
-            extra_hosts: vec![format!("{}:host-gateway", network_rules::HOST_NAME)],
+            extra_hosts: vec![format!("{}:host-gateway", HOST_NAME)],
             memory: memory_limit(settings.resources.memory.0, appliance.container.memory, given.memory).0,
             nano_cpus: (settings.resources.cpus.0 * 1e9).round() as i64,
             pids: settings.resources.pids,

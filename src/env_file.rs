@@ -8,7 +8,7 @@ use std::{iter::Peekable, str::CharIndices};
 
 /// A line's name and value.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct EnvEntry {
     /// The line that it begins on, from 1.
     pub line: usize,
     /// Its name, not checked.
@@ -30,14 +30,14 @@ pub struct BadLine {
 ///
 /// # Errors
 /// Every line that cannot be read.
-pub fn parse(text: &str) -> Result<Vec<Entry>, Vec<BadLine>> {
+pub fn parse(text: &str) -> Result<Vec<EnvEntry>, Vec<BadLine>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut entries, mut bad) = (vec![], vec![]);
     let (mut rest, mut line) = (text, 1);
     while !rest.is_empty() {
         let (read, length) = first(rest);
         match read {
-            Ok(Some((name, value))) => entries.push(Entry { line, name, value }),
+            Ok(Some((name, value))) => entries.push(EnvEntry { line, name, value }),
             Ok(None) => {}
             Err(reason) => bad.push(BadLine { line, reason: reason.to_owned() }),
         }

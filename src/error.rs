@@ -46,9 +46,14 @@ impl std::fmt::Display for ObjectKind {
     }
 }
 
+/// Whether an engine's address is one of another machine, which ssh leads to.
+pub(crate) fn is_ssh(endpoint: &str) -> bool {
+    endpoint.starts_with("ssh://")
+}
+
 /// What is said of an engine that was not reached. Behind ssh it may run all the same.
 fn not_there(endpoint: &str) -> &'static str {
-    if endpoint.starts_with("ssh://") { "cannot be reached" } else { "is not running" }
+    if is_ssh(endpoint) { "cannot be reached" } else { "is not running" }
 }
 
 /// Why an image could not be had. Decides the code and the hint of [`Error::Image`].

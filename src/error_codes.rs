@@ -8,7 +8,7 @@ use crate::error::Code;
 
 /// One error code explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct CodeEntry {
     /// The code.
     pub code: Code,
     /// The exit status that goes with it.
@@ -20,14 +20,14 @@ pub struct Entry {
 }
 
 /// All codes, in the order of their exit statuses.
-pub fn all() -> Vec<Entry> {
-    let mut all: Vec<Entry> = Code::value_variants().iter().map(|code| entry(*code)).collect();
+pub fn all() -> Vec<CodeEntry> {
+    let mut all: Vec<CodeEntry> = Code::value_variants().iter().map(|code| entry(*code)).collect();
     all.sort_by_key(|entry| entry.exit);
     all
 }
 
 /// One code explained.
-pub fn entry(code: Code) -> Entry {
+pub fn entry(code: Code) -> CodeEntry {
     let (meaning, remedy) = match code {
         Code::Bug => (
             "there is a bug in docklet",
@@ -110,7 +110,7 @@ pub fn entry(code: Code) -> Entry {
         ),
         Code::Interrupted => ("the command was interrupted", "run the same command again to continue"),
     };
-    Entry { code, exit: code.exit_status(), meaning, remedy }
+    CodeEntry { code, exit: code.exit_status(), meaning, remedy }
 }
 
 /// The code as it is written.

@@ -2,9 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::report::Decision;
+/// Something that the supervisor decided or noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// What, in one word for programs, such as `restarted`.
+    pub decision: String,
+    /// The same for people, with the reason.
+    pub text: String,
+}
 
 /// Something that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -170,6 +179,18 @@ pub fn begin_step(reporter: &dyn Reporter, number: usize, total: usize, step: St
 pub trait Reporter {
     /// Takes note of one event.
     fn report(&self, event: &Event);
+}
+
+impl dyn Reporter + '_ {
+    /// Reports what the user should know and what is not an error, in a sentence.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.report(&Event::Note { text: text.into() });
+    }
+
+    /// Reports what needs the user's attention, in a sentence.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        self.report(&Event::Warning { text: text.into() });
+    }
 }
 
 /// Shows nothing.

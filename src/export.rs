@@ -81,7 +81,7 @@ impl File {
 
 /// An export: what to write, and what the reader has to know or do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Export {
+pub struct ExportFiles {
     /// The files, in the order in which standard output gets them.
     pub files: Vec<File>,
     /// What does not travel, a sentence each.

@@ -13,8 +13,8 @@ use crate::{
     engine::{
         Engine,
         connect::{self, Selection},
-        docker::Detail,
-        events::{ContainerEvent, Kind},
+        container::Detail,
+        events::{ContainerEvent, EventKind},
         log::{LogLine, LogRequest, Mark},
         stats::Usage,
     },
@@ -29,7 +29,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 const TOGETHER: Duration = Duration::from_millis(50);
 
 /// A second look finds what happened between the first one and the beginning of the event stream.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const INSPECT_AGAIN: Duration = Duration::from_secs(2);
 
 /// A stream that ended although its container runs is opened again after the first; the pause doubles up to the
 /// second while nothing comes, as from an engine whose log driver cannot be read.
@@ -37,7 +37,7 @@ const REOPEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 
 /// What to follow.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct FollowTarget {
     /// Which engine.
     pub selection: Selection,
     /// The appliance's name.
@@ -72,7 +72,7 @@ pub enum Message {
 }
 
 /// Follows until the receiver is closed. Waits while the receiver is busy: memory is bounded.
-pub async fn follow(subject: Subject, engine: Option<Engine>, to: Sender<Message>) {
+pub async fn follow(subject: FollowTarget, engine: Option<Engine>, to: Sender<Message>) {
     let mut follower = Follower { subject, to, mark: Mark::default(), run: None, reopen: REOPEN.0, stale: None };
     let mut engine = engine;
     let mut pause = RECONNECT.0;
@@ -120,7 +120,7 @@ async fn next<T>(stream: &mut Opened<T>) -> Option<Result<T>> {
 type Run = (String, Option<i128>);
 
 struct Follower {
-    subject: Subject,
+    subject: FollowTarget,
     to: Sender<Message>,
     mark: Mark,
     /// The run whose log is followed, or was followed to its end.
@@ -134,18 +134,18 @@ struct Follower {
 impl Follower {
     /// Follows while the engine answers; the error says why it does not. `Ok`: the receiver is closed.
     async fn connected(&mut self, engine: &Engine) -> Result<()> {
-        let Subject { appliance, instance, .. } = &self.subject;
+        let FollowTarget { appliance, instance, .. } = &self.subject;
         let mut events = Box::pin(engine.events_and_health(appliance, instance, None));
         let mut log: Opened<LogLine> = None;
         let mut usage: Opened<Usage> = None;
-        let mut look_at = Some(Instant::now());
-        let mut looked_again = false;
+        let mut inspect_at = Some(Instant::now());
+        let mut inspected_again = false;
         let mut detail: Option<Detail> = None;
         if self.tell(Message::Connected(Box::new(engine.clone()))).await.is_err() {
             return Ok(());
         }
         loop {
-            let due = look_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let due = inspect_at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             let told = tokio::select! {
                 event = events.next() => {
                     match event {
@@ -153,7 +153,7 @@ impl Follower {
                             if ends_usage(&event, self.run.as_ref()) {
                                 usage = None;
                             }
-                            look_at = earlier(look_at, Instant::now() + TOGETHER);
+                            inspect_at = earlier(inspect_at, Instant::now() + TOGETHER);
                         }
                         Some(Err(error)) => return Err(error),
                         None => return Err(closed()),
@@ -170,7 +170,7 @@ impl Follower {
                         log = None;
                         let runs = detail.as_ref().is_some_and(|detail| detail.running);
                         let pause = if runs { self.pause() } else { TOGETHER };
-                        look_at = earlier(look_at, Instant::now() + pause);
+                        inspect_at = earlier(inspect_at, Instant::now() + pause);
                         self.tell(Message::LogEnded).await
                     }
                 },
@@ -181,13 +181,13 @@ impl Follower {
                     }
                     Some(Err(_)) | None => {
                         usage = None;
-                        look_at = earlier(look_at, Instant::now() + self.pause());
+                        inspect_at = earlier(inspect_at, Instant::now() + self.pause());
                         Ok(())
                     }
                 },
-                () = tokio::time::sleep_until(due.into()), if look_at.is_some() => {
-                    look_at = if looked_again { None } else { Some(Instant::now() + LOOK_AGAIN) };
-                    looked_again = true;
+                () = tokio::time::sleep_until(due.into()), if inspect_at.is_some() => {
+                    inspect_at = if inspected_again { None } else { Some(Instant::now() + INSPECT_AGAIN) };
+                    inspected_again = true;
                     let found = engine.container(&self.subject.container).await?;
                     let told = self.tell(Message::Container(found.clone().map(Box::new))).await;
                     if let Some(found) = &found
@@ -195,7 +195,7 @@ impl Follower {
                     {
                         let opened = self.open(engine, found, detail.as_ref(), (&mut log, &mut usage)).await;
                         if self.stale.is_some() {
-                            look_at = earlier(look_at, Instant::now() + LOOK_AGAIN);
+                            inspect_at = earlier(inspect_at, Instant::now() + INSPECT_AGAIN);
                         }
                         opened
                     } else if told.is_ok() && log.is_none() {
@@ -237,7 +237,7 @@ impl Follower {
         // open across a restart.
         if log.is_some() && other && found.running {
             let since = *self.stale.get_or_insert_with(Instant::now);
-            if since.elapsed() < LOOK_AGAIN {
+            if since.elapsed() < INSPECT_AGAIN {
                 return Ok(());
             }
             *log = None;
@@ -285,7 +285,7 @@ struct Gone;
 
 /// Whether an event ends what is measured: engines go on telling the last numbers, or nothing at all.
 fn ends_usage(event: &ContainerEvent, run: Option<&Run>) -> bool {
-    matches!(event.kind, Kind::Died { .. } | Kind::Removed) && run.is_none_or(|(id, _)| *id == event.id)
+    matches!(event.kind, EventKind::Died { .. } | EventKind::Removed) && run.is_none_or(|(id, _)| *id == event.id)
 }
 
 fn earlier(at: Option<Instant>, other: Instant) -> Option<Instant> {

@@ -9,9 +9,14 @@ use tokio::{
     sync::mpsc::Sender,
 };
 
+/// An open connection, encrypted or on this machine.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// HTTP status.
     pub status: u16,
     /// The headers.
@@ -24,7 +29,13 @@ pub struct Answer {
 ///
 /// # Errors
 /// What went wrong, in a few words.
-pub async fn get<S>(stream: S, host: &str, path: &str, headers: &[(&str, &str)], limit: usize) -> Result<Answer, String>
+pub async fn get<S>(
+    stream: S,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    limit: usize,
+) -> Result<HttpResponse, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -35,7 +46,7 @@ where
 ///
 /// # Errors
 /// What went wrong, in a few words.
-pub async fn head<S>(stream: S, host: &str, path: &str) -> Result<Answer, String>
+pub async fn head<S>(stream: S, host: &str, path: &str) -> Result<HttpResponse, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -48,7 +59,7 @@ async fn send<S>(
     host: &str,
     headers: &[(&str, &str)],
     limit: usize,
-) -> Result<Answer, String>
+) -> Result<HttpResponse, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -65,7 +76,7 @@ where
         let status = answer.status().as_u16();
         let headers = answer.headers().clone();
         let body = Limited::new(answer.into_body(), limit).collect().await.map_err(|e| e.to_string())?.to_bytes();
-        Ok(Answer { status, headers, body })
+        Ok(HttpResponse { status, headers, body })
     };
     drive(exchange, connection).await
 }

@@ -1,12 +1,7 @@
 //! One writer an instance: an advisory lock on a file that says who holds it. The kernel lets go
 //! of it when the process ends, however it ends, so a lock can never be stale.
 
-use std::{
-    fs::File,
-    io::{Read as _, Seek as _, Write as _},
-    path::Path,
-    time::Duration,
-};
+use std::{fs::File, io::Read as _, os::unix::fs::FileExt as _, path::Path, time::Duration};
 
 use time::OffsetDateTime;
 
@@ -47,9 +42,9 @@ impl Lock {
                 .open(path)
                 .map_err(|e| Error::file("open the lock", path, &e))?;
             if !try_lock(&file) {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(|e| Error::file("read the lock", path, &e))?;
-                return Err(Error::Locked { instance: instance.to_string(), holder: shown(holder.trim()) });
+                let mut text = String::new();
+                file.read_to_string(&mut text).map_err(|e| Error::file("read the lock", path, &e))?;
+                return Err(Error::Locked { instance: instance.to_string(), holder: shown(first_line(&text)) });
             }
             // Between opening and locking, an `uninstall --purge` may have removed the file: a lock
             // on a file that nobody else can open guards nothing.
@@ -57,8 +52,9 @@ impl Lock {
                 continue;
             }
             let since = clock::now_rfc3339();
-            let text = format!("docklet {command} (pid {}) since {since}", std::process::id());
-            let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+            let text = format!("docklet {command} (pid {}) since {since}\n", std::process::id());
+            // Over what is there: whoever reads meanwhile finds a whole line, and a full disk has room for it.
+            let written = file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
             return match written {
                 // A full disk keeps nobody from removing something: who holds the lock is only for people.
                 Err(e) if !is_full(&e) => Err(Error::file("write the lock", path, &e)),
@@ -86,7 +82,8 @@ impl Lock {
         if !Lock::is_held(path) {
             return None;
         }
-        paths::read_text(path).ok().flatten()
+        let text = paths::read_text(path).ok().flatten()?;
+        Some(first_line(&text).to_owned())
     }
 
     /// The process id in what a holder wrote about itself.
@@ -99,6 +96,11 @@ impl Lock {
     pub fn is_held(path: &Path) -> bool {
         File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
     }
+}
+
+/// A longer line of an earlier holder may still have its end behind it.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 /// What a holder wrote about itself, for people: how long it has been at work, whatever their time zone is.
@@ -165,16 +167,20 @@ mod tests {
     }
 
     #[test]
-    fn asking_is_not_holding() {
+    fn asking_is_not_holding_and_the_holder_is_always_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let instance: InstanceName = "default".parse().unwrap();
-        std::fs::write(&path, "").unwrap();
+        // Of an earlier holder, and longer.
+        let us = std::process::id();
+        std::fs::write(&path, format!("docklet supervise (pid {us}) since 2026-11-21T01:19:58Z, and more\n")).unwrap();
         let asking = std::sync::atomic::AtomicBool::new(true);
         std::thread::scope(|threads| {
             let asker = threads.spawn(|| {
                 while asking.load(std::sync::atomic::Ordering::Relaxed) {
-                    Lock::is_held(&path);
+                    if let Some(holder) = Lock::holder(&path) {
+                        assert!(Lock::pid_of(&holder) == Some(us), "{holder:?}");
+                    }
                     std::thread::sleep(std::time::Duration::from_micros(200));
                 }
             });

@@ -8,7 +8,7 @@ use crate::{
     desired::{Desired, ImagePlan, Publish, VolumeSpec, label},
     engine::{
         Engine, Host,
-        docker::{Listed, PublishedPort},
+        container::{Listed, PublishedPort},
         image::Image,
         storage::Labelled,
     },

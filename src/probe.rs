@@ -6,10 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use base64::Engine as _;
 use futures_util::future::{join_all, try_join_all};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 
 use crate::{
     appliance::Appliance,
@@ -41,7 +38,7 @@ const LARGEST_LIST: usize = 32 << 20;
 /// What a probe needs to know.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    way: Way,
+    way: ProbeRoute,
     health: String,
     page: String,
     authorization: String,
@@ -49,7 +46,7 @@ pub struct Probe {
 
 /// How the page is reached.
 #[derive(Debug, Clone)]
-enum Way {
+enum ProbeRoute {
     /// At an address of this machine, which the engine publishes it on; and the user that the engine runs as.
     Published(SocketAddr, Option<u32>),
     /// Where a tunnel begins.
@@ -67,9 +64,7 @@ enum Opens {
 }
 
 /// A connection to the page.
-trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
-type Connected = Box<dyn Connection>;
+type Connected = Box<dyn http::Connection>;
 
 /// What a probe saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,13 +102,13 @@ impl Probe {
     /// A probe of a published page.
     pub fn new(appliance: &Appliance, publish: &Publish, password: &Secret) -> Self {
         let address = SocketAddr::new(Bind(publish.address).reachable(), publish.port);
-        Self::by(Way::Published(address, None), appliance, password)
+        Self::by(ProbeRoute::Published(address, None), appliance, password)
     }
 
     /// A probe of a page that is not published: it is asked from inside the container.
     pub fn inside(appliance: &Appliance, engine: &Engine, container: &str, password: &Secret) -> Self {
         Self::by(
-            Way::Inside(Box::new(engine.clone()), container.to_owned(), appliance.container.port),
+            ProbeRoute::Inside(Box::new(engine.clone()), container.to_owned(), appliance.container.port),
             appliance,
             password,
         )
@@ -128,14 +123,14 @@ impl Probe {
         password: &Secret,
     ) -> Self {
         match tunnel(files, selection, publish) {
-            Some(tunnel) => Self::by(Way::Tunnel(Box::new(tunnel), Opens::Always), appliance, password),
+            Some(tunnel) => Self::by(ProbeRoute::Tunnel(Box::new(tunnel), Opens::Always), appliance, password),
             None => Self::new(appliance, publish, password).with_engine_user(connect::owner(selection)),
         }
     }
 
     /// The same for who only looks: a tunnel that is not open stays so.
-    pub fn looking_only(mut self) -> Self {
-        if let Way::Tunnel(_, opens) = &mut self.way {
+    pub fn read_only(mut self) -> Self {
+        if let ProbeRoute::Tunnel(_, opens) = &mut self.way {
             *opens = Opens::Never;
         }
         self
@@ -143,13 +138,13 @@ impl Probe {
 
     /// The same for who keeps a tunnel open: one that was closed stays so.
     pub fn keeping_open(mut self) -> Self {
-        if let Way::Tunnel(_, opens) = &mut self.way {
+        if let ProbeRoute::Tunnel(_, opens) = &mut self.way {
             *opens = Opens::UnlessItWasClosed;
         }
         self
     }
 
-    fn by(way: Way, appliance: &Appliance, password: &Secret) -> Self {
+    fn by(way: ProbeRoute, appliance: &Appliance, password: &Secret) -> Self {
         let login = format!("{}:{}", appliance.login.user, password.reveal());
         Probe {
             way,
@@ -161,36 +156,55 @@ impl Probe {
 
     /// The same for an engine that runs as a user of its own.
     fn with_engine_user(mut self, engine_user: Option<u32>) -> Self {
-        if let Way::Published(_, user) = &mut self.way {
+        if let ProbeRoute::Published(_, user) = &mut self.way {
             *user = engine_user;
         }
         self
     }
 
+    /// How long the first look at a page that is about to answer may take. What reaches opencode while it begins to listen
+    /// is never answered, and the next request is, in some 10 ms.
+    pub fn first_patience(&self) -> Duration {
+        match self.way {
+            ProbeRoute::Published(..) => Duration::from_millis(50),
+            // A process is started for it.
+            ProbeRoute::Inside(..) => Duration::from_millis(500),
+            ProbeRoute::Tunnel(..) => TIMEOUT,
+        }
+    }
+
     /// Looks once.
-    pub async fn look(&self) -> Seen {
-        self.look_at(&[&self.health, &self.page]).await
+    pub async fn check(&self) -> Seen {
+        self.check_within(TIMEOUT).await
+    }
+
+    /// Looks once, and waits so long for a connection and for each answer.
+    pub async fn check_within(&self, limit: Duration) -> Seen {
+        self.check_paths(&[&self.health, &self.page], limit).await
     }
 
     /// Looks at the health path alone.
     pub async fn health(&self) -> Seen {
-        self.look_at(&[&self.health]).await
+        self.check_paths(&[&self.health], TIMEOUT).await
     }
 
     /// Asks for all paths at the same time; the first that is not as it should be counts.
-    async fn look_at(&self, paths: &[&str]) -> Seen {
-        let late = || Seen::Silent { reason: format!("nothing within {} s", TIMEOUT.as_secs()) };
+    async fn check_paths(&self, paths: &[&str], limit: Duration) -> Seen {
+        let late = || match limit.as_secs() {
+            0 => Seen::Silent { reason: format!("nothing within {} ms", limit.as_millis()) },
+            seconds => Seen::Silent { reason: format!("nothing within {seconds} s") },
+        };
         if let Err(reason) = self.open_tunnel().await {
             return Seen::Silent { reason };
         }
-        let streams = match tokio::time::timeout(TIMEOUT, self.connect(paths.len())).await {
+        let streams = match tokio::time::timeout(limit, self.connect(paths.len())).await {
             Ok(Ok(streams)) => streams,
             Ok(Err(reason)) => return Seen::Silent { reason },
             Err(_) => return late(),
         };
         let ask = async |(stream, path): (Connected, &&str)| {
             let answer = self.get(stream, path, LARGEST_ANSWER);
-            match tokio::time::timeout(TIMEOUT, answer).await {
+            match tokio::time::timeout(limit, answer).await {
                 Ok(Ok(answer)) => match answer.status {
                     200 => Seen::Works,
                     401 => Seen::Unauthorized,
@@ -218,26 +232,26 @@ impl Probe {
         None
     }
 
-    async fn ask(&self, path: &str, limit: usize) -> Result<http::Answer, String> {
+    async fn ask(&self, path: &str, limit: usize) -> Result<http::HttpResponse, String> {
         match self.connect(1).await?.pop() {
             Some(stream) => self.get(stream, path, limit).await,
             None => Err("no connection".to_owned()),
         }
     }
 
-    async fn get(&self, stream: Connected, path: &str, limit: usize) -> Result<http::Answer, String> {
+    async fn get(&self, stream: Connected, path: &str, limit: usize) -> Result<http::HttpResponse, String> {
         let headers = [("authorization", self.authorization.as_str()), ("user-agent", "docklet")];
         let host = match &self.way {
-            Way::Published(address, _) => address.to_string(),
-            Way::Tunnel(tunnel, _) => tunnel.here().to_string(),
-            Way::Inside(_, _, port) => format!("127.0.0.1:{port}"),
+            ProbeRoute::Published(address, _) => address.to_string(),
+            ProbeRoute::Tunnel(tunnel, _) => tunnel.here().to_string(),
+            ProbeRoute::Inside(_, _, port) => format!("127.0.0.1:{port}"),
         };
         http::get(stream, &host, path, &headers, limit).await
     }
 
     /// Opens the tunnel where nobody listens at its beginning.
     async fn open_tunnel(&self) -> Result<(), String> {
-        let Way::Tunnel(tunnel, opens) = &self.way else { return Ok(()) };
+        let ProbeRoute::Tunnel(tunnel, opens) = &self.way else { return Ok(()) };
         if TcpStream::connect(tunnel.here()).await.is_ok() {
             return Ok(());
         }
@@ -252,9 +266,9 @@ impl Probe {
     /// So many connections to the page, none of which a stranger has the other end of.
     async fn connect(&self, count: usize) -> Result<Vec<Connected>, String> {
         let (address, engine_user) = match &self.way {
-            Way::Published(address, engine_user) => (*address, *engine_user),
-            Way::Tunnel(tunnel, _) => (tunnel.here(), None),
-            Way::Inside(engine, container, port) => {
+            ProbeRoute::Published(address, engine_user) => (*address, *engine_user),
+            ProbeRoute::Tunnel(tunnel, _) => (tunnel.here(), None),
+            ProbeRoute::Inside(engine, container, port) => {
                 let one = |_| engine.connect_inside(container, *port);
                 let streams = try_join_all((0..count).map(one)).await.map_err(|e| e.with_causes("; "))?;
                 return Ok(streams.into_iter().map(|stream| Box::new(stream) as Connected).collect());

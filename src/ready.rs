@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    engine::{Engine, docker::Detail},
+    engine::{Engine, container::Detail},
     error::{Error, ExitReport, Result},
     event::{Event, Reporter},
     probe::{Probe, Seen},
@@ -11,6 +11,9 @@ use crate::{
 
 /// Time between two looks at the page.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Most time that a look is given. In between it is seen whether the container still runs.
+const LONGEST_LOOK: Duration = Duration::from_secs(20);
 
 /// How many lines of its log an error shows.
 pub const LOG_LINES: usize = 20;
@@ -35,8 +38,17 @@ pub async fn wait(
     let began = Instant::now();
     let mut started_at: Option<String> = None;
     let mut refusals = 0;
+    let mut patience = probe.first_patience();
+    let mut seen = Seen::Silent { reason: "nothing".to_owned() };
     loop {
-        let seen = probe.look().await;
+        let asked = Instant::now();
+        // A look that the end of the time cuts short says less than the one before.
+        let left = timeout.saturating_sub(began.elapsed());
+        seen = tokio::time::timeout(left, probe.check_within(patience)).await.unwrap_or(seen);
+        // A busy page gets ever more time: asked ever anew, opencode on a busy machine never comes to its answer.
+        if asked.elapsed() >= patience {
+            patience = (patience * 2).min(LONGEST_LOOK);
+        }
         refusals = if seen == Seen::Unauthorized { refusals + 1 } else { 0 };
         if seen == Seen::Works {
             return Ok(());

@@ -14,7 +14,7 @@ mod uninstall;
 use serde::Serialize;
 
 pub use self::{export::*, relocate::*, self_update::*, status::*, tunnel::*, uninstall::*};
-use crate::{engine::docker::Detail, instance_name::InstanceName};
+use crate::{engine::container::Detail, instance_name::InstanceName};
 
 /// `docklet list`
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -147,7 +147,7 @@ pub struct AutostartReport {
     /// Whether it starts by itself.
     pub enabled: bool,
     /// The service manager; `None` where there is none.
-    pub manager: Option<crate::host::service::Kind>,
+    pub manager: Option<crate::host::service::ServiceManager>,
     /// The service's file, when it is there.
     pub file: Option<String>,
     /// Whether the service manager runs the supervisor now.

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap, io::Write as _};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{Appliance, Ids, hex};
@@ -18,14 +19,14 @@ const CONTEXT: &[(&str, u32, &[u8])] = &[
     ("git-credential-docklet", 0o755, include_bytes!("../../docker/git-credential-docklet")),
     ("healthcheck", 0o755, include_bytes!("../../docker/healthcheck")),
     ("network-rules", 0o755, include_bytes!("../../docker/network-rules")),
-    ("package.json", 0o644, include_bytes!("../../docker/package.json")),
-    ("package-lock.json", 0o644, include_bytes!("../../docker/package-lock.json")),
+    (LOCK_FILE, 0o644, LOCK),
     ("unpack-backup", 0o755, include_bytes!("../../docker/unpack-backup")),
 ];
 
 /// The seccomp profile that the container runs under, in the engine's own format.
 pub const SECCOMP_PROFILE: &str = include_str!("../../docker/seccomp.json");
 
+const LOCK_FILE: &str = "package-lock.json";
 const LOCK: &[u8] = include_bytes!("../../docker/package-lock.json");
 
 /// Name of the host's CA bundle in the build context; empty when there is none.
@@ -78,7 +79,7 @@ impl Appliance {
     /// The files of the build context, with the pin of the release that was taken.
     fn files(&self) -> Vec<(&'static str, u32, Cow<'static, [u8]>)> {
         let content = |name: &str, content: &'static [u8]| match &self.release {
-            Some(release) if name.starts_with("package") => Cow::Owned(with_release(content, release)),
+            Some(release) if name == LOCK_FILE => Cow::Owned(lock(release)),
             _ => Cow::Borrowed(content),
         };
         CONTEXT.iter().map(|&(name, mode, bytes)| (name, mode, content(name, bytes))).collect()
@@ -140,33 +141,13 @@ fn pinned() -> Release {
     Release { version: version.to_owned(), integrity: packages.filter_map(pin).collect() }
 }
 
-/// `package.json` or `package-lock.json` with another release in it.
-fn with_release(content: &[u8], release: &Release) -> Vec<u8> {
-    let mut json: serde_json::Value = serde_json::from_slice(content).unwrap_or_default();
-    // A release need not have every architecture's package; what it does not have cannot be asked for.
-    for package in pinned().integrity.keys().filter(|package| !release.integrity.contains_key(*package)) {
-        for list in ["/optionalDependencies", "/packages//optionalDependencies"] {
-            if let Some(list) = json.pointer_mut(list).and_then(serde_json::Value::as_object_mut) {
-                list.shift_remove(package);
-            }
-        }
-        if let Some(packages) = json.get_mut("packages").and_then(serde_json::Value::as_object_mut) {
-            packages.shift_remove(&format!("node_modules/{package}"));
-        }
-    }
-    for (package, integrity) in &release.integrity {
-        let version = serde_json::Value::from(release.version.as_str());
-        for list in ["/optionalDependencies", "/packages//optionalDependencies"] {
-            if let Some(list) = json.pointer_mut(list).and_then(serde_json::Value::as_object_mut) {
-                list.insert(package.clone(), version.clone());
-            }
-        }
-        if let Some(locked) = json["packages"].get_mut(format!("node_modules/{package}")) {
-            locked["version"] = version;
-            locked["integrity"] = integrity.as_str().into();
-        }
-    }
-    serde_json::to_vec_pretty(&json).unwrap_or_default()
+/// A `package-lock.json` for another release. A release need not have every architecture's package.
+fn lock(release: &Release) -> Vec<u8> {
+    let pin = |(package, integrity): (&String, &String)| {
+        (format!("node_modules/{package}"), json!({ "version": release.version, "integrity": integrity }))
+    };
+    let packages: serde_json::Map<_, _> = release.integrity.iter().map(pin).collect();
+    json!({ "packages": packages }).to_string().into_bytes()
 }
 
 #[cfg(test)]
@@ -175,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_release_is_pinned_in_both_files() {
+    fn another_release_is_pinned() {
         let mut appliance = Appliance::embedded().unwrap();
         let own = appliance.built_release();
         assert_eq!(own.integrity.keys().collect::<Vec<_>>(), ["opencode-linux-arm64", "opencode-linux-x64"]);
@@ -190,11 +171,14 @@ mod tests {
         let after = appliance.built_reference(&inputs);
         assert!(after.starts_with("opencode-cloud:9.8.7-"), "{after}");
         assert_ne!(before.rsplit('-').next(), after.rsplit('-').next());
-        for (name, _, content) in appliance.files().iter().filter(|(name, ..)| name.starts_with("package")) {
-            let text = String::from_utf8_lossy(content);
-            assert!(!text.contains(&own.version), "{name}: {text}");
-            assert_eq!(text.matches("sha512-opencode-linux-").count(), if *name == "package.json" { 0 } else { 2 });
-        }
+        let files = appliance.files();
+        let (.., content) = files.iter().find(|(name, ..)| *name == LOCK_FILE).unwrap();
+        let pinned: serde_json::Value = serde_json::from_slice(content).unwrap();
+        let package = &pinned["packages"]["node_modules/opencode-linux-x64"];
+        assert_eq!(
+            (&package["version"], &package["integrity"]),
+            (&json!("9.8.7"), &json!("sha512-opencode-linux-x64"))
+        );
     }
 
     /// With two, a build on Podman 4.3 never ends.

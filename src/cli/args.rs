@@ -11,6 +11,8 @@ mod export;
 mod setup;
 mod support;
 
+use std::time::Duration;
+
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
@@ -18,10 +20,12 @@ use clap_complete::engine::ArgValueCompleter;
 pub use config::{
     Autostart, AutostartAction, Config, ConfigAction, MountAction, MountCommand, SecretAction, SecretCommand,
 };
-pub use daily::{Attach, Exec, Logs, Open, Password, Restart, Start, Status, Stop, Supervise, Tunnel};
-pub use data::{Backup, BackupAction, BackupKey, Move, Restore, Rollback, Uninstall, Update, is_standard};
-pub use export::{Export, ExportCommon, ExportFor, ExportKubernetes};
-pub use setup::Setup;
+pub use daily::{Attach, ExecArgs, Logs, Open, Password, RestartArgs, StartArgs, Status, Stop, Supervise, TunnelArgs};
+pub use data::{
+    BackupAction, BackupArgs, BackupKey, MoveArgs, RestoreArgs, RollbackArgs, UninstallArgs, UpdateArgs, is_standard,
+};
+pub use export::{ExportArgs, ExportCommon, ExportFor, ExportKubernetes};
+pub use setup::SetupArgs;
 pub use support::{Completions, Doctor, Errors, Man, SelfUpdate, Shell};
 
 use super::complete;
@@ -42,6 +46,21 @@ pub struct Cli {
 
 /// Version, and where the build knew them, commit and date: `0.1.0 (3fd3d21 2026-11-26)`.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("DOCKLET_COMMIT"));
+
+/// How long what starts it waits.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct PageTimeout {
+    /// Longest time to wait for the page
+    #[arg(long, env = "DOCKLET_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+}
+
+impl PageTimeout {
+    /// As the library takes it.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
@@ -138,15 +157,15 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Set up opencode, or apply changed settings
-    Setup(Box<Setup>),
+    Setup(Box<SetupArgs>),
     /// Start opencode and wait until its page answers
     ///
     /// Creates what is missing. A container whose settings changed is replaced; the data is kept.
-    Start(Start),
+    Start(StartArgs),
     /// Stop opencode until the next `docklet start`
     Stop(Stop),
     /// Stop opencode and start it again
-    Restart(Restart),
+    Restart(RestartArgs),
     /// Show the state of opencode
     ///
     /// Exit code 0: running, 3: not running, 4: not set up.
@@ -159,7 +178,7 @@ pub enum Command {
     ///
     /// The engine is at ssh://…: from --host, --context or the settings. The tunnel stays open in the background. Where the
     /// instance is set up, its supervisor keeps it open.
-    Tunnel(Tunnel),
+    Tunnel(TunnelArgs),
     /// Print the page's password, or generate a new one
     Password(Password),
     /// Back up sessions, projects, configuration and settings into one file
@@ -178,7 +197,7 @@ pub enum Command {
     ///
     /// backup.copy is a command that is run after each backup, {file} and {name} in it being the file and its name. It is
     /// killed after six hours. The supervisor tries it again after a minute if it fails, then later and later.
-    Backup(Backup),
+    Backup(BackupArgs),
     /// Restore a backup, also into another instance or machine
     ///
     /// The whole backup is checked before anything is changed. The current data is backed up first and put back
@@ -186,24 +205,24 @@ pub enum Command {
     ///
     /// With - as FILE, the backup is read from standard input. It is stored in the backup folder until it is restored, so
     /// there must be room for it; questions need --yes.
-    Restore(Restore),
+    Restore(RestoreArgs),
     /// Move opencode to another machine's engine
     ///
     /// It is stopped and backed up here, restored there, and used there once it has proved itself: it answers, with all
     /// sessions. What was here stays, stopped, as the way back. If anything fails, it goes on here.
-    Move(Move),
+    Move(MoveArgs),
     /// Print what another engine needs to run the same: Kubernetes, Compose or Quadlet
-    Export(Export),
+    Export(ExportArgs),
     /// Update opencode to the newest release of its major version
     ///
     /// The data is backed up first. If the new release does not work, the old one and its data are put back automatically.
-    Update(Update),
+    Update(UpdateArgs),
     /// Go back to the release before the last update
-    Rollback(Rollback),
+    Rollback(RollbackArgs),
     /// Remove the container and the image, and keep the data
     ///
     /// --volumes and --purge remove the data, too.
-    Uninstall(Uninstall),
+    Uninstall(UninstallArgs),
     /// List all instances on this engine
     List,
     /// Start opencode automatically after a login or a reboot
@@ -220,7 +239,7 @@ pub enum Command {
     #[command(after_help = "Example: docklet shell")]
     Shell,
     /// Run a command in the container; pass on its output and exit code
-    Exec(Exec),
+    Exec(ExecArgs),
     /// Explain the error codes
     Errors(Errors),
     /// Print a completion script for your shell

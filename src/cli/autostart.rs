@@ -15,7 +15,7 @@ pub async fn run(context: &Context, action: AutostartAction) -> Result<ExitCode>
         AutostartAction::Disable => autostart::disable(context).await?,
         AutostartAction::Status => false,
     };
-    let report = AutostartReport { changed, ..autostart::look(context).await };
+    let report = AutostartReport { changed, ..autostart::report(context).await };
     context.output.result(&report, |style| result::autostart(&report, style));
     let off = action == AutostartAction::Status && !report.enabled;
     Ok(if off { ExitCode::from(OFF) } else { ExitCode::SUCCESS })

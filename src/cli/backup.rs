@@ -1,6 +1,6 @@
 //! `docklet backup`
 
-use std::{fs::File, io::IsTerminal as _, os::fd::AsFd as _, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io::IsTerminal as _, os::fd::AsFd as _, path::Path, sync::Arc};
 
 use super::{
     args::{self, BackupAction},
@@ -11,14 +11,14 @@ use super::{
 use crate::{
     data::encrypted_file::Unlock,
     error::{Error, Result},
-    event::Event,
     ops::{
         backup::{
             self, Backup,
             prune::{self, Prune},
         },
         backup_test::BackupTest,
-        part, restore,
+        part,
+        restore::contained_secrets,
     },
     paths,
     present::{contents, data as text},
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Makes a backup, or looks after those that are there.
-pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
+pub async fn run(context: &Context, args: &args::BackupArgs) -> Result<()> {
     match &args.action {
         None => {
             let passphrase = passphrase(context, args)?;
@@ -52,14 +52,14 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
         }
         Some(BackupAction::Verify { file, identity }) => {
             let key = identity.as_deref().map(secret::read_file).transpose()?;
-            let unlock = Unlock::Identities(restore::identities(key.as_ref())?);
+            let unlock = Unlock::Identities(contained_secrets::identities(key.as_ref())?);
             let report = match args::is_standard(file) {
                 true => backup::verify_stream(context, standard_input(&[identity.as_deref()])?, &unlock).await?,
                 false => backup::verify(context, file, &unlock).await?,
             };
             context.output.result(&report, |style| text::verified(&report, style, &context.environment.zone));
         }
-        Some(BackupAction::Test { file, identity, passphrase_file, timeout }) => {
+        Some(BackupAction::Test { file, identity, passphrase_file, page }) => {
             let options = BackupTest {
                 file: file.clone(),
                 passphrase: passphrase_file
@@ -69,7 +69,7 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
                     .map(backup::not_empty)
                     .transpose()?,
                 identity: identity.as_deref().map(secret::read_file).transpose()?,
-                timeout: Some(Duration::from_secs(*timeout)),
+                timeout: Some(page.duration()),
             };
             let report = context.test_backup(&options).await?;
             context.output.result(&report, |style| text::tested(&report, style, &context.environment.zone));
@@ -88,7 +88,7 @@ pub async fn run(context: &Context, args: &args::Backup) -> Result<()> {
 fn tell_of_caches(context: &Context, report: &BackupReport) {
     let told = context.files.caches_told();
     if let Some(text) = text::caches(report).filter(|_| report.exclude.is_empty() && !told.exists()) {
-        context.reporter.report(&Event::Note { text });
+        context.note(text);
         // Being told twice is no harm.
         let _ = paths::write_file(&told, b"", 0o600);
     }
@@ -130,7 +130,7 @@ fn has_recipients(context: &Context) -> Result<bool> {
     Ok(Settings::load(&context.files.settings())?.is_some_and(|s| !s.backup.recipients.is_empty()))
 }
 
-fn passphrase(context: &Context, args: &args::Backup) -> Result<Option<Secret>> {
+fn passphrase(context: &Context, args: &args::BackupArgs) -> Result<Option<Secret>> {
     let given = match &args.passphrase_file {
         Some(file) => secret::read_file(file)?,
         None if !args.secrets || has_recipients(context)? => return Ok(None),

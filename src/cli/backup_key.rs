@@ -14,7 +14,6 @@ use crate::{
     age_key::Identity,
     clock,
     error::{Error, Result},
-    event::Event,
     present::data::quoted,
     settings::Settings,
 };
@@ -30,7 +29,7 @@ pub fn run(context: &Context, args: &args::BackupKey) -> Result<()> {
     let keep = "keep the private key off this machine, in a password manager or on paper: without it, nobody can decrypt \
                 the backups";
     let Some(output) = &args.output else {
-        let note = |text: String| context.reporter.report(&Event::Note { text });
+        let note = |text: String| context.note(text);
         let report = json!({"public_key": public, "private_key": file.lines().last(), "file": null, "setting": set});
         context.output.result(&report, |_| file.trim_end().to_owned());
         note(keep.to_owned());

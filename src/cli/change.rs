@@ -6,7 +6,6 @@ use crate::{
     desired::{Desired, Given},
     desired_state::{self, DesiredState},
     error::Result,
-    event::Event,
     ops::{
         autostart,
         converge::{self, ConvergeOptions},
@@ -42,7 +41,7 @@ pub fn confirm_exposure(context: &Context, before: &Settings, after: &Settings) 
 /// Says what it means to offer the host's ssh agent, where that is new.
 pub fn tell_of_ssh_agent(context: &Context, before: &Settings, after: &Settings) {
     if after.git.ssh_agent && !before.git.ssh_agent {
-        context.reporter.report(&Event::Note { text: ssh_agent::MEANING.to_owned() });
+        context.note(ssh_agent::MEANING.to_owned());
     }
 }
 
@@ -90,8 +89,7 @@ async fn allow(context: &Context) -> Result<()> {
         rules::refresh(&engine, &context.appliance, &context.name, &context.files).await
     };
     if let Err(error) = loaded.await {
-        let text = format!("the change is saved, but not in effect yet: {error}");
-        context.reporter.report(&Event::Warning { text });
+        context.warn(format!("the change is saved, but not in effect yet: {error}"));
     }
     Ok(())
 }
@@ -134,7 +132,7 @@ async fn is_already_so(context: &Context, settings: &Settings) -> bool {
 
 /// Asks, or takes `--yes` for an answer; else says what to run. What shall be stopped stays so.
 fn offer(context: &Context, what: &str, command: &str, question: &str) -> Result<bool> {
-    let note = |text: String| context.reporter.report(&Event::Note { text });
+    let note = |text: String| context.note(text);
     let running =
         context.files.settings().exists() && desired_state::read(&context.files.desired())? == DesiredState::Running;
     let flag = context.name.flag();

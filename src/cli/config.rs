@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     error::{Error, Result, io_reason},
-    event::Event,
     host::system::which,
     ops, paths,
     present::{error, style::Style},
@@ -171,8 +170,7 @@ async fn edit(context: &Context) -> Result<()> {
             Err(error) => {
                 if let Err(error) = again(context, error) {
                     let kept = copy.keep().map_err(|e| failed(e.error))?.1;
-                    let text = format!("the settings are unchanged; your text is in {}", kept.display());
-                    context.reporter.report(&Event::Note { text });
+                    context.note(format!("the settings are unchanged; your text is in {}", kept.display()));
                     return Err(error);
                 }
             }

@@ -9,8 +9,7 @@ use crate::{
     clock::Zone,
     engine::connect,
     error::{Error, Result},
-    event::Event,
-    host::browser::Session,
+    host::{browser::Session, terminal},
     instance_name::InstanceName,
     interrupt::Interrupt,
     ops::{Instance, Options, Questions, Unattended},
@@ -139,17 +138,12 @@ fn options(global: &Global) -> Options {
     }
 }
 
-/// Columns of a terminal, where it is one.
-pub fn columns(terminal: &console::Term) -> Option<usize> {
-    terminal.size_checked().map(|(_, columns)| usize::from(columns))
-}
-
 /// How results and messages are shown, from flags and environment.
 pub fn streams(global: &Global) -> Streams {
     let text = |name: &str| std::env::var(name).ok();
     Streams {
-        stdout_columns: columns(&console::Term::stdout()),
-        stderr_columns: columns(&console::Term::stderr()),
+        stdout_columns: terminal::columns(&console::Term::stdout()),
+        stderr_columns: terminal::columns(&console::Term::stderr()),
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stderr_is_terminal: std::io::stderr().is_terminal(),
         stdout_is_data: false,
@@ -216,12 +210,11 @@ impl Context {
 
     /// `--host` comes before `--context`: a warning says which of the two counts.
     fn warn_of_unused_docker_context(&self) {
-        let said = self.global.context.as_deref().filter(|name| !name.trim().is_empty());
-        let Some(name) = said else { return };
+        let given = self.global.context.as_deref().filter(|name| !name.trim().is_empty());
+        let Some(name) = given else { return };
         let Some((endpoint, origin)) = connect::chosen(&self.selection()) else { return };
         if !origin.starts_with("--context") {
-            let text = format!("--context {name} is not used: {origin} comes first ({endpoint})");
-            self.reporter.report(&Event::Warning { text });
+            self.reporter.warn(format!("--context {name} is not used: {origin} comes first ({endpoint})"));
         }
     }
 

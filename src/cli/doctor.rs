@@ -4,21 +4,22 @@ use std::{path::Path, process::ExitCode};
 
 use super::{args, context::Context};
 use crate::{
-    data::{copies::Copies, schedule::Last},
+    data::{copies::Copies, schedule::LastRun},
     desired_state,
     doctor::{
         DoctorReport,
-        bundle::{self, Contents},
+        bundle::{self, BundleContents},
         evaluate,
         facts::{EngineFacts, SupervisorFacts},
-        gather::{self, Surroundings},
+        gather,
+        gather_input::GatherInput,
         redact::Redactor,
     },
     engine::Engine,
     error::{Code, Error, Result},
     ops::{
         autostart,
-        setup::PROXIES,
+        build_surroundings::PROXIES,
         status,
         supervisor::{process, state},
     },
@@ -34,7 +35,7 @@ use crate::{
 pub async fn run(context: &Context, args: &args::Doctor) -> Result<ExitCode> {
     // Before the looking, which takes a while.
     let archive = args.bundle.as_deref().map(|file| may_write(context, file)).transpose()?;
-    let (facts, engine) = gather::gather(Surroundings {
+    let (facts, engine) = gather::gather(GatherInput {
         appliance: &context.appliance,
         instance: &context.name,
         files: &context.files,
@@ -60,16 +61,17 @@ fn supervisor(context: &Context) -> Option<SupervisorFacts> {
     if context.global.no_supervisor {
         return None;
     }
-    let gave_up =
-        desired_state::recorded(&context.files.desired()).ok().and_then(|said| state::look(&context.files, &said).1);
+    let gave_up = desired_state::recorded(&context.files.desired())
+        .ok()
+        .and_then(|said| state::for_status(&context.files, &said).1);
     Some(SupervisorFacts {
         pid: process::running(&context.files),
         gave_up: gave_up.map(|gave_up| gave_up.cause),
-        disk: state::State::load(&context.files.supervisor_state()).disk,
+        disk: state::SupervisorState::load(&context.files.supervisor_state()).disk,
         notice_failed: LastNotice::load(&context.files.notices()).and_then(|last| last.error),
-        backup_failed: Last::load(&context.files.backup_state()).error,
+        backup_failed: LastRun::load(&context.files.backup_state()).error,
         copy_failed: Copies::load(&context.files.copies()).error,
-        test_failed: Last::load(&context.files.backup_test()).error,
+        test_failed: LastRun::load(&context.files.backup_test()).error,
         autostart_entry: autostart::services(context).is_enabled(&context.name),
     })
 }
@@ -95,7 +97,7 @@ async fn write_bundle(
 ) -> Result<()> {
     let name = context.container_name();
     let settings = Settings::load(&context.files.settings());
-    let mut contents = Contents {
+    let mut contents = BundleContents {
         doctor: Versioned::value(report),
         settings: std::fs::read_to_string(context.files.settings()).ok(),
         build_log: bundle::tail(&context.files.build_log()),
@@ -105,13 +107,13 @@ async fn write_bundle(
             "about": facts.map(|f| &f.about),
             "machine": facts.and_then(|f| f.machine.as_ref().ok()).map(|m| &m.told),
         }),
-        ..Contents::default()
+        ..BundleContents::default()
     };
     let as_json = |error: &Error| Versioned::value(&error::json(error, Some(context.name.as_str())));
     match (engine, settings) {
         (Some(engine), Ok(settings)) => {
             let (status, container, log) = tokio::join!(
-                status::look(context, settings.as_ref(), engine),
+                status::report(context, settings.as_ref(), engine),
                 engine.inspect_for_report(&name),
                 engine.log_tail(&name, bundle::LOG_LINES)
             );

@@ -5,15 +5,14 @@ use std::process::ExitCode;
 use super::context::Context;
 use crate::{
     engine::{Engine, connect},
-    error::{Error, Result},
-    event::Event,
+    error::{Error, Result, is_ssh},
     host::engine_install,
     ops::converge,
     wizard,
 };
 
 /// What looking for an engine came to.
-pub enum Found {
+pub enum FoundEngines {
     /// Those that can be used; more than one only when the user is to choose.
     Engines(Vec<Engine>),
     /// One was installed, and the user was put into this group, which the session has yet to get.
@@ -36,7 +35,7 @@ pub struct Consent {
 ///
 /// # Errors
 /// Why no engine can be used, and what installing one finds.
-pub async fn find(context: &Context, consent: Consent, interrupted: &'static str) -> Result<Found> {
+pub async fn find(context: &Context, consent: Consent, interrupted: &'static str) -> Result<FoundEngines> {
     let Consent { interactive, install, dry_run } = consent;
     let selection = context.selection();
     let named = [&selection.host, &selection.docker_host, &selection.context, &selection.docker_context];
@@ -44,11 +43,11 @@ pub async fn find(context: &Context, consent: Consent, interrupted: &'static str
     if interactive && !explicit {
         let answering = connect::answering(&selection).await?;
         if !answering.is_empty() {
-            return Ok(Found::Engines(answering));
+            return Ok(FoundEngines::Engines(answering));
         }
     }
     let error = match context.engine().await {
-        Ok(engine) => return Ok(Found::Engines(vec![engine])),
+        Ok(engine) => return Ok(FoundEngines::Engines(vec![engine])),
         Err(error) => error,
     };
     let curable = matches!(error, Error::EngineNotInstalled { .. } | Error::EngineNotRunning { .. });
@@ -67,18 +66,17 @@ pub async fn find(context: &Context, consent: Consent, interrupted: &'static str
         () = context.interrupt.wait() => return Err(converge::interrupted()),
         installed = installing => installed?,
     };
-    let text = format!("the container engine runs, started with: {}", installed.how);
-    context.reporter.report(&Event::Note { text });
+    context.note(format!("the container engine runs, started with: {}", installed.how));
     match installed.new_group {
-        Some(group) => Ok(Found::NeedsNewGroup(group)),
-        None => Ok(Found::Engines(vec![context.engine().await?])),
+        Some(group) => Ok(FoundEngines::NeedsNewGroup(group)),
+        None => Ok(FoundEngines::Engines(vec![context.engine().await?])),
     }
 }
 
 /// What to do where the engine is to be on another machine: docklet changes only the one that it runs on.
 fn with_command_there(error: Error) -> Error {
     match error {
-        Error::EngineNotRunning { endpoint, reason, start_command } if endpoint.starts_with("ssh://") => {
+        Error::EngineNotRunning { endpoint, reason, start_command } if is_ssh(&endpoint) => {
             let there = "if no engine is installed there, install it there: sudo apt-get install docker.io (Debian, Ubuntu) or sudo dnf install moby-engine (Fedora), then sudo usermod -aG docker $USER";
             Error::EngineNotRunning { endpoint, reason, start_command: format!("{start_command}\n{there}") }
         }

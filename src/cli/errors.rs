@@ -5,17 +5,17 @@ use serde_json::json;
 use super::{args, context::Context};
 use crate::{
     error::Result,
-    error_codes::{self, Entry},
+    error_codes::{self, CodeEntry},
 };
 
 /// Shows all codes, or one.
 pub fn run(context: &Context, args: &args::Errors) -> Result<()> {
-    let entries: Vec<Entry> = match args.code {
+    let entries: Vec<CodeEntry> = match args.code {
         Some(code) => vec![error_codes::entry(code)],
         None => error_codes::all(),
     };
     context.output.result(&json!({"errors": entries}), |style| {
-        let show = |entry: &Entry| {
+        let show = |entry: &CodeEntry| {
             let name = style.strong(&error_codes::name(entry.code));
             format!(
                 "{name} (exit code {})\n  {}\n  {} {}",

@@ -26,7 +26,7 @@ const MARK: &str = "DOCKLET_EXEC";
 const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Runs one command; its streams are ours, and so is its exit code.
-pub async fn exec(context: &Context, args: &args::Exec) -> Result<ExitCode> {
+pub async fn exec(context: &Context, args: &args::ExecArgs) -> Result<ExitCode> {
     let engine = ready(context).await?;
     let mark = mark()?;
     let command = args.command.iter().map(String::as_str);

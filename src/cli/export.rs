@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Writes the files to the folder, or their text to standard output as it is.
-pub async fn run(context: &Context, args: &args::Export) -> Result<()> {
+pub async fn run(context: &Context, args: &args::ExportArgs) -> Result<()> {
     let wanted = wanted(&args.target);
     let report = context.export(&wanted).await?;
     if context.output.streams().json {

@@ -26,7 +26,7 @@ const WIDTH: usize = 100;
 
 /// How much of the help is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum HelpForm {
     /// One screen.
     Short,
     /// All of it.
@@ -36,26 +36,26 @@ enum Form {
 /// The command tree with the help that the process's arguments ask for.
 pub fn asked_for() -> clap::Command {
     let wants_all = |argument: OsString| argument == "--help" || argument == "help";
-    let form = if std::env::args_os().any(wants_all) { Form::Long } else { Form::Short };
+    let form = if std::env::args_os().any(wants_all) { HelpForm::Long } else { HelpForm::Short };
     let width = console::Term::stdout().size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns));
     command_in(form, width.min(WIDTH))
 }
 
 /// The whole command tree with its long help.
 pub fn command() -> clap::Command {
-    command_in(Form::Long, WIDTH)
+    command_in(HelpForm::Long, WIDTH)
 }
 
-fn command_in(form: Form, width: usize) -> clap::Command {
+fn command_in(form: HelpForm, width: usize) -> clap::Command {
     let command = Cli::command();
     let (groups, options) = (groups(&command, form, width), options(&command, width));
     let head = "{about-with-newline}\n{usage-heading} {usage}\n\n";
     match form {
-        Form::Long => {
+        HelpForm::Long => {
             let heading = heading(&command, OPTIONS);
             command.help_template(format!("{head}{groups}\n{heading}{{options}}{{after-help}}"))
         }
-        Form::Short => command
+        HelpForm::Short => command
             .help_template(format!(
                 "{head}{groups}\n{options}\nTo get started: docklet setup\nWhat each command does: docklet --help\n"
             ))
@@ -85,10 +85,10 @@ fn row(first: &str, column: usize, text: &str, width: usize) -> String {
 }
 
 /// The commands, by name or each with what it does.
-fn groups(command: &clap::Command, form: Form, width: usize) -> String {
+fn groups(command: &clap::Command, form: HelpForm, width: usize) -> String {
     let mut text = String::new();
     for (title, names) in GROUPS {
-        if form == Form::Short {
+        if form == HelpForm::Short {
             text.push_str(&row(&format!("  {title}"), 13, &names.join(" "), width));
             continue;
         }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn words_stay_whole_where_the_help_is_narrow() {
-        for form in [Form::Short, Form::Long] {
+        for form in [HelpForm::Short, HelpForm::Long] {
             let help = command_in(form, 60).term_width(60).render_help().to_string();
             let longest = help.lines().max_by_key(|line| line.len()).unwrap();
             assert!(longest.len() <= 60, "{longest}");

@@ -12,7 +12,7 @@ use crate::{
     clock::Zone,
     engine::{
         Engine,
-        docker::Detail,
+        container::Detail,
         log::{LogLine, LogRequest},
     },
     error::{Error, ObjectKind, Result},

@@ -7,6 +7,7 @@ mod backup;
 mod backup_key;
 mod change;
 mod complete;
+mod completions;
 mod config;
 pub mod context;
 mod doctor;
@@ -52,7 +53,7 @@ use crate::{
 
 /// Runs the program with the process's own arguments, environment and streams.
 pub async fn main() -> ExitCode {
-    if complete::answer(command) {
+    if completions::answer(command) {
         return ExitCode::SUCCESS;
     }
     let cli = match parse::arguments() {
@@ -119,14 +120,14 @@ async fn dispatch(context: &Context, command: Option<Command>) -> Result<ExitCod
     let done = match command {
         None => return status::short(context).await,
         Some(Command::Status(args)) if args.watch => return watch::run(context).await,
-        Some(Command::Status(_)) => return status::run(context, status::Form::Long).await,
+        Some(Command::Status(_)) => return status::run(context, status::StatusForm::Long).await,
         Some(Command::Autostart(args)) => return autostart::run(context, args.action).await,
         Some(Command::Exec(args)) => return exec::exec(context, &args).await,
         Some(Command::Attach(args)) => return attach::run(context, &args).await,
         Some(Command::Shell) => return exec::shell(context).await,
         Some(Command::Tunnel(args)) => return tunnel::run(context, &args).await,
         Some(Command::Errors(args)) => errors::run(context, &args),
-        Some(Command::Completions(args)) => complete::run(context, args.shell),
+        Some(Command::Completions(args)) => completions::run(context, args.shell),
         Some(Command::SelfUpdate(args)) => self_update::run(context, &args).await,
         Some(Command::Man(args)) => manual::run(context, &args),
         Some(Command::Doctor(args)) => return doctor::run(context, &args).await,
@@ -175,7 +176,7 @@ async fn listen_for_signals(raise: interrupt::Raise) {
 /// # Errors
 /// When something cannot be generated, which is a bug.
 pub fn generated() -> Result<Vec<(String, String)>> {
-    let mut files = complete::scripts()?;
+    let mut files = completions::scripts()?;
     files.extend(manual::pages()?.into_iter().map(|(name, text)| (format!("man/{name}"), text)));
     files.push(("errors.md".to_owned(), crate::error_codes::markdown()));
     files.extend(crate::ops::autostart::examples()?);

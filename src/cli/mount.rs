@@ -11,7 +11,6 @@ use super::{
 use crate::{
     engine::exec::ExecRequest,
     error::{Error, Result},
-    event::Event,
     mounts, ops, paths,
     settings::{Mount, Settings, keys},
 };
@@ -116,9 +115,11 @@ async fn check_inside(context: &Context, mount: &Mount) -> Result<()> {
     };
     let engine = context.engine().await?;
     if engine.exec_quietly(&context.container_name(), &request).await? != 0 {
-        let text =
-            format!("{} cannot {what} {}: see who owns it with ls -ldn", context.appliance.title, mount.host.display());
-        context.reporter.report(&Event::Warning { text });
+        context.warn(format!(
+            "{} cannot {what} {}: see who owns it with ls -ldn",
+            context.appliance.title,
+            mount.host.display()
+        ));
     }
     Ok(())
 }

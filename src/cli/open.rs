@@ -8,7 +8,6 @@ use super::{args, context::Context};
 use crate::{
     desired::{Publish, page_url},
     error::{Error, Result},
-    event::Event,
     host::{
         browser::{self, Entrance, NoBrowser},
         ports,
@@ -52,8 +51,7 @@ async fn print(context: &Context, page: &str, reason: Option<NoBrowser>) -> Resu
         "instance": context.name, "url": page, "user": user, "password": password.reveal(),
     });
     if let Some(reason) = reason {
-        let text = reason.hint(context.settings().await?.network.port.0);
-        context.reporter.report(&Event::Note { text });
+        context.note(reason.hint(context.settings().await?.network.port.0));
     }
     context.output.result(&report, |_| format!("{page}\n\n  user       {user}\n  password   {}", password.reveal()));
     Ok(())
@@ -69,7 +67,7 @@ pub async fn afterwards(context: &Context) -> Result<()> {
             format!("{hint} (docklet{} open --print)", context.name.flag())
         }
     };
-    context.reporter.report(&Event::Note { text });
+    context.note(text);
     Ok(())
 }
 
@@ -95,7 +93,7 @@ struct Opened {
 
 /// Opens the page in the browser; says why not, where there is none.
 async fn open(context: &Context) -> Result<Opened> {
-    let publish = look(context).await?;
+    let publish = check_page(context).await?;
     let page = page_url(publish.address, publish.port);
     let session = context.environment.session;
     if let Err(reason) = browser::can_open(session) {
@@ -103,7 +101,7 @@ async fn open(context: &Context) -> Result<Opened> {
     }
     let entrance = entrance(context, &page)?;
     // Once more when the browser has come: that can take a while.
-    let check = async || look(context).await.map(drop);
+    let check = async || check_page(context).await.map(drop);
     if browser::open_privately(&entrance, session, PATIENCE, check).await? {
         return Ok(Opened { page, reason: None });
     }
@@ -114,13 +112,13 @@ async fn open(context: &Context) -> Result<Opened> {
 }
 
 /// Makes sure, before the password goes anywhere, that our container runs and that its page answers; what it publishes.
-async fn look(context: &Context) -> Result<Publish> {
+async fn check_page(context: &Context) -> Result<Publish> {
     context.settings().await?;
     let container = find_running(context, &context.engine().await?).await?;
     let (name, publish) = (container.name, container.live.publish);
     let (probe, began) = (context.probe_of(&publish)?, Instant::now());
     loop {
-        match probe.look().await {
+        match probe.check().await {
             Seen::Works => return Ok(publish),
             // An agent at work can keep the page from answering for some seconds.
             Seen::Silent { .. } if began.elapsed() < BUSY => tokio::time::sleep(PAUSE).await,

@@ -1,11 +1,12 @@
 //! Parses the process's own arguments and variables. An empty variable counts as unset, and so does a switch that is off,
 //! and one that contradicts what the line itself says.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use clap::{
-    Arg, ArgAction, ArgMatches, Command, FromArgMatches as _, Id,
+    Arg, ArgAction, ArgMatches, Command, CommandFactory as _, FromArgMatches as _, Id,
     builder::{BoolishValueParser, Resettable, TypedValueParser as _},
+    error::ErrorKind,
     parser::ValueSource,
 };
 
@@ -16,39 +17,68 @@ use super::{args::Cli, help};
 /// # Errors
 /// Wrong usage, and what clap answers itself: help and version.
 pub fn arguments() -> Result<Cli, clap::Error> {
-    let command = without_unset_variables(help::asked_for());
-    // Without variables there is nothing to compare with the line, and no need to parse it twice.
-    let has_variables = std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"DOCKLET_"));
-    let line = has_variables.then(|| without_variables(command.clone()).try_get_matches_from(std::env::args_os()));
-    let mut command = match line {
-        Some(Ok(line)) => {
-            let command = without_contradicted_variables(command, &line);
+    match parse(Cli::command()) {
+        // Only a help that is shown is put together.
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) =>
+        {
+            parse(help::asked_for())
+        }
+        parsed => parsed,
+    }
+}
+
+/// To change the command tree takes longer than all else here, so it is changed only where a variable asks for it.
+fn parse(mut command: Command) -> Result<Cli, clap::Error> {
+    let ours = |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(b"DOCKLET_");
+    let variables: Vec<(OsString, OsString)> = std::env::vars_os().filter(ours).collect();
+    if variables.iter().any(|(_, value)| value.is_empty() || is_off(value)) {
+        command = without_unset_variables(command);
+    }
+    if can_be_contradicted(&command, &variables) {
+        // What is missing on the line may be in a variable; what is wrong is told below.
+        let line = without_variables(command.clone()).try_get_matches_from(std::env::args_os());
+        if let Ok(line) = line {
+            command = without_contradicted_variables(command, &line);
             // Both may be there, and the engine's address comes first.
-            match said(&line, "context") && !said(&line, "host") {
-                true => command.mut_arg("host", |argument| argument.env(Resettable::Reset)),
-                false => command,
+            if was_given(&line, "context") && !was_given(&line, "host") {
+                command = command.mut_arg("host", |argument| argument.env(Resettable::Reset));
             }
         }
-        // What is missing there may be in a variable; what is wrong is told below.
-        None | Some(Err(_)) => command,
-    };
+    }
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-fn without_unset_variables(command: Command) -> Command {
-    let is_off = |argument: &Arg, value: &OsStr| {
-        let parsed = BoolishValueParser::new().parse_ref(&Command::new(""), None, value);
-        matches!(argument.get_action(), ArgAction::SetTrue) && parsed.is_ok_and(|on| !on)
+fn is_off(value: &OsStr) -> bool {
+    BoolishValueParser::new().parse_ref(&Command::new(""), None, value).is_ok_and(|on| !on)
+}
+
+/// Whether one of these variables is that of an argument which excludes another one, or is excluded.
+fn can_be_contradicted(command: &Command, variables: &[(OsString, OsString)]) -> bool {
+    let is_set = |argument: &&Arg| argument.get_env().is_some_and(|env| variables.iter().any(|(name, _)| name == env));
+    let can_be = |argument: &Arg| {
+        let excluded = command.get_arg_conflicts_with(argument);
+        let one_is = !excluded.is_empty() && (is_set(&argument) || excluded.iter().any(is_set));
+        one_is || (argument.get_id() == "host" && is_set(&argument))
     };
+    command.get_arguments().any(can_be)
+        || command.get_subcommands().any(|command| can_be_contradicted(command, variables))
+}
+
+fn without_unset_variables(command: Command) -> Command {
     let unset = |argument: Arg| match argument.get_env().map(std::env::var_os) {
-        Some(Some(value)) if value.is_empty() || is_off(&argument, &value) => argument.env(Resettable::Reset),
+        Some(Some(value))
+            if value.is_empty() || (matches!(argument.get_action(), ArgAction::SetTrue) && is_off(&value)) =>
+        {
+            argument.env(Resettable::Reset)
+        }
         _ => argument,
     };
     command.mut_args(unset).mut_subcommands(without_unset_variables)
 }
 
-fn said(line: &ArgMatches, id: &str) -> bool {
+fn was_given(line: &ArgMatches, id: &str) -> bool {
     line.value_source(id) == Some(ValueSource::CommandLine)
 }
 
@@ -61,7 +91,7 @@ fn without_contradicted_variables(command: Command, line: &ArgMatches) -> Comman
     for argument in command.get_arguments() {
         for other in command.get_arg_conflicts_with(argument) {
             let ids = [argument.get_id(), other.get_id()];
-            match ids.map(|id| said(line, id.as_str())) {
+            match ids.map(|id| was_given(line, id.as_str())) {
                 [true, false] => contradicted.push(ids[1].clone()),
                 [false, true] => contradicted.push(ids[0].clone()),
                 _ => {}

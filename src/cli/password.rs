@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{args, context::Context};
 use crate::{
     error::Result,
-    event::Event,
     ops::{mounts, start, stop},
     secrets,
 };
@@ -46,9 +45,7 @@ async fn rotate(context: &Context) -> Result<()> {
             stop::stop(context, &engine, container, STOP_GRACE).await?;
             start::start(context, &engine, &settings, context.appliance.health.ready_timeout()).await?;
         }
-        _ => context.reporter.report(&Event::Note {
-            text: "the container is not running; the new password applies from the next start".to_owned(),
-        }),
+        _ => context.note("the container is not running; the new password applies from the next start"),
     }
     Ok(())
 }

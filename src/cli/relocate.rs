@@ -4,7 +4,7 @@ use super::{args, context::Context};
 use crate::{error::Result, ops::relocate::Move, present::result};
 
 /// Moves the instance to another engine.
-pub async fn run(context: &Context, args: &args::Move) -> Result<()> {
+pub async fn run(context: &Context, args: &args::MoveArgs) -> Result<()> {
     let there = context.on_engine(&args.to)?;
     let options = Move { secrets: args.secrets, keep: args.keep, dry_run: args.dry_run };
     let report = context.move_to(&there, options).await?;

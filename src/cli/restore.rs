@@ -1,12 +1,12 @@
 //! `docklet restore`
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use super::{
     args,
     backup::standard_input,
     context::Context,
-    engine_setup::{self, Consent, Found},
+    engine_setup::{self, Consent, FoundEngines},
     secret,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Restores a backup.
-pub async fn run(context: &Context, args: &args::Restore) -> Result<ExitCode> {
+pub async fn run(context: &Context, args: &args::RestoreArgs) -> Result<ExitCode> {
     let files = [args.passphrase_file.as_deref(), args.identity.as_deref()];
     let input = if args::is_standard(&args.file) { Some(standard_input(&files)?) } else { None };
     let received = match input {
@@ -46,7 +46,7 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<ExitCode> {
         settings: args.settings,
         no_backup: args.no_backup,
         force: args.force,
-        timeout: Some(Duration::from_secs(args.timeout)),
+        timeout: Some(args.page.duration()),
     };
     if args.dry_run {
         let report = restore::preview(context, &options).await?;
@@ -57,7 +57,7 @@ pub async fn run(context: &Context, args: &args::Restore) -> Result<ExitCode> {
         // Nothing is installed for a file that cannot be restored.
         restore::check_header(context, &options)?;
         let consent = Consent { install: true, ..Consent::default() };
-        if let Found::NeedsNewGroup(group) = engine_setup::find(context, consent, "").await? {
+        if let FoundEngines::NeedsNewGroup(group) = engine_setup::find(context, consent, "").await? {
             return engine_setup::again_with_group(&group);
         }
     }

@@ -12,7 +12,6 @@ use super::{args::SecretAction, change, context::Context};
 use crate::{
     clean, env_file,
     error::{Error, Result},
-    event::Event,
     secrets::{self, Secret},
     wizard,
 };
@@ -37,11 +36,10 @@ async fn set(context: &Context, name: &str, from_file: Option<&Path>) -> Result<
         let _lock = context.lock("secret set")?;
         secrets::write(&context.files.secrets(), name, &value)?
     };
-    if crate::ops::setup::PROXIES.contains(&name) {
-        let text = format!(
+    if crate::ops::build_surroundings::PROXIES.contains(&name) {
+        context.note(format!(
             "{name} is also used to build the image; the next setup takes it from the environment if set there"
-        );
-        context.reporter.report(&Event::Note { text });
+        ));
     }
     let effect = if changed { change::secret(context).await? } else { change::Effect::default() };
     let report = json!({"instance": context.name, "name": name, "changed": changed, "effect": effect});
@@ -114,13 +112,13 @@ pub fn from_env_file(context: &Context, file: &Path) -> Result<BTreeMap<String, 
     }
     if !left_out.is_empty() {
         let text = format!("left out of the secrets in {name}: {}", lines(&left_out));
-        context.reporter.report(&Event::Warning { text: clean::line(&text, false) });
+        context.warn(clean::line(&text, false));
     }
     Ok(secrets)
 }
 
 /// Why a line is no secret. Of other names only plain lower-case ones are told: the others may be parts of a value.
-fn check_entry(context: &Context, entry: &env_file::Entry) -> Result<(), String> {
+fn check_entry(context: &Context, entry: &env_file::EnvEntry) -> Result<(), String> {
     let name = &entry.name;
     if !secrets::is_name(name) {
         let is_told = name.len() <= 64

@@ -1,7 +1,7 @@
 //! `docklet self-update`
 
 use super::{args, context::Context, manual};
-use crate::{error::Result, ops::self_update::Source, present::style::Style, report::SelfUpdateReport};
+use crate::{error::Result, ops::self_update::ReleaseSource, present::style::Style, report::SelfUpdateReport};
 
 /// Updates docklet itself, or goes back.
 pub async fn run(context: &Context, args: &args::SelfUpdate) -> Result<()> {
@@ -21,12 +21,12 @@ pub async fn run(context: &Context, args: &args::SelfUpdate) -> Result<()> {
 }
 
 /// The owner's address and key. A build for tests takes others from the environment; a release never does.
-fn source() -> Source {
+fn source() -> ReleaseSource {
     let chosen = |name: &str, built_in: &str| {
         let test = std::env::var(name).ok().filter(|_| cfg!(debug_assertions));
         test.unwrap_or_else(|| built_in.to_owned())
     };
-    Source {
+    ReleaseSource {
         repository: chosen("DOCKLET_TEST_REPOSITORY", env!("CARGO_PKG_REPOSITORY")),
         key: chosen("DOCKLET_TEST_RELEASE_KEY", include_str!("../../packaging/minisign.pub")),
     }

@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 mod questions;
@@ -14,21 +13,20 @@ use self::questions::INTERRUPTED;
 use super::{
     args, change,
     context::Context,
-    engine_setup::{self, Consent, Found},
+    engine_setup::{self, Consent, FoundEngines},
     open, secret,
     start::{planned_only, with_secrets},
 };
 use crate::{
     engine::reference::Reference,
     error::{Error, Result},
-    event::Event,
     host::{git, pem},
     mounts, observe,
     ops::{
         self,
         converge::{self, ConvergeOptions},
         restore::pending,
-        setup::{Job, check, make_password, take_image_file},
+        setup::{SetupJob, check, make_password, take_image_file},
     },
     paths,
     plan::Action,
@@ -40,7 +38,7 @@ use crate::{
 
 /// All answers: what is remembered, and what is only for this run.
 #[derive(Clone)]
-struct Answers {
+struct SetupAnswers {
     settings: Settings,
     secrets: BTreeMap<String, Secret>,
     image_file: Option<PathBuf>,
@@ -50,7 +48,7 @@ struct Answers {
 }
 
 /// Sets up, or brings in line.
-pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
+pub async fn run(context: &Context, args: &args::SetupArgs) -> Result<ExitCode> {
     let before = Settings::load(&context.files.settings())?;
     let interactive = context.environment.interactive && !context.global.yes && !args.dry_run;
     if args.no_start && args.open {
@@ -64,8 +62,8 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     let lock = if args.dry_run { None } else { Some(context.lock("setup")?) };
     let consent = Consent { interactive, install: args.install_engine, dry_run: args.dry_run };
     let engines = match engine_setup::find(context, consent, INTERRUPTED).await? {
-        Found::Engines(engines) => engines,
-        Found::NeedsNewGroup(group) => {
+        FoundEngines::Engines(engines) => engines,
+        FoundEngines::NeedsNewGroup(group) => {
             drop(lock);
             return engine_setup::again_with_group(&group);
         }
@@ -77,12 +75,12 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
         drop(lock);
         return Box::pin(run(context, args)).await;
     }
-    let given = Answers { settings, secrets: given, image_file, open: args.open, engine: 0 };
-    let mut looks = vec![];
+    let given = SetupAnswers { settings, secrets: given, image_file, open: args.open, engine: 0 };
+    let mut snapshots = vec![];
     for engine in &engines {
         // The wizard names whoever holds a port.
-        looks.push(match interactive {
-            true => observe::look(engine, &context.appliance).await?,
+        snapshots.push(match interactive {
+            true => context.snapshot(engine).await?,
             false => observe::look_at_own(engine, &context.appliance, &context.name).await?,
         });
     }
@@ -91,10 +89,10 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
     let (mut answers, engine, how, planned, password_is_new) = loop {
         let mut answers = given.clone();
         if interactive {
-            questions::ask(context, args, (&engines, &looks), &mut answers, &mut asked)
+            questions::ask(context, args, (&engines, &snapshots), &mut answers, &mut asked)
                 .inspect_err(|_| questions::tidy(context))?;
         }
-        let (Some(engine), Some(look)) = (engines.get(answers.engine), looks.get(answers.engine)) else {
+        let (Some(engine), Some(snapshot)) = (engines.get(answers.engine), snapshots.get(answers.engine)) else {
             return Err(Error::bug("an engine that was not offered"));
         };
         if engines.len() > 1 || context.global.host.is_some() {
@@ -107,7 +105,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
 
         // What runs goes on running, with what is changed now.
         let name = context.container_name();
-        let runs = look.containers.iter().any(|c| c.name == name && c.is_running());
+        let runs = snapshot.containers.iter().any(|c| c.name == name && c.is_running());
         let password_is_new = make_password(context, &mut answers.secrets)?;
         let how = ConvergeOptions {
             running: !args.no_start || runs,
@@ -116,13 +114,12 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             saves: true,
             ..ConvergeOptions::default()
         };
-        let planned = match converge::plan_with(context, engine, look, &answers.settings, &how).await {
+        let planned = match converge::plan_with(context, engine, snapshot, &answers.settings, &how).await {
             // As the wizard does.
             Err(Error::PortInUse { port, free_port: Some(free), .. }) if args.dry_run && args.port.is_none() => {
-                let text = format!("port {port} is taken, so this is the plan for another one: --port {free}");
-                context.reporter.report(&Event::Note { text });
+                context.note(format!("port {port} is taken, so this is the plan for another one: --port {free}"));
                 answers.settings.network.port = Port(free);
-                converge::plan_with(context, engine, look, &answers.settings, &how).await?
+                converge::plan_with(context, engine, snapshot, &answers.settings, &how).await?
             }
             planned => planned?,
         };
@@ -135,7 +132,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             planned_only(context, &planned, &new_secrets);
             return Ok(ExitCode::SUCCESS);
         }
-        let users = mounts::Users::of(&engine.about, look.host.rootless, &look.host.data_folder);
+        let users = mounts::Users::of(&engine.about, snapshot.host.rootless, &snapshot.host.data_folder);
         for new in mounts::new(&answers.settings.mounts, &context.files.mounts())? {
             ops::mounts::tell(context, new, planned.sandbox.ids, users);
         }
@@ -145,8 +142,8 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
             break (answers, engine, how, planned, password_is_new);
         }
     };
-    let timeout = Duration::from_secs(args.timeout);
-    let job = Job { before, secrets: answers.secrets, how, timeout };
+    let timeout = args.page.duration();
+    let job = SetupJob { before, secrets: answers.secrets, how, timeout };
     let done = job.carry_out(context, engine, &mut answers.settings, planned).await;
     let report = done.inspect_err(|_| questions::keep(context, asked.as_ref()))?;
     questions::forget(context)?;
@@ -164,7 +161,7 @@ pub async fn run(context: &Context, args: &args::Setup) -> Result<ExitCode> {
 }
 
 /// Puts the flags into the settings; an archive to load the image from is only for this run.
-fn take_flags(context: &Context, args: &args::Setup, settings: &mut Settings) -> Result<Option<PathBuf>> {
+fn take_flags(context: &Context, args: &args::SetupArgs, settings: &mut Settings) -> Result<Option<PathBuf>> {
     set(&mut settings.network.port, &args.port);
     set(&mut settings.network.bind, &args.bind);
     set(&mut settings.image.base, &args.base_image);
@@ -206,13 +203,12 @@ fn tell_of_lost_packages(context: &Context, before: Option<&Settings>, after: &S
     let lost: Vec<String> =
         before.filter(|package| !after.image.extra_packages.contains(package)).map(ToString::to_string).collect();
     if !lost.is_empty() {
-        let text = format!("no longer among the extra packages: {}", lost.join(", "));
-        context.reporter.report(&Event::Note { text });
+        context.note(format!("no longer among the extra packages: {}", lost.join(", ")));
     }
 }
 
 /// Who the agent commits as: the flags, and at the first setup whoever this machine's git commits as.
-fn take_git_identity(context: &Context, args: &args::Setup, settings: &mut Settings) {
+fn take_git_identity(context: &Context, args: &args::SetupArgs, settings: &mut Settings) {
     if !context.files.settings().exists() {
         let of_host = |key: &str| git::setting(key).and_then(|text| text.parse().ok()).unwrap_or_default();
         settings.git = Git { name: of_host("user.name"), email: of_host("user.email"), ssh_agent: false };
@@ -222,7 +218,7 @@ fn take_git_identity(context: &Context, args: &args::Setup, settings: &mut Setti
 }
 
 /// Whether ssh inside can use the host's ssh agent, which has to be there when that is asked for.
-fn take_ssh_agent(context: &Context, args: &args::Setup, settings: &mut Settings) -> Result<()> {
+fn take_ssh_agent(context: &Context, args: &args::SetupArgs, settings: &mut Settings) -> Result<()> {
     if args.ssh_agent && context.options.ssh_agent.is_none() {
         return Err(Error::Usage {
             message: "there is no ssh agent here: SSH_AUTH_SOCK is not set".to_owned(),
@@ -243,7 +239,7 @@ fn set<T: Clone>(setting: &mut T, flag: &Option<T>) {
 
 /// The CA bundle is a lasting choice: taken from the flag, else kept, else from the environment of
 /// the first setup.
-fn take_ca_file(context: &Context, args: &args::Setup, settings: &mut Settings) -> Result<()> {
+fn take_ca_file(context: &Context, args: &args::SetupArgs, settings: &mut Settings) -> Result<()> {
     let first_time = !context.files.settings().exists();
     let found = context.options.ca_file.as_ref().filter(|file| first_time && file.is_file());
     if let Some(file) = args.ca_file.as_ref().or(found) {
@@ -259,7 +255,7 @@ fn take_ca_file(context: &Context, args: &args::Setup, settings: &mut Settings) 
 }
 
 /// Secrets from flags and the proxy variables from the environment.
-fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<String, Secret>> {
+fn given_secrets(context: &Context, args: &args::SetupArgs) -> Result<BTreeMap<String, Secret>> {
     let password_name = &context.appliance.login.password_secret;
     let mut given = match &args.env_file {
         Some(file) => secret::from_env_file(context, file)?,
@@ -291,12 +287,12 @@ fn given_secrets(context: &Context, args: &args::Setup) -> Result<BTreeMap<Strin
 fn confirm(
     context: &Context,
     planned: &converge::Planned,
-    answers: &Answers,
+    answers: &SetupAnswers,
     new_secrets: &[String],
-    args: &args::Setup,
+    args: &args::SetupArgs,
 ) -> Result<bool> {
     if let Some(text) = ops::exposure(&answers.settings) {
-        context.reporter.report(&Event::Warning { text });
+        context.warn(text);
     }
     if planned.is_empty() || context.global.yes {
         return Ok(true);
@@ -322,7 +318,7 @@ fn confirm(
 }
 
 /// Names of the secrets that are new or will have another value.
-fn new_secrets(context: &Context, answers: &Answers) -> Result<Vec<String>> {
+fn new_secrets(context: &Context, answers: &SetupAnswers) -> Result<Vec<String>> {
     let folder = context.files.secrets();
     let mut names = vec![];
     for (name, value) in &answers.secrets {

@@ -1,7 +1,5 @@
 //! `docklet start`
 
-use std::time::Duration;
-
 use super::{args, context::Context};
 use crate::{
     error::Result,
@@ -22,13 +20,13 @@ pub fn planned_only(context: &Context, planned: &Planned, secrets: &[String]) {
 }
 
 /// Starts it and waits for the page.
-pub async fn run(context: &Context, args: &args::Start) -> Result<()> {
+pub async fn run(context: &Context, args: &args::StartArgs) -> Result<()> {
     if args.dry_run {
         let planned = start::preview(context).await?;
         planned_only(context, &planned, &[]);
         return Ok(());
     }
-    let timeout = Some(Duration::from_secs(args.timeout));
+    let timeout = Some(args.page.duration());
     let report = context.start(&Start { timeout, no_wait: args.no_wait }).await?;
     context.output.result(&report, |style| result::start(&report, style));
     Ok(())

@@ -6,9 +6,8 @@ use super::context::Context;
 use crate::{
     desired_state,
     error::{Code, Error, Result},
-    event::Event,
     ops::{
-        status::{look, without_engine},
+        status::{report, without_engine},
         supervisor::state,
     },
     present::status,
@@ -21,7 +20,7 @@ const NOT_RUNNING: u8 = 3;
 
 /// How much is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum StatusForm {
     /// A line or two.
     Short,
     /// All of it.
@@ -29,16 +28,16 @@ pub enum Form {
 }
 
 /// Shows how it is.
-pub async fn run(context: &Context, form: Form) -> Result<ExitCode> {
+pub async fn run(context: &Context, form: StatusForm) -> Result<ExitCode> {
     let settings = Settings::load(&context.files.settings())?;
     let engine = match context.engine().await {
         Ok(engine) => engine,
         Err(error) => return unreachable(context, settings.as_ref(), &error, form),
     };
-    let report = look(context, settings.as_ref(), &engine).await?;
+    let report = report(context, settings.as_ref(), &engine).await?;
     show(context, &report, form);
-    if form == Form::Long && report.supervisor.gave_up && !context.global.json && !context.global.quiet {
-        let (_, gave_up) = state::look(&context.files, &desired_state::recorded(&context.files.desired())?);
+    if form == StatusForm::Long && report.supervisor.gave_up && !context.global.json && !context.global.quiet {
+        let (_, gave_up) = state::for_status(&context.files, &desired_state::recorded(&context.files.desired())?);
         if let Some(gave_up) = gave_up {
             context.output.error(&gave_up.error(&context.container_name()), Some(context.name.as_str()));
         }
@@ -53,13 +52,13 @@ pub async fn run(context: &Context, form: Form) -> Result<ExitCode> {
     }))
 }
 
-fn show(context: &Context, report: &StatusReport, form: Form) {
+fn show(context: &Context, report: &StatusReport, form: StatusForm) {
     if context.global.quiet && !context.global.json {
         return; // the exit code is the result
     }
     context.output.result(report, |style| match form {
-        Form::Short => status::short(report, style),
-        Form::Long => status::long(report, style, time::OffsetDateTime::now_utc(), &context.environment.zone),
+        StatusForm::Short => status::short(report, style),
+        StatusForm::Long => status::long(report, style, time::OffsetDateTime::now_utc(), &context.environment.zone),
     });
 }
 
@@ -74,15 +73,15 @@ pub async fn short(context: &Context) -> Result<ExitCode> {
         context.output.result(&serde_json::json!({"instance": context.name, "state": "not_set_up"}), |_| text);
         return Ok(ExitCode::SUCCESS);
     }
-    run(context, Form::Short).await
+    run(context, StatusForm::Short).await
 }
 
 /// The engine cannot be asked: shows what is known without it, and then why.
-fn unreachable(context: &Context, settings: Option<&Settings>, error: &Error, form: Form) -> Result<ExitCode> {
+fn unreachable(context: &Context, settings: Option<&Settings>, error: &Error, form: StatusForm) -> Result<ExitCode> {
     show(context, &without_engine(context, settings)?, form);
     if context.global.json {
         // Standard output holds the report already; why goes where progress goes.
-        context.reporter.report(&Event::Warning { text: error.to_string() });
+        context.warn(error.to_string());
     } else {
         context.output.error(error, Some(context.name.as_str()));
     }

@@ -17,7 +17,7 @@ pub async fn run(context: &Context, args: &args::Stop) -> Result<()> {
 }
 
 /// Stops it and starts it again.
-pub async fn restart(context: &Context, args: &args::Restart) -> Result<()> {
+pub async fn restart(context: &Context, args: &args::RestartArgs) -> Result<()> {
     if args.dry_run {
         planned_only(context, &stop::preview(context).await?, &[]);
         return Ok(());

@@ -4,7 +4,7 @@ use super::{args, context::Context};
 use crate::{error::Result, ops::uninstall::Uninstall, present::result};
 
 /// Removes the instance.
-pub async fn run(context: &Context, args: &args::Uninstall) -> Result<()> {
+pub async fn run(context: &Context, args: &args::UninstallArgs) -> Result<()> {
     let report = context
         .uninstall(&Uninstall {
             volumes: args.volumes,

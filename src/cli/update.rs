@@ -1,7 +1,5 @@
 //! `docklet update` and `docklet rollback`
 
-use std::time::Duration;
-
 use super::{args, context::Context};
 use crate::{
     error::Result,
@@ -10,13 +8,13 @@ use crate::{
 };
 
 /// Updates, or says whether there is something to update to.
-pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
+pub async fn run(context: &Context, args: &args::UpdateArgs) -> Result<()> {
     if args.check {
         let report = context.check_for_update().await?;
         context.output.result(&report, |style| text::update_check(&report, style));
         return Ok(());
     }
-    let options = Update { to: args.to.clone(), timeout: Some(Duration::from_secs(args.timeout)) };
+    let options = Update { to: args.to.clone(), timeout: Some(args.page.duration()) };
     if args.dry_run {
         let report = context.preview_update(&options).await?;
         context.output.result(&report, |style| text::preview(&report, style));
@@ -28,13 +26,13 @@ pub async fn run(context: &Context, args: &args::Update) -> Result<()> {
 }
 
 /// Goes back to the release before the last update.
-pub async fn rollback(context: &Context, args: &args::Rollback) -> Result<()> {
+pub async fn rollback(context: &Context, args: &args::RollbackArgs) -> Result<()> {
     if args.dry_run {
         let report = context.preview_rollback(args.data).await?;
         context.output.result(&report, |style| text::preview(&report, style));
         return Ok(());
     }
-    let timeout = Some(Duration::from_secs(args.timeout));
+    let timeout = Some(args.page.duration());
     let report = context.rollback(&Rollback { data: args.data, timeout }).await?;
     let command = if report.changed { "rollback" } else { "update" };
     context.output.result(&report, |style| text::updated(&report, command, style));

@@ -3,8 +3,9 @@
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{
+    Command,
     builder::{BoolishValueParser, TypedValueParser as _},
-    error::ErrorKind,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use super::command;
 use crate::{
     desired::VERSION,
     error::{Code, Error},
+    host::terminal,
     instance_name::{DEFAULT, InstanceName},
     present::{self, ColorChoice, Output, Streams},
 };
@@ -34,13 +36,19 @@ pub fn answer(error: &clap::Error) -> ExitCode {
         Output::new(Streams::default()).error(&error, None);
         return ExitCode::from(error.code().exit_status());
     }
-    let stderr_columns = super::context::columns(&console::Term::stderr());
+    let stderr_columns = terminal::columns(&console::Term::stderr());
     let streams = Streams { json, color: ColorChoice::Never, stderr_columns, ..Streams::default() };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
         let _ = error.print();
         return ExitCode::from(Code::Usage.exit_status());
     }
-    let wrong = in_our_words(&error.render().to_string(), &help_of(&arguments));
+    let mut text = error.render().to_string();
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && let Some(variable) = variable_of(argument, &arguments)
+    {
+        text = text.replacen(&format!("for '{argument}'"), &format!("of the variable {variable}"), 1);
+    }
+    let wrong = in_our_words(&text, &help_of(&arguments));
     Output::new(streams).error(&wrong, Some(&instance(&arguments)));
     ExitCode::from(wrong.code().exit_status())
 }
@@ -84,18 +92,35 @@ fn value_of_switch(message: &str) -> Option<(&str, &str)> {
     rest.strip_suffix("' found; no more were expected")?.rsplit_once("' for '")
 }
 
+/// The variable that the value of an argument such as `--port <PORT>` comes from, where the line does not name it.
+fn variable_of(argument: &str, arguments: &[OsString]) -> Option<String> {
+    let flag = argument.split(' ').next()?;
+    let names = |word: &OsString| word.to_str().and_then(|word| word.split('=').next()) == Some(flag);
+    if arguments.iter().any(names) {
+        return None;
+    }
+    let root = command();
+    let (meant, _) = meant(&root, arguments);
+    let long = flag.strip_prefix("--");
+    let known = meant.get_arguments().chain(root.get_arguments()).find(|known| known.get_long() == long)?;
+    known.get_env().filter(|name| std::env::var_os(name).is_some()).map(|name| name.to_string_lossy().into_owned())
+}
+
 /// The help of the command that was meant.
 fn help_of(arguments: &[OsString]) -> String {
-    let root = command();
-    let mut known = &root;
-    let mut path = "docklet".to_owned();
+    format!("{} --help", meant(&command(), arguments).1)
+}
+
+/// The command that was meant, and how it is called.
+fn meant<'a>(root: &'a Command, arguments: &[OsString]) -> (&'a Command, String) {
+    let (mut known, mut path) = (root, "docklet".to_owned());
     for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
         if let Some(sub) = known.find_subcommand(argument) {
             known = sub;
             path.push_str(&format!(" {argument}"));
         }
     }
-    format!("{path} --help")
+    (known, path)
 }
 
 /// The instance that was meant, as far as that can be told.

@@ -13,22 +13,17 @@ use super::{
     context::Context,
     logs::interrupted,
     watch_action::{self, Doing},
-    watch_surface::{Surface, Typed},
+    watch_surface::{Surface, TerminalInput, one_line},
 };
 use crate::{
-    clean,
-    engine::{Engine, docker::Detail, log::LogRequest},
+    engine::{Engine, container::Detail, log::LogRequest},
     error::{Error, Result},
     follow::{self, Message},
     ops,
     present::watch::Changes,
     report::StatusReport,
     settings::Settings,
-    watch::{
-        Demand, Dialog, Input, Watch,
-        keys::keys,
-        model::{self, LOG_LINES},
-    },
+    watch::{Demand, Dialog, ScreenInput, Watch, keys::keys, model::LOG_LINES},
 };
 
 /// How often the clock on the screen and the supervisor's files are looked at.
@@ -68,7 +63,7 @@ pub async fn run(context: &Context) -> Result<ExitCode> {
 }
 
 /// The result of a request that ran in the background.
-enum Found {
+enum Fetched {
     Report(u64, Result<Box<StatusReport>>),
     Answers(bool),
     Sizes(std::collections::BTreeMap<String, u64>),
@@ -85,8 +80,8 @@ struct Watcher<'a> {
     settings: Option<Settings>,
     answers: bool,
     /// Counts looks: an answer to an earlier one is old.
-    looks: u64,
-    looking: FuturesUnordered<Pin<Box<dyn Future<Output = Found> + 'a>>>,
+    requests: u64,
+    looking: FuturesUnordered<Pin<Box<dyn Future<Output = Fetched> + 'a>>>,
     probe_at: Option<Instant>,
     measure_at: Option<Instant>,
     tick_at: Instant,
@@ -110,7 +105,7 @@ impl<'a> Watcher<'a> {
             container: None,
             settings: None,
             answers: false,
-            looks: 0,
+            requests: 0,
             looking: FuturesUnordered::new(),
             probe_at: None,
             measure_at: None,
@@ -133,15 +128,15 @@ impl<'a> Watcher<'a> {
                 biased;
                 () = self.context.interrupt.wait(), if !self.told => self.end(),
                 typed = self.surface.next() => match typed {
-                    Typed::Bytes(bytes) => self.typed(&bytes),
-                    Typed::Resized => {
+                    TerminalInput::Bytes(bytes) => self.typed(&bytes),
+                    TerminalInput::Resized => {
                         self.surface.clear(&self.context.output);
                         (self.changed, self.drawn_at) = (true, None);
                         None
                     }
-                    Typed::Gone => self.end(),
+                    TerminalInput::Gone => self.end(),
                 },
-                said = said(&mut self.doing) => self.feed(said),
+                input = next_event(&mut self.doing) => self.feed(input),
                 Some(found) = self.looking.next() => self.found(found).map(|()| None)?,
                 message = from.recv() => match message {
                     Some(message) => self.take(message).map(|()| None)?,
@@ -155,7 +150,7 @@ impl<'a> Watcher<'a> {
                 Some(Demand::BreakOff) => self.break_off(),
                 None => {}
             }
-            self.look_around()?;
+            self.poll()?;
         }
     }
 
@@ -176,9 +171,9 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    fn feed(&mut self, input: Input) -> Option<Demand> {
+    fn feed(&mut self, input: ScreenInput) -> Option<Demand> {
         self.changed = true;
-        if matches!(input, Input::Done(_)) {
+        if matches!(input, ScreenInput::Done(_)) {
             self.doing = None;
         }
         self.watch.feed(input, self.began.elapsed())
@@ -188,7 +183,7 @@ impl<'a> Watcher<'a> {
     fn typed(&mut self, bytes: &[u8]) -> Option<Demand> {
         let mut demand = None;
         for key in keys(bytes) {
-            demand = self.feed(Input::Key(key)).or(demand);
+            demand = self.feed(ScreenInput::Key(key)).or(demand);
             if demand == Some(Demand::Quit) {
                 break;
             }
@@ -200,54 +195,54 @@ impl<'a> Watcher<'a> {
         match message {
             Message::Connected(engine) => {
                 self.engine = Some(*engine);
-                self.feed(Input::EngineBack);
+                self.feed(ScreenInput::EngineBack);
             }
             Message::Lost(error) => {
                 self.engine = None;
                 self.container = None;
-                self.looks += 1;
+                self.requests += 1;
                 (self.probe_at, self.measure_at) = (None, None);
                 let reason = [vec![error.to_string()], error.causes()].concat().join(": ");
-                self.feed(Input::EngineGone(one_line(&reason)));
+                self.feed(ScreenInput::EngineGone(one_line(&reason)));
                 self.load_settings();
                 self.report(ops::status::without_engine(self.context, self.settings.as_ref())?);
             }
-            Message::Container(container) => self.look(container),
+            Message::Container(container) => self.request_report(container),
             Message::Run(detail) => {
                 if std::mem::replace(&mut self.ran, true) {
                     let at = detail.started_at.unwrap_or_default();
-                    self.feed(Input::Log(format!("-- {} restarted at {at} --", detail.name)));
+                    self.feed(ScreenInput::Log(format!("-- {} restarted at {at} --", detail.name)));
                 }
             }
             Message::Log(line) => {
-                self.feed(Input::Log(one_line(&line.text)));
+                self.feed(ScreenInput::Log(one_line(&line.text)));
             }
             Message::LogEnded => {}
             Message::Usage(usage) => {
-                self.feed(Input::Usage(usage));
+                self.feed(ScreenInput::Usage(usage));
             }
         }
         Ok(())
     }
 
     /// Something happened to the container: looks at it and at the page, in the background.
-    fn look(&mut self, container: Option<Box<Detail>>) {
+    fn request_report(&mut self, container: Option<Box<Detail>>) {
         let Some(engine) = self.engine.clone() else { return };
         if let Some(detail) = &container {
             #[allow(clippy::cast_precision_loss)] // billionths of a processor
-            self.feed(Input::Processors(detail.live.nano_cpus as f64 / 1e9));
+            self.feed(ScreenInput::Processors(detail.live.nano_cpus as f64 / 1e9));
         }
         if !container.as_ref().is_some_and(|detail| detail.running) {
-            self.feed(Input::Idle);
+            self.feed(ScreenInput::Idle);
         }
         self.container.clone_from(&container);
         self.probe_at = None;
-        self.looks += 1;
+        self.requests += 1;
         self.load_settings();
-        let (context, look, settings) = (self.context, self.looks, self.settings.clone());
+        let (context, request, settings) = (self.context, self.requests, self.settings.clone());
         self.looking.push(Box::pin(async move {
-            let report = ops::status::look_at(context, settings.as_ref(), &engine, container.map(|c| *c)).await;
-            Found::Report(look, report.map(Box::new))
+            let report = ops::status::report_on(context, settings.as_ref(), &engine, container.map(|c| *c)).await;
+            Fetched::Report(request, report.map(Box::new))
         }));
     }
 
@@ -257,9 +252,9 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    fn found(&mut self, found: Found) -> Result<()> {
+    fn found(&mut self, found: Fetched) -> Result<()> {
         match found {
-            Found::Report(look, report) if look == self.looks => match report {
+            Fetched::Report(request, report) if request == self.requests => match report {
                 Ok(report) => {
                     self.answers = report.state == crate::report::State::Running;
                     self.report(*report);
@@ -272,14 +267,14 @@ impl<'a> Watcher<'a> {
                 Err(error) if error.code().exit_status() == crate::error::Code::NetworkError.exit_status() => {}
                 Err(error) => return Err(error),
             },
-            Found::Report(..) => {}
-            Found::Answers(answers) => {
+            Fetched::Report(..) => {}
+            Fetched::Answers(answers) => {
                 self.answers = answers;
                 self.probe_again();
-                self.look_again()?;
+                self.refresh()?;
             }
-            Found::Sizes(sizes) => {
-                self.feed(Input::Sizes(sizes));
+            Fetched::Sizes(sizes) => {
+                self.feed(ScreenInput::Sizes(sizes));
             }
         }
         Ok(())
@@ -293,7 +288,7 @@ impl<'a> Watcher<'a> {
 
     fn report(&mut self, report: StatusReport) {
         if self.watch.report.as_ref() != Some(&report) {
-            self.feed(Input::Report(Box::new(report)));
+            self.feed(ScreenInput::Report(Box::new(report)));
         }
     }
 
@@ -303,7 +298,7 @@ impl<'a> Watcher<'a> {
     }
 
     /// What is due by the clock.
-    fn look_around(&mut self) -> Result<()> {
+    fn poll(&mut self) -> Result<()> {
         let now = Instant::now();
         let (context, due) = (self.context, |at: Option<Instant>| at.is_some_and(|at| now >= at));
         if due(self.probe_at)
@@ -311,7 +306,7 @@ impl<'a> Watcher<'a> {
         {
             self.probe_at = None;
             self.looking.push(Box::pin(async move {
-                Found::Answers(ops::status::answers(context, &engine, &container).await.unwrap_or(false))
+                Fetched::Answers(ops::status::answers(context, &engine, &container).await.unwrap_or(false))
             }));
         }
         if due(self.measure_at)
@@ -319,20 +314,20 @@ impl<'a> Watcher<'a> {
         {
             self.measure_at = Some(now + MEASURE_VOLUMES);
             // Best effort: without sizes, the names are shown.
-            self.looking.push(Box::pin(async move { Found::Sizes(engine.volume_sizes().await.unwrap_or_default()) }));
+            self.looking.push(Box::pin(async move { Fetched::Sizes(engine.volume_sizes().await.unwrap_or_default()) }));
         }
         if now >= self.tick_at {
             self.tick_at = now + TICK;
             self.changed = true;
-            self.look_again()?;
+            self.refresh()?;
         }
         Ok(())
     }
 
     /// Reads again what is in files: the supervisor's state and the desired state.
-    fn look_again(&mut self) -> Result<()> {
+    fn refresh(&mut self) -> Result<()> {
         let Some(mut report) = self.watch.report.clone() else { return Ok(()) };
-        ops::status::look_again(self.context, &mut report, self.answers)?;
+        ops::status::refresh(self.context, &mut report, self.answers)?;
         self.report(report);
         Ok(())
     }
@@ -347,18 +342,16 @@ impl<'a> Watcher<'a> {
     }
 }
 
-async fn said(doing: &mut Option<Doing>) -> Input {
+async fn next_event(doing: &mut Option<Doing>) -> ScreenInput {
     match doing {
         Some(doing) => {
             // The thread has panicked.
-            doing.said.recv().await.unwrap_or_else(|| Input::Done(Err("error: it ended unexpectedly".to_owned())))
+            doing
+                .inputs
+                .recv()
+                .await
+                .unwrap_or_else(|| ScreenInput::Done(Err("error: it ended unexpectedly".to_owned())))
         }
         None => std::future::pending().await,
     }
-}
-
-/// Text from elsewhere as one line without control characters.
-pub(super) fn one_line(text: &str) -> String {
-    let start: String = text.chars().take(4 * model::LOG_COLUMNS).collect();
-    clean::one_line(&start)
 }

@@ -18,7 +18,7 @@ use crate::{
     event::{Event, Reporter},
     interrupt::{self, Interrupt, Raise},
     present::{ColorChoice, Output, Streams, Style, error},
-    watch::{Input, WatchAction},
+    watch::{ScreenInput, WatchAction},
 };
 
 /// Grace before SIGKILL, as the commands have it.
@@ -26,15 +26,15 @@ const GRACE: u64 = 10;
 
 /// A command that runs.
 pub struct Doing {
-    /// Its progress; ends with [`Input::Done`].
-    pub said: UnboundedReceiver<Input>,
+    /// Its progress; ends with [`ScreenInput::Done`].
+    pub inputs: UnboundedReceiver<ScreenInput>,
     /// Interrupts it.
     pub raise: Raise,
 }
 
 /// Begins a command with the options that the watch has.
 pub fn begin(context: &Context, action: WatchAction) -> Doing {
-    let (to, said) = unbounded_channel();
+    let (to, inputs) = unbounded_channel();
     let (raise, interrupt) = interrupt::pair();
     let global = Global { json: false, quiet: true, color: args::Color::Never, ..context.global.clone() };
     let streams = Streams { json: false, quiet: true, color: ColorChoice::Never, ..*context.output.streams() };
@@ -43,9 +43,9 @@ pub fn begin(context: &Context, action: WatchAction) -> Doing {
         let done = run(action, global, streams, interrupt, to.clone());
         let done = done.map_err(|e| error::text(&e, Some(&instance), Style::PLAIN));
         // Fails when the watch has ended.
-        let _ = to.send(Input::Done(done));
+        let _ = to.send(ScreenInput::Done(done));
     });
-    Doing { said, raise }
+    Doing { inputs, raise }
 }
 
 /// Runs a command to its end; what it printed.
@@ -54,39 +54,41 @@ fn run(
     global: Global,
     streams: Streams,
     interrupt: Interrupt,
-    to: UnboundedSender<Input>,
+    to: UnboundedSender<ScreenInput>,
 ) -> Result<String> {
     let failed = |e: io::Error| Error::bug(format!("no runtime: {e}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let paper = Paper::default();
+    let buffer = OutputBuffer::default();
     let mut context = Context::new(global, streams, interrupt)?;
-    context.output = Output::to(streams, Box::new(paper.clone()), Box::new(io::sink()));
-    context.instance.reporter = Box::new(Relay { to, notes: paper.clone() });
+    context.output = Output::to(streams, Box::new(buffer.clone()), Box::new(io::sink()));
+    context.instance.reporter = Box::new(Relay { to, notes: buffer.clone() });
     // The terminal is the screen's: nothing is asked here.
     context.environment.interactive = false;
     context.ask_at_terminal();
     runtime.block_on(async {
         match action {
-            WatchAction::Restart => stop::restart(&context, &args::Restart { timeout: GRACE, dry_run: false }).await,
+            WatchAction::Restart => {
+                stop::restart(&context, &args::RestartArgs { timeout: GRACE, dry_run: false }).await
+            }
             WatchAction::Stop => stop::run(&context, &args::Stop { timeout: GRACE }).await,
             WatchAction::Open => open::run(&context, &args::Open { print: false }).await,
         }
     })?;
-    Ok(paper.text())
+    Ok(buffer.text())
 }
 
 /// What is printed, kept.
 #[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+struct OutputBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Paper {
+impl OutputBuffer {
     fn text(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 
-impl Write for Paper {
+impl Write for OutputBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         Ok(bytes.len())
@@ -99,8 +101,8 @@ impl Write for Paper {
 
 /// Hands over how far it has come.
 struct Relay {
-    to: UnboundedSender<Input>,
-    notes: Paper,
+    to: UnboundedSender<ScreenInput>,
+    notes: OutputBuffer,
 }
 
 impl Reporter for Relay {
@@ -116,6 +118,6 @@ impl Reporter for Relay {
             }
             _ => return,
         };
-        let _ = self.to.send(Input::Progress(text));
+        let _ = self.to.send(ScreenInput::Progress(text));
     }
 }

@@ -9,15 +9,16 @@ use tokio::{
     sync::mpsc::Receiver,
 };
 
-use super::{exec::changed, watch::one_line};
+use super::exec::changed;
 use crate::{
+    clean,
     error::Result,
     host::terminal::{self, Raw},
     present::{
         Output,
         watch::{Changes, Now, paint, screen},
     },
-    watch::Watch,
+    watch::{Watch, model},
 };
 
 /// For a terminal that does not tell its size.
@@ -47,7 +48,7 @@ impl Surface {
     }
 
     /// The next input from the terminal.
-    pub async fn next(&mut self) -> Typed {
+    pub async fn next(&mut self) -> TerminalInput {
         let Surface::Screen(screen) = self else { return std::future::pending().await };
         let Screen { keys, resized, hangup, .. } = screen.as_mut();
         let read = async {
@@ -58,14 +59,14 @@ impl Surface {
         };
         tokio::select! {
             bytes = read => match bytes {
-                Some(bytes) => Typed::Bytes(bytes),
+                Some(bytes) => TerminalInput::Bytes(bytes),
                 None => {
                     *keys = None;
-                    Typed::Gone
+                    TerminalInput::Gone
                 }
             },
-            () = changed(resized) => Typed::Resized,
-            () = changed(hangup) => Typed::Gone,
+            () = changed(resized) => TerminalInput::Resized,
+            () = changed(hangup) => TerminalInput::Gone,
         }
     }
 
@@ -96,8 +97,14 @@ impl Surface {
 }
 
 /// What comes from the terminal.
-pub(super) enum Typed {
+pub(super) enum TerminalInput {
     Bytes(Bytes),
     Resized,
     Gone,
+}
+
+/// Text from elsewhere as one line without control characters.
+pub(super) fn one_line(text: &str) -> String {
+    let start: String = text.chars().take(4 * model::LOG_COLUMNS).collect();
+    clean::one_line(&start)
 }

@@ -25,7 +25,7 @@ use ring::{
 };
 
 pub use self::chunks::{Decrypt, Encrypt};
-use self::header::{Header, Stanza, decode, encode};
+use self::header::{AgeHeader, Stanza, decode, encode};
 use crate::age_key::{self, Identity, Recipient};
 
 const SCRYPT: &str = "scrypt";
@@ -38,7 +38,7 @@ pub const BEGINS: &[u8] = header::VERSION.as_bytes();
 
 /// What opens a file.
 #[derive(Clone, Copy)]
-pub enum Key<'a> {
+pub enum AgeUnlock<'a> {
     /// A passphrase. More work than this is refused before it is done.
     Passphrase(&'a str, u8),
     /// Any of these private keys.
@@ -69,7 +69,7 @@ impl std::fmt::Debug for FileKey {
 
 /// How a file is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lock {
+pub enum AgeLock {
     /// With a passphrase.
     Passphrase,
     /// For keys.
@@ -113,13 +113,13 @@ pub fn encrypt<W: Write>(mut output: W, to: For<'_>) -> io::Result<(Encrypt<W>, 
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn decrypt<R: Read>(input: R, key: Key<'_>) -> Result<(Decrypt<R>, FileKey), OpenError> {
+pub fn decrypt<R: Read>(input: R, key: AgeUnlock<'_>) -> Result<(Decrypt<R>, FileKey), OpenError> {
     let mut input = BufReader::new(input);
     let header = read_header(&mut input)?;
     let file_key = match key {
-        Key::File(key) => key.clone(),
-        Key::Passphrase(passphrase, most_work) => with_passphrase(&header, passphrase, most_work)?,
-        Key::Identities(all) => with_identities(&header, all)?,
+        AgeUnlock::File(key) => key.clone(),
+        AgeUnlock::Passphrase(passphrase, most_work) => with_passphrase(&header, passphrase, most_work)?,
+        AgeUnlock::Identities(all) => with_identities(&header, all)?,
     };
     hmac::verify(&mac_key(&file_key)?, &header.covered, &header.mac)
         .map_err(|_| OpenError::Header("its header was changed"))?;
@@ -130,13 +130,13 @@ pub fn decrypt<R: Read>(input: R, key: Key<'_>) -> Result<(Decrypt<R>, FileKey),
 ///
 /// # Errors
 /// [`OpenError`].
-pub fn lock(input: impl Read) -> Result<Lock, OpenError> {
+pub fn lock(input: impl Read) -> Result<AgeLock, OpenError> {
     let header = read_header(&mut BufReader::new(input))?;
-    Ok(if header.stanzas.iter().any(|s| s.of(SCRYPT).is_some()) { Lock::Passphrase } else { Lock::Keys })
+    Ok(if header.stanzas.iter().any(|s| s.of(SCRYPT).is_some()) { AgeLock::Passphrase } else { AgeLock::Keys })
 }
 
-fn read_header(input: &mut BufReader<impl Read>) -> Result<Header, OpenError> {
-    let header = Header::read(input)?.ok_or(OpenError::Header("it is no valid age file"))?;
+fn read_header(input: &mut BufReader<impl Read>) -> Result<AgeHeader, OpenError> {
+    let header = AgeHeader::read(input)?.ok_or(OpenError::Header("it is no valid age file"))?;
     // A passphrase must stand alone: whoever knows it could not tell who else can read the file.
     if header.stanzas.len() > 1 && header.stanzas.iter().any(|s| s.of(SCRYPT).is_some()) {
         return Err(OpenError::Header("it is under a passphrase and for keys"));
@@ -159,7 +159,7 @@ fn for_recipient(file_key: &FileKey, recipient: &Recipient) -> io::Result<Stanza
     Ok(Stanza { arguments: vec![X25519.to_owned(), encode(&share)], body: wrapped(&key, file_key)? })
 }
 
-fn with_passphrase(header: &Header, passphrase: &str, most_work: u8) -> Result<FileKey, OpenError> {
+fn with_passphrase(header: &AgeHeader, passphrase: &str, most_work: u8) -> Result<FileKey, OpenError> {
     const NOT_VALID: OpenError = OpenError::Header("it is no age file that a passphrase opens");
     let [stanza] = &header.stanzas[..] else { return Err(OpenError::Keys) };
     let Some(arguments) = stanza.of(SCRYPT) else { return Err(OpenError::Keys) };
@@ -177,7 +177,7 @@ fn with_passphrase(header: &Header, passphrase: &str, most_work: u8) -> Result<F
     unwrapped(&key, &stanza.body).ok_or(OpenError::Passphrase)
 }
 
-fn with_identities(header: &Header, all: &[Identity]) -> Result<FileKey, OpenError> {
+fn with_identities(header: &AgeHeader, all: &[Identity]) -> Result<FileKey, OpenError> {
     const NOT_VALID: OpenError = OpenError::Header("one of its keys is not valid");
     for (stanza, arguments) in header.stanzas.iter().filter_map(|s| Some((s, s.of(X25519)?))) {
         let [share] = arguments else { return Err(NOT_VALID) };

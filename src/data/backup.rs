@@ -8,7 +8,7 @@ mod compressed;
 mod members;
 mod packing;
 mod twice;
-mod unfinished;
+pub(super) mod unfinished;
 
 use std::{
     collections::BTreeMap,
@@ -21,25 +21,24 @@ use std::{
 
 use self::{
     packing::{Packed, Progress, joined},
-    twice::{Both, First},
+    twice::{First, TwoPasses},
     unfinished::{Unfinished, begin, finish, folder_of},
 };
 pub use unfinished::UNFINISHED;
-pub(super) use unfinished::spool;
 
 use super::{
-    archive::{Header, Manifest, write::Part},
+    archive::{Header, Manifest, write::ArchivePart},
+    archive_reading::{self, ArchiveReading, Stops},
     caches::CacheFolder,
     data_check::{self, Records},
     pipe,
-    restore::{Pass, Stops},
     volumes::{self, HelperOf, Named, complaint},
 };
 use crate::{
     age_key::Recipient,
     engine::{
         Engine,
-        helper::{Ended, HelperSpec},
+        helper::{HelperResult, HelperSpec},
     },
     error::{Error, Result},
     event::{Reporter, begin_step},
@@ -102,7 +101,7 @@ impl Recorded {
 
 /// A backup that was made.
 #[derive(Debug, Clone)]
-pub struct Made {
+pub struct MadeBackup {
     /// The file.
     pub file: PathBuf,
     /// Its size in bytes.
@@ -129,7 +128,7 @@ pub async fn make(
     request: Request<'_>,
     reporter: &dyn Reporter,
     interrupt: &Interrupt,
-) -> Result<Made> {
+) -> Result<MadeBackup> {
     if std::fs::symlink_metadata(request.file).is_ok() {
         return Err(Error::FileExists { path: request.file.display().to_string() });
     }
@@ -143,10 +142,10 @@ pub async fn make(
     let size = unfinished.as_file().metadata().map(|found| found.len()).unwrap_or(0);
     unfinished.as_file().sync_all().map_err(|e| Error::file("write", request.file, &e))?;
     let done = begin_step(reporter, 2, 2, format!("read {} back", request.file.display()));
-    let pass = Pass::over(unfinished.as_file(), request.file, key)?;
+    let pass = ArchiveReading::over(unfinished.as_file(), request.file, key)?;
     let (contents, _) = pass.run(io::sink(), reporter, interrupt).await?;
     if contents.manifest != manifest || contents.header != request.header {
-        return Err(super::restore::invalid(request.file, "what was written is not what is read back"));
+        return Err(archive_reading::invalid(request.file, "what was written is not what is read back"));
     }
     done();
     let nameless = if request.nameless {
@@ -155,7 +154,7 @@ pub async fn make(
         finish(unfinished, request.file, &folder)?;
         None
     };
-    Ok(Made { file: request.file.to_owned(), size, manifest, paused: pause.lasted, read_again, caches, nameless })
+    Ok(MadeBackup { file: request.file.to_owned(), size, manifest, paused: pause.lasted, read_again, caches, nameless })
 }
 
 /// The pause of the container, which must end however the backup ends.
@@ -260,7 +259,7 @@ async fn read_twice(
     pause: &mut Pause<'_>,
     reporter: &dyn Reporter,
     interrupt: &Interrupt,
-) -> Result<Option<Both>> {
+) -> Result<Option<TwoPasses>> {
     let spec = request.task.pack_twice(&request.volumes, &request.exclude);
     engine.create_helper(&spec).await?;
     let mut progress = Progress::new(reporter, request.expected);
@@ -281,7 +280,7 @@ async fn read_twice(
 }
 
 /// Writes the archive of both passes.
-async fn pack_both(request: &Request<'_>, unfinished: Unfinished, both: Both, records: Records) -> Result<Packed> {
+async fn pack_both(request: &Request<'_>, unfinished: Unfinished, both: TwoPasses, records: Records) -> Result<Packed> {
     let stop = Arc::new(AtomicBool::new(false));
     // The thread reads no pipe that ends when nobody waits for it any more.
     let _stops = Stops(Arc::clone(&stop));
@@ -290,7 +289,7 @@ async fn pack_both(request: &Request<'_>, unfinished: Unfinished, both: Both, re
     joined(packing::pack(request, unfinished, parts, Arc::default(), complete)?.await)
 }
 
-fn complete(manifest: &mut Manifest, ended: &Ended, records: Records) {
+fn complete(manifest: &mut Manifest, ended: &HelperResult, records: Records) {
     volumes::left_out(ended, manifest);
     manifest.records = records;
 }
@@ -314,7 +313,7 @@ async fn read_once(
             complete(manifest, &ended, records);
         }
     };
-    let parts = move || Ok(vec![Part::whole(source)]);
+    let parts = move || Ok(vec![ArchivePart::whole(source)]);
     let packing = packing::pack(request, unfinished, parts, Arc::clone(&progress.counted), complete)?;
     let mut task = engine.start_helper(spec).await?;
     while let Some(piece) = task.next().await? {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    age::{self, Encrypt, FileKey, For, Key, OpenError},
+    age::{self, AgeUnlock, Encrypt, FileKey, For, OpenError},
     archive::read::Refused,
 };
 use crate::age_key::{Identity, Recipient};
@@ -30,25 +30,25 @@ impl Unlock {
     }
 }
 
-/// What is written to it reaches the file encrypted or as it is. The file is whole only after [`Output::finish`].
-pub enum Output<W> {
+/// What is written to it reaches the file encrypted or as it is. The file is whole only after [`EncryptedOutput::finish`].
+pub enum EncryptedOutput<W> {
     /// As it is.
     Plain(W),
     /// Encrypted.
     Encrypted(Box<Encrypt<W>>),
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> EncryptedOutput<W> {
     /// Begins a file; its key. Without recipients it is plain.
     ///
     /// # Errors
     /// When `out` cannot be written, or the system has no randomness.
     pub fn begin(out: W, recipients: &[Recipient]) -> io::Result<(Self, Option<FileKey>)> {
         if recipients.is_empty() {
-            return Ok((Output::Plain(out), None));
+            return Ok((EncryptedOutput::Plain(out), None));
         }
         let (encrypt, key) = age::encrypt(out, For::Recipients(recipients))?;
-        Ok((Output::Encrypted(Box::new(encrypt)), Some(key)))
+        Ok((EncryptedOutput::Encrypted(Box::new(encrypt)), Some(key)))
     }
 
     /// Ends the file.
@@ -57,24 +57,24 @@ impl<W: Write> Output<W> {
     /// When it cannot be written.
     pub fn finish(self) -> io::Result<()> {
         match self {
-            Output::Plain(mut out) => out.flush(),
-            Output::Encrypted(encrypt) => encrypt.finish().map(drop),
+            EncryptedOutput::Plain(mut out) => out.flush(),
+            EncryptedOutput::Encrypted(encrypt) => encrypt.finish().map(drop),
         }
     }
 }
 
-impl<W: Write> Write for Output<W> {
+impl<W: Write> Write for EncryptedOutput<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Output::Plain(out) => out.write(bytes),
-            Output::Encrypted(encrypt) => encrypt.write(bytes),
+            EncryptedOutput::Plain(out) => out.write(bytes),
+            EncryptedOutput::Encrypted(encrypt) => encrypt.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Output::Plain(out) => out.flush(),
-            Output::Encrypted(encrypt) => encrypt.flush(),
+            EncryptedOutput::Plain(out) => out.flush(),
+            EncryptedOutput::Encrypted(encrypt) => encrypt.flush(),
         }
     }
 }
@@ -92,8 +92,8 @@ pub fn input<'a>(
     }
     let key = match unlock {
         Unlock::Identities(all) if all.is_empty() => return Err(Refused::Encrypted(None)),
-        Unlock::Identities(all) => Key::Identities(all),
-        Unlock::File(key) => Key::File(key),
+        Unlock::Identities(all) => AgeUnlock::Identities(all),
+        Unlock::File(key) => AgeUnlock::File(key),
     };
     let (plain, key) = age::decrypt(file, key).map_err(|error| match error {
         OpenError::Keys | OpenError::Passphrase => Refused::Encrypted(Some(error.to_string())),

@@ -5,8 +5,8 @@ use std::{
     io::{Read as _, Write as _},
 };
 
-pub use super::age::Lock;
-use super::age::{self, For, Key, OpenError};
+pub use super::age::AgeLock;
+use super::age::{self, AgeUnlock, For, OpenError};
 use crate::{
     age_key::{Identity, Recipient},
     error::{Error, Result},
@@ -63,8 +63,8 @@ pub fn seal(secrets: &BTreeMap<String, Secret>, readers: &Readers) -> Result<Vec
 }
 
 /// What opens sealed secrets; damaged ones are taken for some under a passphrase.
-pub fn lock(sealed: &[u8]) -> Lock {
-    age::lock(sealed).unwrap_or(Lock::Passphrase)
+pub fn lock(sealed: &[u8]) -> AgeLock {
+    age::lock(sealed).unwrap_or(AgeLock::Passphrase)
 }
 
 /// Decrypts what [`seal`] made.
@@ -73,8 +73,8 @@ pub fn lock(sealed: &[u8]) -> Lock {
 /// [`Unopened`].
 pub fn open(sealed: &[u8], opener: &Opener<'_>) -> Result<BTreeMap<String, Secret>, Unopened> {
     let key = match opener {
-        Opener::Passphrase(passphrase) => Key::Passphrase(passphrase.reveal(), MOST_WORK),
-        Opener::Identities(all) => Key::Identities(all),
+        Opener::Passphrase(passphrase) => AgeUnlock::Passphrase(passphrase.reveal(), MOST_WORK),
+        Opener::Identities(all) => AgeUnlock::Identities(all),
     };
     let (mut file, _) = age::decrypt(sealed, key).map_err(|e| match e {
         OpenError::Passphrase => Unopened::Wrong("the passphrase is not the right one"),
@@ -106,9 +106,9 @@ mod tests {
                 Readers::Passphrase(passphrase.clone()),
                 Opener::Passphrase(&passphrase),
                 Opener::Passphrase(&wrong),
-                Lock::Passphrase,
+                AgeLock::Passphrase,
             ),
-            (keys, Opener::Identities(&[other, yours]), Opener::Identities(&wrong_key), Lock::Keys),
+            (keys, Opener::Identities(&[other, yours]), Opener::Identities(&wrong_key), AgeLock::Keys),
         ] {
             let sealed = seal(&secrets, &readers).unwrap();
             assert!(sealed.starts_with(age::BEGINS));

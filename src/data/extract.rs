@@ -24,7 +24,7 @@ use self::sparse::Holes;
 use super::archive::{
     LeftOut,
     receive::{Receiver, below},
-    tar::{Entry, Kind},
+    tar::{Entry, EntryKind},
 };
 
 /// Beginning of the name of a folder that is being filled.
@@ -68,12 +68,12 @@ impl Receiver for Wanted {
             return Ok(());
         }
         self.found = true;
-        if entry.kind == Kind::File {
+        if entry.kind == EntryKind::File {
             self.files += 1;
             self.bytes += entry.length();
             self.room += entry.size;
         }
-        if entry.kind == Kind::HardLink && below(&entry.link, &self.path).is_none() {
+        if entry.kind == EntryKind::HardLink && below(&entry.link, &self.path).is_none() {
             self.elsewhere.entry(entry.link.clone()).or_insert_with(|| entry.path.clone());
         }
         Ok(())
@@ -85,7 +85,7 @@ pub struct Extract {
     wanted: Wanted,
     folder: tempfile::TempDir,
     root: OwnedFd,
-    current: Option<Current>,
+    current: Option<OpenFile>,
     /// Paths that could not be written, the first of them.
     pub left_out: Vec<LeftOut>,
     /// How many there are.
@@ -97,7 +97,7 @@ pub struct Extract {
 }
 
 /// A file that is being written.
-struct Current {
+struct OpenFile {
     file: File,
     holes: Option<Holes>,
     mode: Mode,
@@ -170,7 +170,7 @@ impl Extract {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR)?.into();
         let holes = entry.sparse.map(Holes::new);
-        self.current = Some(Current { file, holes, mode: mode(entry), modified: entry.modified() });
+        self.current = Some(OpenFile { file, holes, mode: mode(entry), modified: entry.modified() });
         Ok(())
     }
 
@@ -206,21 +206,21 @@ impl Extract {
     fn write(&mut self, entry: &Entry) -> io::Result<()> {
         let Some(parts) = self.place(&entry.path) else {
             // A file elsewhere with another name here.
-            let name = self.wanted.elsewhere.get(&entry.path).filter(|_| entry.kind == Kind::File).cloned();
+            let name = self.wanted.elsewhere.get(&entry.path).filter(|_| entry.kind == EntryKind::File).cloned();
             return match name.as_deref().and_then(|name| self.place(name)) {
                 Some(parts) => self.file(&parts, entry),
                 None => Ok(()),
             };
         };
         match entry.kind {
-            Kind::File => self.file(&parts, entry),
-            Kind::Folder => self.folder(&parts, entry),
-            Kind::Symlink if stays_inside(&entry.link, parts.len() - 1) => self.symlink(&parts, entry),
-            Kind::Symlink => {
+            EntryKind::File => self.file(&parts, entry),
+            EntryKind::Folder => self.folder(&parts, entry),
+            EntryKind::Symlink if stays_inside(&entry.link, parts.len() - 1) => self.symlink(&parts, entry),
+            EntryKind::Symlink => {
                 self.leave_out(&entry.path, "it is a link that leads outside");
                 Ok(())
             }
-            Kind::HardLink => {
+            EntryKind::HardLink => {
                 let first = self.wanted.elsewhere.get(&entry.link).cloned().unwrap_or_else(|| entry.link.clone());
                 let linked = match self.place(&first) {
                     Some(target) => self.hard_link(&parts, &target),
@@ -234,7 +234,7 @@ impl Extract {
                     done => done,
                 }
             }
-            Kind::Fifo | Kind::Device | Kind::Other(_) => {
+            EntryKind::Fifo | EntryKind::Device | EntryKind::Other(_) => {
                 self.leave_out(&entry.path, "it is neither a file, nor a folder, nor a link");
                 Ok(())
             }
@@ -256,8 +256,8 @@ impl Receiver for Extract {
 
     fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.current {
-            Some(Current { file, holes: None, .. }) => file.write_all(bytes),
-            Some(Current { file, holes: Some(holes), .. }) => {
+            Some(OpenFile { file, holes: None, .. }) => file.write_all(bytes),
+            Some(OpenFile { file, holes: Some(holes), .. }) => {
                 holes.write(|at, part| file.write_all_at(part, at), bytes)
             }
             None => Ok(()),
@@ -265,7 +265,7 @@ impl Receiver for Extract {
     }
 
     fn padding(&mut self, _: &[u8]) -> io::Result<()> {
-        let Some(Current { file, holes, mode, modified }) = self.current.take() else { return Ok(()) };
+        let Some(OpenFile { file, holes, mode, modified }) = self.current.take() else { return Ok(()) };
         if let Some(holes) = holes {
             holes.finish(&file)?;
         }

@@ -7,6 +7,7 @@
 //! - `volumes`: how the short-lived containers for that look, and what their complaints mean
 //! - `extract`: a part of a file → a folder of this machine
 //! - `caches`: folders in a backup that need not be in it
+//! - `archive_reading`: one reading of a file
 //! - `pipe`: between asynchronous streams and the threads that pack and unpack
 //! - `encrypted_file`: a backup's file, encrypted or plain
 //! - `encryption`: secrets under a passphrase or for keys; `age`: the format for that; `data_check`: what the program itself says that it holds
@@ -15,6 +16,7 @@
 
 mod age;
 pub mod archive;
+pub mod archive_reading;
 pub mod backup;
 pub mod caches;
 pub mod copies;

@@ -13,18 +13,18 @@ const PIECES: usize = 16;
 const PIECE: usize = 64 * 1024;
 
 /// What a thread reads; it ends when the sender is dropped.
-pub struct Source {
+pub struct PipeSource {
     pieces: Receiver<Bytes>,
     current: Bytes,
 }
 
 /// A sender, and what a thread reads of it.
-pub fn source() -> (Sender<Bytes>, Source) {
+pub fn source() -> (Sender<Bytes>, PipeSource) {
     let (sender, pieces) = channel(PIECES);
-    (sender, Source { pieces, current: Bytes::new() })
+    (sender, PipeSource { pieces, current: Bytes::new() })
 }
 
-impl Read for Source {
+impl Read for PipeSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.pieces.blocking_recv() {

@@ -12,7 +12,7 @@ use super::{
     archive::{
         receive::Receiver,
         rules::VOLUMES,
-        tar::{BLOCK, Damage, Entry, Kind, Reader},
+        tar::{BLOCK, Damage, Entry, EntryKind, Reader},
     },
     extract::sparse::Holes,
     pipe,
@@ -42,33 +42,33 @@ pub struct Sum {
 
 /// Adds up what is in volumes, by their roles.
 #[derive(Debug, Default)]
-pub struct Sums {
+pub struct VolumeChecksums {
     volumes: BTreeMap<Vec<u8>, Sum>,
-    current: Option<Current>,
+    current: Option<CurrentFile>,
 }
 
 /// A file that is being read.
-struct Current {
+struct CurrentFile {
     role: Vec<u8>,
-    content: Content,
+    content: FileDigest,
     holes: Option<Holes>,
     at: u64,
 }
 
-impl std::fmt::Debug for Current {
+impl std::fmt::Debug for CurrentFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Current").field("at", &self.at).finish_non_exhaustive()
     }
 }
 
 /// A digest of what is not empty in a file.
-struct Content {
+struct FileDigest {
     digest: Sha256,
     page: u64,
     bytes: Box<[u8; PAGE]>,
 }
 
-impl Content {
+impl FileDigest {
     fn write(&mut self, mut at: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (page, start) = (at / PAGE as u64, (at % PAGE as u64) as usize);
@@ -91,22 +91,22 @@ impl Content {
     }
 }
 
-impl Sums {
+impl VolumeChecksums {
     /// Of these volumes.
     pub fn of(&self, role: &str) -> Sum {
         self.volumes.get(role.as_bytes()).cloned().unwrap_or_default()
     }
 }
 
-impl Receiver for Sums {
+impl Receiver for VolumeChecksums {
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         let path = entry.path.strip_suffix(b"/").unwrap_or(&entry.path);
         let Some(below) = path.strip_prefix(VOLUMES) else { return Ok(()) };
         let role = below.split(|b| *b == b'/').next().unwrap_or_default().to_vec();
         let sum = self.volumes.entry(role.clone()).or_default();
         // Another name of a file is a file: which of them comes first is chance, and so is where the others lead.
-        let is_file = matches!(entry.kind, Kind::File | Kind::HardLink);
-        let kind = if is_file { Kind::File } else { entry.kind };
+        let is_file = matches!(entry.kind, EntryKind::File | EntryKind::HardLink);
+        let kind = if is_file { EntryKind::File } else { entry.kind };
         let link = if is_file { &[][..] } else { &entry.link };
         let mut name = Sha256::new();
         for part in [format!("{kind:?}").as_bytes(), path, link, &owned(entry)] {
@@ -115,16 +115,16 @@ impl Receiver for Sums {
         }
         sum.names += 1;
         sum.named = sum.named.wrapping_add(number(name));
-        if entry.kind == Kind::File {
+        if entry.kind == EntryKind::File {
             let digest = Sha256::new_with_prefix(owned(entry)).chain_update(entry.length().to_le_bytes());
-            let content = Content { digest, page: 0, bytes: Box::new([0; PAGE]) };
-            self.current = Some(Current { role, content, holes: entry.sparse.map(Holes::new), at: 0 });
+            let content = FileDigest { digest, page: 0, bytes: Box::new([0; PAGE]) };
+            self.current = Some(CurrentFile { role, content, holes: entry.sparse.map(Holes::new), at: 0 });
         }
         Ok(())
     }
 
     fn content(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(Current { content, holes, at, .. }) = &mut self.current else { return Ok(()) };
+        let Some(CurrentFile { content, holes, at, .. }) = &mut self.current else { return Ok(()) };
         if let Some(holes) = holes {
             let write = |at, part: &[u8]| {
                 content.write(at, part);
@@ -140,7 +140,7 @@ impl Receiver for Sums {
     }
 
     fn padding(&mut self, _: &[u8]) -> io::Result<()> {
-        let Some(Current { role, mut content, .. }) = self.current.take() else { return Ok(()) };
+        let Some(CurrentFile { role, mut content, .. }) = self.current.take() else { return Ok(()) };
         content.end_page();
         let sum = self.volumes.entry(role).or_default();
         sum.files += 1;
@@ -172,7 +172,12 @@ fn number(digest: Sha256) -> u128 {
 ///
 /// # Errors
 /// [`Error::Interrupted`], [`Error::VolumesFailed`], and what the engine says.
-pub async fn sums(engine: &Engine, task: &HelperOf, volumes: &[Named], interrupt: &Interrupt) -> Result<Sums> {
+pub async fn checksums(
+    engine: &Engine,
+    task: &HelperOf,
+    volumes: &[Named],
+    interrupt: &Interrupt,
+) -> Result<VolumeChecksums> {
     let spec = task.pack(volumes, &[]);
     engine.create_helper(&spec).await?;
     let work = async {
@@ -203,17 +208,17 @@ pub async fn sums(engine: &Engine, task: &HelperOf, volumes: &[Named], interrupt
     removed.map(|_| done)
 }
 
-fn add_up(source: impl Read) -> Result<Sums, Damage> {
+fn add_up(source: impl Read) -> Result<VolumeChecksums, Damage> {
     let mut reader = Reader::new(source);
-    let mut sums = Sums::default();
+    let mut checksums = VolumeChecksums::default();
     while let Some(entry) = reader.next_entry()? {
-        sums.entry(&entry)?;
-        reader.pass_content(|piece| sums.content(piece).map_err(Damage::Io))?;
-        sums.padding(&reader.padding()?)?;
+        checksums.entry(&entry)?;
+        reader.pass_content(|piece| checksums.content(piece).map_err(Damage::Io))?;
+        checksums.padding(&reader.padding()?)?;
     }
     // A source that is not read out blocks its writer.
     io::copy(&mut reader.into_source(), &mut io::sink())?;
-    Ok(sums)
+    Ok(checksums)
 }
 
 #[cfg(test)]

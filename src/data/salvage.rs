@@ -16,12 +16,12 @@ use super::{
     archive::{
         HEADER, Header, LeftOut, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS, checksums, printable,
         read::{Refused, decompressed},
-        rules::{Rules, VOLUMES},
-        tar::{Damage, Entry, Kind, Reader},
-        write::{self, Around, Part},
+        rules::{EntryRules, VOLUMES},
+        tar::{Damage, Entry, EntryKind, Reader},
+        write::{self, ArchivePart, Around},
     },
+    archive_reading::Watched,
     encrypted_file::{self, Unlock},
-    restore::Watched,
 };
 
 /// Most paths that are named.
@@ -65,7 +65,7 @@ impl Lost {
 
 /// What the first reading finds.
 #[derive(Default)]
-struct Found {
+struct FirstReading {
     lost: Lost,
     /// How many entries are whole.
     whole: u64,
@@ -91,7 +91,7 @@ impl Folders {
     fn add(&mut self, entry: &Entry) {
         let path = entry.path.strip_suffix(b"/").unwrap_or(&entry.path);
         self.lacking.remove(path);
-        if entry.kind == Kind::Folder {
+        if entry.kind == EntryKind::Folder {
             self.read.insert(half(&Sha256::digest(path)));
         }
         let slashes = path.iter().enumerate().skip(VOLUMES.len()).filter(|(_, byte)| **byte == b'/');
@@ -133,7 +133,7 @@ pub fn salvage(
     out: &File,
     spool: File,
 ) -> Result<Lost, Refused> {
-    let mut found = Found::default();
+    let mut found = FirstReading::default();
     let ended = first(&mut Reader::new(open(source().map_err(Refused::Io)?, unlock)?), header, &mut found);
     match ended.map_err(Refused::from) {
         // What is behind the last entry holds nothing.
@@ -144,7 +144,7 @@ pub fn salvage(
         Err(refused) => return Err(refused),
     }
     let tar = Box::new(open(source().map_err(Refused::Io)?, unlock)?);
-    let volumes = Part { tar, most: found.whole, keep: Box::new(|entry| entry.path.starts_with(VOLUMES)) };
+    let volumes = ArchivePart { tar, most: found.whole, keep: Box::new(|entry| entry.path.starts_with(VOLUMES)) };
     let folders = found.folders.tar().map_err(Refused::Io)?;
     let around = Around { header, settings: found.settings.as_deref(), secrets: found.secrets.as_deref() };
     let recorded = found.manifest.unwrap_or_default();
@@ -153,7 +153,15 @@ pub fn salvage(
         manifest.records = recorded.records;
     };
     let out = BufWriter::with_capacity(256 * 1024, out);
-    write::write(out, &around, vec![volumes, Part::whole(folders.as_slice())], spool, 1, &mut |_, _| {}, complete)?;
+    write::write(
+        out,
+        &around,
+        vec![volumes, ArchivePart::whole(folders.as_slice())],
+        spool,
+        1,
+        &mut |_, _| {},
+        complete,
+    )?;
     Ok(found.lost)
 }
 
@@ -164,10 +172,10 @@ fn open(source: Watched, unlock: &Unlock) -> Result<impl Read, Refused> {
 }
 
 /// Reads as far as that goes.
-fn first(reader: &mut Reader<impl Read>, header: &Header, found: &mut Found) -> Result<(), Damage> {
-    let mut rules = Rules::new(header.volumes.iter().map(|volume| volume.role.clone()));
+fn first(reader: &mut Reader<impl Read>, header: &Header, found: &mut FirstReading) -> Result<(), Damage> {
+    let mut rules = EntryRules::new(header.volumes.iter().map(|volume| volume.role.clone()));
     while let Some(entry) = reader.next_entry()? {
-        let named = |name: &str| entry.kind == Kind::File && entry.path == name.as_bytes();
+        let named = |name: &str| entry.kind == EntryKind::File && entry.path == name.as_bytes();
         if named(SUMS) {
             compare(reader, found)?;
         } else if named(MANIFEST) {
@@ -195,10 +203,10 @@ fn first(reader: &mut Reader<impl Read>, header: &Header, found: &mut Found) -> 
 }
 
 /// Reads an entry's content and keeps its digest.
-fn content(reader: &mut Reader<impl Read>, entry: &Entry, found: &mut Found) -> Result<(), Damage> {
+fn content(reader: &mut Reader<impl Read>, entry: &Entry, found: &mut FirstReading) -> Result<(), Damage> {
     let mut digest = Sha256::new();
     let kept = [SETTINGS, SECRETS].iter().any(|name| entry.path == name.as_bytes());
-    if kept && entry.kind == Kind::File {
+    if kept && entry.kind == EntryKind::File {
         let content = reader.small(entry)?;
         digest.update(&content);
         *(if entry.path == SETTINGS.as_bytes() { &mut found.settings } else { &mut found.secrets }) = Some(content);
@@ -209,15 +217,15 @@ fn content(reader: &mut Reader<impl Read>, entry: &Entry, found: &mut Found) -> 
         })?;
     }
     reader.padding()?;
-    if entry.kind == Kind::File {
+    if entry.kind == EntryKind::File {
         found.digests.insert(half(&Sha256::digest(&entry.path)), half(&digest.finalize()));
     }
     Ok(())
 }
 
 /// Compares the digests with those that were recorded.
-fn compare(reader: &mut Reader<impl Read>, found: &mut Found) -> Result<(), Damage> {
-    let mut lines = BufReader::new(Content(reader));
+fn compare(reader: &mut Reader<impl Read>, found: &mut FirstReading) -> Result<(), Damage> {
+    let mut lines = BufReader::new(EntryContent(reader));
     let mut line = vec![];
     while lines.read_until(b'\n', &mut line)? > 0 {
         if let Some((path, recorded)) = checksums::parse(&line) {
@@ -248,9 +256,9 @@ fn half(digest: &[u8]) -> u128 {
 }
 
 /// The content of the current entry.
-struct Content<'a, R>(&'a mut Reader<R>);
+struct EntryContent<'a, R>(&'a mut Reader<R>);
 
-impl<R: Read> Read for Content<'_, R> {
+impl<R: Read> Read for EntryContent<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.content(buffer).map_err(unreadable)
     }

@@ -13,7 +13,7 @@ const RETRY: Duration = Duration::from_secs(3600);
 /// How the last scheduled backups went. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Last {
+pub struct LastRun {
     /// When one was tried last.
     pub attempt: Option<String>,
     /// When one was made last.
@@ -24,7 +24,7 @@ pub struct Last {
     pub error: Option<String>,
 }
 
-impl Last {
+impl LastRun {
     /// Reads it; one that does not parse (a disk that was full once) counts as none.
     pub fn load(path: &Path) -> Self {
         state_file::load(path).unwrap_or_default()
@@ -73,13 +73,13 @@ mod tests {
     #[test]
     fn the_next_one_is_due_when_its_time_has_come() {
         let day = Duration::from_secs(86_400);
-        assert_eq!(Last::default().next(day), OffsetDateTime::UNIX_EPOCH);
+        assert_eq!(LastRun::default().next(day), OffsetDateTime::UNIX_EPOCH);
         // The clock was ahead once: no backup until then would be none for years.
-        let ahead = Last { attempt: Some("2999-01-01T00:00:00Z".to_owned()), ..Last::default() };
+        let ahead = LastRun { attempt: Some("2999-01-01T00:00:00Z".to_owned()), ..LastRun::default() };
         assert_eq!(ahead.next(day), OffsetDateTime::UNIX_EPOCH);
-        let good = Last { attempt: Some("2026-11-21T05:00:00Z".to_owned()), ..Last::default() };
+        let good = LastRun { attempt: Some("2026-11-21T05:00:00Z".to_owned()), ..LastRun::default() };
         assert_eq!(clock::rfc3339(good.next(day)), "2026-11-22T05:00:00Z");
-        let bad = Last { error: Some("no space".to_owned()), ..good.clone() };
+        let bad = LastRun { error: Some("no space".to_owned()), ..good.clone() };
         assert_eq!(clock::rfc3339(bad.next(day)), "2026-11-21T06:00:00Z");
         assert_eq!(clock::rfc3339(bad.next(Duration::from_secs(60))), "2026-11-21T05:01:00Z");
     }
@@ -88,10 +88,10 @@ mod tests {
     fn a_failure_keeps_what_is_known_of_the_last_success() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("backup.json");
-        assert_eq!(Last::load(&path), Last::default());
-        let last = Last::default().after(Ok("a.tar.zst".to_owned())).after(Err("no space".to_owned()));
+        assert_eq!(LastRun::load(&path), LastRun::default());
+        let last = LastRun::default().after(Ok("a.tar.zst".to_owned())).after(Err("no space".to_owned()));
         last.save(&path).unwrap();
-        let last = Last::load(&path);
+        let last = LastRun::load(&path);
         assert_eq!((last.file.as_deref(), last.error.as_deref()), (Some("a.tar.zst"), Some("no space")));
         assert!(last.success.is_some());
         assert_eq!(last.after(Ok("b".to_owned())).error, None);

@@ -13,7 +13,7 @@ use crate::{
     desired::label,
     engine::{
         Engine,
-        helper::{Ended, HelperSpec},
+        helper::{HelperResult, HelperSpec},
     },
     error::{Error, Result},
     settings::Glob,
@@ -190,15 +190,15 @@ pub async fn on_disk(engine: &Engine, task: &HelperOf, volumes: &[Named]) -> Res
     engine.create_helper(&spec).await?;
     let work = async {
         let mut task = engine.start_helper(&spec).await?;
-        let mut said = vec![];
+        let mut output = vec![];
         while let Some(piece) = task.next().await? {
-            said.extend_from_slice(&piece);
+            output.extend_from_slice(&piece);
         }
         let ended = task.end().await?;
         if ended.code != 0 {
             return Err(complaint("measuring the volumes", &ended));
         }
-        Ok(measured(&String::from_utf8_lossy(&said)))
+        Ok(measured(&String::from_utf8_lossy(&output)))
     };
     let measured = work.await;
     engine.remove_container(&spec.name).await?;
@@ -206,9 +206,9 @@ pub async fn on_disk(engine: &Engine, task: &HelperOf, volumes: &[Named]) -> Res
 }
 
 /// A heading and a number, and then a number and a folder a line.
-fn measured(said: &str) -> OnDisk {
+fn measured(output: &str) -> OnDisk {
     let mut numbers =
-        said.lines().skip(1).map(|line| line.split_whitespace().next().and_then(|word| word.parse().ok()));
+        output.lines().skip(1).map(|line| line.split_whitespace().next().and_then(|word| word.parse().ok()));
     OnDisk { free: numbers.next().flatten(), used: numbers.flatten().sum() }
 }
 
@@ -230,7 +230,7 @@ pub async fn image(engine: &Engine, wanted: &[&str]) -> Result<String> {
 }
 
 /// Takes note of what [`HelperOf::pack`] left out, as it listed it.
-pub fn left_out(ended: &Ended, manifest: &mut Manifest) {
+pub fn left_out(ended: &HelperResult, manifest: &mut Manifest) {
     // One that is cut off is counted, and not named.
     let (whole, _) = ended.complaints.rsplit_once('\0').unwrap_or_default();
     for (kind, path) in whole.split('\0').filter_map(|line| line.split_once(" volumes/")) {
@@ -245,7 +245,7 @@ pub fn left_out(ended: &Ended, manifest: &mut Manifest) {
 }
 
 /// The error for a task that ended badly; `what` it was to do.
-pub fn complaint(what: &str, ended: &Ended) -> Error {
+pub fn complaint(what: &str, ended: &HelperResult) -> Error {
     // GNU tar says only how much it could write when a part of a block still fitted.
     if crate::engine::no_space(&ended.complaints) || ended.complaints.contains(": Wrote only ") {
         return Error::NoSpace { place: "the engine's disk".to_owned(), needed: None, available: None };

@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{EGRESS_VARIABLE, GIT_VARIABLES, RESTART_VARIABLE};
 use crate::{
-    appliance::{SECCOMP_PROFILE, hex},
-    settings::Egress,
+    appliance::{Appliance, SECCOMP_PROFILE, hex},
+    settings::{Egress, Settings},
     units::Bytes,
 };
 
@@ -83,6 +83,14 @@ pub struct Publish {
     pub port: u16,
     /// Port inside.
     pub container_port: u16,
+}
+
+impl Publish {
+    /// The page's port with these settings.
+    pub fn of(appliance: &Appliance, settings: &Settings) -> Self {
+        let (bind, port) = (settings.network.bind, settings.network.port);
+        Publish { address: bind.0, port: port.0, container_port: appliance.container.port }
+    }
 }
 
 /// A host folder or file inside the container.

@@ -27,7 +27,7 @@ pub const LOG_LINES: usize = 500;
 
 /// What goes in.
 #[derive(Debug, Default)]
-pub struct Contents {
+pub struct BundleContents {
     /// `doctor --json`
     pub doctor: Value,
     /// `status --json`, or its error.
@@ -50,7 +50,7 @@ pub struct Contents {
 ///
 /// # Errors
 /// Only a bug can make it fail: it is put together in memory.
-pub fn pack(contents: &Contents, redactor: &Redactor, now: u64) -> Result<Vec<u8>> {
+pub fn pack(contents: &BundleContents, redactor: &Redactor, now: u64) -> Result<Vec<u8>> {
     let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
     let free = |text: Option<String>| match redactor.is_blind() {
         true => text.map(|_| "left out: one of the secrets is so short that it cannot be found in a text\n".to_owned()),
@@ -122,11 +122,11 @@ mod tests {
 
     #[test]
     fn it_holds_the_texts_without_secrets() {
-        let contents = Contents {
+        let contents = BundleContents {
             doctor: serde_json::json!({"schema": 1, "said": "hunter2\"x"}),
             settings: Some("# hunter2\"x\n".to_owned()),
             log: vec!["one hunter2\"x".to_owned(), "two".to_owned()],
-            ..Contents::default()
+            ..BundleContents::default()
         };
         let archive = pack(&contents, &Redactor::new("opencode", ["hunter2\"x"]), 5).unwrap();
         assert!(!String::from_utf8_lossy(&archive).contains("hunter2"));

@@ -3,7 +3,7 @@
 use super::facts::{Drift, Unseen};
 use crate::{
     desired::Desired,
-    engine::docker::Detail,
+    engine::container::Detail,
     observed::{Observed, Ownership, PortState},
     plan::{self, Action, guarded},
 };

@@ -7,9 +7,10 @@ use ipnet::IpNet;
 use tokio::{io::AsyncReadExt as _, net::TcpListener};
 
 use crate::{
+    desired,
     doctor::facts::{EgressFacts, Unseen},
-    engine::{Engine, docker::Detail},
-    sandbox::{network_rules::HOST_NAME, own_networks},
+    engine::{Engine, container::Detail},
+    sandbox::own_networks,
     settings::{Allow, Settings},
 };
 
@@ -31,7 +32,7 @@ exec 9>/dev/udp/127.0.0.1/9 && error=$(printf . 2>&1 >&9) && exit 1
 "#;
 
 /// Looks inside a running container.
-pub async fn look(engine: &Engine, detail: &Detail, settings: &Settings) -> Result<EgressFacts, Unseen> {
+pub async fn check(engine: &Engine, detail: &Detail, settings: &Settings) -> Result<EgressFacts, Unseen> {
     let mode = detail.live.egress;
     if !detail.running || detail.paused {
         return Err("it does not run".to_owned());
@@ -40,7 +41,7 @@ pub async fn look(engine: &Engine, detail: &Detail, settings: &Settings) -> Resu
     if !mode.has_rules() {
         return Ok(facts);
     }
-    let ended = engine.run_inside(&detail.name, &[&BASH[..], &[LOOK, HOST_NAME]].concat(), PATIENCE).await;
+    let ended = engine.run_inside(&detail.name, &[&BASH[..], &[LOOK, desired::HOST_NAME]].concat(), PATIENCE).await;
     let ended = ended.map_err(|error| error.to_string())?;
     if ended.code > 1 {
         return Err("the image has no bash to try it with".to_owned());
@@ -96,9 +97,9 @@ async fn reaches(engine: &Engine, detail: &Detail, address: IpAddr) -> Option<bo
 async fn comes(listener: &TcpListener, token: &[u8]) {
     loop {
         let Ok((mut stream, _)) = listener.accept().await else { return std::future::pending().await };
-        let mut said = vec![0; token.len()];
-        let read = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut said)).await;
-        if read.is_ok_and(|read| read.is_ok()) && said == token {
+        let mut answer = vec![0; token.len()];
+        let read = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut answer)).await;
+        if read.is_ok_and(|read| read.is_ok()) && answer == token {
             return;
         }
     }

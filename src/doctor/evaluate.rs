@@ -11,7 +11,7 @@ use std::path::Path;
 use crate::{
     doctor::{
         Finding, Level,
-        facts::{ContainerFacts, Drift, EngineFacts, Facts, MountFacts, SettingsFact, Unseen},
+        facts::{ContainerFacts, DoctorFacts, Drift, EngineFacts, MountFacts, SettingsFact, Unseen},
     },
     error::Error,
     host::checkup::{FileFact, Space, Unwritable},
@@ -23,7 +23,7 @@ use crate::{
 /// What a check found, or why it was not made.
 type Answer = Result<Finding, Unseen>;
 
-type Check = fn(&Facts) -> Answer;
+type Check = fn(&DoctorFacts) -> Answer;
 
 const CHECKS: [(&str, Check); 33] = [
     ("settings", settings),
@@ -62,7 +62,7 @@ const CHECKS: [(&str, Check); 33] = [
 ];
 
 /// A finding for each check, in the order of [`CHECKS`].
-pub fn evaluate(facts: &Facts) -> Vec<Finding> {
+pub fn evaluate(facts: &DoctorFacts) -> Vec<Finding> {
     let unusable = facts.engine.as_ref().err().map(engine::unusable);
     let find = |(id, check): (&'static str, Check)| match &unusable {
         Some(finding) if finding.id == id => finding.clone(),
@@ -72,12 +72,12 @@ pub fn evaluate(facts: &Facts) -> Vec<Finding> {
 }
 
 /// The engine, where one answers.
-fn engine(facts: &Facts) -> Result<&EngineFacts, Unseen> {
+fn engine(facts: &DoctorFacts) -> Result<&EngineFacts, Unseen> {
     facts.engine.as_ref().map_err(|_| "no engine is available".to_owned())
 }
 
 /// Our container, where there is one.
-fn ours(facts: &Facts) -> Result<&ContainerFacts, Unseen> {
+fn ours(facts: &DoctorFacts) -> Result<&ContainerFacts, Unseen> {
     match engine(facts)?.container.as_ref()? {
         None if renamed(facts) => Err("the container has another name".to_owned()),
         None => Err("there is no container".to_owned()),
@@ -87,12 +87,12 @@ fn ours(facts: &Facts) -> Result<&ContainerFacts, Unseen> {
 }
 
 /// Whether our container was given another name, which is told as such: what follows from it is no problem of its own.
-fn renamed(facts: &Facts) -> bool {
+fn renamed(facts: &DoctorFacts) -> bool {
     matches!(&facts.engine, Ok(engine) if matches!(engine.drift, Ok(Drift::Refused(Error::Renamed { .. }))))
 }
 
 /// The settings, where there are valid ones.
-fn set_up(facts: &Facts) -> Result<&Settings, Unseen> {
+fn set_up(facts: &DoctorFacts) -> Result<&Settings, Unseen> {
     match &facts.settings {
         SettingsFact::Valid(settings) => Ok(settings),
         SettingsFact::NotSetUp => Err("nothing is set up".to_owned()),
@@ -100,7 +100,7 @@ fn set_up(facts: &Facts) -> Result<&Settings, Unseen> {
     }
 }
 
-fn settings(facts: &Facts) -> Answer {
+fn settings(facts: &DoctorFacts) -> Answer {
     Ok(match &facts.settings {
         SettingsFact::Valid(_) => ok("the settings are valid"),
         SettingsFact::NotSetUp => warning("nothing is set up yet", docklet(facts, "setup")),
@@ -110,7 +110,7 @@ fn settings(facts: &Facts) -> Answer {
     })
 }
 
-fn mounts(facts: &Facts) -> Answer {
+fn mounts(facts: &DoctorFacts) -> Answer {
     if matches!(facts.settings, SettingsFact::Broken(_)) {
         return Err("the settings are not valid".to_owned());
     }
@@ -128,7 +128,7 @@ fn mounts(facts: &Facts) -> Answer {
     })
 }
 
-fn files(facts: &Facts) -> Answer {
+fn files(facts: &DoctorFacts) -> Answer {
     if let Some(unwritable) = &facts.unwritable {
         return Ok(cannot_write(facts, unwritable));
     }
@@ -182,7 +182,7 @@ fn files(facts: &Facts) -> Answer {
 }
 
 /// One of our folders, or one above it, cannot be written into.
-fn cannot_write(facts: &Facts, unwritable: &Unwritable) -> Finding {
+fn cannot_write(facts: &DoctorFacts, unwritable: &Unwritable) -> Finding {
     let Unwritable { wanted, there, owner: uid, reason } = unwritable;
     let (user, quoted) =
         (&facts.about.user, |path: &Path| shell_words::quote(&path.display().to_string()).into_owned());
@@ -230,7 +230,7 @@ pub fn needs_registry(source: ImageSource) -> bool {
     source != ImageSource::Load
 }
 
-fn docklet(facts: &Facts, command: &str) -> String {
+fn docklet(facts: &DoctorFacts, command: &str) -> String {
     format!("docklet{} {command}", facts.about.flag)
 }
 

@@ -5,10 +5,10 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use crate::{
     desired_state::DesiredState,
     disk::DiskUse,
-    engine::{About, checkup::Machine, docker::Detail, image::Image},
+    engine::{About, checkup::Machine, container::Detail, image::Image},
     error::Error,
     host::{
-        checkup::{FileFact, Services, Space, Unwritable},
+        checkup::{FileFact, ServiceSupport, Space, Unwritable},
         connectivity::Unreached,
     },
     mounts::Advice,
@@ -23,7 +23,7 @@ use crate::{
 pub type Unseen = String;
 
 #[derive(Debug)]
-pub struct Facts {
+pub struct DoctorFacts {
     pub about: Subject,
     pub settings: SettingsFact,
     pub mounts: MountFacts,
@@ -47,7 +47,7 @@ pub struct Facts {
     pub password_missing: bool,
     /// `None` with `--no-supervisor`.
     pub supervisor: Option<SupervisorFacts>,
-    pub services: Services,
+    pub services: ServiceSupport,
 }
 
 /// The mounted folders and files.

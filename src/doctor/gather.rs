@@ -1,53 +1,31 @@
 //! Finds out the facts of this machine, and has `inquiry` ask the engine, all at the same time. Never fails as a whole:
 //! a fact that is not available says so. Evaluates nothing, changes nothing.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::path::Path;
 
 use super::{
-    facts::{EngineFacts, Facts, MountFacts, SettingsFact, Subject, SupervisorFacts, TrustFacts},
+    facts::{DoctorFacts, EngineFacts, MountFacts, SettingsFact, Subject, TrustFacts},
+    gather_input::{GatherInput, PATIENCE},
     inquiry::Inquiry,
 };
 use crate::{
-    appliance::{Appliance, Ids},
+    appliance::Ids,
     desired_state::{self, DesiredState},
     engine::{
         Engine,
-        connect::Selection,
         reference::{DEFAULT_REGISTRY, Reference},
     },
     error::{Result, io_reason},
     host::{checkup, connectivity::Way, ports, system},
-    instance_name::InstanceName,
     mounts::{self, Users},
-    paths::InstancePaths,
     plan::lost,
     sandbox::{self, network_rules},
     secrets::{self, Secret},
     settings::{ImageSource, Mount, Settings},
 };
 
-/// Longest time for a request that leaves this machine. Short calls to the engine have their own deadline.
-pub(super) const PATIENCE: Duration = Duration::from_secs(6);
-
-/// What the caller knows: the instance, environment and flags.
-pub struct Surroundings<'a> {
-    pub appliance: &'a Appliance,
-    pub instance: &'a InstanceName,
-    pub files: &'a InstancePaths,
-    pub selection: Selection,
-    /// The host's proxy variables, under their upper-case names.
-    pub proxies: &'a BTreeMap<String, String>,
-    /// Names of the variables that are kept for the appliance.
-    pub proxy_names: &'a [&'a str],
-    /// The host's own CA bundle.
-    pub ca_file: Option<&'a Path>,
-    pub docker_config: &'a Path,
-    /// `None` with `--no-supervisor`.
-    pub supervisor: Option<SupervisorFacts>,
-}
-
 /// All facts, and the engine, where one answers.
-pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
+pub async fn gather(around: GatherInput<'_>) -> (DoctorFacts, Option<Engine>) {
     let settings = match Settings::load(&around.files.settings()) {
         Ok(Some(settings)) => SettingsFact::Valid(Box::new(settings)),
         Ok(None) => SettingsFact::NotSetUp,
@@ -80,7 +58,7 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
     };
     let default = around.appliance.container.ids();
     let ids = handle.as_ref().map_or(default, |engine| sandbox::ids::of(engine, &assumed, default));
-    let facts = Facts {
+    let facts = DoctorFacts {
         mounts: mount_facts(&around, &assumed.mounts, &engine, ids),
         desired,
         unwritable: checkup::unwritable(&[&around.files.config, &around.files.state, &around.files.data]),
@@ -102,7 +80,7 @@ pub async fn gather(around: Surroundings<'_>) -> (Facts, Option<Engine>) {
 }
 
 /// How the mounted folders and files are, with the engine's users as far as it tells.
-fn mount_facts(around: &Surroundings<'_>, mounts: &[Mount], engine: &Result<EngineFacts>, ids: Ids) -> MountFacts {
+fn mount_facts(around: &GatherInput<'_>, mounts: &[Mount], engine: &Result<EngineFacts>, ids: Ids) -> MountFacts {
     let machine = engine.as_ref().ok().and_then(|engine| Some((engine, engine.machine.as_ref().ok()?)));
     let users = machine
         .map_or(Users::Unknown, |(engine, machine)| Users::of(&engine.about, machine.rootless, &machine.data_folder));
@@ -119,7 +97,7 @@ fn registry_reference(settings: &Settings) -> Option<Reference> {
     text.parse().ok()
 }
 
-fn subject(around: &Surroundings<'_>, reference: &Option<Reference>) -> Subject {
+fn subject(around: &GatherInput<'_>, reference: &Option<Reference>) -> Subject {
     let appliance = around.appliance;
     let fixed = &appliance.container;
     Subject {
@@ -143,7 +121,7 @@ fn subject(around: &Surroundings<'_>, reference: &Option<Reference>) -> Subject 
     }
 }
 
-fn trust(around: &Surroundings<'_>, settings: &SettingsFact) -> TrustFacts {
+fn trust(around: &GatherInput<'_>, settings: &SettingsFact) -> TrustFacts {
     let Some(settings) = settings.valid() else { return TrustFacts::default() };
     let mut trust = TrustFacts::default();
     let file = Path::new(&settings.trust.ca_file);

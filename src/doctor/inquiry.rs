@@ -10,12 +10,12 @@ use super::{
     egress,
     evaluate::needs_registry,
     facts::{ContainerFacts, Drift, EngineFacts, SettingsFact, Unseen},
-    gather::{PATIENCE, Surroundings},
+    gather_input::{GatherInput, PATIENCE},
 };
 use crate::{
     desired::{Desired, labels},
     disk,
-    engine::{Engine, checkup::Machine, connect, credentials, docker::Detail, reference::Reference},
+    engine::{Engine, checkup::Machine, connect, container::Detail, credentials, reference::Reference},
     error::{Error, Result},
     event::Silent,
     lock::Lock,
@@ -43,7 +43,7 @@ exec /usr/bin/curl -q --silent --show-error --output /dev/null --max-time 5 "$2"
 
 /// What the questions depend on.
 pub(super) struct Inquiry<'a> {
-    pub around: &'a Surroundings<'a>,
+    pub around: &'a GatherInput<'a>,
     pub settings: &'a SettingsFact,
     /// The settings, or the defaults.
     pub assumed: &'a Settings,
@@ -127,7 +127,7 @@ impl Inquiry<'_> {
                 if !ours {
                     return Err("the container is not ours".to_owned());
                 }
-                egress::look(engine, &detail, self.assumed).await
+                egress::check(engine, &detail, self.assumed).await
             }
         );
         Ok(Some(ContainerFacts {
@@ -152,7 +152,7 @@ impl Inquiry<'_> {
                 let around = &self.around;
                 let publish = &detail.live.publish;
                 let probe = Probe::of(around.appliance, around.files, &around.selection, publish, password);
-                Ok(probe.looking_only().look().await)
+                Ok(probe.read_only().check().await)
             }
         }
     }

@@ -13,6 +13,7 @@ mod egress;
 pub mod evaluate;
 pub mod facts;
 pub mod gather;
+pub mod gather_input;
 mod inquiry;
 pub mod redact;
 

@@ -17,7 +17,7 @@ use bollard::{
     query_parameters::{BuildImageOptions, BuilderVersion},
 };
 use futures_util::StreamExt as _;
-use log::Log;
+use log::BuildLog;
 
 use super::{
     Engine,
@@ -75,11 +75,11 @@ impl Engine {
     }
 
     async fn build_within(&self, standstill: Duration, request: BuildRequest, reporter: &dyn Reporter) -> Result<()> {
-        let mut log = Log::create(&request)?;
+        let mut log = BuildLog::create(&request)?;
         let built = self.run_build(standstill, &request, reporter, &mut log).await;
         let end = built.as_ref().map_or_else(|f| format!("\nfailed: {}", f.reason), |()| "\ndone".to_owned());
         let _ = log.write(&end);
-        let in_build = |error: Error, log: &Log| match error {
+        let in_build = |error: Error, log: &BuildLog| match error {
             Error::Image { action, reference, fault, reason, .. } => Error::Image {
                 action,
                 reference,
@@ -104,7 +104,7 @@ impl Engine {
         standstill: Duration,
         request: &BuildRequest,
         reporter: &dyn Reporter,
-        log: &mut Log,
+        log: &mut BuildLog,
     ) -> Result<(), Failure> {
         let docker = self.docker.clone().with_timeout(FIRST_ANSWER);
         let context = bollard::body_full(request.context.clone().into());
@@ -114,7 +114,7 @@ impl Engine {
         let mut pace = Pace::new(REPORT_EVERY);
         let mut waiting = VecDeque::new();
         let mut ticks = tokio::time::interval(REPORT_EVERY);
-        let mut state = State::Running;
+        let mut state = BuildState::Running;
         let mut last_message = Instant::now();
         let outcome = loop {
             let mut ended = false;
@@ -123,24 +123,26 @@ impl Engine {
                 message = messages.next() => match message {
                     None => ended = true,
                     // The connection may end untidily behind the last message.
-                    Some(Err(_)) if state == State::Complete => ended = true,
+                    Some(Err(_)) if state == BuildState::Complete => ended = true,
                     Some(Err(error)) => break Err(Failure::from_bollard(ImageAction::Build, &error)),
                     Some(Ok(info)) => {
                         last_message = Instant::now();
                         state = state.after(&info, &mut trace, begin.elapsed());
                     }
                 },
-                _ = ticks.tick() => ended = state == State::Complete && last_message.elapsed() >= LAST_WORDS,
+                _ = ticks.tick() => ended = state == BuildState::Complete && last_message.elapsed() >= LAST_WORDS,
             }
-            if state == State::Running && last_message.elapsed() >= standstill {
+            if state == BuildState::Running && last_message.elapsed() >= standstill {
                 let reason = format!("nothing was heard of it for {}", Elapsed(standstill));
                 break Err(Failure::lasting(ImageFault::BuildStep, reason));
             }
             if ended {
                 break match state {
-                    State::Complete => Ok(()),
-                    State::Unspoken => Err(Failure::lasting(ImageFault::BuildStep, "the builder reported an error")),
-                    State::Running => Err(Failure::lasting(
+                    BuildState::Complete => Ok(()),
+                    BuildState::Unspoken => {
+                        Err(Failure::lasting(ImageFault::BuildStep, "the builder reported an error"))
+                    }
+                    BuildState::Running => Err(Failure::lasting(
                         ImageFault::Truncated,
                         "the builder's answer ended before the image was complete",
                     )),
@@ -173,7 +175,7 @@ impl Engine {
 
 /// How far the builder's answer got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BuildState {
     Running,
     /// It named the image that it made.
     Complete,
@@ -181,31 +183,31 @@ enum State {
     Unspoken,
 }
 
-impl State {
-    fn after(self, info: &BuildInfo, trace: &mut Trace, now: Duration) -> State {
+impl BuildState {
+    fn after(self, info: &BuildInfo, trace: &mut Trace, now: Duration) -> BuildState {
         match &info.aux {
             Some(BuildInfoAux::BuildKit(message)) => {
                 trace.take(message, now);
                 return self;
             }
             Some(BuildInfoAux::Default(id)) => {
-                return if id.id.is_some() { State::Complete } else { self };
+                return if id.id.is_some() { BuildState::Complete } else { self };
             }
             None => {}
         }
         if let Some(text) = &info.stream {
             trace.take_text(text, now);
             if text.contains("Successfully tagged") {
-                return State::Complete;
+                return BuildState::Complete;
             }
             return self;
         }
-        if self == State::Running && *info == BuildInfo::default() { State::Unspoken } else { self }
+        if self == BuildState::Running && *info == BuildInfo::default() { BuildState::Unspoken } else { self }
     }
 }
 
 /// A failed step's name, and its own last lines, say more than the builder's words about it.
-fn of_step(mut failure: Failure, trace: &Trace, log: &Log) -> Failure {
+fn of_step(mut failure: Failure, trace: &Trace, log: &BuildLog) -> Failure {
     if failure.fault != ImageFault::BuildStep {
         return failure;
     }

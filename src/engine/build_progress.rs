@@ -23,7 +23,7 @@ const LINE_LENGTH: usize = 64 * 1024;
 /// Everything known of a build so far.
 #[derive(Debug, Default)]
 pub(super) struct Trace {
-    steps: Vec<Step>,
+    steps: Vec<BuildStep>,
     /// BuildKit's digest → index of the step.
     by_digest: HashMap<String, usize>,
     /// Steps of each stage, from the "2/5" of its steps' names.
@@ -40,7 +40,7 @@ pub(super) struct Trace {
 }
 
 #[derive(Debug)]
-struct Step {
+struct BuildStep {
     name: String,
     /// Stage and position in it, where BuildKit says so.
     position: Option<(String, usize)>,
@@ -84,7 +84,7 @@ impl Trace {
                 if let Some((stage, _, count)) = &position {
                     self.stages.insert(stage.clone(), *count);
                 }
-                self.steps.push(Step {
+                self.steps.push(BuildStep {
                     name,
                     position: position.map(|(stage, number, _)| (stage, number)),
                     started: None,
@@ -176,7 +176,7 @@ impl Trace {
         }
         self.stages.insert(stage.clone(), count);
         let name = shorten(name);
-        self.steps.push(Step { name, position: Some((stage, number)), started: Some(now), done: false });
+        self.steps.push(BuildStep { name, position: Some((stage, number)), started: Some(now), done: false });
     }
 
     /// Says that the build is over and well.
@@ -210,7 +210,7 @@ impl Trace {
         self.running_step().map(|s| s.name.as_str())
     }
 
-    fn running_step(&self) -> Option<&Step> {
+    fn running_step(&self) -> Option<&BuildStep> {
         self.steps.iter().rev().filter(|s| !s.done).filter(|s| s.started.is_some()).max_by_key(|s| s.started)
     }
 

@@ -14,10 +14,10 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{
-    Engine,
+    DEADLINE, Engine,
+    call::{ask, deadline},
     credentials::Credentials,
-    docker::deadline,
-    error::{status_of, translate, within},
+    error::{status_of, translate},
     reference::Reference,
     stream_error::Failure,
 };
@@ -92,7 +92,7 @@ impl From<SystemInfo> for Machine {
 
 /// How a command inside a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct CommandResult {
     /// Its exit code.
     pub code: i64,
     /// What it printed, on both streams.
@@ -105,7 +105,7 @@ impl Engine {
     /// # Errors
     /// When it does not answer within the deadline or refuses.
     pub async fn machine(&self) -> Result<Machine> {
-        let info = within("describe its machine", self.docker.info()).await?;
+        let info = ask("describe its machine", DEADLINE, self.docker.info()).await?;
         let rootless = self.is_rootless(info.security_options.as_deref().unwrap_or_default());
         Ok(Machine { rootless, ..Machine::from(info) })
     }
@@ -117,7 +117,7 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn changed_paths(&self, name: &str) -> Result<Vec<String>> {
         let call = format!("compare {name} with its image");
-        let changes = within(&call, self.docker.container_changes(name));
+        let changes = ask(&call, DEADLINE, self.docker.container_changes(name));
         let (changes, container) = tokio::try_join!(changes, self.container(name))?;
         let binds = container.map(|container| container.live.binds).unwrap_or_default();
         let is_there = |kind: ChangeType| matches!(kind, ChangeType::_0 | ChangeType::_1);
@@ -170,7 +170,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine refuses, or all of it takes longer than `limit`.
-    pub async fn run_inside(&self, name: &str, command: &[&str], limit: Duration) -> Result<Ended> {
+    pub async fn run_inside(&self, name: &str, command: &[&str], limit: Duration) -> Result<CommandResult> {
         let call = format!("run a command in {name}");
         let options = CreateExecOptions {
             attach_stdout: Some(true),
@@ -191,9 +191,9 @@ impl Engine {
                 }
             }
             let code = self.docker.inspect_exec(&exec.id).await?.exit_code.unwrap_or(-1);
-            Ok(Ended { code, output: String::from_utf8_lossy(&output).trim().to_owned() })
+            Ok(CommandResult { code, output: String::from_utf8_lossy(&output).trim().to_owned() })
         };
-        deadline(&call, limit, run).await?.map_err(|error| translate(&call, error))
+        ask(&call, limit, run).await
     }
 
     /// All that the engine knows of a container, without the values of its environment; `None` when
@@ -203,7 +203,7 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn inspect_for_report(&self, name: &str) -> Result<Option<Value>> {
         let call = format!("inspect container {name}");
-        let answer = within(&call, self.docker.inspect_container(name, None::<InspectContainerOptions>)).await;
+        let answer = ask(&call, DEADLINE, self.docker.inspect_container(name, None::<InspectContainerOptions>)).await;
         match answer {
             Ok(inspect) => Ok(Some(without_values(serde_json::to_value(inspect).unwrap_or_default()))),
             Err(Error::EngineRefused { status: 404, .. }) => Ok(None),

@@ -18,13 +18,13 @@ use futures_util::future::join_all;
 pub use crate::engine::endpoints::{Selection, chosen, chosen_behind_ssh, owner, sockets};
 use crate::{
     engine::{
-        DEADLINE, Engine, Host,
-        endpoints::{self, Endpoint, Place, Places},
-        error::{clean, io_error, not_http, status_of, translate, within},
+        DEADLINE, Engine, Host, call,
+        endpoints::{self, Candidate, Candidates, Endpoint},
+        error::{clean, io_error, not_http, status_of, translate},
         identify::{self, Unusable, identify},
-        known::Known,
+        known::KnownEngine,
         ssh,
-        unreachable::{self, Failure, explain, most_useful},
+        unreachable::{self, Unreachable, explain, most_useful},
     },
     error::{Result, io_reason},
     host::system::System,
@@ -41,11 +41,11 @@ const CALL: &str = "say its version";
 /// # Errors
 /// Why there is none, and what to do on this system. A chosen engine has no second choice.
 pub async fn connect(selection: &Selection) -> Result<Engine> {
-    let system = System::look();
+    let system = System::current();
     let memory = selection.memory.as_deref();
     match endpoints::choose(selection)? {
-        Places::Chosen(place) => ask(&place, memory).await.map_err(|failure| explain(&place, failure, system)),
-        Places::FirstOf(places) => first_of(distinct(places), memory, system).await,
+        Candidates::Chosen(place) => ask(&place, memory).await.map_err(|failure| explain(&place, failure, system)),
+        Candidates::FirstOf(places) => first_of(distinct(places), memory, system).await,
     }
 }
 
@@ -55,8 +55,8 @@ pub async fn connect(selection: &Selection) -> Result<Engine> {
 /// When what the user chose cannot be understood. That nobody answers is no error.
 pub async fn answering(selection: &Selection) -> Result<Vec<Engine>> {
     let places = match endpoints::choose(selection)? {
-        Places::Chosen(place) => vec![place],
-        Places::FirstOf(places) => distinct(places),
+        Candidates::Chosen(place) => vec![place],
+        Candidates::FirstOf(places) => distinct(places),
     };
     Ok(join_all(places.iter().map(|place| ask(place, None))).await.into_iter().flatten().collect())
 }
@@ -67,7 +67,7 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub async fn host(&self) -> Result<Host> {
-        let info = within("describe its machine", self.docker.info()).await?;
+        let info = call::ask("describe its machine", DEADLINE, self.docker.info()).await?;
         let count = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
         let host = Host {
             memory: count(info.mem_total),
@@ -79,13 +79,13 @@ impl Engine {
             operating_system: info.operating_system.unwrap_or_default(),
         };
         if let Some(memory) = self.memory.as_deref().filter(|_| self.known_host.as_ref() != Some(&host)) {
-            Known::keep(memory, &self.about, Some(&host));
+            KnownEngine::keep(memory, &self.about, Some(&host));
         }
         Ok(host)
     }
 }
 
-async fn first_of(places: Vec<Place>, memory: Option<&Path>, system: System) -> Result<Engine> {
+async fn first_of(places: Vec<Candidate>, memory: Option<&Path>, system: System) -> Result<Engine> {
     let mut tried = vec![];
     for place in places {
         match ask(&place, memory).await {
@@ -98,7 +98,7 @@ async fn first_of(places: Vec<Place>, memory: Option<&Path>, system: System) -> 
 }
 
 /// Leaves out places that are another one's by a symbolic link.
-fn distinct(places: Vec<Place>) -> Vec<Place> {
+fn distinct(places: Vec<Candidate>) -> Vec<Candidate> {
     let mut seen = HashSet::new();
     places
         .into_iter()
@@ -114,44 +114,44 @@ fn real_path(path: &Path) -> PathBuf {
 }
 
 /// Asks a place for its version, or whether it is still the one that is known.
-async fn ask(place: &Place, memory: Option<&Path>) -> Result<Engine, Failure> {
+async fn ask(place: &Candidate, memory: Option<&Path>) -> Result<Engine, Unreachable> {
     ask_within(DEADLINE, place, memory).await
 }
 
-async fn ask_within(deadline: Duration, place: &Place, memory: Option<&Path>) -> Result<Engine, Failure> {
+async fn ask_within(deadline: Duration, place: &Candidate, memory: Option<&Path>) -> Result<Engine, Unreachable> {
     let docker = open(&place.endpoint, memory.and_then(Path::parent))?;
     let memory = memory.map(Path::to_owned);
-    if let Some(known) = memory.as_ref().and_then(|file| Known::load(file, place)) {
+    if let Some(known) = memory.as_ref().and_then(|file| KnownEngine::load(file, place)) {
         match known.still_holds(place, deadline).await {
             Some(true) => return Ok(Engine { docker, about: known.about, known_host: known.host, memory }),
             // What is wrong is found out below.
             Some(false) => {}
-            None => return Err(Failure::Hangs),
+            None => return Err(Unreachable::Hangs),
         }
     }
     let version = match tokio::time::timeout(deadline, docker.version()).await {
         Ok(answer) => answer.map_err(|e| failure(place, e))?,
-        Err(_) => return Err(Failure::Hangs),
+        Err(_) => return Err(Unreachable::Hangs),
     };
     let socket = match &place.endpoint {
         Endpoint::Unix(path) => Some(real_path(path)),
         _ => None,
     };
-    let about = identify(version, place, socket.as_deref()).map_err(Failure::Unusable)?;
+    let about = identify(version, place, socket.as_deref()).map_err(Unreachable::Unusable)?;
     if let Some(memory) = &memory {
-        Known::keep(memory, &about, None);
+        KnownEngine::keep(memory, &about, None);
     }
     Ok(Engine { docker, about, known_host: None, memory })
 }
 
 /// Makes a client for a place; `folder`: of the instance. Connects to nothing, but looks whether a socket is there.
-fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Docker, Failure> {
+fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Docker, Unreachable> {
     let url = endpoint.to_string();
     let client = match endpoint {
         Endpoint::Unix(path) => {
             let found = path.metadata().map_err(|e| match e.kind() {
-                io::ErrorKind::PermissionDenied => Failure::Hidden,
-                _ => Failure::Missing,
+                io::ErrorKind::PermissionDenied => Unreachable::Hidden,
+                _ => Unreachable::Missing,
             })?;
             if !found.file_type().is_socket() {
                 return Err(no_engine("it isn't a socket".to_owned()));
@@ -164,7 +164,7 @@ fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Docker, Failure> {
             // bollard reads key and certificate only when they are asked for, and then says nothing.
             for name in ["ca.pem", "cert.pem", "key.pem"] {
                 std::fs::File::open(file(name)).map_err(|e| {
-                    Failure::Unusable(Unusable {
+                    Unreachable::Unusable(Unusable {
                         reason: format!("cannot read {}: {}", file(name).display(), io_reason(&e)),
                         hint: "put ca.pem, cert.pem and key.pem for that engine into one folder and name it in DOCKER_CERT_PATH".to_owned(),
                     })
@@ -176,44 +176,48 @@ fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Docker, Failure> {
         Endpoint::Ssh(url) => ssh::connect(url, folder, NO_TIMEOUT),
     };
     client.map_err(|e| match e {
-        Theirs::SocketNotFoundError(_) => Failure::Missing,
+        Theirs::SocketNotFoundError(_) => Unreachable::Missing,
         other => no_engine(other.to_string()),
     })
 }
 
-fn no_engine(reason: String) -> Failure {
-    Failure::Unusable(Unusable { reason, hint: identify::other_engine() })
+fn no_engine(reason: String) -> Unreachable {
+    Unreachable::Unusable(Unusable { reason, hint: identify::other_engine() })
 }
 
 /// What the failure of the first call says about a place.
-fn failure(place: &Place, error: Theirs) -> Failure {
+fn failure(place: &Candidate, error: Theirs) -> Unreachable {
     let local = matches!(place.endpoint, Endpoint::Unix(_));
     let connecting = matches!(&error, Theirs::HyperLegacyError { err } if err.is_connect());
     match status_of(&error) {
         // An engine knows this path; 400 is what one that wants TLS says to plain HTTP.
         Some(400 | 404) => return no_engine(format!("it answers like no engine: {}", clean(&error.to_string()))),
-        Some(_) => return Failure::Broken(translate(CALL, error)),
+        Some(_) => return Unreachable::Broken(translate(CALL, error)),
         None => {}
     }
     if not_http(&error) && matches!(place.endpoint, Endpoint::Ssh(_)) {
-        return Failure::Refused("the account there has no shell, or its start-up files print something".to_owned());
+        return Unreachable::Refused(
+            "the account there has no shell, or its start-up files print something".to_owned(),
+        );
     }
     if not_http(&error) || matches!(error, Theirs::JsonDataError { .. }) {
         return no_engine("the program that answers there isn't a container engine".to_owned());
     }
     match io_error(&error).map(io::Error::kind) {
-        Some(io::ErrorKind::PermissionDenied) if local => Failure::Denied,
-        Some(io::ErrorKind::NotFound) if local => Failure::Missing,
+        Some(io::ErrorKind::PermissionDenied) if local => Unreachable::Denied,
+        Some(io::ErrorKind::NotFound) if local => Unreachable::Missing,
         Some(io::ErrorKind::ConnectionRefused) if local => {
-            Failure::Refused("nothing listens on its socket, which is left over".to_owned())
+            Unreachable::Refused("nothing listens on its socket, which is left over".to_owned())
         }
         Some(io::ErrorKind::InvalidData) if connecting => {
             no_engine(format!("no TLS connection: {}", innermost(&error)))
         }
-        _ if connecting && !local => Failure::Refused(innermost(&error)),
+        _ if connecting && !local => Unreachable::Refused(innermost(&error)),
         // ssh is there, and says why it gets no further.
-        Some(io::ErrorKind::Other) if matches!(place.endpoint, Endpoint::Ssh(_)) => Failure::Refused(innermost(&error)),
-        _ => Failure::Broken(translate(CALL, error)),
+        Some(io::ErrorKind::Other) if matches!(place.endpoint, Endpoint::Ssh(_)) => {
+            Unreachable::Refused(innermost(&error))
+        }
+        _ => Unreachable::Broken(translate(CALL, error)),
     }
 }
 
@@ -244,7 +248,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        engine::endpoints::Kind,
+        engine::endpoints::EngineKind,
         error::{Code, Error},
         host::system::Init,
     };
@@ -252,8 +256,8 @@ mod tests {
     const SYSTEM: System = System { macos: false, init: Init::Systemd, root: false };
     const VERSION: &str = r#"{"Version":"28.5.2","ApiVersion":"1.51","Os":"linux","Arch":"amd64"}"#;
 
-    fn place(socket: &Path) -> Place {
-        Place { endpoint: Endpoint::Unix(socket.into()), origin: "test".to_owned(), kind: Kind::Docker }
+    fn place(socket: &Path) -> Candidate {
+        Candidate { endpoint: Endpoint::Unix(socket.into()), origin: "test".to_owned(), kind: EngineKind::Docker }
     }
 
     /// A socket that answers each request with `answer`, or never when it is empty. Counts.
@@ -328,16 +332,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("engine.sock");
         let place = place(&socket);
-        assert!(matches!(ask(&place, None).await, Err(Failure::Missing)));
+        assert!(matches!(ask(&place, None).await, Err(Unreachable::Missing)));
         std::fs::write(&socket, "").unwrap();
-        assert!(matches!(ask(&place, None).await, Err(Failure::Unusable(_))), "a file is no socket");
+        assert!(matches!(ask(&place, None).await, Err(Unreachable::Unusable(_))), "a file is no socket");
         std::fs::remove_file(&socket).unwrap();
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-        assert!(matches!(ask(&place, None).await, Err(Failure::Refused(_))), "a left-over socket");
+        assert!(matches!(ask(&place, None).await, Err(Unreachable::Refused(_))), "a left-over socket");
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let remote = Place { endpoint: Endpoint::Tcp(format!("127.0.0.1:{port}")), ..place };
+        let remote = Candidate { endpoint: Endpoint::Tcp(format!("127.0.0.1:{port}")), ..place };
         match ask(&remote, None).await {
-            Err(Failure::Refused(reason)) => assert_eq!(reason, "connection refused"),
+            Err(Unreachable::Refused(reason)) => assert_eq!(reason, "connection refused"),
             other => panic!("{other:?}"),
         }
     }

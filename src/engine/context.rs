@@ -17,7 +17,7 @@ pub(in crate::engine) const DEFAULT: &str = "default";
 
 /// Where a context leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) struct Context {
+pub(in crate::engine) struct DockerContext {
     /// Its name.
     pub(in crate::engine) name: String,
     /// Its endpoint, such as `unix:///run/user/1000/docker.sock`.
@@ -27,7 +27,7 @@ pub(in crate::engine) struct Context {
 }
 
 #[derive(Deserialize)]
-struct Config {
+struct DockerConfig {
     #[serde(rename = "currentContext")]
     current: Option<String>,
 }
@@ -40,11 +40,11 @@ struct Meta {
 
 #[derive(Deserialize, Default)]
 struct Endpoints {
-    docker: Option<Endpoint>,
+    docker: Option<ContextEndpoint>,
 }
 
 #[derive(Deserialize)]
-struct Endpoint {
+struct ContextEndpoint {
     #[serde(rename = "Host", default)]
     host: String,
     #[serde(rename = "SkipTLSVerify", default)]
@@ -56,10 +56,10 @@ struct Endpoint {
 /// # Errors
 /// When docker's `config.json` is there and cannot be read: guessing another engine than the
 /// user's docker command would be worse.
-pub(in crate::engine) fn current(docker_config: &Path) -> Result<Option<Context>> {
+pub(in crate::engine) fn current(docker_config: &Path) -> Result<Option<DockerContext>> {
     let path = docker_config.join("config.json");
     let Some(text) = read_text(&path)? else { return Ok(None) };
-    let config: Config = parse(config_text(&text), &path)?;
+    let config: DockerConfig = parse(config_text(&text), &path)?;
     match config.current.as_deref().map(str::trim) {
         None | Some("" | DEFAULT) => Ok(None),
         Some(name) => named(docker_config, name).map(Some),
@@ -78,7 +78,7 @@ pub(in crate::engine) fn config_text(text: &str) -> &str {
 ///
 /// # Errors
 /// When there is none, or it cannot be read or used.
-pub(in crate::engine) fn named(docker_config: &Path, name: &str) -> Result<Context> {
+pub(in crate::engine) fn named(docker_config: &Path, name: &str) -> Result<DockerContext> {
     let folder = hex(&Sha256::digest(name.as_bytes()));
     let contexts = docker_config.join("contexts");
     let path = contexts.join("meta").join(&folder).join("meta.json");
@@ -101,7 +101,7 @@ pub(in crate::engine) fn named(docker_config: &Path, name: &str) -> Result<Conte
         return Err(unusable("does not check who it talks to (skip-tls-verify), which docklet does not do"));
     }
     let certificates = contexts.join("tls").join(&folder).join("docker");
-    Ok(Context {
+    Ok(DockerContext {
         name: name.to_owned(),
         host: endpoint.host,
         certificates: certificates.is_dir().then_some(certificates),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use super::{context::config_text, reference::DEFAULT_REGISTRY};
-use crate::event::{Event, Reporter};
+use crate::event::Reporter;
 
 /// How long a credential helper may take.
 const HELPER_DEADLINE: Duration = Duration::from_secs(10);
@@ -21,11 +21,11 @@ const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     registry: String,
-    secret: Secret,
+    secret: StoredLogin,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum Secret {
+enum StoredLogin {
     Password {
         user: String,
         password: String,
@@ -48,11 +48,11 @@ impl Credentials {
             ..Default::default()
         };
         match self.secret.clone() {
-            Secret::Password { user, password } => {
+            StoredLogin::Password { user, password } => {
                 all.username = Some(user);
                 all.password = Some(password);
             }
-            Secret::Token(token) => all.identitytoken = Some(token),
+            StoredLogin::Token(token) => all.identitytoken = Some(token),
         }
         all
     }
@@ -61,7 +61,7 @@ impl Credentials {
 /// The parts of docker's `config.json` that matter here.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Config {
+struct CredentialsConfig {
     auths: HashMap<String, Stored>,
     #[serde(rename = "credHelpers")]
     helpers: HashMap<String, String>,
@@ -90,7 +90,7 @@ struct Helped {
 /// Looks up who we are to a registry. `docker_config` is the folder of docker's `config.json`.
 /// `None` when nothing is known; troubles are reported as warnings.
 pub async fn find(docker_config: &Path, registry: &str, reporter: &dyn Reporter) -> Option<Credentials> {
-    let warn = |text: String| reporter.report(&Event::Warning { text });
+    let warn = |text: String| reporter.warn(text);
     let file = docker_config.join("config.json");
     let text = match fs_err::read_to_string(&file) {
         Ok(text) => text,
@@ -101,7 +101,7 @@ pub async fn find(docker_config: &Path, registry: &str, reporter: &dyn Reporter)
             return None;
         }
     };
-    let config: Config = match serde_json::from_str(config_text(&text)) {
+    let config: CredentialsConfig = match serde_json::from_str(config_text(&text)) {
         Ok(config) => config,
         // serde's message would quote what it stumbled over, which may be a secret.
         Err(e) => {
@@ -130,7 +130,7 @@ fn key_of(registry: &str) -> &str {
 }
 
 /// What is stored in the file itself. Keys are host names, or addresses from older days.
-fn stored(auths: &HashMap<String, Stored>, registry: &str) -> Option<Secret> {
+fn stored(auths: &HashMap<String, Stored>, registry: &str) -> Option<StoredLogin> {
     let host = |key: &str| {
         let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
         key.split('/').next().unwrap_or_default().to_owned()
@@ -143,7 +143,7 @@ fn stored(auths: &HashMap<String, Stored>, registry: &str) -> Option<Secret> {
         .get(key_of(registry))
         .or_else(|| auths.iter().filter(|(key, _)| same(key)).min_by_key(|(key, _)| *key).map(|(_, entry)| entry))?;
     if let Some(token) = entry.identitytoken.as_ref().filter(|t| !t.is_empty()) {
-        return Some(Secret::Token(token.clone()));
+        return Some(StoredLogin::Token(token.clone()));
     }
     let decoded = entry.auth.as_ref().and_then(|auth| {
         let bytes = STANDARD.decode(auth.trim()).ok()?;
@@ -152,12 +152,12 @@ fn stored(auths: &HashMap<String, Stored>, registry: &str) -> Option<Secret> {
         Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
     });
     let (user, password) = decoded.or_else(|| Some((entry.username.clone()?, entry.password.clone()?)))?;
-    (!user.is_empty()).then_some(Secret::Password { user, password })
+    (!user.is_empty()).then_some(StoredLogin::Password { user, password })
 }
 
 /// Asks a helper by its name in the config. `Ok(None)`: it knows nothing of that registry. `Err`:
 /// what went wrong, as a sentence without its subject.
-async fn ask_helper(helper: &str, server: &str) -> Result<Option<Secret>, String> {
+async fn ask_helper(helper: &str, server: &str) -> Result<Option<StoredLogin>, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !helper.chars().all(plain) {
         return Err("has a name that no program has".to_owned());
@@ -166,7 +166,7 @@ async fn ask_helper(helper: &str, server: &str) -> Result<Option<Secret>, String
 }
 
 /// Asks a program that speaks the credential helpers' protocol.
-async fn ask(program: &mut Command, server: &str, deadline: Duration) -> Result<Option<Secret>, String> {
+async fn ask(program: &mut Command, server: &str, deadline: Duration) -> Result<Option<StoredLogin>, String> {
     let work = async {
         let mut child =
             program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
@@ -189,16 +189,16 @@ async fn ask(program: &mut Command, server: &str, deadline: Duration) -> Result<
     let helped: Helped =
         serde_json::from_slice(&output.stdout).map_err(|_| "answered with something other than JSON".to_owned())?;
     Ok(match helped.username.as_str() {
-        "<token>" => Some(Secret::Token(helped.secret)),
+        "<token>" => Some(StoredLogin::Token(helped.secret)),
         "" => None,
-        _ => Some(Secret::Password { user: helped.username, password: helped.secret }),
+        _ => Some(StoredLogin::Password { user: helped.username, password: helped.secret }),
     })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::{super::fake::Recorder, *};
+    use super::{super::scripted::Recorder, *};
 
     /// Looks `registry` up in a config file with this text; the answer and the warnings.
     async fn look_up(text: &str, registry: &str) -> (Option<(String, String)>, Vec<String>) {
@@ -206,8 +206,8 @@ mod tests {
         std::fs::write(folder.path().join("config.json"), text).unwrap();
         let recorder = Recorder::default();
         let found = find(folder.path(), registry, &recorder).await.map(|c| match c.secret {
-            Secret::Password { user, password } => (user, password),
-            Secret::Token(token) => ("<token>".to_owned(), token),
+            StoredLogin::Password { user, password } => (user, password),
+            StoredLogin::Token(token) => ("<token>".to_owned(), token),
         });
         let folder = folder.path().display().to_string();
         (found, recorder.notes().iter().map(|n| n.replace(&folder, "DIR")).collect())
@@ -275,8 +275,8 @@ mod tests {
         let run = async |script: &str| {
             ask(Command::new("sh").args(["-c", script]), "https://a.org", Duration::from_millis(500)).await.map(|s| {
                 s.map(|s| match s {
-                    Secret::Password { user, password } => (user, password),
-                    Secret::Token(token) => ("<token>".to_owned(), token),
+                    StoredLogin::Password { user, password } => (user, password),
+                    StoredLogin::Token(token) => ("<token>".to_owned(), token),
                 })
             })
         };
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let secret = Secret::Password { user: "me".into(), password: "s3cret".into() };
+        let secret = StoredLogin::Password { user: "me".into(), password: "s3cret".into() };
         let shown = format!("{:?}", Credentials { registry: "a.org".into(), secret });
         assert_eq!(shown, "Credentials(a.org, …)");
     }

@@ -1,12 +1,7 @@
 //! Containers on the engine: a dozen verbs in the domain's words. "Already so" is
 //! success everywhere (HTTP 304), and a missing thing is `None` where one asks for it.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     models::{ContainerCreateBody, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum},
@@ -18,6 +13,8 @@ use bollard::{
 
 use super::{
     DEADLINE, Engine,
+    call::{deadline, is_unreadable, message_of, none_if_missing},
+    container::{Detail, Effect, Listed},
     error::{name_taken, port_conflict, start_refused, status_of, translate},
     translate,
 };
@@ -37,106 +34,12 @@ const RESUME_DEADLINE: Duration = Duration::from_secs(5);
 /// How often it is asked.
 const RESUME_ATTEMPTS: usize = 3;
 
+/// How long a start may be without an answer before docklet looks for itself whether the container runs. Podman carries
+/// out a start and leaves it without an answer now and then when the machine is busy.
+const UNANSWERED_START: Duration = Duration::from_secs(10);
+
 /// What the engine may need beyond the grace for stopping: it sends SIGKILL and waits for the end.
 const STOP_MARGIN: Duration = Duration::from_secs(20);
-
-/// A container of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// The engine's id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Image reference that it was made from.
-    pub image: String,
-    /// Image id.
-    pub image_id: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// `running`, `exited`, `created`, `paused`, …
-    pub state: String,
-    /// For people: "Up 2 hours".
-    pub status: String,
-    /// Published ports.
-    pub ports: Vec<PublishedPort>,
-    /// Folders of the host that are mounted: where inside, and the folder. Not every engine lists them.
-    pub binds: BTreeMap<String, PathBuf>,
-    /// Names of the volumes that are mounted.
-    pub volumes: Vec<String>,
-    /// The networks that it is in, and their ids, which are empty before it ever ran; `None` where the engine does not say.
-    pub networks: Option<BTreeMap<String, String>>,
-}
-
-impl Listed {
-    /// Whether its process is there (paused counts, and Podman's word for one that was asked to end).
-    pub fn is_running(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "paused" | "restarting" | "stopping")
-    }
-
-    /// Whether it publishes this port, where the engine lists ports at all.
-    pub fn publishes(&self, port: u16) -> bool {
-        self.ports.is_empty() || self.ports.iter().any(|published| published.port == port)
-    }
-}
-
-/// A port that a container publishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublishedPort {
-    /// Address on the host; `None` where the engine does not say.
-    pub address: Option<IpAddr>,
-    /// Port on the host.
-    pub port: u16,
-}
-
-/// A container, looked at closely.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Detail {
-    /// The engine's id.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// Image reference that it was made from.
-    pub image: String,
-    /// Image id.
-    pub image_id: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// `running`, `exited`, `created`, …, in the engine's word.
-    pub status: String,
-    /// Whether its process is there.
-    pub running: bool,
-    /// Whether it is paused.
-    pub paused: bool,
-    /// How it ended last; `None` while it runs or when it never ran.
-    pub exit_code: Option<i64>,
-    /// RFC 3339 in UTC.
-    pub started_at: Option<String>,
-    /// The same to the nanosecond, since 1970 by the engine's clock: tells one run from another.
-    pub run: Option<i128>,
-    /// RFC 3339 in UTC; `None` while it runs.
-    pub finished_at: Option<String>,
-    /// The engine's own flag.
-    pub oom_killed: bool,
-    /// The engine's own words about why it could not start.
-    pub error: Option<String>,
-    /// `starting`, `healthy` or `unhealthy`, where it has a health check.
-    pub health: Option<String>,
-    /// Names of the networks that it is in.
-    pub networks: Vec<String>,
-    /// The engine's restart policy, in its word.
-    pub restart_policy: String,
-    /// What it really is, in the planner's terms.
-    pub live: ContainerSpec,
-}
-
-/// Whether a verb changed something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It did.
-    Changed,
-    /// It was so already.
-    Unchanged,
-}
 
 impl Engine {
     /// All containers, running or not. Only those of docklet's with `managed`.
@@ -145,7 +48,7 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn containers(&self, managed: bool) -> Result<Vec<Listed>> {
         let filters = if managed { managed_filter() } else { HashMap::new() };
-        Box::pin(self.list_containers("list containers", filters)).await
+        self.list_containers("list containers", filters).await
     }
 
     async fn list_containers(&self, call: &str, filters: HashMap<String, Vec<String>>) -> Result<Vec<Listed>> {
@@ -165,7 +68,7 @@ impl Engine {
         // The filter is an expression that matches anywhere in a name, which some engines begin with a slash.
         let patterns = names.iter().map(|name| format!("^/?{}$", name.replace('.', "\\."))).collect();
         let filters = HashMap::from([("name".to_owned(), patterns)]);
-        let listed = Box::pin(self.list_containers("look for containers by name", filters)).await?;
+        let listed = self.list_containers("look for containers by name", filters).await?;
         Ok(listed.into_iter().filter(|container| names.contains(&container.name)).collect())
     }
 
@@ -175,7 +78,7 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn containers_with(&self, volumes: &[String]) -> Result<Vec<Listed>> {
         let filters = HashMap::from([("volume".to_owned(), volumes.to_vec())]);
-        Box::pin(self.list_containers("look for containers by volume", filters)).await
+        self.list_containers("look for containers by volume", filters).await
     }
 
     /// One container by name or id; `None` when there is none.
@@ -183,11 +86,6 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn container(&self, name: &str) -> Result<Option<Detail>> {
-        // On the heap: the answer is large, and a program that uses the library may have small stacks.
-        Box::pin(self.inspect_container(name)).await
-    }
-
-    async fn inspect_container(&self, name: &str) -> Result<Option<Detail>> {
         let call = format!("inspect container {name}");
         let asked = deadline(&call, DEADLINE, self.docker.inspect_container(name, None::<InspectContainerOptions>));
         let answer = match asked.await? {
@@ -232,13 +130,12 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSuchObject`], [`Error::PortInUse`] when the engine cannot publish the port, and
     /// [`Error::StartFailed`] with the engine's words otherwise.
-    pub async fn start_container(&self, name: &str) -> Result<Change> {
+    pub async fn start_container(&self, name: &str) -> Result<Effect> {
         let call = format!("start container {name}");
-        let answer = self.docker.start_container(name, None::<StartContainerOptions>);
-        match deadline(&call, WORK_DEADLINE, answer).await? {
-            Ok(()) => Ok(Change::Changed),
+        match self.post_start(&call, name, |found| found.is_some_and(|container| container.running)).await? {
+            Ok(()) => Ok(Effect::Changed),
             Err(e) => match status_of(&e) {
-                Some(304) => Ok(Change::Unchanged),
+                Some(304) => Ok(Effect::Unchanged),
                 Some(404) if !mentions_other_object(&message_of(&e)) => {
                     Err(Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() })
                 }
@@ -248,20 +145,42 @@ impl Engine {
         }
     }
 
+    /// Posts a start. Without an answer for long, `is_started` tells whether the engine has carried it out.
+    pub(super) async fn post_start(
+        &self,
+        call: &str,
+        name: &str,
+        is_started: fn(Option<Detail>) -> bool,
+    ) -> Result<std::result::Result<(), bollard::errors::Error>> {
+        let answer = self.docker.start_container(name, None::<StartContainerOptions>);
+        let started = async {
+            loop {
+                tokio::time::sleep(UNANSWERED_START).await;
+                if self.container(name).await.is_ok_and(is_started) {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            answer = deadline(call, WORK_DEADLINE, answer) => answer,
+            () = started => Ok(Ok(())),
+        }
+    }
+
     /// Asks a container to end, and kills it when it has not after `grace`.
     ///
     /// # Errors
     /// [`Error::NoSuchObject`], and [`Error::StopFailed`] when the engine could not end it.
-    pub async fn stop_container(&self, name: &str, grace: Duration) -> Result<Change> {
+    pub async fn stop_container(&self, name: &str, grace: Duration) -> Result<Effect> {
         let call = format!("stop container {name}");
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
         let limit = grace + STOP_MARGIN;
         let docker = self.docker.clone().with_timeout(limit);
         match deadline(&call, limit, docker.stop_container(name, Some(options))).await? {
-            Ok(()) => Ok(Change::Changed),
+            Ok(()) => Ok(Effect::Changed),
             Err(e) => match status_of(&e) {
-                Some(304) => Ok(Change::Unchanged),
+                Some(304) => Ok(Effect::Unchanged),
                 Some(404) => Err(Error::NoSuchObject { kind: ObjectKind::Container, name: name.to_owned() }),
                 Some(_) => Err(Error::StopFailed { name: name.to_owned(), reason: message_of(&e) }),
                 None => Err(translate(&call, e)),
@@ -341,16 +260,16 @@ impl Engine {
     ///
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
-    pub async fn remove_container(&self, name: &str) -> Result<Change> {
+    pub async fn remove_container(&self, name: &str) -> Result<Effect> {
         let call = format!("remove container {name}");
         // `v` removes only anonymous volumes, which an image may declare; ours have names.
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match deadline(&call, WORK_DEADLINE, self.docker.remove_container(name, Some(options))).await? {
-            Ok(()) => Ok(Change::Changed),
+            Ok(()) => Ok(Effect::Changed),
             Err(e) => match status_of(&e) {
-                Some(404) => Ok(Change::Unchanged),
+                Some(404) => Ok(Effect::Unchanged),
                 // Somebody else's removal of the same container is under way.
-                Some(409) if message_of(&e).contains("already in progress") => Ok(Change::Unchanged),
+                Some(409) if message_of(&e).contains("already in progress") => Ok(Effect::Unchanged),
                 _ => Err(translate(&call, e)),
             },
         }
@@ -359,42 +278,6 @@ impl Engine {
 
 pub(super) fn managed_filter() -> HashMap<String, Vec<String>> {
     HashMap::from([("label".to_owned(), vec![format!("{}=true", label::MANAGED)])])
-}
-
-/// Applies a deadline; the engine's own refusal stays bollard's error, for the caller to read.
-pub(super) async fn deadline<T>(
-    call: &str,
-    limit: Duration,
-    answer: impl Future<Output = Result<T, bollard::errors::Error>>,
-) -> Result<Result<T, bollard::errors::Error>> {
-    tokio::time::timeout(limit, answer)
-        .await
-        .map_err(|_| Error::EngineTimeout { call: call.to_owned(), seconds: limit.as_secs() })
-}
-
-pub(super) async fn none_if_missing<T>(
-    call: &str,
-    limit: Duration,
-    answer: impl Future<Output = Result<T, bollard::errors::Error>>,
-) -> Result<Option<T>> {
-    match deadline(call, limit, answer).await? {
-        Ok(value) => Ok(Some(value)),
-        Err(e) if status_of(&e) == Some(404) => Ok(None),
-        Err(e) => Err(translate(call, e)),
-    }
-}
-
-/// Whether an answer came, and bollard does not understand it.
-pub(super) fn is_unreadable(error: &bollard::errors::Error) -> bool {
-    use bollard::errors::Error;
-    matches!(error, Error::JsonDataError { .. } | Error::JsonSerdeError { .. })
-}
-
-pub(super) fn message_of(error: &bollard::errors::Error) -> String {
-    match error {
-        bollard::errors::Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-        other => other.to_string(),
-    }
 }
 
 /// An engine answers 404 to a start also when something that the container needs is missing.

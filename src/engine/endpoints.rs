@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    engine::context::{self, Context},
-    error::{Error, Result},
+    engine::context::{self, DockerContext},
+    error::{Error, Result, is_ssh},
 };
 
 /// Docker's own socket.
@@ -69,7 +69,7 @@ impl fmt::Display for Endpoint {
 
 /// Whose place it is, which decides how to start what should be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Kind {
+pub(in crate::engine) enum EngineKind {
     /// Docker's own socket, and every place that is nobody else's.
     Docker,
     /// Docker Desktop's.
@@ -90,110 +90,110 @@ pub(in crate::engine) enum Kind {
     Rancher,
 }
 
-impl Kind {
+impl EngineKind {
     /// Tells from a socket's path whose it is.
     pub(in crate::engine) fn of(path: &Path) -> Self {
         let text = path.to_string_lossy();
         if text.contains("/.orbstack/") {
-            Kind::OrbStack
+            EngineKind::OrbStack
         } else if text.contains("/.colima/") || text.contains("/colima/") {
-            Kind::Colima
+            EngineKind::Colima
         } else if text.contains("/.rd/") {
-            Kind::Rancher
+            EngineKind::Rancher
         } else if text.contains("podman") {
             match text.as_ref() {
-                "/run/podman/podman.sock" | "/var/run/podman/podman.sock" => Kind::RootfulPodman,
-                t if t.contains("machine") => Kind::PodmanMachine,
-                _ => Kind::Podman,
+                "/run/podman/podman.sock" | "/var/run/podman/podman.sock" => EngineKind::RootfulPodman,
+                t if t.contains("machine") => EngineKind::PodmanMachine,
+                _ => EngineKind::Podman,
             }
         } else if text.contains("/.docker/") {
-            Kind::Desktop
+            EngineKind::Desktop
         } else if text.starts_with("/run/user/") {
-            Kind::RootlessDocker
+            EngineKind::RootlessDocker
         } else {
-            Kind::Docker
+            EngineKind::Docker
         }
     }
 }
 
 /// One place to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) struct Place {
+pub(in crate::engine) struct Candidate {
     /// How it is reached.
     pub(in crate::engine) endpoint: Endpoint,
     /// Why it is looked at, such as "DOCKER_HOST" or "the default socket".
     pub(in crate::engine) origin: String,
     /// Whose it is.
-    pub(in crate::engine) kind: Kind,
+    pub(in crate::engine) kind: EngineKind,
 }
 
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::engine) enum Places {
+pub(in crate::engine) enum Candidates {
     /// The user chose; there is no second choice.
-    Chosen(Place),
+    Chosen(Candidate),
     /// Nobody chose: the first that answers.
-    FirstOf(Vec<Place>),
+    FirstOf(Vec<Candidate>),
 }
 
 /// Decides where to look.
 ///
 /// # Errors
 /// When what the user chose cannot be understood or does not exist.
-pub(in crate::engine) fn choose(selection: &Selection) -> Result<Places> {
-    let said = |value: &Option<String>| value.as_deref().map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned);
+pub(in crate::engine) fn choose(selection: &Selection) -> Result<Candidates> {
+    let given = |value: &Option<String>| value.as_deref().map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned);
     let by_host = |host: &str, origin: &str| place(host, origin.to_owned(), tls(selection));
     // The order of the contract.
-    if let Some(host) = said(&selection.host) {
-        return by_host(&host, "--host").map(Places::Chosen);
+    if let Some(host) = given(&selection.host) {
+        return by_host(&host, "--host").map(Candidates::Chosen);
     }
     let by_name = |name: &str, origin: &str| {
         if name == context::DEFAULT {
-            return by_host(&format!("unix://{DEFAULT_SOCKET}"), &format!("{origin} default")).map(Places::Chosen);
+            return by_host(&format!("unix://{DEFAULT_SOCKET}"), &format!("{origin} default")).map(Candidates::Chosen);
         }
         let context = context::named(&selection.docker_config, name)?;
-        by_context(context, &format!("{origin} {name}")).map(Places::Chosen)
+        by_context(context, &format!("{origin} {name}")).map(Candidates::Chosen)
     };
-    if let Some(name) = said(&selection.context) {
+    if let Some(name) = given(&selection.context) {
         return by_name(&name, "--context");
     }
-    if let Some(host) = said(&selection.docker_host) {
-        return by_host(&host, "DOCKER_HOST").map(Places::Chosen);
+    if let Some(host) = given(&selection.docker_host) {
+        return by_host(&host, "DOCKER_HOST").map(Candidates::Chosen);
     }
-    if let Some(name) = said(&selection.docker_context) {
+    if let Some(name) = given(&selection.docker_context) {
         return by_name(&name, "DOCKER_CONTEXT");
     }
-    if let Some(host) = said(&selection.remembered) {
-        return by_host(&host, "settings.toml").map(Places::Chosen);
+    if let Some(host) = given(&selection.remembered) {
+        return by_host(&host, "settings.toml").map(Candidates::Chosen);
     }
     if let Some(context) = context::current(&selection.docker_config)? {
         let origin = format!("the current docker context {}", context.name);
-        return by_context(context, &origin).map(Places::Chosen);
+        return by_context(context, &origin).map(Candidates::Chosen);
     }
-    Ok(Places::FirstOf(usual(selection)))
+    Ok(Candidates::FirstOf(usual(selection)))
 }
 
 /// The engine that the user chose: where it listens, and why this one. `None` where the first that
 /// answers is taken, or what was chosen cannot be understood. Asks nobody.
 pub fn chosen(selection: &Selection) -> Option<(String, String)> {
     match choose(selection) {
-        Ok(Places::Chosen(place)) => Some((place.endpoint.to_string(), place.origin)),
+        Ok(Candidates::Chosen(place)) => Some((place.endpoint.to_string(), place.origin)),
         _ => None,
     }
 }
 
 /// The address of the engine that the user chose, where it is behind ssh. Asks nobody.
 pub fn chosen_behind_ssh(selection: &Selection) -> Option<String> {
-    chosen(selection).map(|(endpoint, _)| endpoint).filter(|endpoint| endpoint.starts_with("ssh://"))
+    chosen(selection).map(|(endpoint, _)| endpoint).filter(|endpoint| is_ssh(endpoint))
 }
 
 /// The sockets of this machine where engines may listen: of the chosen one, and the usual ones. Asks nobody.
 pub fn sockets(selection: &Selection) -> Vec<PathBuf> {
     let chosen = match choose(selection) {
-        Ok(Places::Chosen(place)) => Some(place),
+        Ok(Candidates::Chosen(place)) => Some(place),
         _ => None,
     };
-    let socket = |place: Place| match place.endpoint {
+    let socket = |place: Candidate| match place.endpoint {
         Endpoint::Unix(path) => Some(path),
         _ => None,
     };
@@ -204,33 +204,37 @@ pub fn sockets(selection: &Selection) -> Vec<PathBuf> {
 pub fn owner(selection: &Selection) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
     match choose(selection) {
-        Ok(Places::Chosen(Place { endpoint: Endpoint::Unix(path), .. })) => Some(std::fs::metadata(path).ok()?.uid()),
+        Ok(Candidates::Chosen(Candidate { endpoint: Endpoint::Unix(path), .. })) => {
+            Some(std::fs::metadata(path).ok()?.uid())
+        }
         _ => None,
     }
 }
 
 /// The places where engines listen when nobody says anything.
-fn usual(selection: &Selection) -> Vec<Place> {
+fn usual(selection: &Selection) -> Vec<Candidate> {
     let home = &selection.home;
     let config_home = selection.config_home.clone().unwrap_or_else(|| home.join(".config"));
     let machine = home.join(".local/share/containers/podman/machine");
     let in_runtime_dir = |path: &str| selection.runtime_dir.as_ref().map(|dir| dir.join(path));
     [
-        (Some(DEFAULT_SOCKET.into()), Kind::Docker, "the default socket"),
-        (Some(home.join(".docker/run/docker.sock")), Kind::Desktop, "Docker Desktop's socket"),
-        (Some(home.join(".docker/desktop/docker.sock")), Kind::Desktop, "Docker Desktop's socket"),
-        (in_runtime_dir("docker.sock"), Kind::RootlessDocker, "the rootless socket"),
-        (in_runtime_dir("podman/podman.sock"), Kind::Podman, "Podman's socket"),
-        (Some("/run/podman/podman.sock".into()), Kind::RootfulPodman, "root's Podman's socket"),
-        (Some(machine.join("podman.sock")), Kind::PodmanMachine, "Podman machine's socket"),
-        (Some(machine.join("qemu/podman.sock")), Kind::PodmanMachine, "Podman machine's socket"),
-        (Some(home.join(".colima/default/docker.sock")), Kind::Colima, "Colima's socket"),
-        (Some(config_home.join("colima/default/docker.sock")), Kind::Colima, "Colima's socket"),
-        (Some(home.join(".orbstack/run/docker.sock")), Kind::OrbStack, "OrbStack's socket"),
-        (Some(home.join(".rd/docker.sock")), Kind::Rancher, "Rancher Desktop's socket"),
+        (Some(DEFAULT_SOCKET.into()), EngineKind::Docker, "the default socket"),
+        (Some(home.join(".docker/run/docker.sock")), EngineKind::Desktop, "Docker Desktop's socket"),
+        (Some(home.join(".docker/desktop/docker.sock")), EngineKind::Desktop, "Docker Desktop's socket"),
+        (in_runtime_dir("docker.sock"), EngineKind::RootlessDocker, "the rootless socket"),
+        (in_runtime_dir("podman/podman.sock"), EngineKind::Podman, "Podman's socket"),
+        (Some("/run/podman/podman.sock".into()), EngineKind::RootfulPodman, "root's Podman's socket"),
+        (Some(machine.join("podman.sock")), EngineKind::PodmanMachine, "Podman machine's socket"),
+        (Some(machine.join("qemu/podman.sock")), EngineKind::PodmanMachine, "Podman machine's socket"),
+        (Some(home.join(".colima/default/docker.sock")), EngineKind::Colima, "Colima's socket"),
+        (Some(config_home.join("colima/default/docker.sock")), EngineKind::Colima, "Colima's socket"),
+        (Some(home.join(".orbstack/run/docker.sock")), EngineKind::OrbStack, "OrbStack's socket"),
+        (Some(home.join(".rd/docker.sock")), EngineKind::Rancher, "Rancher Desktop's socket"),
     ]
     .into_iter()
-    .filter_map(|(path, kind, origin)| Some(Place { endpoint: Endpoint::Unix(path?), origin: origin.to_owned(), kind }))
+    .filter_map(|(path, kind, origin)| {
+        Some(Candidate { endpoint: Endpoint::Unix(path?), origin: origin.to_owned(), kind })
+    })
     .collect()
 }
 
@@ -245,15 +249,15 @@ struct Tls<'a> {
     folder: &'a Path,
 }
 
-fn by_context(context: Context, origin: &str) -> Result<Place> {
+fn by_context(context: DockerContext, origin: &str) -> Result<Candidate> {
     let none = PathBuf::new();
     let folder = context.certificates.as_ref().unwrap_or(&none);
     place(&context.host, origin.to_owned(), Tls { wanted: context.certificates.is_some(), folder })
 }
 
 /// Understands what docker understands as a host.
-fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
-    let with = |endpoint, kind| Ok(Place { endpoint, origin: origin.clone(), kind });
+fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Candidate> {
+    let with = |endpoint, kind| Ok(Candidate { endpoint, origin: origin.clone(), kind });
     if host.starts_with('/') {
         return place(&format!("unix://{host}"), origin, tls);
     }
@@ -271,7 +275,7 @@ fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
             if !path.is_absolute() {
                 return unsupported("the path of the socket must begin with /".to_owned(), example);
             }
-            let kind = Kind::of(&path);
+            let kind = EngineKind::of(&path);
             with(Endpoint::Unix(path), kind)
         }
         "tcp" | "http" | "https" => {
@@ -283,9 +287,9 @@ fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
                 return unsupported("it isn't a valid host and port".to_owned(), example);
             }
             if tls.wanted || scheme == "https" {
-                with(Endpoint::Tls(with_port(host, 2376), tls.folder.to_owned()), Kind::Docker)
+                with(Endpoint::Tls(with_port(host, 2376), tls.folder.to_owned()), EngineKind::Docker)
             } else {
-                with(Endpoint::Tcp(with_port(host, 2375)), Kind::Docker)
+                with(Endpoint::Tcp(with_port(host, 2375)), EngineKind::Docker)
             }
         }
         "ssh" => {
@@ -295,7 +299,7 @@ fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Place> {
             if !is_authority(host) || !host.split('@').all(is_name) || host.matches('@').count() > 1 {
                 return unsupported("it isn't a valid user and host".to_owned(), example);
             }
-            with(Endpoint::Ssh(format!("ssh://{host}")), Kind::Docker)
+            with(Endpoint::Ssh(format!("ssh://{host}")), EngineKind::Docker)
         }
         "npipe" => unsupported(
             "it is a pipe of Windows".to_owned(),
@@ -362,7 +366,7 @@ mod tests {
         all.docker_context = None;
         assert_eq!(chosen(&all), ("unix:///c.sock".into(), "the current docker context colima".into()));
         std::fs::remove_file(root.join("docker/config.json")).unwrap();
-        assert!(matches!(choose(&all).unwrap(), Places::FirstOf(_)));
+        assert!(matches!(choose(&all).unwrap(), Candidates::FirstOf(_)));
         all.context = some("nothing");
         assert!(matches!(choose(&all), Err(Error::Usage { .. })), "a chosen context is final");
     }
@@ -372,7 +376,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut selection = selection(folder.path());
         selection.runtime_dir = Some("/run/user/1000".into());
-        let Places::FirstOf(places) = choose(&selection).unwrap() else { panic!("nobody chose") };
+        let Candidates::FirstOf(places) = choose(&selection).unwrap() else { panic!("nobody chose") };
         let table: Vec<String> = places.iter().map(|p| format!("{} · {}", p.endpoint, p.origin)).collect();
         insta::assert_snapshot!(table.join("\n"), @r"
         unix:///var/run/docker.sock · the default socket
@@ -390,10 +394,10 @@ mod tests {
         ");
         for place in &places {
             let Endpoint::Unix(path) = &place.endpoint else { panic!("{place:?}") };
-            assert_eq!(Kind::of(path), place.kind, "named by --host, {path:?} is the same place");
+            assert_eq!(EngineKind::of(path), place.kind, "named by --host, {path:?} is the same place");
         }
         selection.runtime_dir = None;
-        let Places::FirstOf(fewer) = choose(&selection).unwrap() else { panic!("nobody chose") };
+        let Candidates::FirstOf(fewer) = choose(&selection).unwrap() else { panic!("nobody chose") };
         assert_eq!(fewer.len() + 2, places.len());
     }
 

@@ -1,47 +1,24 @@
-//! bollard's errors → ours, and what an engine's message is about. Pure but for the clock of
-//! [`within`]. Decides nothing about the user's next step: that is `crate::error`'s.
+//! bollard's errors → ours, and what an engine's message is about. Pure. Decides nothing about the user's next step: that is
+//! `crate::error`'s.
 
-use std::{error::Error as _, future::Future, io, time::Duration};
+use std::{error::Error as _, io};
 
 use bollard::errors::Error as Theirs;
 
 use crate::{
     engine::DEADLINE,
-    error::{Error, ObjectKind, Result, io_reason},
+    error::{Error, ObjectKind, io_reason},
 };
 
 /// Longest reason that is shown; some proxies answer with a whole page.
 const LONGEST_REASON: usize = 400;
-
-/// Runs one short call to the engine under the deadline. `call` completes "the engine refused
-/// to …", such as "start the container".
-///
-/// # Errors
-/// What [`translate`] makes of the engine's error; [`Error::EngineTimeout`] after [`DEADLINE`].
-pub(in crate::engine) async fn within<T>(
-    call: &str,
-    future: impl Future<Output = std::result::Result<T, Theirs>>,
-) -> Result<T> {
-    within_deadline(DEADLINE, call, future).await
-}
-
-async fn within_deadline<T>(
-    deadline: Duration,
-    call: &str,
-    future: impl Future<Output = std::result::Result<T, Theirs>>,
-) -> Result<T> {
-    match tokio::time::timeout(deadline, future).await {
-        Ok(answer) => answer.map_err(|e| translate(call, e)),
-        Err(_) => Err(timeout(call)),
-    }
-}
 
 /// The error of a call that met the deadline.
 pub(in crate::engine) fn timeout(call: &str) -> Error {
     Error::EngineTimeout { call: call.to_owned(), seconds: DEADLINE.as_secs() }
 }
 
-/// Turns bollard's error into ours. `call` as in [`within`].
+/// Turns bollard's error into ours. `call` as in [`super::call::ask`].
 pub(in crate::engine) fn translate(call: &str, error: Theirs) -> Error {
     let gone = |reason: String| Error::EngineGone { call: call.to_owned(), reason };
     let refused = |status, reason: &str| match no_space(reason) {
@@ -283,15 +260,5 @@ mod tests {
         assert!(!port_conflict("Conflict. The container name \"/x\" is already in use by container \"y\""));
         assert!(no_space("write /var/lib/docker/tmp/x: No space left on device"));
         assert!(!no_space("no such image"));
-    }
-
-    #[tokio::test]
-    async fn a_call_that_never_answers_meets_the_deadline() {
-        let never = std::future::pending::<std::result::Result<(), Theirs>>();
-        let began = std::time::Instant::now();
-        let answer = within_deadline(Duration::from_millis(10), "look", never).await;
-        assert!(began.elapsed() < DEADLINE);
-        assert!(matches!(answer, Err(Error::EngineTimeout { seconds: 6, .. })));
-        assert_eq!(within("look", async { Ok(7) }).await.unwrap(), 7);
     }
 }

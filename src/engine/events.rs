@@ -26,12 +26,12 @@ pub struct ContainerEvent {
     /// The container's name at that time.
     pub name: String,
     /// What.
-    pub kind: Kind,
+    pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// Its process began.
     Started,
     /// Its process ended.
@@ -105,14 +105,14 @@ pub(super) fn event(message: EventMessage) -> ContainerEvent {
     let number = |key: &str| attributes.get(key).and_then(|text| text.parse().ok());
     let action = message.action.unwrap_or_default();
     let kind = match action.as_str() {
-        "start" => Kind::Started,
+        "start" => EventKind::Started,
         // Podman says it in its own word.
-        "die" | "died" => Kind::Died { code: number("exitCode").or_else(|| number("containerExitCode")) },
-        "stop" => Kind::Stopped,
-        "kill" => Kind::Signalled { signal: number("signal").unwrap_or(0) },
-        "destroy" | "remove" => Kind::Removed,
-        "cleanup" => Kind::CleanedUp,
-        _ => Kind::Other(action),
+        "die" | "died" => EventKind::Died { code: number("exitCode").or_else(|| number("containerExitCode")) },
+        "stop" => EventKind::Stopped,
+        "kill" => EventKind::Signalled { signal: number("signal").unwrap_or(0) },
+        "destroy" | "remove" => EventKind::Removed,
+        "cleanup" => EventKind::CleanedUp,
+        _ => EventKind::Other(action),
     };
     let at = message.time_nano.map(i128::from).or(message.time.map(|s| i128::from(s) * 1_000_000_000));
     ContainerEvent {
@@ -127,16 +127,16 @@ pub(super) fn event(message: EventMessage) -> ContainerEvent {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::engine::fake::{Fake, Reply};
+    use crate::engine::scripted::{Reply, ScriptedEngine};
 
     /// What Podman 4.3.1 and 5.8.6 told of `podman kill` and `podman rm --force`, to who asked for all events.
     #[tokio::test]
     async fn podman_is_asked_in_its_own_words() {
-        let fake = Fake::new(&[("GET /events", vec![Reply::Stream(vec![])])]);
+        let scripted = ScriptedEngine::new(&[("GET /events", vec![Reply::Stream(vec![])])]);
         let instance: InstanceName = "x".parse().unwrap();
-        let mut events = std::pin::pin!(fake.engine.events("opencode-cloud", &instance, None));
+        let mut events = std::pin::pin!(scripted.engine.events("opencode-cloud", &instance, None));
         while events.next().await.is_some() {}
-        let asked = fake.asked().join("\n");
+        let asked = scripted.asked().join("\n");
         for word in ["die", "died", "destroy", "remove", "cleanup"] {
             assert!(asked.contains(&format!("%22{word}%22")), "{word} {asked}");
         }
@@ -151,12 +151,12 @@ mod tests {
         let die = told(
             r#"{"Type":"container","Action":"die","Actor":{"ID":"abc","Attributes":{"exitCode":"137","name":"opencode-cloud"}},"scope":"local","time":1700000000,"timeNano":1700000000123456789}"#,
         );
-        assert_eq!(die.kind, Kind::Died { code: Some(137) });
+        assert_eq!(die.kind, EventKind::Died { code: Some(137) });
         assert_eq!((die.at, die.id.as_str(), die.name.as_str()), (1_700_000_000_123_456_789, "abc", "opencode-cloud"));
         let kill = told(r#"{"Action":"kill","Actor":{"ID":"a","Attributes":{"signal":"15"}},"time":17}"#);
-        assert_eq!((kill.kind, kill.at), (Kind::Signalled { signal: 15 }, 17_000_000_000));
-        assert_eq!(told(r#"{"Action":"died"}"#).kind, Kind::Died { code: None });
-        assert_eq!(told(r#"{"Action":"remove"}"#).kind, Kind::Removed);
-        assert_eq!(told(r#"{"Action":"update"}"#).kind, Kind::Other("update".to_owned()));
+        assert_eq!((kill.kind, kill.at), (EventKind::Signalled { signal: 15 }, 17_000_000_000));
+        assert_eq!(told(r#"{"Action":"died"}"#).kind, EventKind::Died { code: None });
+        assert_eq!(told(r#"{"Action":"remove"}"#).kind, EventKind::Removed);
+        assert_eq!(told(r#"{"Action":"update"}"#).kind, EventKind::Other("update".to_owned()));
     }
 }

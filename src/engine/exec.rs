@@ -14,8 +14,8 @@ use tokio_util::io::StreamReader;
 
 use super::{
     DEADLINE, Engine,
-    docker::deadline,
-    error::{status_of, translate, within},
+    call::{ask, deadline},
+    error::{status_of, translate},
 };
 use crate::error::{Error, ObjectKind, Result};
 
@@ -164,7 +164,7 @@ impl Exec {
         let call = "ask how the command ended";
         // The output can end a moment before the process does.
         for _ in 0..200 {
-            let state = within(call, self.engine.docker.inspect_exec(&self.id)).await?;
+            let state = ask(call, DEADLINE, self.engine.docker.inspect_exec(&self.id)).await?;
             if state.running != Some(true)
                 && let Some(code) = state.exit_code
             {
@@ -221,7 +221,7 @@ impl Handle {
 impl Handle {
     /// Whether the command has ended; `false` where the engine does not say.
     pub async fn has_ended(&self) -> bool {
-        let state = within("ask how the command ended", self.engine.docker.inspect_exec(&self.id)).await;
+        let state = ask("ask how the command ended", DEADLINE, self.engine.docker.inspect_exec(&self.id)).await;
         state.is_ok_and(|state| state.running == Some(false))
     }
 }

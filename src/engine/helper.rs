@@ -10,7 +10,7 @@ use bollard::{
         ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, RestartPolicy,
         RestartPolicyNameEnum,
     },
-    query_parameters::{AttachContainerOptionsBuilder, StartContainerOptions, WaitContainerOptions},
+    query_parameters::{AttachContainerOptionsBuilder, WaitContainerOptions},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -18,8 +18,10 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::{
     DEADLINE, Engine,
-    docker::{WORK_DEADLINE, deadline, message_of},
-    error::{status_of, translate, within},
+    call::{ask, deadline, message_of},
+    container::Detail,
+    docker::WORK_DEADLINE,
+    error::{status_of, translate},
 };
 use crate::{
     desired::label,
@@ -61,7 +63,7 @@ pub struct HelperSpec {
     /// User and group; empty: root.
     pub user: String,
     /// Whose network it shares.
-    pub network: Network,
+    pub network: HelperNetwork,
     /// Capabilities that it needs.
     pub capabilities: Vec<String>,
     /// Whether it reads from standard input.
@@ -75,7 +77,7 @@ pub struct HelperSpec {
 
 /// The network of a helper.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Network {
+pub enum HelperNetwork {
     /// It has none.
     #[default]
     None,
@@ -91,7 +93,7 @@ pub struct Task {
     name: String,
     output: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
-    said: Complaints,
+    stderr: Complaints,
 }
 
 /// What a task says on standard error.
@@ -111,7 +113,7 @@ impl Complaints {
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct HelperResult {
     /// Its exit code.
     pub code: i64,
     /// What it said on standard error, the beginning of it.
@@ -120,7 +122,7 @@ pub struct Ended {
     pub listed: u64,
 }
 
-impl Ended {
+impl HelperResult {
     /// Why it failed, on one line.
     pub fn reason(&self) -> String {
         let lines: Vec<&str> = self.complaints.lines().map(str::trim).filter(|line| !line.is_empty()).take(5).collect();
@@ -148,28 +150,32 @@ impl Engine {
         let options =
             AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).stdin(spec.input).build();
         // Before it starts, so that nothing that it says is missed.
-        let attached = within(&call, self.docker.attach_container(&name, Some(options))).await?;
+        let attached = ask(&call, DEADLINE, self.docker.attach_container(&name, Some(options))).await?;
         self.network_is_there(spec).await?;
-        let started = self.docker.start_container(&name, None::<StartContainerOptions>);
-        if let Err(e) = deadline(&format!("start container {name}"), WORK_DEADLINE, started).await? {
-            return Err(match status_of(&e) {
-                Some(_) => Error::StartFailed { name, reason: message_of(&e), log: vec![] },
-                None => translate(&call, e),
-            });
-        }
+        self.start_created(&name).await?;
         Ok(Task {
             engine: self.clone(),
             name,
             output: attached.output,
             input: spec.input.then_some(attached.input),
-            said: Complaints::default(),
+            stderr: Complaints::default(),
+        })
+    }
+
+    async fn start_created(&self, name: &str) -> Result<()> {
+        let call = format!("start container {name}");
+        // It may have ended already, and the engine have removed it.
+        let is_started = |found: Option<Detail>| found.is_none_or(|container| container.run.is_some());
+        self.post_start(&call, name, is_started).await?.map_err(|e| match status_of(&e) {
+            Some(_) => Error::StartFailed { name: name.to_owned(), reason: message_of(&e), log: vec![] },
+            None => translate(&call, e),
         })
     }
 
     /// Podman would start a container that has ended, so that a task can share its network: undo a stop, and hide a crash.
     async fn network_is_there(&self, spec: &HelperSpec) -> Result<()> {
-        let Network::Container(owner) = &spec.network else { return Ok(()) };
-        if !self.about.is_podman() || Box::pin(self.container(owner)).await?.is_some_and(|found| found.running) {
+        let HelperNetwork::Container(owner) = &spec.network else { return Ok(()) };
+        if !self.about.is_podman() || self.container(owner).await?.is_some_and(|found| found.running) {
             return Ok(());
         }
         let reason = format!("container {owner} does not run, so there is no network to share");
@@ -180,7 +186,7 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::create_helper`] and [`Engine::start_helper`].
-    pub async fn run_helper(&self, spec: &HelperSpec, input: Option<&[u8]>) -> Result<(Ended, Vec<u8>)> {
+    pub async fn run_helper(&self, spec: &HelperSpec, input: Option<&[u8]>) -> Result<(HelperResult, Vec<u8>)> {
         let spec = HelperSpec { input: input.is_some(), ..spec.clone() };
         self.create_helper_anew(&spec).await?;
         let work = async {
@@ -207,11 +213,11 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::run_helper`].
-    pub async fn run_quick_helper(&self, spec: &HelperSpec) -> Result<Ended> {
+    pub async fn run_quick_helper(&self, spec: &HelperSpec) -> Result<HelperResult> {
         self.create_helper_anew(&HelperSpec { auto_remove: true, ..spec.clone() }).await?;
         let started = async {
             self.network_is_there(spec).await?;
-            self.start_container(&spec.name).await
+            self.start_created(&spec.name).await
         };
         if let Err(error) = started.await {
             // One that never started stays.
@@ -219,7 +225,7 @@ impl Engine {
             return Err(error);
         }
         match self.wait_for_helper(&spec.name).await {
-            Ok(0) => Ok(Ended { code: 0, complaints: String::new(), listed: 0 }),
+            Ok(0) => Ok(HelperResult { code: 0, complaints: String::new(), listed: 0 }),
             // Gone before it was asked about, or ended badly.
             Ok(_) | Err(Error::EngineRefused { status: 404, .. }) => Ok(self.run_helper(spec, None).await?.0),
             Err(error) => Err(error),
@@ -290,7 +296,7 @@ impl Task {
         loop {
             match self.output.next().await {
                 None => return Ok(None),
-                Some(Ok(LogOutput::StdErr { message })) => self.said.take(&message),
+                Some(Ok(LogOutput::StdErr { message })) => self.stderr.take(&message),
                 Some(Ok(part)) => return Ok(Some(part.into_bytes())),
                 Some(Err(e)) => return Err(translate(&format!("read from container {}", self.name), e)),
             }
@@ -307,7 +313,7 @@ impl Task {
                 biased;
                 written = &mut writing => return written.is_ok(),
                 part = self.output.next() => match part {
-                    Some(Ok(LogOutput::StdErr { message })) => self.said.take(&message),
+                    Some(Ok(LogOutput::StdErr { message })) => self.stderr.take(&message),
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return false,
                 },
@@ -333,12 +339,12 @@ impl Task {
     ///
     /// # Errors
     /// When the connection breaks, or it does not end.
-    pub async fn end(&mut self) -> Result<Ended> {
+    pub async fn end(&mut self) -> Result<HelperResult> {
         self.close_input().await;
         while self.next().await?.is_some() {}
         let code = self.engine.wait_for_helper(&self.name).await?;
-        let complaints = String::from_utf8_lossy(&self.said.beginning).trim().to_owned();
-        Ok(Ended { code, complaints, listed: self.said.listed })
+        let complaints = String::from_utf8_lossy(&self.stderr.beginning).trim().to_owned();
+        Ok(HelperResult { code, complaints, listed: self.stderr.listed })
     }
 }
 
@@ -381,12 +387,12 @@ fn body(spec: &HelperSpec) -> ContainerCreateBody {
         tty: Some(false),
         host_config: Some(HostConfig {
             network_mode: Some(match &spec.network {
-                Network::None => "none".to_owned(),
-                Network::Container(container) => format!("container:{container}"),
-                Network::Host => "host".to_owned(),
+                HelperNetwork::None => "none".to_owned(),
+                HelperNetwork::Container(container) => format!("container:{container}"),
+                HelperNetwork::Host => "host".to_owned(),
             }),
             // An engine with user namespaces shares its machine's network only with containers outside of them.
-            userns_mode: (spec.network == Network::Host).then(|| "host".to_owned()),
+            userns_mode: (spec.network == HelperNetwork::Host).then(|| "host".to_owned()),
             mounts: Some(mounts.collect()),
             readonly_rootfs: Some(true),
             restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),

@@ -6,7 +6,7 @@ use bollard::models::SystemVersion;
 
 use crate::engine::{
     About,
-    endpoints::{Endpoint, Kind, Place},
+    endpoints::{Candidate, Endpoint, EngineKind},
 };
 
 /// The oldest API that has what docklet needs: that of Docker 20.10, and of Podman since 4.3.
@@ -30,7 +30,7 @@ pub(in crate::engine) struct Unusable {
 /// When it cannot be used.
 pub(in crate::engine) fn identify(
     version: SystemVersion,
-    place: &Place,
+    place: &Candidate,
     socket: Option<&Path>,
 ) -> Result<About, Unusable> {
     let name = name(&version, place, socket);
@@ -75,24 +75,24 @@ pub(in crate::engine) fn other_engine() -> String {
     "say where the engine is: docklet --host unix:///var/run/docker.sock".to_owned()
 }
 
-fn name(version: &SystemVersion, place: &Place, socket: Option<&Path>) -> String {
+fn name(version: &SystemVersion, place: &Candidate, socket: Option<&Path>) -> String {
     let components = version.components.as_deref().unwrap_or_default();
     let has = |name: &str| components.iter().any(|c| c.name.eq_ignore_ascii_case(name));
     let platform = version.platform.as_ref().map(|p| p.name.as_str()).unwrap_or_default();
     let kernel = version.kernel_version.as_deref().unwrap_or_default();
-    let kinds = [Some(place.kind), socket.map(Kind::of)];
+    let kinds = [Some(place.kind), socket.map(EngineKind::of)];
     let at = |kind| matches!(place.endpoint, Endpoint::Unix(_)) && kinds.contains(&Some(kind));
     let name = if has("Podman Engine") {
         "Podman"
     } else if platform.contains("Docker Desktop") {
         "Docker Desktop"
-    } else if at(Kind::OrbStack) || kernel.contains("orbstack") {
+    } else if at(EngineKind::OrbStack) || kernel.contains("orbstack") {
         "OrbStack"
-    } else if at(Kind::Colima) {
+    } else if at(EngineKind::Colima) {
         "Colima"
-    } else if at(Kind::Rancher) {
+    } else if at(EngineKind::Rancher) {
         "Rancher Desktop"
-    } else if has("rootlesskit") || at(Kind::RootlessDocker) {
+    } else if has("rootlesskit") || at(EngineKind::RootlessDocker) {
         "rootless Docker"
     } else {
         "Docker"
@@ -121,10 +121,10 @@ mod tests {
     const PODMAN_4: &str = r#"{"Platform":{"Name":"linux/amd64/debian-12"},"Components":[{"Name":"Podman Engine","Version":"4.3.1","Details":{"APIVersion":"4.3.1","Arch":"amd64","BuildTime":"1970-01-01T00:00:00Z","Experimental":"false","GitCommit":"","GoVersion":"go1.19.8","KernelVersion":"6.1.0","MinAPIVersion":"4.0.0","Os":"linux"}},{"Name":"Conmon","Version":"conmon version 2.1.6, commit: unknown","Details":{"Package":"conmon_2.1.6+ds1-1_amd64"}}],"Version":"4.3.1","ApiVersion":"1.41","MinAPIVersion":"1.24","GitCommit":"","GoVersion":"go1.19.8","Os":"linux","Arch":"amd64","KernelVersion":"6.1.0","BuildTime":"1970-01-01T00:00:00Z"}"#;
 
     fn at(json: &str, path: &str) -> Result<About, Unusable> {
-        let place = Place {
+        let place = Candidate {
             endpoint: Endpoint::Unix(path.into()),
             origin: "the default socket".to_owned(),
-            kind: Kind::of(Path::new(path)),
+            kind: EngineKind::of(Path::new(path)),
         };
         identify(serde_json::from_str(json).unwrap(), &place, Some(Path::new(path)))
     }
@@ -149,10 +149,10 @@ mod tests {
 
     #[test]
     fn a_symbolic_link_gives_away_whose_engine_it_is() {
-        let place = Place {
+        let place = Candidate {
             endpoint: Endpoint::Unix("/var/run/docker.sock".into()),
             origin: String::new(),
-            kind: Kind::Docker,
+            kind: EngineKind::Docker,
         };
         let real = Path::new("/Users/me/.colima/default/docker.sock");
         let about = identify(serde_json::from_str(DOCKER_20).unwrap(), &place, Some(real)).unwrap();

@@ -1,10 +1,9 @@
 //! Images that are on the engine: look up, list, tag, remove. Brings none there; see `build`,
 //! `pull` and `load`.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bollard::{
-    errors::Error as BollardError,
     models::{ImageInspect, ImageSummary},
     query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder},
 };
@@ -12,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::{
     DEADLINE, Engine,
-    docker::{deadline, is_unreadable},
+    call::{ask, deadline, is_unreadable},
     error::{status_of, translate},
     reference::Reference,
 };
@@ -67,11 +66,6 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within [`DEADLINE`] or refuses.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        // On the heap, as for containers.
-        Box::pin(self.inspect_image(reference)).await
-    }
-
-    async fn inspect_image(&self, reference: &str) -> Result<Option<Image>> {
         let call = "inspect an image";
         match deadline(call, DEADLINE, self.docker.inspect_image(reference)).await? {
             Ok(found) => Ok(Some(from_inspect(found))),
@@ -88,7 +82,7 @@ impl Engine {
         let named = [("reference".to_owned(), vec![reference.to_owned()])].into();
         let options = ListImagesOptionsBuilder::default();
         let options = if is_id { options } else { options.filters(&named) }.build();
-        let listed = self.short("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
+        let listed = ask("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
         let mut images = listed.into_iter().map(from_summary);
         Ok(images.find(|image| !is_id || image.id == reference))
     }
@@ -102,7 +96,7 @@ impl Engine {
         let (repository, tag) =
             parsed.as_tag().ok_or_else(|| Error::usage(format!("`{reference}` is a digest, not a name to give")))?;
         let options = TagImageOptionsBuilder::default().repo(repository).tag(tag).build();
-        self.short("tag an image", DEADLINE, self.docker.tag_image(image, Some(options))).await
+        ask("tag an image", DEADLINE, self.docker.tag_image(image, Some(options))).await
     }
 
     /// Removes a name of an image, and with the last name the image itself, but none that a
@@ -113,7 +107,7 @@ impl Engine {
     pub async fn remove_image(&self, reference: &str) -> Result<Removal> {
         let options = RemoveImageOptionsBuilder::default().force(false).build();
         let call = self.docker.remove_image(reference, Some(options), None);
-        match self.short("remove an image", REMOVE_DEADLINE, call).await {
+        match ask("remove an image", REMOVE_DEADLINE, call).await {
             Ok(_) => Ok(Removal::Removed),
             Err(Error::EngineRefused { status: 404, .. }) => Ok(Removal::WasMissing),
             Err(Error::EngineRefused { status: 409, reason, .. }) => Ok(Removal::InUse { by: user_of(&reason) }),
@@ -129,18 +123,8 @@ impl Engine {
         let labels = vec![format!("{}=true", label::MANAGED), format!("{}={appliance}", label::APPLIANCE)];
         let filters = [("label".to_owned(), labels)].into();
         let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let listed = self.short("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
+        let listed = ask("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
         Ok(listed.into_iter().map(from_summary).collect())
-    }
-
-    /// A short call, with its deadline and its errors in our words.
-    async fn short<T>(
-        &self,
-        call: &str,
-        limit: Duration,
-        work: impl Future<Output = Result<T, BollardError>>,
-    ) -> Result<T> {
-        deadline(call, limit, work).await?.map_err(|error| translate(call, error))
     }
 
     /// The image that a pull, build or load must have left on the engine, for its processor.
@@ -225,23 +209,23 @@ fn user_of(reason: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::{
-        super::fake::{Fake, Reply, image_of, missing, real_engine, write_archive},
+        super::scripted::{Reply, ScriptedEngine, image_of, missing, real_engine, write_archive},
         *,
     };
     use crate::event::Silent;
 
     #[tokio::test]
     async fn an_image_is_looked_up() {
-        let fake = Fake::new(&[
+        let scripted = ScriptedEngine::new(&[
             ("GET /images/here", vec![image_of("amd64", &["here:1", "<none>:<none>"])]),
             ("GET /images/gone", vec![missing()]),
             ("GET /images/broken", vec![Reply::Status(500, r#"{"message":"disk on fire"}"#.to_owned())]),
         ]);
-        let image = fake.engine.image("here:1").await.unwrap().unwrap();
+        let image = scripted.engine.image("here:1").await.unwrap().unwrap();
         assert_eq!(image.references, ["here:1"]);
         assert_eq!((image.size, image.appliance_version.as_deref()), (1000, Some("1.2.3")));
-        assert_eq!(fake.engine.image("gone:1").await.unwrap(), None);
-        match fake.engine.image("broken:1").await {
+        assert_eq!(scripted.engine.image("gone:1").await.unwrap(), None);
+        match scripted.engine.image("broken:1").await {
             Err(Error::EngineRefused { status: 500, reason, .. }) => assert_eq!(reason, "disk on fire"),
             other => panic!("{other:?}"),
         }
@@ -254,38 +238,42 @@ mod tests {
         let list = r#"[{"Id":"sha256:ab","ParentId":"","RepoTags":["here:1"],"RepoDigests":[],"Created":1,"Size":5,
             "SharedSize":-1,"Labels":{"org.opencontainers.image.version":"1.2.3"},"Containers":0}]"#;
         let reply = |text: &str| vec![Reply::Status(200, text.to_owned())];
-        let fake = Fake::new(&[
+        let scripted = ScriptedEngine::new(&[
             ("GET /images/here", reply(odd)),
             ("GET /images/sha256", reply(odd)),
             ("GET /images/json", reply(list)),
         ]);
         for name in ["here:1", "sha256:ab"] {
-            let image = fake.engine.image(name).await.unwrap().unwrap();
+            let image = scripted.engine.image(name).await.unwrap().unwrap();
             assert_eq!((image.id.as_str(), image.appliance_version.as_deref()), ("sha256:ab", Some("1.2.3")));
         }
-        assert!(fake.asked().iter().any(|r| r.contains("reference") && r.contains("here")), "{:?}", fake.asked());
+        assert!(
+            scripted.asked().iter().any(|r| r.contains("reference") && r.contains("here")),
+            "{:?}",
+            scripted.asked()
+        );
     }
 
     #[tokio::test]
     async fn an_engine_that_hangs_is_a_timeout() {
-        let fake = Fake::new(&[("GET /images/", vec![Reply::Hang(vec![])])]);
-        let call = fake.engine.short("inspect", Duration::from_millis(50), fake.engine.docker.inspect_image("x"));
+        let scripted = ScriptedEngine::new(&[("GET /images/", vec![Reply::Hang(vec![])])]);
+        let call = ask("inspect", Duration::from_millis(50), scripted.engine.docker.inspect_image("x"));
         assert!(matches!(call.await, Err(Error::EngineTimeout { .. })));
     }
 
     #[tokio::test]
     async fn removing_says_what_became_of_it() {
         let conflict = r#"{"message":"conflict: unable to remove repository reference \"x:1\" (must force) - container 0a1b2c3d is using its referenced image 4e5f"}"#;
-        let fake = Fake::new(&[
+        let scripted = ScriptedEngine::new(&[
             ("DELETE /images/used", vec![Reply::Status(409, conflict.to_owned())]),
             ("DELETE /images/gone", vec![missing()]),
             ("DELETE /images/here", vec![Reply::Status(200, r#"[{"Untagged":"here:1"}]"#.to_owned())]),
         ]);
-        assert_eq!(fake.engine.remove_image("here:1").await.unwrap(), Removal::Removed);
-        assert_eq!(fake.engine.remove_image("gone:1").await.unwrap(), Removal::WasMissing);
+        assert_eq!(scripted.engine.remove_image("here:1").await.unwrap(), Removal::Removed);
+        assert_eq!(scripted.engine.remove_image("gone:1").await.unwrap(), Removal::WasMissing);
         let by = "container 0a1b2c3d".to_owned();
-        assert_eq!(fake.engine.remove_image("used:1").await.unwrap(), Removal::InUse { by });
-        assert!(!fake.asked().iter().any(|r| r.contains("force=true")), "{:?}", fake.asked());
+        assert_eq!(scripted.engine.remove_image("used:1").await.unwrap(), Removal::InUse { by });
+        assert!(!scripted.asked().iter().any(|r| r.contains("force=true")), "{:?}", scripted.asked());
     }
 
     #[tokio::test]

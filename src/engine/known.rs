@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     About, Host,
-    endpoints::{Endpoint, Place},
+    endpoints::{Candidate, Endpoint},
 };
 use crate::{desired::VERSION, http, state_file};
 
 /// What is kept, and of which engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(super) struct KnownEngine {
     /// Version of the docklet that judged it: another one may judge otherwise.
     docklet: String,
-    socket: Socket,
+    socket: SocketId,
     /// What it said of itself.
     pub(super) about: About,
     /// What it said of its machine, where it was asked.
@@ -29,25 +29,25 @@ pub(super) struct Known {
 
 /// A socket in the file system. One that was made anew, as at a restart of the engine or of the machine, is another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Socket {
+struct SocketId {
     device: u64,
     inode: u64,
     changed: (i64, i64),
 }
 
-impl Socket {
+impl SocketId {
     fn at(path: &Path) -> Option<Self> {
         let found = path.metadata().ok()?;
-        Some(Socket { device: found.dev(), inode: found.ino(), changed: (found.ctime(), found.ctime_nsec()) })
+        Some(SocketId { device: found.dev(), inode: found.ino(), changed: (found.ctime(), found.ctime_nsec()) })
     }
 }
 
-impl Known {
+impl KnownEngine {
     /// What is known of a place, where the file is about it. A damaged file counts as none.
-    pub(super) fn load(file: &Path, place: &Place) -> Option<Self> {
+    pub(super) fn load(file: &Path, place: &Candidate) -> Option<Self> {
         let Endpoint::Unix(path) = &place.endpoint else { return None };
-        let mut known: Known = state_file::load(file)?;
-        let same_place = known.about.endpoint == place.endpoint.to_string() && known.socket == Socket::at(path)?;
+        let mut known: KnownEngine = state_file::load(file)?;
+        let same_place = known.about.endpoint == place.endpoint.to_string() && known.socket == SocketId::at(path)?;
         if known.docklet != VERSION || !same_place {
             return None;
         }
@@ -57,17 +57,17 @@ impl Known {
 
     /// Keeps it. A file that cannot be written, as where nothing is set up yet, costs the same calls once more.
     pub(super) fn keep(file: &Path, about: &About, host: Option<&Host>) {
-        let socket = about.endpoint.strip_prefix("unix://").and_then(|path| Socket::at(Path::new(path)));
+        let socket = about.endpoint.strip_prefix("unix://").and_then(|path| SocketId::at(Path::new(path)));
         let Some(socket) = socket else { return };
-        let known = Known { docklet: VERSION.to_owned(), socket, about: about.clone(), host: host.cloned() };
+        let known = KnownEngine { docklet: VERSION.to_owned(), socket, about: about.clone(), host: host.cloned() };
         let _ = state_file::save(file, &known);
     }
 
     /// Whether the engine that answers now is the one that is known; `None` when it does not answer in time.
-    pub(super) async fn still_holds(&self, place: &Place, deadline: Duration) -> Option<bool> {
+    pub(super) async fn still_holds(&self, place: &Candidate, deadline: Duration) -> Option<bool> {
         let Endpoint::Unix(path) = &place.endpoint else { return Some(false) };
         match tokio::time::timeout(deadline, ping(path)).await {
-            Ok(Ok(said)) => Some(said == (self.about.version.clone(), self.about.api_version.clone())),
+            Ok(Ok(version)) => Some(version == (self.about.version.clone(), self.about.api_version.clone())),
             Ok(Err(_)) => Some(false),
             Err(_) => None,
         }

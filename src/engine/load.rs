@@ -25,7 +25,7 @@ use super::{
     pull::REPORT_EVERY,
     reference::Reference,
     stream_error::Failure,
-    transfer::{Layers, Message, Pace},
+    transfer::{LayerMessage, Layers, Pace},
 };
 use crate::{
     error::{Error, ImageAction, ImageFault, Result},
@@ -99,7 +99,7 @@ impl Engine {
                     Some(Err(_)) if !names.is_empty() => break,
                     Some(Err(error)) => return Err(Failure::from_bollard(ImageAction::Load, &error)),
                     Some(Ok(info)) => {
-                        layers.take(Message::of(&info.id, &info.status, &info.progress_detail));
+                        layers.take(LayerMessage::of(&info.id, &info.status, &info.progress_detail));
                         names.extend(info.stream.as_deref().map(loaded).unwrap_or_default());
                         unspoken |= info == BuildInfo::default();
                     }

@@ -117,12 +117,12 @@ fn lines(pieces: Pieces) -> impl Stream<Item = Result<LogLine>> + Send {
 /// Puts lines together from their pieces, each stream's for itself.
 #[derive(Debug, Default)]
 struct Assembler {
-    open: [Option<Begun>; 2],
+    open: [Option<OpenLine>; 2],
 }
 
 /// A line whose end has not come yet.
 #[derive(Debug)]
-struct Begun {
+struct OpenLine {
     at: Option<i128>,
     stamp: String,
     bytes: Vec<u8>,
@@ -134,7 +134,7 @@ impl Assembler {
         let (at, stamp, mut text) = split_stamp(piece);
         let open = &mut self.open[usize::from(error_stream)];
         while !text.is_empty() {
-            let begun = open.get_or_insert_with(|| Begun { at, stamp: stamp.to_owned(), bytes: vec![] });
+            let begun = open.get_or_insert_with(|| OpenLine { at, stamp: stamp.to_owned(), bytes: vec![] });
             let end = text.iter().position(|b| *b == b'\n');
             begun.bytes.extend_from_slice(&text[..end.unwrap_or(text.len())]);
             text = end.map_or(&[][..], |end| &text[end + 1..]);
@@ -150,7 +150,7 @@ impl Assembler {
     }
 }
 
-impl Begun {
+impl OpenLine {
     fn line(self, error_stream: bool) -> LogLine {
         let text = String::from_utf8_lossy(&self.bytes).into_owned();
         LogLine { error_stream, at: self.at, stamp: self.stamp, text }

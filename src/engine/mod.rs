@@ -3,7 +3,7 @@
 //!
 //! - `connect`: finds an engine and says where from; `endpoints`, `context`: where to look; `ssh`: one on another machine;
 //!   `identify`: what answered, `known`: what it said before; `unreachable`: why nothing did, and what to do
-//! - `docker`: containers; `storage`: volumes and networks
+//! - `container`: a container in our words; `docker`: containers; `storage`: volumes and networks
 //! - `exec`: a command inside a running container; `helper`: a short-lived container that works on volumes
 //! - `log`: what a container logs, as lines; `stats`: what it uses, as a stream
 //! - `events`: what happens to containers, as a stream
@@ -14,12 +14,14 @@
 //! - `podman`: what only Podman's own API tells
 //! - `usage`: how large volumes are; `checkup`: what only the doctor asks; `wire`: calls past bollard
 //! - `translate`: ours ↔ bollard's types, pure; `seccomp`: the system calls that a container may make
-//! - `error`: bollard's errors → ours
+//! - `call`: one call, under a deadline; `error`: bollard's errors → ours
 
 pub mod build;
 mod build_progress;
+mod call;
 pub mod checkup;
 pub mod connect;
+pub mod container;
 mod context;
 pub mod credentials;
 pub mod docker;
@@ -27,10 +29,6 @@ mod endpoints;
 mod error;
 pub mod events;
 pub mod exec;
-#[cfg(test)]
-mod fake;
-#[cfg(test)]
-mod fuzz;
 pub mod helper;
 mod identify;
 pub mod image;
@@ -41,11 +39,15 @@ pub mod log;
 mod podman;
 pub mod pull;
 pub mod reference;
+#[cfg(test)]
+mod scripted;
 mod seccomp;
 mod ssh;
 pub mod stats;
 pub mod storage;
 mod stream_error;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod translate;
 mod unreachable;
@@ -85,7 +87,7 @@ impl Engine {
 
     /// Whether it is on another machine, which ssh leads to.
     pub fn is_behind_ssh(&self) -> bool {
-        self.about.endpoint.starts_with("ssh://")
+        crate::error::is_ssh(&self.about.endpoint)
     }
 }
 

@@ -68,7 +68,7 @@ fn in_dockers_words(state: &mut Value) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::engine::fake::{Fake, Reply};
+    use crate::engine::scripted::{Reply, ScriptedEngine};
 
     /// The states are those of Podman 5.8.6 after `podman stop` and of 4.3.1.
     #[tokio::test]
@@ -79,23 +79,23 @@ mod tests {
             ("Not Found", None),
         ] {
             let routes = [("GET /v4.0.0/libpod/containers/x/json", vec![Reply::Status(200, body.to_owned())])];
-            assert_eq!(Fake::new(&routes).engine.stopped_by_user("x").await, told, "{body}");
+            assert_eq!(ScriptedEngine::new(&routes).engine.stopped_by_user("x").await, told, "{body}");
         }
     }
 
     #[tokio::test]
     async fn podman_without_root_is_told_by_its_socket() {
-        let mut fake = Fake::new(&[]);
+        let mut scripted = ScriptedEngine::new(&[]);
         let options = ["name=seccomp,profile=default".to_owned()];
-        assert!(!fake.engine.is_rootless(&options), "Docker says it");
-        assert!(fake.engine.is_rootless(&["name=rootless".to_owned()]));
-        "Podman".clone_into(&mut fake.engine.about.name);
-        let socket = fake.engine.about.endpoint.strip_prefix("unix://").unwrap().to_owned();
+        assert!(!scripted.engine.is_rootless(&options), "Docker says it");
+        assert!(scripted.engine.is_rootless(&["name=rootless".to_owned()]));
+        "Podman".clone_into(&mut scripted.engine.about.name);
+        let socket = scripted.engine.about.endpoint.strip_prefix("unix://").unwrap().to_owned();
         if rustix::process::geteuid().is_root() {
-            assert!(!fake.engine.is_rootless(&options), "root's");
+            assert!(!scripted.engine.is_rootless(&options), "root's");
             std::os::unix::fs::chown(&socket, Some(1000), None).unwrap();
         }
-        assert_eq!(fake.engine.is_rootless(&options), cfg!(target_os = "linux"));
+        assert_eq!(scripted.engine.is_rootless(&options), cfg!(target_os = "linux"));
     }
 
     /// While any container starts or ends, the whole list has a word that bollard does not know.
@@ -105,15 +105,15 @@ mod tests {
         {
             let listed = format!(r#"[{{"Id":"a","Names":["/x"],"State":"{word}"}}]"#);
             let inspected = format!(r#"{{"Id":"a","Name":"/x","State":{{"Status":"{word}"}}}}"#);
-            let fake = Fake::new(&[
+            let scripted = ScriptedEngine::new(&[
                 ("GET /containers/json", vec![Reply::Status(200, listed)]),
                 ("GET /containers/x/json", vec![Reply::Status(200, inspected)]),
             ]);
-            let listed = fake.engine.containers_named(&["x".to_owned()]).await.unwrap();
+            let listed = scripted.engine.containers_named(&["x".to_owned()]).await.unwrap();
             assert_eq!(listed[0].state, known);
-            assert_eq!(fake.engine.container("x").await.unwrap().unwrap().status, known);
+            assert_eq!(scripted.engine.container("x").await.unwrap().unwrap().status, known);
             let filtered = |request: &String| request.contains("filters=%7b%22%6e%61%6d%65%22");
-            assert_eq!(fake.asked().iter().any(filtered), word != "stopping", "{:?}", fake.asked());
+            assert_eq!(scripted.asked().iter().any(filtered), word != "stopping", "{:?}", scripted.asked());
         }
     }
 
@@ -123,8 +123,8 @@ mod tests {
         for reason in ["container 1d does not exist in database", "no container with ID 1d found in database"] {
             let body =
                 format!(r#"{{"cause":"no such container","message":"{reason}: no such container","response":500}}"#);
-            let fake = Fake::new(&[("GET /containers/x/json", vec![Reply::Status(500, body)])]);
-            assert_eq!(fake.engine.container("x").await.unwrap(), None, "{reason}");
+            let scripted = ScriptedEngine::new(&[("GET /containers/x/json", vec![Reply::Status(500, body)])]);
+            assert_eq!(scripted.engine.container("x").await.unwrap(), None, "{reason}");
         }
     }
 }

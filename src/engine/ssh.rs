@@ -2,6 +2,7 @@
 //! there, with the user's configuration, keys, known hosts and jump hosts. Nobody is asked for a password.
 
 use std::{
+    error::Error,
     future::Future,
     io,
     path::Path,
@@ -12,10 +13,14 @@ use std::{
 };
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as Theirs};
-use hyper::Uri;
+use bytes::Bytes;
+use hyper::{
+    Method, Request, Response, Uri,
+    body::{Body, Incoming},
+};
 use hyper_util::{
     client::legacy::{
-        Client,
+        self, Client,
         connect::{Connected, Connection},
     },
     rt::{TokioExecutor, TokioIo},
@@ -39,10 +44,38 @@ pub fn connect(url: &str, folder: Option<&Path>, timeout: u64) -> Result<Docker,
     let client = Client::builder(TokioExecutor::new()).build(Connector::to(url, folder));
     let transport = move |request: BollardRequest| {
         let client = client.clone();
-        async move { client.request(request).await.map_err(Theirs::from) }
+        async move { send(&client, request, bollard::body_full(Bytes::new())).await.map_err(Theirs::from) }
     };
     // Whom ssh connects to is no part of a request.
     Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
+}
+
+/// Sends a request. One that only reads is sent again when its connection ends in place of an answer: a tunnel that is
+/// closed, by us or by another command, takes the connections along that go through it.
+async fn send<B>(
+    client: &Client<Connector, B>,
+    request: Request<B>,
+    no_body: B,
+) -> Result<Response<Incoming>, legacy::Error>
+where
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
+{
+    let again = (request.method() == Method::GET).then(|| {
+        let mut again = Request::new(no_body);
+        again.uri_mut().clone_from(request.uri());
+        again.headers_mut().clone_from(request.headers());
+        again
+    });
+    let answer = client.request(request).await;
+    match (again, &answer) {
+        (Some(again), Err(error)) if ended_early(error) => client.request(again).await,
+        _ => answer,
+    }
+}
+
+fn ended_early(error: &legacy::Error) -> bool {
+    let http = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    http.is_some_and(hyper::Error::is_incomplete_message)
 }
 
 /// A connection of its own to the engine at such an address.
@@ -140,7 +173,11 @@ impl Pipe {
 
 impl AsyncWrite for Pipe {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.input()?.poll_write(cx, bytes)
+        match ready!(self.input()?.poll_write(cx, bytes)) {
+            // ssh has ended. Reading tells why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Poll::Ready(Ok(bytes.len())),
+            written => Poll::Ready(written),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -163,20 +200,45 @@ impl AsyncWrite for Pipe {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use http_body_util::BodyExt as _;
+
     use super::*;
+
+    /// A client whose connections are what this script says.
+    fn client_of(script: &str) -> Client<Connector, String> {
+        let script = script.to_owned();
+        let call = move || {
+            let mut command = Command::new("sh");
+            command.args(["-c", &script]);
+            command
+        };
+        Client::builder(TokioExecutor::new()).build(Connector { call: Arc::new(call) })
+    }
+
+    async fn ask(client: &Client<Connector, String>, method: Method) -> Result<Response<Incoming>, legacy::Error> {
+        let request = Request::builder().method(method).uri("http://engine/version").body(String::new()).unwrap();
+        send(client, request, String::new()).await
+    }
+
+    #[tokio::test]
+    async fn what_only_reads_is_asked_again_when_its_connection_ends() {
+        // Each connection has one answer, and ends at the next question.
+        let client = client_of(
+            "while read -r line && [ ${#line} -gt 1 ]; do :; done
+            printf 'HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nok'; read -r line",
+        );
+        for _ in 0..3 {
+            let answer = ask(&client, Method::GET).await.unwrap();
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+        }
+        let error = ask(&client, Method::POST).await.unwrap_err();
+        assert!(ended_early(&error), "it may have been carried out: {error:?}");
+    }
 
     #[tokio::test]
     async fn what_ssh_complains_of_is_the_error() {
         let said = async |script: &str| {
-            let script = script.to_owned();
-            let call = move || {
-                let mut command = Command::new("sh");
-                command.args(["-c", &script]);
-                command
-            };
-            let connector = Connector { call: Arc::new(call) };
-            let client: Client<_, String> = Client::builder(TokioExecutor::new()).build(connector);
-            let error = client.get(Uri::from_static("http://engine/version")).await.unwrap_err();
+            let error = ask(&client_of(script), Method::GET).await.unwrap_err();
             super::super::error::io_error(&Theirs::from(error)).unwrap().to_string()
         };
         assert_eq!(said("echo 'Host key verification failed.' >&2; exit 255").await, "Host key verification failed.");

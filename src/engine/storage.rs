@@ -12,8 +12,10 @@ use bollard::{
 
 use super::{
     DEADLINE, Engine,
-    docker::{Change, WORK_DEADLINE, deadline, managed_filter, message_of, none_if_missing},
-    error::{start_refused, status_of, translate, within},
+    call::{ask, deadline, message_of, none_if_missing},
+    container::Effect,
+    docker::{WORK_DEADLINE, managed_filter},
+    error::{start_refused, status_of, translate},
 };
 use crate::{
     desired::VolumeSpec,
@@ -72,7 +74,7 @@ impl Engine {
         }
         let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
         let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
-        let list = within("list networks", self.docker.list_networks(Some(options))).await?;
+        let list = ask("list networks", DEADLINE, self.docker.list_networks(Some(options))).await?;
         let same = list.into_iter().filter(|n| n.name.as_deref() == Some(name));
         let oldest = same.min_by_key(|n| (n.created, n.id.clone()));
         if oldest.is_none_or(|oldest| oldest.id.as_deref() == Some(created)) {
@@ -98,12 +100,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::InUse`] when a container is still in it.
-    pub async fn remove_network(&self, name: &str) -> Result<Change> {
+    pub async fn remove_network(&self, name: &str) -> Result<Effect> {
         let call = format!("remove network {name}");
         match deadline(&call, WORK_DEADLINE, self.docker.remove_network(name)).await? {
-            Ok(()) => Ok(Change::Changed),
+            Ok(()) => Ok(Effect::Changed),
             Err(e) => match status_of(&e) {
-                Some(404) => Ok(Change::Unchanged),
+                Some(404) => Ok(Effect::Unchanged),
                 Some(403 | 409) => {
                     Err(Error::InUse { kind: ObjectKind::Network, name: name.to_owned(), by: "a container".to_owned() })
                 }
@@ -118,7 +120,7 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn managed_networks(&self) -> Result<Vec<Labelled>> {
         let options = ListNetworksOptionsBuilder::default().filters(&managed_filter()).build();
-        let list = within("list networks", self.docker.list_networks(Some(options))).await?;
+        let list = ask("list networks", DEADLINE, self.docker.list_networks(Some(options))).await?;
         let named = |n: bollard::models::Network| {
             Some(Labelled { name: n.name?, labels: n.labels.unwrap_or_default().into_iter().collect() })
         };
@@ -185,12 +187,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::InUse`] when a container still has it.
-    pub async fn remove_volume(&self, name: &str) -> Result<Change> {
+    pub async fn remove_volume(&self, name: &str) -> Result<Effect> {
         let call = format!("remove volume {name}");
         match deadline(&call, WORK_DEADLINE, self.docker.remove_volume(name, None::<RemoveVolumeOptions>)).await? {
-            Ok(()) => Ok(Change::Changed),
+            Ok(()) => Ok(Effect::Changed),
             Err(e) => match status_of(&e) {
-                Some(404) => Ok(Change::Unchanged),
+                Some(404) => Ok(Effect::Unchanged),
                 Some(409) => {
                     Err(Error::InUse { kind: ObjectKind::Volume, name: name.to_owned(), by: user_of(&message_of(&e)) })
                 }
@@ -215,7 +217,7 @@ fn user_of(message: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::engine::fake::{Fake, Reply};
+    use crate::engine::scripted::{Reply, ScriptedEngine};
 
     #[tokio::test]
     async fn podman_gets_labelled_volumes_before_a_container_makes_them() {
@@ -225,10 +227,10 @@ mod tests {
             r#"{"Name":"v","Driver":"local","Mountpoint":"/v","Labels":{},"Scope":"local","Options":{}}"#.into(),
         );
         for (engine, calls) in [("Docker", 0), ("Podman", 1)] {
-            let mut fake = Fake::new(&[("POST /volumes/create", vec![answer.clone()])]);
-            engine.clone_into(&mut fake.engine.about.name);
-            fake.engine.label_first(std::slice::from_ref(&volume)).await.unwrap();
-            assert_eq!(fake.count("POST /volumes/create"), calls, "{engine}");
+            let mut scripted = ScriptedEngine::new(&[("POST /volumes/create", vec![answer.clone()])]);
+            engine.clone_into(&mut scripted.engine.about.name);
+            scripted.engine.label_first(std::slice::from_ref(&volume)).await.unwrap();
+            assert_eq!(scripted.count("POST /volumes/create"), calls, "{engine}");
         }
     }
 

@@ -178,17 +178,13 @@ const STEP_NETWORK: &[&str] = &[
     "network is unreachable",
     "connection timed out",
     "failed to fetch",
-    "enotfound",
-    "eai_again",
-    "econnrefused",
-    "econnreset",
-    "etimedout",
-    "self_signed_cert_in_chain",
+    "failed to connect to",
     "self-signed certificate",
-    "unable_to_get_issuer_cert",
     "unable to get local issuer certificate",
-    "unable to verify the first certificate",
     "certificate verification failed",
+    "curl: (28)",
+    "curl: (35)",
+    "curl: (56)",
 ];
 const BAD_ARCHIVE: &[&str] = &[
     "archive/tar",
@@ -412,7 +408,9 @@ mod tests {
     fn a_failed_step_tells_by_its_last_lines() {
         let of = |line: &str| of_step(&["Get:1 x".to_owned(), line.to_owned()]);
         assert_eq!(of("E: Temporary failure resolving 'mirror.example'"), ImageFault::Network);
-        assert_eq!(of("npm error code SELF_SIGNED_CERT_IN_CHAIN"), ImageFault::Network);
+        assert_eq!(of("curl: (60) SSL certificate problem: self-signed certificate in chain"), ImageFault::Network);
+        assert_eq!(of("curl: (7) Failed to connect to r.example port 443 after 3 ms"), ImageFault::Network);
+        assert_eq!(of("curl: (22) The requested URL returned error: 404"), ImageFault::BuildStep);
         assert_eq!(of("dpkg: error: cannot copy: No space left on device"), ImageFault::NoSpace);
         assert_eq!(of("exec /bin/sh: exec format error"), ImageFault::Architecture);
         assert_eq!(of("E: Unable to locate package nope"), ImageFault::BuildStep);

@@ -13,7 +13,7 @@ use crate::event::{Layer, LayerPhase, Transfer};
 
 /// One message of the engine about a layer.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Message<'a> {
+pub(super) struct LayerMessage<'a> {
     /// Short id of the layer.
     pub(super) id: Option<&'a str>,
     /// The engine's words.
@@ -24,7 +24,7 @@ pub(super) struct Message<'a> {
     pub(super) total: u64,
 }
 
-impl<'a> Message<'a> {
+impl<'a> LayerMessage<'a> {
     /// From the fields that the answers to a pull and to a load have in common.
     pub(super) fn of(
         id: &'a Option<String>,
@@ -32,7 +32,7 @@ impl<'a> Message<'a> {
         progress: &Option<bollard::models::ProgressDetail>,
     ) -> Self {
         let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-        Message {
+        LayerMessage {
             id: id.as_deref(),
             status: status.as_deref().unwrap_or_default(),
             current: bytes(progress.as_ref().and_then(|p| p.current)),
@@ -44,15 +44,15 @@ impl<'a> Message<'a> {
 /// Everything known of the layers so far.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    layers: Vec<State>,
+    layers: Vec<LayerState>,
     /// What was reported last, so that the next never falls behind it.
     last: (u64, u64),
 }
 
 #[derive(Debug)]
-struct State {
+struct LayerState {
     id: String,
-    stage: Stage,
+    stage: LayerStage,
     /// Bytes that have arrived; only grows.
     arrived: u64,
     /// Its size; 0 while unknown.
@@ -62,7 +62,7 @@ struct State {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+enum LayerStage {
     Announced,
     Downloading,
     Verifying,
@@ -73,17 +73,17 @@ enum Stage {
 
 impl Layers {
     /// Takes note of a message; whether it said something about a layer.
-    pub(super) fn take(&mut self, message: Message<'_>) -> bool {
+    pub(super) fn take(&mut self, message: LayerMessage<'_>) -> bool {
         let Some(id) = message.id else { return false };
         let status = message.status;
         let stage = match status {
-            "Pulling fs layer" | "Waiting" => Stage::Announced,
-            "Downloading" => Stage::Downloading,
-            "Verifying Checksum" => Stage::Verifying,
-            "Download complete" => Stage::Downloaded,
-            "Extracting" | "Loading layer" => Stage::Extracting,
-            "Pull complete" | "Already exists" => Stage::Done,
-            _ if status.starts_with("Retrying") => Stage::Announced,
+            "Pulling fs layer" | "Waiting" => LayerStage::Announced,
+            "Downloading" => LayerStage::Downloading,
+            "Verifying Checksum" => LayerStage::Verifying,
+            "Download complete" => LayerStage::Downloaded,
+            "Extracting" | "Loading layer" => LayerStage::Extracting,
+            "Pull complete" | "Already exists" => LayerStage::Done,
+            _ if status.starts_with("Retrying") => LayerStage::Announced,
             _ => return false,
         };
         let known = self.layers.iter().position(|l| l.id == id);
@@ -92,12 +92,12 @@ impl Layers {
             return false;
         }
         let index = known.unwrap_or_else(|| {
-            self.layers.push(State { id: id.to_owned(), stage, arrived: 0, size: 0, phase: (0, 0) });
+            self.layers.push(LayerState { id: id.to_owned(), stage, arrived: 0, size: 0, phase: (0, 0) });
             self.layers.len() - 1
         });
         let layer = &mut self.layers[index];
         // A layer that is done stays done; messages of parallel downloads may come late.
-        if layer.stage == Stage::Done {
+        if layer.stage == LayerStage::Done {
             return true;
         }
         layer.stage = stage;
@@ -106,9 +106,9 @@ impl Layers {
         // count unpacking in seconds and name no total.
         layer.size = layer.size.max(message.total);
         match stage {
-            Stage::Announced | Stage::Verifying => {}
-            Stage::Downloading => layer.arrived = layer.arrived.max(message.current).min(layer.size),
-            Stage::Downloaded | Stage::Extracting | Stage::Done => layer.arrived = layer.size,
+            LayerStage::Announced | LayerStage::Verifying => {}
+            LayerStage::Downloading => layer.arrived = layer.arrived.max(message.current).min(layer.size),
+            LayerStage::Downloaded | LayerStage::Extracting | LayerStage::Done => layer.arrived = layer.size,
         }
         true
     }
@@ -123,7 +123,7 @@ impl Layers {
         let done: u64 = self.layers.iter().map(|l| l.arrived).sum();
         let known: u64 = self.layers.iter().map(|l| l.size).sum();
         let sized = self.layers.iter().filter(|l| l.size > 0).count() as u64;
-        let unsized_ = self.layers.iter().filter(|l| l.size == 0 && l.stage < Stage::Downloaded).count() as u64;
+        let unsized_ = self.layers.iter().filter(|l| l.size == 0 && l.stage < LayerStage::Downloaded).count() as u64;
         let wanted = known + known.checked_div(sized).unwrap_or(0) * unsized_;
         let (last_done, last_total) = self.last;
         let total = match u128::from(done) * u128::from(last_total) / u128::from(last_done.max(1)) {
@@ -134,20 +134,20 @@ impl Layers {
         Transfer {
             done,
             total,
-            active: self.layers.iter().filter_map(State::active).collect(),
-            layers_done: self.layers.iter().filter(|l| l.stage == Stage::Done).count(),
+            active: self.layers.iter().filter_map(LayerState::active).collect(),
+            layers_done: self.layers.iter().filter(|l| l.stage == LayerStage::Done).count(),
             layers_total: self.layers.len(),
         }
     }
 }
 
-impl State {
+impl LayerState {
     fn active(&self) -> Option<Layer> {
         let phase = match self.stage {
-            Stage::Downloading => LayerPhase::Downloading,
-            Stage::Verifying => LayerPhase::Verifying,
-            Stage::Extracting => LayerPhase::Extracting,
-            Stage::Announced | Stage::Downloaded | Stage::Done => return None,
+            LayerStage::Downloading => LayerPhase::Downloading,
+            LayerStage::Verifying => LayerPhase::Verifying,
+            LayerStage::Extracting => LayerPhase::Extracting,
+            LayerStage::Announced | LayerStage::Downloaded | LayerStage::Done => return None,
         };
         Some(Layer { id: self.id.clone(), phase, done: self.phase.0, total: self.phase.1 })
     }
@@ -183,8 +183,8 @@ mod tests {
 
     use super::*;
 
-    fn message<'a>(id: &'a str, status: &'a str, current: u64, total: u64) -> Message<'a> {
-        Message { id: Some(id), status, current, total }
+    fn message<'a>(id: &'a str, status: &'a str, current: u64, total: u64) -> LayerMessage<'a> {
+        LayerMessage { id: Some(id), status, current, total }
     }
 
     /// As Docker 20.10 sent it for an image of three layers.
@@ -261,7 +261,7 @@ b376015c8e44 Pull complete 0 0";
         assert!(layers.take(message("a", "Already exists", 0, 0)));
         assert!(!layers.take(message("2", "Pulling from x/y", 0, 0)));
         assert!(!layers.take(message("image", "Pull complete", 0, 0)));
-        assert!(!layers.take(Message { status: "Digest: sha256:0", ..Message::default() }));
+        assert!(!layers.take(LayerMessage { status: "Digest: sha256:0", ..LayerMessage::default() }));
         let t = layers.transfer();
         assert_eq!((t.done, t.total, t.layers_done, t.layers_total), (0, 0, 1, 1));
     }

@@ -10,7 +10,7 @@ use bollard::models::{
 
 use super::{
     About,
-    docker::{Detail, Listed, PublishedPort},
+    container::{Detail, Listed, PublishedPort},
     seccomp,
 };
 use crate::{

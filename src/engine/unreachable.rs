@@ -4,7 +4,7 @@ use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
     engine::{
-        endpoints::{DEFAULT_SOCKET, Endpoint, Kind, Place},
+        endpoints::{Candidate, DEFAULT_SOCKET, Endpoint, EngineKind},
         error,
         identify::{self, Unusable},
     },
@@ -14,7 +14,7 @@ use crate::{
 
 /// Why a place gave no engine.
 #[derive(Debug, Clone)]
-pub(in crate::engine) enum Failure {
+pub(in crate::engine) enum Unreachable {
     /// There is no socket.
     Missing,
     /// Whether there is a socket may not be seen.
@@ -31,16 +31,16 @@ pub(in crate::engine) enum Failure {
     Broken(Error),
 }
 
-impl Failure {
+impl Unreachable {
     /// Whether the next place may be tried. An engine that is there and hangs or fails is not
     /// passed over: on another one the same appliance would be set up a second time.
     pub(in crate::engine) fn may_go_on(&self) -> bool {
-        !matches!(self, Failure::Hangs | Failure::Broken(_))
+        !matches!(self, Unreachable::Hangs | Unreachable::Broken(_))
     }
 }
 
 /// The error for a place that the user chose.
-pub(in crate::engine) fn explain(place: &Place, failure: Failure, system: System) -> Error {
+pub(in crate::engine) fn explain(place: &Candidate, failure: Unreachable, system: System) -> Error {
     let endpoint = place.endpoint.to_string();
     let not_running = |reason: String| Error::EngineNotRunning {
         endpoint: endpoint.clone(),
@@ -48,36 +48,36 @@ pub(in crate::engine) fn explain(place: &Place, failure: Failure, system: System
         start_command: start_command(place, system),
     };
     match failure {
-        Failure::Missing => not_running("the socket does not exist".to_owned()),
-        Failure::Refused(reason) => not_running(reason),
-        Failure::Hidden => Error::EnginePermissionDenied {
+        Unreachable::Missing => not_running("the socket does not exist".to_owned()),
+        Unreachable::Refused(reason) => not_running(reason),
+        Unreachable::Hidden => Error::EnginePermissionDenied {
             endpoint,
             group_command: "its folder belongs to another user: run docklet as that user, or use another engine: docklet --host URL".to_owned(),
         },
-        Failure::Denied => Error::EnginePermissionDenied { endpoint, group_command: group_command(place, system) },
-        Failure::Hangs => error::timeout(&format!("say its version, at {endpoint} from {}", place.origin)),
-        Failure::Unusable(Unusable { reason, hint }) => Error::EngineUnsupported { endpoint, reason, hint },
-        Failure::Broken(error) => error,
+        Unreachable::Denied => Error::EnginePermissionDenied { endpoint, group_command: group_command(place, system) },
+        Unreachable::Hangs => error::timeout(&format!("say its version, at {endpoint} from {}", place.origin)),
+        Unreachable::Unusable(Unusable { reason, hint }) => Error::EngineUnsupported { endpoint, reason, hint },
+        Unreachable::Broken(error) => error,
     }
 }
 
 /// The most useful error when no place has an engine: no permission, then unusable, then not
 /// running, then not installed. `installed` tells whether the engine of a place is installed.
 pub(in crate::engine) fn most_useful(
-    tried: Vec<(Place, Failure)>,
-    installed: impl Fn(Kind) -> bool,
+    tried: Vec<(Candidate, Unreachable)>,
+    installed: impl Fn(EngineKind) -> bool,
     system: System,
 ) -> Error {
-    let rank = |place: &Place, failure: &Failure| match failure {
-        Failure::Hangs | Failure::Broken(_) => 5,
-        Failure::Denied => 4,
-        Failure::Unusable(_) => 3,
-        Failure::Refused(_) => 2,
-        Failure::Missing if installed(place.kind) => 1,
-        Failure::Missing | Failure::Hidden => 0,
+    let rank = |place: &Candidate, failure: &Unreachable| match failure {
+        Unreachable::Hangs | Unreachable::Broken(_) => 5,
+        Unreachable::Denied => 4,
+        Unreachable::Unusable(_) => 3,
+        Unreachable::Refused(_) => 2,
+        Unreachable::Missing if installed(place.kind) => 1,
+        Unreachable::Missing | Unreachable::Hidden => 0,
     };
     let looked_at: Vec<String> = tried.iter().map(|(place, failure)| looked_at(place, failure)).collect();
-    let mut best: Option<(u8, Place, Failure)> = None;
+    let mut best: Option<(u8, Candidate, Unreachable)> = None;
     for (place, failure) in tried {
         let rank = rank(&place, &failure);
         // Of equals the first: the order of the places is the order of preference.
@@ -91,16 +91,16 @@ pub(in crate::engine) fn most_useful(
     }
 }
 
-fn looked_at(place: &Place, failure: &Failure) -> String {
+fn looked_at(place: &Candidate, failure: &Unreachable) -> String {
     let what = match failure {
-        Failure::Hidden => "cannot be read by your user",
+        Unreachable::Hidden => "cannot be read by your user",
         _ => "is not there",
     };
     format!("{} {what} ({})", place.origin, place.endpoint)
 }
 
 /// The command that starts the engine of a place.
-fn start_command(place: &Place, system: System) -> String {
+fn start_command(place: &Candidate, system: System) -> String {
     let sudo = system.sudo();
     let path = match &place.endpoint {
         Endpoint::Tcp(_) | Endpoint::Tls(..) => {
@@ -116,23 +116,25 @@ fn start_command(place: &Place, system: System) -> String {
     };
     let systemd = system.init == Init::Systemd;
     match place.kind {
-        Kind::Colima => "colima start".to_owned(),
-        Kind::OrbStack => "orbctl start".to_owned(),
-        Kind::PodmanMachine => "podman machine start".to_owned(),
-        Kind::Rancher if system.macos => "open -a 'Rancher Desktop'".to_owned(),
-        Kind::Rancher => "rdctl start".to_owned(),
-        Kind::Docker | Kind::Desktop if system.macos => "open -a Docker (or colima start, or orbctl start)".to_owned(),
-        Kind::Desktop => "systemctl --user start docker-desktop".to_owned(),
-        Kind::RootlessDocker if systemd => "systemctl --user start docker".to_owned(),
-        Kind::RootlessDocker => "dockerd-rootless.sh &".to_owned(),
-        Kind::Podman if systemd => "systemctl --user start podman.socket".to_owned(),
-        Kind::Podman => format!("podman system service --time=0 unix://{} &", path.display()),
-        Kind::RootfulPodman if systemd => format!("{sudo}systemctl start podman.socket"),
-        Kind::RootfulPodman => format!("{sudo}podman system service --time=0 &"),
-        Kind::Docker if path != Path::new(DEFAULT_SOCKET) && path != Path::new("/run/docker.sock") => {
+        EngineKind::Colima => "colima start".to_owned(),
+        EngineKind::OrbStack => "orbctl start".to_owned(),
+        EngineKind::PodmanMachine => "podman machine start".to_owned(),
+        EngineKind::Rancher if system.macos => "open -a 'Rancher Desktop'".to_owned(),
+        EngineKind::Rancher => "rdctl start".to_owned(),
+        EngineKind::Docker | EngineKind::Desktop if system.macos => {
+            "open -a Docker (or colima start, or orbctl start)".to_owned()
+        }
+        EngineKind::Desktop => "systemctl --user start docker-desktop".to_owned(),
+        EngineKind::RootlessDocker if systemd => "systemctl --user start docker".to_owned(),
+        EngineKind::RootlessDocker => "dockerd-rootless.sh &".to_owned(),
+        EngineKind::Podman if systemd => "systemctl --user start podman.socket".to_owned(),
+        EngineKind::Podman => format!("podman system service --time=0 unix://{} &", path.display()),
+        EngineKind::RootfulPodman if systemd => format!("{sudo}systemctl start podman.socket"),
+        EngineKind::RootfulPodman => format!("{sudo}podman system service --time=0 &"),
+        EngineKind::Docker if path != Path::new(DEFAULT_SOCKET) && path != Path::new("/run/docker.sock") => {
             format!("start the engine that listens there, or use another one: docklet --host unix://{DEFAULT_SOCKET}")
         }
-        Kind::Docker => match system.init {
+        EngineKind::Docker => match system.init {
             Init::Systemd => format!("{sudo}systemctl start docker"),
             Init::OpenRc => format!("{sudo}rc-service docker start"),
             Init::Scripts => format!("{sudo}service docker start"),
@@ -142,11 +144,11 @@ fn start_command(place: &Place, system: System) -> String {
 }
 
 /// The command that gives the user permission to use the socket of a place.
-fn group_command(place: &Place, system: System) -> String {
+fn group_command(place: &Candidate, system: System) -> String {
     let Endpoint::Unix(path) = &place.endpoint else {
         return identify::other_engine();
     };
-    if place.kind == Kind::RootfulPodman {
+    if place.kind == EngineKind::RootfulPodman {
         let own = if system.init == Init::Systemd {
             "systemctl --user enable --now podman.socket"
         } else {
@@ -177,20 +179,20 @@ fn grant(group: Option<(String, Vec<String>)>, owner: Option<String>, user: Opti
 }
 
 /// Whether the engine that would listen at such a place is installed here.
-pub(in crate::engine) fn is_installed(kind: Kind) -> bool {
+pub(in crate::engine) fn is_installed(kind: EngineKind) -> bool {
     let program = |name| system::which(name).is_some();
     let app = |name: &str| Path::new("/Applications").join(name).exists();
     match kind {
-        Kind::Docker => program("dockerd"),
-        Kind::Desktop => app("Docker.app") || Path::new("/opt/docker-desktop").exists(),
+        EngineKind::Docker => program("dockerd"),
+        EngineKind::Desktop => app("Docker.app") || Path::new("/opt/docker-desktop").exists(),
         // Packages of Docker bring its script along; only who has a socket has set it up.
-        Kind::RootlessDocker => false,
-        Kind::Podman => cfg!(not(target_os = "macos")) && program("podman"),
-        Kind::RootfulPodman => false,
-        Kind::PodmanMachine => cfg!(target_os = "macos") && program("podman"),
-        Kind::Colima => program("colima"),
-        Kind::OrbStack => app("OrbStack.app") || program("orbctl"),
-        Kind::Rancher => app("Rancher Desktop.app") || program("rdctl"),
+        EngineKind::RootlessDocker => false,
+        EngineKind::Podman => cfg!(not(target_os = "macos")) && program("podman"),
+        EngineKind::RootfulPodman => false,
+        EngineKind::PodmanMachine => cfg!(target_os = "macos") && program("podman"),
+        EngineKind::Colima => program("colima"),
+        EngineKind::OrbStack => app("OrbStack.app") || program("orbctl"),
+        EngineKind::Rancher => app("Rancher Desktop.app") || program("rdctl"),
     }
 }
 
@@ -201,9 +203,9 @@ mod tests {
 
     const USER: System = System { macos: false, init: Init::Systemd, root: false };
 
-    fn place(path: &str) -> Place {
-        let kind = Kind::of(Path::new(path));
-        Place { endpoint: Endpoint::Unix(path.into()), origin: format!("{kind:?}"), kind }
+    fn place(path: &str) -> Candidate {
+        let kind = EngineKind::of(Path::new(path));
+        Candidate { endpoint: Endpoint::Unix(path.into()), origin: format!("{kind:?}"), kind }
     }
 
     #[test]
@@ -269,13 +271,13 @@ mod tests {
 
     #[test]
     fn the_most_useful_error_wins() {
-        let docker = || (place("/var/run/docker.sock"), Failure::Missing);
+        let docker = || (place("/var/run/docker.sock"), Unreachable::Missing);
         let podman = |failure| (place("/run/user/1000/podman/podman.sock"), failure);
-        let refused = || Failure::Refused("connection refused".to_owned());
+        let refused = || Unreachable::Refused("connection refused".to_owned());
         let nothing = |_| false;
-        let kind = |tried, installed: fn(Kind) -> bool| most_useful(tried, installed, USER);
+        let kind = |tried, installed: fn(EngineKind) -> bool| most_useful(tried, installed, USER);
 
-        match kind(vec![docker(), podman(Failure::Hidden)], nothing) {
+        match kind(vec![docker(), podman(Unreachable::Hidden)], nothing) {
             Error::EngineNotInstalled { tried } => assert_eq!(
                 tried,
                 [
@@ -285,22 +287,22 @@ mod tests {
             ),
             other => panic!("{other:?}"),
         }
-        match kind(vec![docker(), podman(Failure::Missing)], |kind| kind == Kind::Podman) {
+        match kind(vec![docker(), podman(Unreachable::Missing)], |kind| kind == EngineKind::Podman) {
             Error::EngineNotRunning { start_command, .. } => {
                 assert_eq!(start_command, "systemctl --user start podman.socket")
             }
             other => panic!("{other:?}"),
         }
-        match kind(vec![docker(), podman(refused())], |kind| kind == Kind::Docker) {
+        match kind(vec![docker(), podman(refused())], |kind| kind == EngineKind::Docker) {
             Error::EngineNotRunning { endpoint, .. } => {
                 assert!(endpoint.contains("podman"), "a socket beats a program")
             }
             other => panic!("{other:?}"),
         }
-        let unusable = Failure::Unusable(Unusable { reason: "old".to_owned(), hint: "new".to_owned() });
+        let unusable = Unreachable::Unusable(Unusable { reason: "old".to_owned(), hint: "new".to_owned() });
         let tried = vec![(place("/var/run/docker.sock"), refused()), podman(unusable)];
         assert!(matches!(kind(tried, nothing), Error::EngineUnsupported { .. }));
-        let tried = vec![(place("/var/run/docker.sock"), refused()), podman(Failure::Denied)];
+        let tried = vec![(place("/var/run/docker.sock"), refused()), podman(Unreachable::Denied)];
         assert!(matches!(kind(tried, nothing), Error::EnginePermissionDenied { .. }));
         assert!(matches!(kind(vec![], nothing), Error::EngineNotInstalled { .. }));
     }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
     sync::mpsc::Sender,
 };
@@ -14,13 +13,9 @@ use crate::http;
 /// Most of an answer that is read: an engine with ten thousand volumes answers 5 MB.
 const LARGEST_ANSWER: usize = 32 << 20;
 
-trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
-
 impl Engine {
     /// One GET, on a connection of its own.
-    pub(super) async fn get(&self, path: &str) -> Result<http::Answer, String> {
+    pub(super) async fn get(&self, path: &str) -> Result<http::HttpResponse, String> {
         let wire = Wire::of(self)?;
         http::get(wire.open().await?, wire.host(), path, &[], LARGEST_ANSWER).await
     }
@@ -43,7 +38,7 @@ impl Wire {
         if let Some(socket) = endpoint.strip_prefix("unix://") {
             return Ok(Wire::Unix(socket.to_owned()));
         }
-        if endpoint.starts_with("ssh://") {
+        if engine.is_behind_ssh() {
             let folder = engine.memory.as_deref().and_then(Path::parent);
             return Ok(Wire::Ssh(endpoint.to_owned(), folder.map(Path::to_owned)));
         }
@@ -66,8 +61,8 @@ impl Wire {
         }
     }
 
-    async fn open(&self) -> Result<Box<dyn Connection>, String> {
-        let stream: Result<Box<dyn Connection>, _> = match self {
+    async fn open(&self) -> Result<Box<dyn http::Connection>, String> {
+        let stream: Result<Box<dyn http::Connection>, _> = match self {
             Wire::Unix(socket) => UnixStream::connect(socket).await.map(|stream| Box::new(stream) as _),
             Wire::Tcp(address) => TcpStream::connect(address).await.map(|stream| Box::new(stream) as _),
             Wire::Ssh(url, folder) => ssh::dial(url, folder.as_deref()).map(|stream| Box::new(stream) as _),

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::Serialize;
 
-use super::{Export, File, Member, yaml};
+use super::{ExportFiles, File, Member, yaml};
 use crate::{
     error::Result,
     settings::{Egress, RestartPolicy},
@@ -115,8 +115,8 @@ impl Default for Logging {
 ///
 /// # Errors
 /// A bug only.
-pub fn export(members: &[Member], with_secrets: bool) -> Result<Export> {
-    let mut export = Export::default();
+pub fn export(members: &[Member], with_secrets: bool) -> Result<ExportFiles> {
+    let mut export = ExportFiles::default();
     let mut document = Document::default();
     let mut secrets = vec![];
     for member in members {

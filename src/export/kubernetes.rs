@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::backup::{Backup, BackupFrom};
 use self::objects::*;
-use super::{Export, File, Member, yaml};
+use super::{ExportFiles, File, Member, yaml};
 use crate::{appliance::hex, error::Result};
 
 /// What one that does little needs, of the node's memory and processors: opencode idles at 230 to 330 MB. A request holds a
@@ -91,8 +91,8 @@ impl fmt::Display for Quantity {
 ///
 /// # Errors
 /// A bug only.
-pub fn export(members: &[Member], options: &Options) -> Result<Export> {
-    let mut export = Export::default();
+pub fn export(members: &[Member], options: &Options) -> Result<ExportFiles> {
+    let mut export = ExportFiles::default();
     let namespace = options.namespace.as_ref().map(|name| format!(" --namespace {name}")).unwrap_or_default();
     if let Some(name) = &options.namespace {
         export.commands.push(format!("kubectl create namespace {name}"));

@@ -5,7 +5,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr};
 
-use super::{Export, File, Member};
+use super::{ExportFiles, File, Member};
 use crate::{
     error::Result,
     settings::{Egress, RestartPolicy},
@@ -45,8 +45,8 @@ impl Unit {
 ///
 /// # Errors
 /// A bug only.
-pub fn export(members: &[Member]) -> Result<Export> {
-    let mut export = Export::default();
+pub fn export(members: &[Member]) -> Result<ExportFiles> {
+    let mut export = ExportFiles::default();
     for member in members {
         let name = &member.container.name;
         export.files.push(File::new(format!("{name}.container"), container(member)?));

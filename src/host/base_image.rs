@@ -9,7 +9,7 @@ use crate::{
     error::{Error, ImageAction, ImageFault, Result},
     event::Reporter,
     host::{
-        command::{Failed, Program},
+        command::{Program, ProgramFailure},
         packages::PackageManager,
         system::which,
     },
@@ -49,7 +49,7 @@ pub async fn build_base(
     work_dir: &Path,
     reporter: &dyn Reporter,
 ) -> Result<TempPath> {
-    let failed = |failure: Failed| Error::Image {
+    let failed = |failure: ProgramFailure| Error::Image {
         action: ImageAction::Build,
         reference: reference.to_owned(),
         fault: fault(&failure),
@@ -58,7 +58,7 @@ pub async fn build_base(
         log_file: None,
     };
     let step = format!("make {reference} from Debian's packages");
-    let refused = |reason: &str| failed(Failed { step: step.clone(), reason: reason.to_owned(), log: vec![] });
+    let refused = |reason: &str| failed(ProgramFailure { step: step.clone(), reason: reason.to_owned(), log: vec![] });
     let release = release(reference).ok_or_else(|| refused("only Debian's own images can be made here"))?;
     let architecture = debian_architecture(architecture);
     if architecture != debian_architecture(std::env::consts::ARCH) {
@@ -129,7 +129,7 @@ fn debian_architecture(architecture: &str) -> &str {
     }
 }
 
-fn fault(failure: &Failed) -> ImageFault {
+fn fault(failure: &ProgramFailure) -> ImageFault {
     let log = failure.log.join("\n").to_lowercase();
     let says = |parts: &[&str]| parts.iter().any(|part| log.contains(part));
     if says(&["no space left on device"]) {
@@ -172,8 +172,9 @@ mod tests {
 
     #[test]
     fn what_the_log_says_decides_the_fault() {
-        let with =
-            |line: &str| fault(&Failed { step: String::new(), reason: String::new(), log: vec![line.to_owned()] });
+        let with = |line: &str| {
+            fault(&ProgramFailure { step: String::new(), reason: String::new(), log: vec![line.to_owned()] })
+        };
         assert_eq!(with("W: Temporary failure resolving 'mirror'"), ImageFault::Network);
         assert_eq!(with("tar: x: No space left on device"), ImageFault::NoSpace);
         assert_eq!(with("E: run_chroot failed"), ImageFault::Other);

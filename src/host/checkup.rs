@@ -128,7 +128,7 @@ pub fn taken_on_ipv6(port: u16) -> bool {
 
 /// Who starts programs after a reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Services {
+pub struct ServiceSupport {
     /// Whether there is a service manager for the user's own services.
     pub manager: bool,
     /// Whether the user's services go on without a session (systemd's linger); `None` where that
@@ -137,14 +137,14 @@ pub struct Services {
 }
 
 /// Looks who starts programs after a reboot.
-pub fn services() -> Services {
-    let system = System::look();
+pub fn services() -> ServiceSupport {
+    let system = System::current();
     let linger = || system::user_name().is_some_and(|user| Path::new("/var/lib/systemd/linger").join(user).exists());
     match system.init {
         // launchd
-        _ if system.macos => Services { manager: true, linger: None },
-        Init::Systemd => Services { manager: true, linger: Some(linger()) },
-        Init::OpenRc | Init::Scripts | Init::Nobody => Services { manager: false, linger: None },
+        _ if system.macos => ServiceSupport { manager: true, linger: None },
+        Init::Systemd => ServiceSupport { manager: true, linger: Some(linger()) },
+        Init::OpenRc | Init::Scripts | Init::Nobody => ServiceSupport { manager: false, linger: None },
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Program<'a> {
 
 /// Why a program failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failed {
+pub struct ProgramFailure {
     /// What it was for.
     pub step: String,
     /// What happened.
@@ -82,9 +82,9 @@ impl<'a> Program<'a> {
     ///
     /// # Errors
     /// When it cannot be started, or ends with another code than 0.
-    pub async fn run(self, reporter: &dyn Reporter) -> Result<(), Failed> {
+    pub async fn run(self, reporter: &dyn Reporter) -> Result<(), ProgramFailure> {
         let Program { what, name, output, .. } = &self;
-        let failed = |reason: String, log| Failed { step: (*what).to_owned(), reason, log };
+        let failed = |reason: String, log| ProgramFailure { step: (*what).to_owned(), reason, log };
         let sudo = self.as_root && !is_root();
         if sudo && which("sudo").is_none() {
             return Err(failed("this needs root, and there is no sudo: run it as root".to_owned(), vec![]));
@@ -196,7 +196,7 @@ mod tests {
         }
     }
 
-    async fn sh(script: &str) -> (Result<(), Failed>, Vec<String>) {
+    async fn sh(script: &str) -> (Result<(), ProgramFailure>, Vec<String>) {
         let kept = Kept::default();
         let result = Program::new("test", "sh").arguments(["-c", script]).variable("X", "y").run(&kept).await;
         (result, kept.0.into_inner().unwrap())

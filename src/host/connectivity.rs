@@ -11,7 +11,7 @@ use std::{
 
 use base64::Engine as _;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 use tokio_rustls::{
@@ -23,7 +23,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{error::io_reason, host::checkup::resolve};
+use crate::{error::io_reason, host::checkup::resolve, http::Connection};
 
 /// What to reach, and how.
 #[derive(Debug, Clone, Default)]
@@ -35,11 +35,6 @@ pub struct Way {
     /// More certificate authorities (PEM) than the system has.
     pub ca_file: Option<PathBuf>,
 }
-
-/// An open connection, encrypted or on this machine.
-pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
 
 /// Where on the way it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

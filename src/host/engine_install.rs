@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     event::{Event, Reporter},
     host::{
-        command::{Failed, Program},
+        command::{Program, ProgramFailure},
         packages::PackageManager,
         system::{self, Init, System, which},
     },
@@ -73,9 +73,9 @@ impl Default for Daemon {
 /// # Errors
 /// [`Error::EngineInstallFailed`] with the step and its last lines.
 pub async fn install_engine(reporter: &dyn Reporter) -> Result<Installed> {
-    let system = System::look();
+    let system = System::current();
     if system.macos {
-        return Err(failed(Failed {
+        return Err(failed(ProgramFailure {
             step: "macOS".to_owned(),
             reason: "an engine for macOS is a virtual machine of your choice, such as: brew install colima docker && colima start"
                 .to_owned(),
@@ -84,7 +84,7 @@ pub async fn install_engine(reporter: &dyn Reporter) -> Result<Installed> {
     }
     if which("dockerd").is_none() {
         let manager = PackageManager::find().ok_or_else(|| {
-            failed(Failed {
+            failed(ProgramFailure {
                 step: "look for a package manager".to_owned(),
                 reason: "docklet knows apt, dnf, zypper, pacman and apk, and none is here".to_owned(),
                 log: vec![],
@@ -95,7 +95,7 @@ pub async fn install_engine(reporter: &dyn Reporter) -> Result<Installed> {
         let packages = packages(manager, &release, apparmor).map_err(failed)?;
         manager.install_packages(&packages, reporter).await.map_err(failed)?;
         if which("dockerd").is_none() {
-            return Err(failed(Failed {
+            return Err(failed(ProgramFailure {
                 step: format!("install {}", packages.join(" ")),
                 reason: "the package brought no dockerd".to_owned(),
                 log: vec![],
@@ -105,9 +105,7 @@ pub async fn install_engine(reporter: &dyn Reporter) -> Result<Installed> {
     let daemon = Daemon::default();
     let (how, survives_reboot) = start(&daemon, system, reporter).await.map_err(failed)?;
     if !survives_reboot {
-        reporter.report(&Event::Warning {
-            text: format!("the engine was started by hand ({how}): after a reboot, start it again"),
-        });
+        reporter.warn(format!("the engine was started by hand ({how}): after a reboot, start it again"));
     }
     let new_group = join_group(&daemon, system, reporter).await.map_err(failed)?;
     let endpoint = format!("unix://{}", daemon.socket.display());
@@ -123,7 +121,7 @@ pub fn with_group(group: &str, command: &[String]) -> std::process::Command {
 }
 
 /// The packages with a daemon, and what published ports and builds need of what is only recommended.
-fn packages(manager: PackageManager, os_release: &str, apparmor: bool) -> Result<Vec<&'static str>, Failed> {
+fn packages(manager: PackageManager, os_release: &str, apparmor: bool) -> Result<Vec<&'static str>, ProgramFailure> {
     let ids: Vec<&str> = os_release
         .lines()
         .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
@@ -135,7 +133,7 @@ fn packages(manager: PackageManager, os_release: &str, apparmor: bool) -> Result
         PackageManager::Dnf if ids.contains(&"amzn") => vec!["docker"],
         // Red Hat's own call Podman "docker"; it has no daemon.
         PackageManager::Dnf if ids.first() != Some(&"fedora") => {
-            return Err(Failed {
+            return Err(ProgramFailure {
                 step: "look for a package with an engine".to_owned(),
                 reason: "this distribution has no Docker; use its Podman: sudo dnf install podman && systemctl --user enable --now podman.socket"
                     .to_owned(),
@@ -149,7 +147,7 @@ fn packages(manager: PackageManager, os_release: &str, apparmor: bool) -> Result
 }
 
 /// Starts the daemon and waits until it answers. Says how, and whether that survives a reboot.
-async fn start(daemon: &Daemon, system: System, reporter: &dyn Reporter) -> Result<(String, bool), Failed> {
+async fn start(daemon: &Daemon, system: System, reporter: &dyn Reporter) -> Result<(String, bool), ProgramFailure> {
     if answers(&daemon.socket).await {
         return Ok(("it was running already".to_owned(), true));
     }
@@ -164,7 +162,7 @@ async fn start(daemon: &Daemon, system: System, reporter: &dyn Reporter) -> Resu
         }
     }
     if let Some(note) = note {
-        reporter.report(&Event::Note { text: format!("{note}; starting the daemon itself") });
+        reporter.note(format!("{note}; starting the daemon itself"));
     }
     start_detached(daemon, what, reporter).await.map(|()| ("dockerd".to_owned(), false))
 }
@@ -184,18 +182,18 @@ fn service_commands(system: System) -> Vec<(&'static str, Vec<&'static str>, boo
 }
 
 /// Starts the daemon in a session of its own, so that it outlives this terminal.
-async fn start_detached(daemon: &Daemon, what: &str, reporter: &dyn Reporter) -> Result<(), Failed> {
+async fn start_detached(daemon: &Daemon, what: &str, reporter: &dyn Reporter) -> Result<(), ProgramFailure> {
     let log = daemon.log.display().to_string();
     // The shell ends at once; its child keeps neither our terminal nor our pipes. HUP is ignored
     // because sudo's own terminal may hang up before setsid has run.
     let script = r#"trap '' HUP; log=$1; shift; setsid "$@" </dev/null >>"$log" 2>&1 & echo "process $!, log in $log""#;
-    let said = RecordedState::default();
+    let said = LastLine::default();
     let dockerd = which("dockerd").unwrap_or_else(|| "dockerd".into()).display().to_string();
     Program::new(what, "sh")
         .arguments(["-c", script, "sh", &log, &dockerd])
         .arguments(&daemon.arguments)
         .privileged()
-        .run(&Both(&said, reporter))
+        .run(&RememberingReporter(&said, reporter))
         .await?;
     let pid = said.pid();
     let alive = || pid.is_none_or(system::is_alive);
@@ -209,7 +207,7 @@ async fn start_detached(daemon: &Daemon, what: &str, reporter: &dyn Reporter) ->
     } else {
         format!("dockerd ended at once; its log: {log}")
     };
-    Err(Failed { step: what.to_owned(), reason, log: lines[lines.len().saturating_sub(10)..].to_vec() })
+    Err(ProgramFailure { step: what.to_owned(), reason, log: lines[lines.len().saturating_sub(10)..].to_vec() })
 }
 
 /// Waits until the engine answers. Ends early when it can no longer come.
@@ -247,12 +245,16 @@ async fn ping(socket: &Path) -> io::Result<bool> {
 }
 
 /// Puts the user into the group that may use the engine, unless it may already.
-async fn join_group(daemon: &Daemon, system: System, reporter: &dyn Reporter) -> Result<Option<String>, Failed> {
+async fn join_group(
+    daemon: &Daemon,
+    system: System,
+    reporter: &dyn Reporter,
+) -> Result<Option<String>, ProgramFailure> {
     if system.root || ping(&daemon.socket).await.is_ok() {
         return Ok(None);
     }
     let what = "give you permission to use the engine";
-    let user = system::user_name().ok_or_else(|| Failed {
+    let user = system::user_name().ok_or_else(|| ProgramFailure {
         step: what.to_owned(),
         reason: "this user has no name".to_owned(),
         log: vec![],
@@ -262,21 +264,19 @@ async fn join_group(daemon: &Daemon, system: System, reporter: &dyn Reporter) ->
     // Alpine has no usermod.
     let program = if which("usermod").is_some() { usermod } else { addgroup };
     program.privileged().run(reporter).await?;
-    reporter.report(&Event::Warning {
-        text: format!("you are now in the group {GROUP}; log out and in again for this to apply everywhere"),
-    });
+    reporter.warn(format!("you are now in the group {GROUP}; log out and in again for this to apply everywhere"));
     Ok(Some(GROUP.to_owned()))
 }
 
-fn failed(failure: Failed) -> Error {
+fn failed(failure: ProgramFailure) -> Error {
     Error::EngineInstallFailed { step: failure.step, reason: failure.reason, log: failure.log }
 }
 
 /// Remembers what a program said.
 #[derive(Default)]
-struct RecordedState(std::cell::RefCell<String>);
+struct LastLine(std::cell::RefCell<String>);
 
-impl RecordedState {
+impl LastLine {
     /// From "process 4711, log in …".
     fn pid(&self) -> Option<u32> {
         self.0.borrow().strip_prefix("process ")?.split(',').next()?.parse().ok()
@@ -284,9 +284,9 @@ impl RecordedState {
 }
 
 /// Remembers, and passes on.
-struct Both<'a>(&'a RecordedState, &'a dyn Reporter);
+struct RememberingReporter<'a>(&'a LastLine, &'a dyn Reporter);
 
-impl Reporter for Both<'_> {
+impl Reporter for RememberingReporter<'_> {
     fn report(&self, event: &Event) {
         if let Event::Host { line, .. } = event {
             *self.0.0.borrow_mut() = line.clone();

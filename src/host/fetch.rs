@@ -43,7 +43,7 @@ async fn ask(
     way: impl Fn(&str) -> Way,
     limit: usize,
     deadline: Duration,
-) -> Result<http::Answer, String> {
+) -> Result<http::HttpResponse, String> {
     let uri: Uri = address.parse().map_err(|_| "not a valid address".to_owned())?;
     let authority = uri.authority().ok_or("not a valid address")?.as_str();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());

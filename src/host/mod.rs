@@ -27,6 +27,8 @@ pub mod pem;
 pub mod ports;
 pub mod service;
 pub mod shell;
+#[cfg(target_os = "linux")]
+mod socket_owner;
 pub mod ssh;
 pub mod system;
 pub mod terminal;

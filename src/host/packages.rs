@@ -4,7 +4,7 @@
 use crate::{
     event::Reporter,
     host::{
-        command::{Failed, Program},
+        command::{Program, ProgramFailure},
         system::which,
     },
 };
@@ -85,7 +85,7 @@ impl PackageManager {
     ///
     /// # Errors
     /// When the package manager fails, with its last lines.
-    pub async fn install_packages(self, packages: &[&str], reporter: &dyn Reporter) -> Result<(), Failed> {
+    pub async fn install_packages(self, packages: &[&str], reporter: &dyn Reporter) -> Result<(), ProgramFailure> {
         let what = format!("install {}", packages.join(" "));
         let commands = self.preparations().iter().map(|(name, arguments)| (*name, arguments.to_vec(), &[][..]));
         for (name, arguments, packages) in commands.chain([(self.program(), self.install().to_vec(), packages)]) {

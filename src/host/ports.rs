@@ -8,6 +8,8 @@ use std::{
     process::Command,
 };
 
+#[cfg(target_os = "linux")]
+use super::socket_owner;
 use crate::{
     host::system,
     observed::{FORWARDER, PortState},
@@ -81,7 +83,7 @@ fn in_words(name: &str, pid: u32) -> String {
 
 /// A TCP socket as Linux shows it. An IPv4 address that was mapped to IPv6 is the IPv4 one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Socket {
+struct TcpSocket {
     local: SocketAddr,
     remote: SocketAddr,
     state: u8,
@@ -103,13 +105,13 @@ const IPV4: &str = "/proc/net/tcp";
 const IPV6: &str = "/proc/net/tcp6";
 
 /// All TCP sockets; none where there is no `/proc`.
-fn sockets() -> Vec<Socket> {
+fn sockets() -> Vec<TcpSocket> {
     let mut all = sockets_in(IPV4);
     all.extend(sockets_in(IPV6));
     all
 }
 
-fn sockets_in(path: &str) -> Vec<Socket> {
+fn sockets_in(path: &str) -> Vec<TcpSocket> {
     fs::File::open(path).and_then(table).map(|table| parse(&table)).unwrap_or_default()
 }
 
@@ -128,7 +130,7 @@ fn table(mut file: impl Read) -> io::Result<String> {
 }
 
 /// The sockets that listen on a port.
-fn listeners(port: u16) -> Vec<Socket> {
+fn listeners(port: u16) -> Vec<TcpSocket> {
     sockets().into_iter().filter(|s| s.state == LISTEN && s.local.port() == port).collect()
 }
 
@@ -138,9 +140,9 @@ pub(in crate::host) fn user_of(peer: SocketAddr, ours: SocketAddr) -> Option<u32
     client_of(&sockets(), peer, ours).or_else(|| client_by_lsof(peer, ours))
 }
 
-fn client_of(sockets: &[Socket], peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
+fn client_of(sockets: &[TcpSocket], peer: SocketAddr, ours: SocketAddr) -> Option<u32> {
     // Only a socket that a process has open: Linux says that closed ones are root's.
-    let is_it = |s: &&Socket| s.state == ESTABLISHED && s.local == canonical(peer) && s.remote == canonical(ours);
+    let is_it = |s: &&TcpSocket| s.state == ESTABLISHED && s.local == canonical(peer) && s.remote == canonical(ours);
     sockets.iter().find(is_it).map(|s| s.uid)
 }
 
@@ -148,6 +150,18 @@ fn client_of(sockets: &[Socket], peer: SocketAddr, ours: SocketAddr) -> Option<u
 /// not know them. `None` also where that cannot be seen, and where no process has it: Linux itself then sends it on, as
 /// root told it to.
 pub fn stranger(server: SocketAddr, ours: &[SocketAddr], trusted: impl Fn(u32) -> bool) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        let ours: Vec<SocketAddr> = ours.iter().copied().map(canonical).collect();
+        if let Ok(users) = socket_owner::users(canonical(server), &ours) {
+            return users.into_iter().find(|user| !trusted(*user));
+        }
+    }
+    stranger_in_tables(server, ours, trusted)
+}
+
+/// The same by the kernel's tables, for one that has no `sock_diag`.
+fn stranger_in_tables(server: SocketAddr, ours: &[SocketAddr], trusted: impl Fn(u32) -> bool) -> Option<u32> {
     let mut sockets = sockets_in(IPV4);
     // No socket of the other table can have these connections then, nor get them.
     if !has_both_ends(&sockets, server, ours) {
@@ -157,7 +171,7 @@ pub fn stranger(server: SocketAddr, ours: &[SocketAddr], trusted: impl Fn(u32) -
 }
 
 /// Whether the listener on this very address and the other end of each connection are among these sockets.
-fn has_both_ends(sockets: &[Socket], server: SocketAddr, ours: &[SocketAddr]) -> bool {
+fn has_both_ends(sockets: &[TcpSocket], server: SocketAddr, ours: &[SocketAddr]) -> bool {
     let server = canonical(server);
     let accepted = |ours: &SocketAddr| {
         let remote = canonical(*ours);
@@ -167,11 +181,16 @@ fn has_both_ends(sockets: &[Socket], server: SocketAddr, ours: &[SocketAddr]) ->
 }
 
 /// The listener counts as well as the connection: until a connection is accepted, Linux says that it is root's.
-fn stranger_in(sockets: &[Socket], server: SocketAddr, ours: SocketAddr, trusted: impl Fn(u32) -> bool) -> Option<u32> {
+fn stranger_in(
+    sockets: &[TcpSocket],
+    server: SocketAddr,
+    ours: SocketAddr,
+    trusted: impl Fn(u32) -> bool,
+) -> Option<u32> {
     let (server, ours) = (canonical(server), canonical(ours));
     // Linux prefers who listens on this very address.
     let exact = sockets.iter().any(|s| s.state == LISTEN && s.local == server);
-    let other_end = |s: &&Socket| match s.state {
+    let other_end = |s: &&TcpSocket| match s.state {
         LISTEN if exact => s.local == server,
         LISTEN => s.local.port() == server.port() && s.local.ip().is_unspecified(),
         _ => s.local == server && s.remote == ours,
@@ -184,10 +203,10 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// Reads the kernel's table of sockets: `sl local remote st queues timers retransmits uid timeout inode`.
-fn parse(table: &str) -> Vec<Socket> {
+fn parse(table: &str) -> Vec<TcpSocket> {
     let socket = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        Some(Socket {
+        Some(TcpSocket {
             local: parse_address(fields.get(1)?)?,
             remote: parse_address(fields.get(2)?)?,
             state: u8::from_str_radix(fields.get(3)?, 16).ok()?,
@@ -215,7 +234,7 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 }
 
 /// The process that holds one of these sockets, where we may look.
-fn owner(listeners: &[Socket]) -> Option<(u32, String)> {
+fn owner(listeners: &[TcpSocket]) -> Option<(u32, String)> {
     let wanted: Vec<String> = listeners.iter().map(|l| format!("socket:[{}]", l.inode)).collect();
     let processes = fs::read_dir("/proc").ok()?.flatten();
     for process in processes {
@@ -321,15 +340,15 @@ mod tests {
     }
 
     /// One that this very machine would show, in its own order of bytes.
-    fn socket(local: &str, remote: &str, state: u8, uid: u32) -> Socket {
+    fn socket(local: &str, remote: &str, state: u8, uid: u32) -> TcpSocket {
         let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
-        Socket { local: canonical(local), remote: canonical(remote), state, uid, inode: 1 }
+        TcpSocket { local: canonical(local), remote: canonical(remote), state, uid, inode: 1 }
     }
 
     #[test]
     fn who_connects_is_proved_or_unknown() {
         let (peer, ours) = ("127.0.0.1:40000".parse().unwrap(), "127.0.0.1:3000".parse().unwrap());
-        let who = |socket: Socket| client_of(&[socket], peer, ours);
+        let who = |socket: TcpSocket| client_of(&[socket], peer, ours);
         assert_eq!(who(socket("127.0.0.1:40000", "127.0.0.1:3000", ESTABLISHED, 1000)), Some(1000));
         assert_eq!(who(socket("[::ffff:127.0.0.1]:40000", "[::ffff:127.0.0.1]:3000", ESTABLISHED, 1000)), Some(1000));
         assert_eq!(who(socket("127.0.0.1:3000", "127.0.0.1:40000", ESTABLISHED, 1000)), None, "the other direction");
@@ -362,8 +381,10 @@ mod tests {
             assert_eq!(user_of(peer, server_side.local_addr().unwrap()), Some(us), "{listen} from {connect}");
             let (server, ours) = (client.peer_addr().unwrap(), client.local_addr().unwrap());
             assert_eq!(stranger(server, &[ours], |uid| uid == us), None);
+            assert_eq!(stranger_in_tables(server, &[ours], |uid| uid == us), None);
             if cfg!(target_os = "linux") {
                 assert_eq!(stranger(server, &[ours], |_| false), Some(us), "{listen} from {connect}");
+                assert_eq!(stranger_in_tables(server, &[ours], |_| false), Some(us), "{listen} from {connect}");
             }
         }
     }
@@ -371,10 +392,10 @@ mod tests {
     #[test]
     fn whoever_has_the_other_end_is_found() {
         let (server, ours) = ("127.0.0.1:3000".parse().unwrap(), "127.0.0.1:40000".parse().unwrap());
-        let find = |sockets: &[Socket]| stranger_in(sockets, server, ours, |uid| uid == 0);
+        let find = |sockets: &[TcpSocket]| stranger_in(sockets, server, ours, |uid| uid == 0);
         let listener = |at: &str, uid| socket(at, "0.0.0.0:0", LISTEN, uid);
         let accepted = |uid| socket("127.0.0.1:3000", "127.0.0.1:40000", ESTABLISHED, uid);
-        let both = |sockets: &[Socket]| has_both_ends(sockets, server, &[ours]);
+        let both = |sockets: &[TcpSocket]| has_both_ends(sockets, server, &[ours]);
         assert!(both(&[listener("127.0.0.1:3000", 0), accepted(0)]));
         assert!(!both(&[listener("127.0.0.1:3000", 0)]), "another table may have the connection");
         assert!(!both(&[listener("0.0.0.0:3000", 0), accepted(0)]), "another table may have the listener");

@@ -41,19 +41,19 @@ pub struct Service {
 /// The kinds of service managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ServiceManager {
     /// User units.
     Systemd,
     /// Agents.
     Launchd,
 }
 
-impl Kind {
+impl ServiceManager {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Systemd => "systemd",
-            Kind::Launchd => "launchd",
+            ServiceManager::Systemd => "systemd",
+            ServiceManager::Launchd => "launchd",
         }
     }
 }
@@ -61,7 +61,7 @@ impl Kind {
 /// A user's services.
 #[derive(Debug, Clone)]
 pub struct Services {
-    kind: Kind,
+    kind: ServiceManager,
     folder: PathBuf,
     /// `systemctl` or `launchctl`, where the manager runs; else why it does not.
     tool: Result<PathBuf, String>,
@@ -71,21 +71,21 @@ impl Services {
     /// Looks for the service manager of this system and says where its files are. `config_home` is
     /// `XDG_CONFIG_HOME`.
     pub fn find(home: &Path, config_home: Option<&Path>) -> Self {
-        let system = System::look();
+        let system = System::current();
         if system.macos {
             let tool = which("launchctl").ok_or_else(|| "there is no launchctl".to_owned());
-            return Services { kind: Kind::Launchd, folder: home.join("Library/LaunchAgents"), tool };
+            return Services { kind: ServiceManager::Launchd, folder: home.join("Library/LaunchAgents"), tool };
         }
         let config = config_home.map_or_else(|| home.join(".config"), Path::to_owned);
         let tool = match system.init {
             Init::Systemd => which("systemctl").ok_or_else(|| "there is no systemctl".to_owned()),
             _ => Err("systemd does not run here".to_owned()),
         };
-        Services { kind: Kind::Systemd, folder: config.join("systemd/user"), tool }
+        Services { kind: ServiceManager::Systemd, folder: config.join("systemd/user"), tool }
     }
 
     /// Which one.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ServiceManager {
         self.kind
     }
 
@@ -104,7 +104,7 @@ impl Services {
 
     /// systemd's link that makes the service start by itself.
     fn link(&self, instance: &InstanceName) -> Option<PathBuf> {
-        (self.kind == Kind::Systemd).then(|| self.folder.join(TARGET).join(file_name(self.kind, instance)))
+        (self.kind == ServiceManager::Systemd).then(|| self.folder.join(TARGET).join(file_name(self.kind, instance)))
     }
 
     /// What is there of an instance's service, whole or not.
@@ -127,8 +127,8 @@ impl Services {
     /// written; then nothing of it is left.
     pub async fn enable(&self, service: &Service) -> Result<bool> {
         let text = match self.kind {
-            Kind::Systemd => systemd_unit(service)?,
-            Kind::Launchd => launchd_agent(service)?,
+            ServiceManager::Systemd => systemd_unit(service)?,
+            ServiceManager::Launchd => launchd_agent(service)?,
         };
         let file = self.file(&service.instance);
         let link = self.link(&service.instance);
@@ -192,8 +192,8 @@ impl Services {
     pub async fn start(&self, instance: &InstanceName) -> Result<(), String> {
         let name = file_name(self.kind, instance);
         match self.kind {
-            Kind::Systemd => self.call(&["--user", "start", &name]).await.map(drop),
-            Kind::Launchd => {
+            ServiceManager::Systemd => self.call(&["--user", "start", &name]).await.map(drop),
+            ServiceManager::Launchd => {
                 let file = self.file(instance).display().to_string();
                 self.call(&["bootstrap", &launchd_domain(), &file]).await.map(drop)
             }
@@ -206,8 +206,8 @@ impl Services {
     /// What the manager says.
     pub async fn stop(&self, instance: &InstanceName) -> Result<(), String> {
         match self.kind {
-            Kind::Systemd => self.call(&["--user", "stop", &file_name(self.kind, instance)]).await.map(drop),
-            Kind::Launchd => {
+            ServiceManager::Systemd => self.call(&["--user", "stop", &file_name(self.kind, instance)]).await.map(drop),
+            ServiceManager::Launchd => {
                 self.call(&["bootout", &format!("{}/{}", launchd_domain(), label(instance))]).await.map(drop)
             }
         }
@@ -216,15 +216,19 @@ impl Services {
     /// Whether the manager runs the service now.
     pub async fn is_active(&self, instance: &InstanceName) -> bool {
         match self.kind {
-            Kind::Systemd => self.call(&["--user", "is-active", &file_name(self.kind, instance)]).await.is_ok(),
-            Kind::Launchd => self.call(&["print", &format!("{}/{}", launchd_domain(), label(instance))]).await.is_ok(),
+            ServiceManager::Systemd => {
+                self.call(&["--user", "is-active", &file_name(self.kind, instance)]).await.is_ok()
+            }
+            ServiceManager::Launchd => {
+                self.call(&["print", &format!("{}/{}", launchd_domain(), label(instance))]).await.is_ok()
+            }
         }
     }
 
     /// Tells systemd that files changed. It also reads them when it starts, so where it cannot be
     /// reached now (a session without its bus), nothing is lost.
     async fn reload(&self) {
-        if self.kind == Kind::Systemd {
+        if self.kind == ServiceManager::Systemd {
             let _ = self.call(&["--user", "daemon-reload"]).await;
         }
     }
@@ -268,8 +272,8 @@ async fn run(program: &Path, arguments: &[&str]) -> Result<String, String> {
     if status.success() {
         return Ok(String::from_utf8_lossy(&stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&stderr);
-    Err(said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it gave no reason").to_owned())
+    let text = String::from_utf8_lossy(&stderr);
+    Err(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it gave no reason").to_owned())
 }
 
 /// Creates a folder that is not ours alone, so its mode is the user's choice.
@@ -281,10 +285,10 @@ fn label(instance: &InstanceName) -> String {
     format!("docklet.{instance}")
 }
 
-fn file_name(kind: Kind, instance: &InstanceName) -> String {
+fn file_name(kind: ServiceManager, instance: &InstanceName) -> String {
     match kind {
-        Kind::Systemd => format!("docklet-{instance}.service"),
-        Kind::Launchd => format!("{}.plist", label(instance)),
+        ServiceManager::Systemd => format!("docklet-{instance}.service"),
+        ServiceManager::Launchd => format!("{}.plist", label(instance)),
     }
 }
 

@@ -40,11 +40,11 @@ pub async fn run(command: &str, arguments: &[&OsStr], input: String, deadline: D
     // It has ended by itself: what it left in the background may go on.
     std::mem::forget(group);
     let output = output.map_err(|e| e.to_string())?;
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().replace('\n', "; ");
-    match (output.status.success(), said.is_empty()) {
-        (true, _) => Ok(said),
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().replace('\n', "; ");
+    match (output.status.success(), text.is_empty()) {
+        (true, _) => Ok(text),
         (false, true) => Err(output.status.to_string()),
-        (false, false) => Err(format!("{}: {said}", output.status)),
+        (false, false) => Err(format!("{}: {text}", output.status)),
     }
 }
 

@@ -70,8 +70,8 @@ fn destination(url: &str) -> (&str, &str, Option<&str>) {
 const LINES: usize = 4;
 
 /// What ssh complained of, in a line.
-pub fn complaint(said: &str) -> String {
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+pub fn complaint(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     if last.is_empty() { "ssh ended without a word".to_owned() } else { last.join("; ") }
 }

@@ -34,7 +34,7 @@ pub struct System {
 
 impl System {
     /// Looks at this system.
-    pub fn look() -> Self {
+    pub fn current() -> Self {
         let exists = |path: &str| Path::new(path).exists();
         let first_process = || std::fs::read_to_string("/proc/1/comm").unwrap_or_default();
         let init = if exists("/run/systemd/system") {

@@ -95,7 +95,7 @@ impl fmt::Display for Advice {
 
 /// What was seen of a mount's source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Facts {
+struct SourceFacts {
     folder: bool,
     owner: u32,
     group: u32,
@@ -113,14 +113,14 @@ pub fn advice(mount: &Mount, ids: Ids, users: Users) -> Vec<Advice> {
     look(&mount.host).map(|facts| advise(mount, &facts, ids, users)).unwrap_or_default()
 }
 
-fn look(path: &Path) -> Option<Facts> {
+fn look(path: &Path) -> Option<SourceFacts> {
     let found = fs::metadata(path).ok()?;
     let enforcing = fs::read_to_string("/sys/fs/selinux/enforce").is_ok_and(|text| text.trim() == "1");
     let labelled = || {
         attribute(path, "security.selinux")
             .is_some_and(|label| String::from_utf8_lossy(&label).contains("container_file_t"))
     };
-    Some(Facts {
+    Some(SourceFacts {
         folder: found.is_dir(),
         owner: found.uid(),
         group: found.gid(),
@@ -131,7 +131,7 @@ fn look(path: &Path) -> Option<Facts> {
     })
 }
 
-fn advise(mount: &Mount, facts: &Facts, ids: Ids, users: Users) -> Vec<Advice> {
+fn advise(mount: &Mount, facts: &SourceFacts, ids: Ids, users: Users) -> Vec<Advice> {
     let Some(agent) = users.here(ids) else { return vec![] };
     let shown = mount.host.display();
     let mut all = vec![];
@@ -179,7 +179,7 @@ enum Whose {
     Systems,
 }
 
-fn whose(facts: &Facts) -> Whose {
+fn whose(facts: &SourceFacts) -> Whose {
     match facts.owner {
         owner if owner == facts.us => Whose::Ours,
         0 => Whose::Systems,
@@ -187,12 +187,12 @@ fn whose(facts: &Facts) -> Whose {
     }
 }
 
-fn sudo(facts: &Facts) -> &'static str {
+fn sudo(facts: &SourceFacts) -> &'static str {
     if facts.us == 0 || facts.us == facts.owner { "" } else { "sudo " }
 }
 
 /// The command that lets a user in; `None` for what is the system's.
-fn grant(mount: &Mount, facts: &Facts, uid: u32) -> Option<String> {
+fn grant(mount: &Mount, facts: &SourceFacts, uid: u32) -> Option<String> {
     let path = quoted(&mount.host);
     let whose = whose(facts);
     if whose == Whose::Systems {
@@ -215,7 +215,7 @@ fn grant(mount: &Mount, facts: &Facts, uid: u32) -> Option<String> {
 }
 
 /// The bits that a user has: as owner, by an entry of the list, through a group, or as anybody.
-fn permissions(facts: &Facts, user: Ids) -> u32 {
+fn permissions(facts: &SourceFacts, user: Ids) -> u32 {
     if facts.owner == user.uid {
         return facts.mode >> 6 & 7;
     }
@@ -246,7 +246,7 @@ fn entries(acl: &[u8]) -> Option<Vec<Entry>> {
     if *version == [2, 0, 0, 0] { rest.chunks(8).map(entry).collect() } else { None }
 }
 
-fn by_list(facts: &Facts, entries: &[Entry], user: Ids) -> u32 {
+fn by_list(facts: &SourceFacts, entries: &[Entry], user: Ids) -> u32 {
     let of = |tag: u16| entries.iter().filter(move |entry| entry.0 == tag);
     let mask = of(MASK).next().map_or(7, |entry| entry.1);
     if let Some(entry) = of(USER).find(|entry| entry.2 == user.uid) {

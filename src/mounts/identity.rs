@@ -20,7 +20,7 @@ const SCHEMA: u32 = 1;
 
 /// What is at the host's end of a mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(super) struct SourceIdentity {
     /// Its path without links.
     real: PathBuf,
     /// Which folder; `None` for a file, as editors replace files by renaming.
@@ -43,7 +43,7 @@ impl Folder {
     }
 }
 
-impl Identity {
+impl SourceIdentity {
     /// Looks. `Err` says why it cannot be mounted.
     pub(super) fn of(path: &Path) -> Result<Self, String> {
         let real = fs::canonicalize(path).map_err(|e| io_reason(&e))?;
@@ -52,10 +52,10 @@ impl Identity {
             return Err("it is neither a folder nor a file".to_owned());
         }
         let folder = found.is_dir().then(|| Folder { device: found.dev(), inode: found.ino(), boot: boot() });
-        Ok(Identity { real, folder })
+        Ok(SourceIdentity { real, folder })
     }
 
-    fn is(&self, other: &Identity) -> bool {
+    fn is(&self, other: &SourceIdentity) -> bool {
         let same = match (&self.folder, &other.folder) {
             (Some(a), Some(b)) => a.is(b),
             (None, None) => true,
@@ -65,7 +65,7 @@ impl Identity {
     }
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for SourceIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let real = self.real.display();
         match &self.folder {
@@ -83,23 +83,23 @@ fn boot() -> Option<String> {
 
 /// One mount as it was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Entry {
+struct AcceptedMount {
     host: PathBuf,
     container: String,
-    identity: Identity,
+    identity: SourceIdentity,
 }
 
 /// What was accepted, by mount.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(super) struct AcceptedMounts {
     schema: u32,
-    mounts: Vec<Entry>,
+    mounts: Vec<AcceptedMount>,
 }
 
-impl Known {
+impl AcceptedMounts {
     /// Reads the file; without one, nothing is known.
     pub(super) fn load(file: &Path) -> Result<Self> {
-        let Some(text) = paths::read_text(file)? else { return Ok(Known::default()) };
+        let Some(text) = paths::read_text(file)? else { return Ok(AcceptedMounts::default()) };
         serde_json::from_str(&text).map_err(|e| Error::File {
             action: "read",
             path: file.display().to_string(),
@@ -108,8 +108,8 @@ impl Known {
         })
     }
 
-    fn save(mounts: Vec<Entry>, file: &Path) -> Result<()> {
-        let known = Known { schema: SCHEMA, mounts };
+    fn save(mounts: Vec<AcceptedMount>, file: &Path) -> Result<()> {
+        let known = AcceptedMounts { schema: SCHEMA, mounts };
         let text = serde_json::to_string_pretty(&known).map_err(|e| Error::usage(e.to_string()))?;
         if let Some(folder) = file.parent() {
             paths::create_folder(folder, 0o700)?;
@@ -117,7 +117,7 @@ impl Known {
         paths::write_file(file, text.as_bytes(), 0o600)
     }
 
-    fn entry(&self, mount: &Mount) -> Option<&Entry> {
+    fn entry(&self, mount: &Mount) -> Option<&AcceptedMount> {
         self.mounts.iter().find(|entry| entry.host == mount.host && entry.container == mount.container)
     }
 
@@ -128,13 +128,13 @@ impl Known {
 
     /// A mount's source must be what was accepted, and be there when nothing was accepted yet.
     pub(super) fn verify(&self, mount: &Mount) -> Result<()> {
-        self.entry(mount).map_or_else(|| look(mount).map(drop), |entry| same(mount, &entry.identity))
+        self.entry(mount).map_or_else(|| identity_of(mount).map(drop), |entry| same(mount, &entry.identity))
     }
 
     /// The same for a container that has these places.
     pub(super) fn verify_places<'a>(&self, mut places: impl Iterator<Item = &'a str>) -> Result<()> {
         let places: Vec<&str> = places.by_ref().collect();
-        for Entry { host, container, identity } in &self.mounts {
+        for AcceptedMount { host, container, identity } in &self.mounts {
             if places.contains(&container.as_str()) {
                 let mount = Mount { host: host.clone(), container: container.clone(), read_only: false };
                 same(&mount, identity)?;
@@ -144,29 +144,29 @@ impl Known {
     }
 }
 
-/// Keeps what these mounts are now. Of those that were accepted before, which [`Known::verify`] found unchanged, only
+/// Keeps what these mounts are now. Of those that were accepted before, which [`AcceptedMounts::verify`] found unchanged, only
 /// the numbers of a new boot are new; other mounts are forgotten. Writes only what changed.
 pub(super) fn remember(mounts: &[Mount], file: &Path) -> Result<()> {
-    let before = Known::load(file)?;
+    let before = AcceptedMounts::load(file)?;
     let mounts = mounts.iter().map(entry).collect::<Result<Vec<_>>>()?;
-    if before.mounts == mounts { Ok(()) } else { Known::save(mounts, file) }
+    if before.mounts == mounts { Ok(()) } else { AcceptedMounts::save(mounts, file) }
 }
 
 /// Keeps what this mount is now, whatever it was.
 pub(super) fn accept(mount: &Mount, file: &Path) -> Result<()> {
-    let mut mounts = Known::load(file)?.mounts;
+    let mut mounts = AcceptedMounts::load(file)?.mounts;
     mounts.retain(|entry| entry.host != mount.host || entry.container != mount.container);
     mounts.push(entry(mount)?);
-    Known::save(mounts, file)
+    AcceptedMounts::save(mounts, file)
 }
 
-fn entry(mount: &Mount) -> Result<Entry> {
-    Ok(Entry { host: mount.host.clone(), container: mount.container.clone(), identity: look(mount)? })
+fn entry(mount: &Mount) -> Result<AcceptedMount> {
+    Ok(AcceptedMount { host: mount.host.clone(), container: mount.container.clone(), identity: identity_of(mount)? })
 }
 
 /// What a mount's source is now.
-fn look(mount: &Mount) -> Result<Identity> {
-    Identity::of(&mount.host).map_err(|reason| Error::Missing {
+fn identity_of(mount: &Mount) -> Result<SourceIdentity> {
+    SourceIdentity::of(&mount.host).map_err(|reason| Error::Missing {
         what: format!("folder or file {} to mount at {}", mount.host.display(), mount.container),
         reason: Some(reason),
         hint: format!(
@@ -176,8 +176,8 @@ fn look(mount: &Mount) -> Result<Identity> {
     })
 }
 
-fn same(mount: &Mount, accepted: &Identity) -> Result<()> {
-    let now = look(mount)?;
+fn same(mount: &Mount, accepted: &SourceIdentity) -> Result<()> {
+    let now = identity_of(mount)?;
     if accepted.is(&now) {
         return Ok(());
     }

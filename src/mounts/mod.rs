@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Result},
     settings::Mount,
 };
-use identity::Known;
+use identity::AcceptedMounts;
 
 /// A mount with an absolute host path without `..`; `~` is `home`.
 ///
@@ -45,7 +45,7 @@ pub fn absolute(mount: &Mount, home: &Path) -> Result<Mount> {
 /// # Errors
 /// [`Error::Missing`] and [`Error::MountChanged`], for the first that is not.
 pub fn verify(mounts: &[Mount], known: &Path) -> Result<()> {
-    let known = Known::load(known)?;
+    let known = AcceptedMounts::load(known)?;
     mounts.iter().try_for_each(|mount| known.verify(mount))
 }
 
@@ -54,7 +54,7 @@ pub fn verify(mounts: &[Mount], known: &Path) -> Result<()> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_places<'a>(places: impl Iterator<Item = &'a str>, known: &Path) -> Result<()> {
-    Known::load(known)?.verify_places(places)
+    AcceptedMounts::load(known)?.verify_places(places)
 }
 
 /// The mounts that were not accepted yet.
@@ -62,7 +62,7 @@ pub fn verify_places<'a>(places: impl Iterator<Item = &'a str>, known: &Path) ->
 /// # Errors
 /// When the file of accepted mounts cannot be read.
 pub fn new<'a>(mounts: &'a [Mount], known: &Path) -> Result<Vec<&'a Mount>> {
-    let known = Known::load(known)?;
+    let known = AcceptedMounts::load(known)?;
     Ok(mounts.iter().filter(|mount| !known.has(mount)).collect())
 }
 

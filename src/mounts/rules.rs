@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::identity::Identity;
+use super::identity::SourceIdentity;
 use crate::{
     appliance::Appliance,
     error::{Error, Result},
@@ -117,7 +117,7 @@ pub fn refusal(mounts: &[Mount], index: usize, around: &Surroundings<'_>) -> Opt
 
 /// Why a folder or file of the host cannot be mounted anywhere.
 fn source(host: &Path, around: &Surroundings<'_>) -> Option<String> {
-    if let Err(reason) = Identity::of(host) {
+    if let Err(reason) = SourceIdentity::of(host) {
         return Some(reason);
     }
     let real = paths::real(host);

@@ -1,14 +1,10 @@
 //! Autostart: the supervisor started by the user's own service manager. Also what setup and uninstall do about it.
 
-use super::{
-    Instance,
-    supervisor::{ALLOCATOR, process},
-};
+use super::{Instance, supervisor::process};
 use crate::{
     desired_state::{self, DesiredState},
     error::{Error, Result},
-    event::Event,
-    host::service::{self, Kind, Service, Services},
+    host::service::{self, Service, ServiceManager, Services},
     report::{AutostartReport, Thing, ThingKind},
     settings::Settings,
 };
@@ -36,8 +32,7 @@ pub async fn enable(instance: &Instance) -> Result<bool> {
         // The one that runs as a process of its own makes room for the service's.
         process::end(&instance.files).await?;
         if let Err(reason) = services.start(&instance.name).await {
-            let text = format!("the service is enabled, but could not be started now: {reason}");
-            instance.reporter.report(&Event::Warning { text });
+            instance.warn(format!("the service is enabled, but could not be started now: {reason}"));
         }
     }
     Ok(changed)
@@ -69,8 +64,7 @@ pub async fn apply(instance: &Instance, settings: &Settings) -> Result<()> {
         return services.disable(&instance.name).await.map(drop);
     }
     if let Err(reason) = services.available() {
-        let text = format!("autostart is set, but {reason}; after a reboot: docklet{} start", instance.name.flag());
-        instance.reporter.report(&Event::Warning { text });
+        instance.warn(format!("autostart is set, but {reason}; after a reboot: docklet{} start", instance.name.flag()));
         return Ok(());
     }
     services.enable(&service(instance)?).await?;
@@ -78,13 +72,13 @@ pub async fn apply(instance: &Instance, settings: &Settings) -> Result<()> {
 }
 
 /// Whether and how it starts by itself.
-pub async fn look(instance: &Instance) -> AutostartReport {
+pub async fn report(instance: &Instance) -> AutostartReport {
     let services = services(instance);
     let available = services.available();
     let enabled = services.is_enabled(&instance.name);
     let has_manager = available.is_ok();
     let linger = match (services.kind(), has_manager) {
-        (Kind::Systemd, true) => Some(service::lingers(&service::user()).await),
+        (ServiceManager::Systemd, true) => Some(service::lingers(&service::user()).await),
         _ => None,
     };
     let reason = match (&available, enabled, linger) {
@@ -148,7 +142,7 @@ pub fn service(instance: &Instance) -> Result<Service> {
     let mut environment = instance.options.service_environment.clone();
     let flags = [("DOCKLET_HOST", &instance.options.host), ("DOCKLET_CONTEXT", &instance.options.context)];
     environment.extend(flags.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
-    environment.extend(ALLOCATOR.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    environment.extend(process::ALLOCATOR.map(|(name, value)| (name.to_owned(), value.to_owned())));
     if let Some((name, _)) = environment.iter().find(|(_, value)| holds_password(value)) {
         return Err(Error::Usage {
             message: format!("{name} holds a password, which a service file must not"),
@@ -188,22 +182,20 @@ fn holds_password(text: &str) -> bool {
 /// A systemd user's services end with the last session unless they may linger. Asks once.
 async fn linger(instance: &Instance, services: &Services) -> Result<()> {
     let user = service::user();
-    if services.kind() != Kind::Systemd || service::lingers(&user).await {
+    if services.kind() != ServiceManager::Systemd || service::lingers(&user).await {
         return Ok(());
     }
     let command = format!("loginctl enable-linger {user}");
     let otherwise = "autostart is on; only your logout ends it";
     let yes = instance.questions.suggest("Keep opencode running while you are logged out (lingering)?", otherwise)?;
     if !yes {
-        let text = format!("it starts when you log in and ends when you log out; to change that: {command}");
-        instance.reporter.report(&Event::Note { text });
+        instance.note(format!("it starts when you log in and ends when you log out; to change that: {command}"));
     } else if let Err(reason) = service::enable_linger(&user).await {
-        let text = format!("lingering could not be turned on ({reason}); try: sudo {command}");
-        instance.reporter.report(&Event::Warning { text });
+        instance.warn(format!("lingering could not be turned on ({reason}); try: sudo {command}"));
     } else {
-        let text =
-            format!("lingering is on for {user}, and stays on after an uninstall; off: loginctl disable-linger {user}");
-        instance.reporter.report(&Event::Note { text });
+        instance.note(format!(
+            "lingering is on for {user}, and stays on after an uninstall; off: loginctl disable-linger {user}"
+        ));
     }
     Ok(())
 }

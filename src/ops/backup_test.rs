@@ -12,7 +12,8 @@ use std::{
 use self::throwaway::Throwaway;
 use super::{
     Instance, backup,
-    restore::{self, identities},
+    backup_contents::{belongs_here, known_records},
+    restore::contained_secrets::{self, identities},
     supervisor::{self, process},
 };
 use crate::{
@@ -23,12 +24,12 @@ use crate::{
         encrypted_file::Unlock,
         read_back,
         restore::{read_into, room_for},
-        schedule::Last,
+        schedule::LastRun,
         store,
     },
     engine::Engine,
     error::{Error, Result},
-    event::{Event, begin_step},
+    event::begin_step,
     lock::{self, Lock},
     paths::InstancePaths,
     report::data::{BackupTestReport, RecordsReport},
@@ -81,8 +82,7 @@ impl Instance {
             // The lock's file is what tells that something is left.
             Ok(()) => drop(std::fs::remove_file(&path)),
             Err(error) if done.is_err() => {
-                let text = format!("{}; the next docklet backup test removes it", error.with_causes(": "));
-                self.reporter.report(&Event::Warning { text });
+                self.warn(format!("{}; the next docklet backup test removes it", error.with_causes(": ")));
             }
             Err(_) => {}
         }
@@ -136,7 +136,7 @@ pub fn is_left(files: &InstancePaths) -> bool {
 pub fn refuse_running(instance: &Instance) -> Result<()> {
     match Lock::holder(&instance.files.backup_test_lock()) {
         Some(holder) if Lock::pid_of(&holder) != process::running(&instance.files) => {
-            Err(Error::Locked { instance: instance.name.to_string(), holder: lock::shown(holder.trim()) })
+            Err(Error::Locked { instance: instance.name.to_string(), holder: lock::shown(&holder) })
         }
         _ => Ok(()),
     }
@@ -169,7 +169,7 @@ fn newest(instance: &Instance) -> Result<PathBuf> {
 }
 
 /// Whether there is a newer backup than the one that was tested last.
-pub fn has_new(instance: &Instance, last: &Last) -> bool {
+pub fn has_new(instance: &Instance, last: &LastRun) -> bool {
     newest(instance).is_ok_and(|file| Some(file.display().to_string()) != last.file)
 }
 
@@ -178,7 +178,7 @@ fn remember(instance: &Instance, file: &Path, done: &Result<BackupTestReport>) -
     let shown = file.display().to_string();
     let outcome = done.as_ref().map(|_| shown.clone()).map_err(|error| error.with_causes(": "));
     // Also of one that failed it is told which it was.
-    Last { file: Some(shown), ..Last::load(&path).after(outcome) }.save(&path)
+    LastRun { file: Some(shown), ..LastRun::load(&path).after(outcome) }.save(&path)
 }
 
 /// An error that says something about the backup, as one.
@@ -208,13 +208,20 @@ impl Test<'_> {
         let Test { instance, throwaway, file, .. } = *self;
         let began = Instant::now();
         let unlock = Unlock::Identities(identities(options.identity.as_ref())?);
-        restore::belongs_here(instance, file, &crate::data::restore::header(file, &unlock)?)?;
-        let reading =
-            read_into(file, &unlock, read_back::Sums::default(), None, instance.reporter.as_ref(), &instance.interrupt);
-        let (contents, sums) = self.step(1, &format!("check {}", file.display()), reading).await?;
-        let secrets = restore::secrets_in(options.passphrase.as_ref(), options.identity.as_ref(), file, &contents)?;
+        belongs_here(instance, file, &crate::data::restore::header(file, &unlock)?)?;
+        let reading = read_into(
+            file,
+            &unlock,
+            read_back::VolumeChecksums::default(),
+            None,
+            instance.reporter.as_ref(),
+            &instance.interrupt,
+        );
+        let (contents, checksums) = self.step(1, &format!("check {}", file.display()), reading).await?;
+        let secrets =
+            contained_secrets::tried(options.passphrase.as_ref(), options.identity.as_ref(), file, &contents)?;
         let shape = throwaway.shape(self.settings, &contents.header, None).await?;
-        let filling = self.fill(&shape, &contents, &sums);
+        let filling = self.fill(&shape, &contents, &checksums);
         self.step(2, "restore it into a throwaway instance, and compare every file", filling).await?;
         let timeout = options.timeout.unwrap_or(instance.appliance.health.ready_timeout());
         let starting = self.records(&shape, &contents, timeout);
@@ -245,17 +252,22 @@ impl Test<'_> {
         let Test { instance, throwaway, file, .. } = *self;
         let unlock = Unlock::Identities(vec![]);
         let (reporter, interrupt) = (instance.reporter.as_ref(), &instance.interrupt);
-        let sums = read_back::Sums::default();
-        let (contents, sums) = read_into(file, &unlock, sums, None, reporter, interrupt).await?;
+        let checksums = read_back::VolumeChecksums::default();
+        let (contents, checksums) = read_into(file, &unlock, checksums, None, reporter, interrupt).await?;
         let shape = throwaway.shape(self.settings, &contents.header, Some(image)).await?;
-        self.fill(&shape, &contents, &sums).await?;
+        self.fill(&shape, &contents, &checksums).await?;
         let probe = throwaway.start(&shape, instance.appliance.health.ready_timeout()).await?;
         let asking = async { Ok(data_check::there(&probe, records).await) };
         instance.interrupt.or(throwaway::interrupted(), asking).await
     }
 
     /// Volumes with the data of the backup, each compared with what that says.
-    async fn fill(&self, shape: &throwaway::Shape, contents: &Contents, sums: &read_back::Sums) -> Result<()> {
+    async fn fill(
+        &self,
+        shape: &throwaway::Shape,
+        contents: &Contents,
+        checksums: &read_back::VolumeChecksums,
+    ) -> Result<()> {
         let Test { instance, engine, throwaway, file, .. } = *self;
         let volumes = throwaway.create_volumes(shape).await?;
         let task = throwaway.task(shape);
@@ -264,9 +276,9 @@ impl Test<'_> {
         let held = |role: &str| contents.header.volumes.iter().any(|there| there.role == role);
         let volumes: Vec<_> = volumes.into_iter().filter(|volume| held(&volume.role)).collect();
         crate::data::restore::fill(engine, file, contents, &task, &volumes, reporter, interrupt).await?;
-        let there = read_back::sums(engine, &task, &volumes, interrupt).await?;
+        let there = read_back::checksums(engine, &task, &volumes, interrupt).await?;
         for volume in &volumes {
-            let (then, now) = (sums.of(&volume.role), there.of(&volume.role));
+            let (then, now) = (checksums.of(&volume.role), there.of(&volume.role));
             if then != now {
                 let numbers =
                     format!("{} names and {} files of {} and {}", now.names, now.files, then.names, then.files);
@@ -289,7 +301,7 @@ impl Test<'_> {
     ) -> Result<Vec<RecordsReport>> {
         let Test { instance, throwaway, file, .. } = *self;
         let probe = throwaway.start(shape, timeout).await?;
-        let expected = restore::known_records(instance, contents);
+        let expected = known_records(instance, contents);
         let asking = async {
             let there = data_check::there(&probe, &expected).await;
             Ok((data_check::list(&probe, &instance.appliance.records.paths).await, there))

@@ -2,36 +2,33 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
+use tokio::task::JoinSet;
+
 use super::{
-    Instance, lost_undo, other_home,
+    Instance, build_surroundings, lost_undo, other_home,
     release::{self, Committed},
-    setup, supervisor,
+    run_plan::{self, PlanRun},
+    supervisor,
 };
 use crate::{
     appliance::Appliance,
-    apply::{self, BuildSurroundings, Sandbox, Tools},
+    apply::{self, Sandbox},
     desired::Desired,
     desired_state::{self, DesiredState},
     engine::Engine,
     error::{Error, Result},
-    event::Event,
-    host::{pem, tunnel},
+    host::tunnel,
     interrupt, mounts, observe,
     observed::{self, Observed},
-    paths,
     plan::{self, Action, Plan, guarded, lost},
     probe::Seen,
     ready,
-    sandbox::{
-        self,
-        network_rules::{self, Rules},
-        ssh_agent,
-    },
-    secrets::{self, Secret},
+    sandbox::{self, ssh_agent},
+    secrets::Secret,
     settings::Settings,
 };
 
@@ -113,8 +110,8 @@ pub struct ConvergeOptions {
 /// # Errors
 /// What [`observe::look`] and [`plan::converge`] find.
 pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how: &ConvergeOptions) -> Result<Planned> {
-    let look = observe::look_at_own(engine, &instance.appliance, &instance.name).await?;
-    plan_with(instance, engine, &look, settings, how).await
+    let snapshot = observe::look_at_own(engine, &instance.appliance, &instance.name).await?;
+    plan_with(instance, engine, &snapshot, settings, how).await
 }
 
 /// Plans from a look that was taken already.
@@ -124,32 +121,31 @@ pub async fn plan(instance: &Instance, engine: &Engine, settings: &Settings, how
 pub async fn plan_with(
     instance: &Instance,
     engine: &Engine,
-    look: &observe::Snapshot,
+    snapshot: &observe::Snapshot,
     settings: &Settings,
     how: &ConvergeOptions,
 ) -> Result<Planned> {
-    // On the heap: it is large, and a program that uses the library may have small stacks.
-    let mut planned = Box::pin(plan_from(instance, engine, look, settings, how)).await?;
+    let mut planned = plan_from(instance, engine, snapshot, settings, how).await?;
     if !planned.plan.creates() {
         return Ok(planned);
     }
     if settings.git.ssh_agent {
         ssh_agent::check(engine)?;
     }
-    let mut look = look.clone();
+    let mut snapshot = snapshot.clone();
     if engine.known_host.is_some() {
         // The machine may have got more memory or processors since it was asked about them.
         let host = engine.host().await?;
-        if host != look.host {
-            look.host = host;
-            planned = Box::pin(plan_from(instance, engine, &look, settings, how)).await?;
+        if host != snapshot.host {
+            snapshot.host = host;
+            planned = plan_from(instance, engine, &snapshot, settings, how).await?;
         }
     }
-    let (wanted, there) = (settings.resources.cpus.0, look.host.cpus);
-    if there > 0 && wanted > there as f64 {
+    let (desired, there) = (settings.resources.cpus.0, snapshot.host.cpus);
+    if there > 0 && desired > there as f64 {
         // The engine would refuse it, after the old container was stopped.
         return Err(Error::Usage {
-            message: format!("{wanted} CPUs are set, but the engine has {there}"),
+            message: format!("{desired} CPUs are set, but the engine has {there}"),
             hint: Some(format!("to use all: docklet{} config set resources.cpus 0", instance.name.flag())),
         });
     }
@@ -159,19 +155,19 @@ pub async fn plan_with(
 async fn plan_from(
     instance: &Instance,
     engine: &Engine,
-    look: &observe::Snapshot,
+    snapshot: &observe::Snapshot,
     settings: &Settings,
     how: &ConvergeOptions,
 ) -> Result<Planned> {
-    other_home::refuse(instance, &look.containers)?;
+    other_home::refuse(instance, &snapshot.containers)?;
     remote_refuses(engine, settings)?;
     let name = instance.container_name();
-    if !look.containers.iter().any(|c| c.name == name && c.is_running()) {
+    if !snapshot.containers.iter().any(|c| c.name == name && c.is_running()) {
         // One that leads nowhere would hold the port.
         tunnel::close_all(&instance.files.state).await;
     }
     // What was committed counts, whether its release was written down already or not.
-    let committed = release::committed(instance, look);
+    let committed = release::committed(instance, snapshot);
     let mut appliance = instance.appliance.clone();
     if let Some(release) = &committed.release {
         appliance.adopt(release.clone());
@@ -181,7 +177,7 @@ async fn plan_from(
         settings.image.reference.clone_from(reference);
     }
     let (given, secrets) =
-        sandbox::given(engine, &appliance, &settings, &instance.files, look.host.memory, &how.new_secrets)?;
+        sandbox::given(engine, &appliance, &settings, &instance.files, snapshot.host.memory, &how.new_secrets)?;
     let mut desired =
         Desired::new(&appliance, &settings, &instance.name, &instance.files, &given, how.image_file.as_deref());
     let sandbox = Sandbox {
@@ -189,12 +185,12 @@ async fn plan_from(
         labels: desired.container.labels.clone(),
         ids: given.ids,
         secrets,
-        rules: rules(instance, &settings, &how.new_secrets)?,
+        rules: run_plan::rules(instance, &settings, &how.new_secrets)?,
         files: instance.files.clone(),
         mounts: settings.mounts.clone(),
     };
     desired.running = how.running;
-    let observed = at_rest(instance, engine, look, &desired).await?;
+    let observed = at_rest(instance, engine, snapshot, &desired).await?;
     lost_undo::check(&observed)?;
     let (recovery, observed) = guarded::recover(&desired, &observed)?;
     let mut plan = plan::converge(&desired, &observed)?;
@@ -218,7 +214,7 @@ async fn plan_from(
     let runs = observed.main.as_ref().is_some_and(|c| c.running);
     let container_id = observed.main.map(|c| c.id);
     Ok(Planned {
-        no_memory_limit: look.host.no_memory_limit,
+        no_memory_limit: snapshot.host.no_memory_limit,
         lost,
         missing,
         opens_up,
@@ -257,13 +253,6 @@ fn missing_volumes(instance: &Instance, desired: &Desired, observed: &Observed) 
     })
 }
 
-/// The network rules of these settings; the proxies are those of the appliance, with `new` ones.
-pub(super) fn rules(instance: &Instance, settings: &Settings, new: &BTreeMap<String, Secret>) -> Result<Rules> {
-    let new = new.iter().filter(|(name, _)| setup::PROXIES.contains(&name.as_str()) && *name != "NO_PROXY");
-    let kept = network_rules::proxies(&instance.files)?;
-    Ok(Rules::new(settings, kept.iter().map(String::as_str).chain(new.map(|(_, value)| value.reveal()))))
-}
-
 /// What a container has outside its volumes, in a line. Best effort: Podman and old engines cannot always tell.
 pub async fn lost(engine: &Engine, appliance: &Appliance, container: &str) -> Option<String> {
     let paths = engine.changed_paths(container).await.ok()?;
@@ -278,15 +267,15 @@ const STARTING: Duration = Duration::from_secs(5);
 async fn at_rest(
     instance: &Instance,
     engine: &Engine,
-    look: &observe::Snapshot,
+    snapshot: &observe::Snapshot,
     desired: &Desired,
 ) -> Result<Observed> {
     let begun = Instant::now();
-    let mut observed = observe::observe(engine, look, desired).await?;
+    let mut observed = observe::observe(engine, snapshot, desired).await?;
     while observed.may_be_starting() && begun.elapsed() < STARTING {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let look = observe::look_at_own(engine, &instance.appliance, &instance.name).await?;
-        observed = observe::observe(engine, &look, desired).await?;
+        let snapshot = observe::look_at_own(engine, &instance.appliance, &instance.name).await?;
+        observed = observe::observe(engine, &snapshot, desired).await?;
     }
     Ok(observed)
 }
@@ -303,51 +292,61 @@ pub async fn apply(
     how: &ConvergeOptions,
     timeout: Duration,
 ) -> Result<()> {
+    apply_asked(instance, engine, settings, planned, how, timeout, JoinSet::new()).await
+}
+
+/// The same, where the health of the page was asked already.
+///
+/// # Errors
+/// As [`apply`].
+pub async fn apply_asked(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    planned: &Planned,
+    how: &ConvergeOptions,
+    timeout: Duration,
+    mut page: JoinSet<Seen>,
+) -> Result<()> {
     let probe = instance.probe(settings)?;
     if !planned.is_empty() {
-        prepare_ca_bundle(instance, settings)?;
+        build_surroundings::prepare_ca_bundle(instance, settings)?;
     }
     if let Some(missing) = &planned.missing {
-        instance.reporter.report(&Event::Warning { text: missing.clone() });
+        instance.warn(missing.clone());
     }
     let (_raise, never) = interrupt::pair();
     let interrupt = if how.uninterrupted { &never } else { &instance.interrupt };
-    let tools = Tools {
-        engine,
-        appliance: &planned.appliance,
-        sandbox: &planned.sandbox,
-        probe: &probe,
-        docker_config: &instance.options.docker_config,
-        build: build_surroundings(instance, settings)?,
-        ready_timeout: timeout,
-        verified: None,
-        reporter: instance.reporter.as_ref(),
-        interrupt,
-    };
-    if settings.git.ssh_agent {
-        ssh_agent::prepare(&instance.files, instance.options.ssh_agent.as_deref())?;
-    }
+    let run =
+        PlanRun { timeout: Some(timeout), ..PlanRun::with(settings, &planned.appliance) }.interrupted_by(interrupt);
+    let tools = run.tools(instance, engine, &planned.sandbox, &probe)?;
     release::write_down(instance, &planned.committed)?;
-    let wanted = if how.running { DesiredState::Running } else { DesiredState::Stopped };
+    let desired = if how.running { DesiredState::Running } else { DesiredState::Stopped };
     if !how.saves {
-        desired_state::write(&instance.files.desired(), wanted)?;
+        desired_state::write(&instance.files.desired(), desired)?;
     }
-    Box::pin(apply::apply(&planned.recovery, &tools)).await?;
+    apply::apply(&planned.recovery, &tools).await?;
     let (images, all) = (planned.plan.image_steps(), planned.plan.steps.len());
-    Box::pin(apply::apply_part(&planned.plan, 0..images, &tools)).await?;
+    apply::apply_part(&planned.plan, 0..images, &tools).await?;
     if how.saves {
         settings.save(&instance.files.settings())?;
-        desired_state::write(&instance.files.desired(), wanted)?;
+        desired_state::write(&instance.files.desired(), desired)?;
     }
     let main = &planned.desired.container;
     let ran = how.running && planned.is_empty();
     let asks = ran && (main.egress.has_rules() || !timeout.is_zero());
-    let answers = asks && probe.health().await == Seen::Works;
+    let health = async {
+        match page.join_next().await {
+            Some(Ok(seen)) => seen,
+            _ => probe.health().await,
+        }
+    };
+    let answers = asks && health.await == Seen::Works;
     if ran && !answers && main.egress.has_rules() {
         // Somebody may have started it past docklet with nobody there to load its rules, for which its entrypoint waits.
         apply::load_rules(&main.name, &plan::Made::of(main), &tools).await?;
     }
-    Box::pin(apply::apply_part(&planned.plan, images..all, &tools)).await?;
+    apply::apply_part(&planned.plan, images..all, &tools).await?;
     let waited = planned.plan.steps.iter().any(|s| matches!(s.action, Action::WaitUntilReady { .. }));
     if how.running && !answers && !waited && !timeout.is_zero() {
         // "Running" is said of a page that answers, also when there was nothing to do.
@@ -358,8 +357,7 @@ pub async fn apply(
     if how.running {
         // What works is kept working; that nobody will restart it is no reason to call it broken.
         if let Err(error) = supervisor::ensure_running(instance, settings, engine).await {
-            let text = format!("opencode is running, but the supervisor could not be started: {error}");
-            instance.reporter.report(&Event::Warning { text });
+            instance.warn(format!("opencode is running, but the supervisor could not be started: {error}"));
         }
     }
     Ok(())
@@ -368,79 +366,4 @@ pub async fn apply(
 /// The error for Ctrl-C.
 pub fn interrupted() -> Error {
     Error::Interrupted { next: "run the same command again to continue".to_owned() }
-}
-
-/// Copies the certificates of the host's CA bundle: the original may be gone when they are needed again.
-pub(super) fn prepare_ca_bundle(instance: &Instance, settings: &Settings) -> Result<()> {
-    let copy = instance.files.ca_bundle();
-    let bundle = match read_ca_bundle(settings) {
-        Ok(Some(bundle)) => bundle,
-        Ok(None) => return Ok(()),
-        Err(error) if copy.exists() => {
-            // What runs is not stopped from running because a file moved.
-            let text = format!("{error}; the copy from before is used");
-            instance.reporter.report(&Event::Warning { text });
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
-    if std::fs::read(&copy).is_ok_and(|old| old == bundle) {
-        return Ok(());
-    }
-    paths::create_folder(&instance.files.state, 0o700)?;
-    paths::write_file(&copy, &bundle, 0o600)
-}
-
-/// The certificates that the settings name.
-///
-/// # Errors
-/// When the file cannot be read, or holds no certificate or a broken one.
-pub fn read_ca_bundle(settings: &Settings) -> Result<Option<Vec<u8>>> {
-    if settings.trust.ca_file.is_empty() {
-        return Ok(None);
-    }
-    pem::read_certificates(Path::new(&settings.trust.ca_file)).map(Some)
-}
-
-pub(super) fn build_surroundings(instance: &Instance, settings: &Settings) -> Result<BuildSurroundings> {
-    let mut proxies = std::collections::BTreeMap::new();
-    for name in setup::PROXIES {
-        if let Some(value) = secrets::read(&instance.files.secrets(), name)? {
-            proxies.insert(name.to_owned(), value.reveal().to_owned());
-        }
-    }
-    Ok(BuildSurroundings {
-        ca_bundle: match std::fs::read(instance.files.ca_bundle()) {
-            _ if settings.trust.ca_file.is_empty() => vec![],
-            Ok(copy) => copy,
-            // No setup was here yet that made a copy: a backup is restored on a bare machine.
-            Err(_) => read_ca_bundle(settings)?.unwrap_or_default(),
-        },
-        proxies,
-        log_file: instance.files.build_log(),
-        work_folder: instance.files.state.clone(),
-        may_install: instance.options.may_install,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::Options;
-
-    #[test]
-    fn a_build_gets_the_certificates_also_where_no_setup_has_copied_them() {
-        let home = tempfile::tempdir().unwrap();
-        let options = Options { folder: Some(home.path().to_owned()), ..Options::default() };
-        let instance = Instance::open("x".parse().unwrap(), options).unwrap();
-        let mut settings = Settings::default();
-        let bundle = |settings: &Settings| build_surroundings(&instance, settings).map(|s| s.ca_bundle);
-        assert!(bundle(&settings).unwrap().is_empty());
-        settings.trust.ca_file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls/cert.pem").to_owned();
-        assert!(bundle(&settings).unwrap().starts_with(b"-----BEGIN CERTIFICATE-----"));
-        paths::create_folder(&instance.files.state, 0o700).unwrap();
-        paths::write_file(&instance.files.ca_bundle(), b"the copy", 0o600).unwrap();
-        assert_eq!(bundle(&settings).unwrap(), b"the copy");
-    }
 }

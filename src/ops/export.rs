@@ -9,14 +9,13 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Instance, backup, restore};
+use super::{Instance, backup, backup_contents};
 use crate::{
     appliance::{Ids, hex},
     data::encrypted_file::{self, Unlock},
     desired::{Desired, Given, ImagePlan},
     engine::reference::Reference,
     error::{Error, Result},
-    event::Event,
     export::{
         self, Member, SecretFile, compose,
         kubernetes::{self, BackupFrom},
@@ -89,21 +88,21 @@ impl Instance {
     /// # Errors
     /// [`Error::NotSetUp`] when there are neither settings nor an image; what reading the settings and the secrets and writing
     /// the files find.
-    pub async fn export(&self, wanted: &Export) -> Result<ExportReport> {
-        check(wanted)?;
-        let settings = self.settings_to_export(wanted).await?;
+    pub async fn export(&self, request: &Export) -> Result<ExportReport> {
+        check(request)?;
+        let settings = self.settings_to_export(request).await?;
         let ids = self.ids_of_image(&settings).await;
-        let names = if wanted.instances.is_empty() { vec![self.name.clone()] } else { wanted.instances.clone() };
-        let members = names.iter().enumerate().map(|(place, name)| self.member(wanted, &settings, ids, name, place));
+        let names = if request.instances.is_empty() { vec![self.name.clone()] } else { request.instances.clone() };
+        let members = names.iter().enumerate().map(|(place, name)| self.member(request, &settings, ids, name, place));
         let members: Vec<Member> = members.collect::<Result<_>>()?;
-        let mut made = match &wanted.target {
+        let mut made = match &request.target {
             ExportTarget::Kubernetes { namespace, storage, storage_class, ingress, backup } => {
                 let options = kubernetes::Options {
                     namespace: namespace.clone(),
                     storage: storage.parse().map_err(Error::usage)?,
                     storage_class: storage_class.clone(),
                     ingress: ingress.clone(),
-                    with_secrets: wanted.with_secrets,
+                    with_secrets: request.with_secrets,
                     backup: match backup {
                         Some((file, from)) => Some(self.backup_to_export(file, from).await?),
                         None => None,
@@ -111,28 +110,28 @@ impl Instance {
                 };
                 kubernetes::export(&members, &options)?
             }
-            ExportTarget::Compose => compose::export(&members, wanted.with_secrets)?,
+            ExportTarget::Compose => compose::export(&members, request.with_secrets)?,
             ExportTarget::Quadlet => quadlet::export(&members)?,
         };
-        made.notes.extend(left_here(wanted, &settings, &members));
-        if let (ExportTarget::Compose, Some(folder)) = (&wanted.target, &wanted.folder) {
+        made.notes.extend(left_here(request, &settings, &members));
+        if let (ExportTarget::Compose, Some(folder)) = (&request.target, &request.folder) {
             made.commands.insert(0, format!("cd {}", shell_words::quote(&folder.display().to_string())));
         }
-        made.notes.iter().for_each(|text| self.reporter.report(&Event::Warning { text: text.clone() }));
+        made.notes.iter().for_each(|text| self.warn(text.clone()));
         for command in &made.commands {
-            self.reporter.report(&Event::Note { text: format!("run first: {command}") });
+            self.note(format!("run first: {command}"));
         }
         for command in &made.then {
-            self.reporter.report(&Event::Note { text: format!("run then: {command}") });
+            self.note(format!("run then: {command}"));
         }
-        let files = match &wanted.folder {
+        let files = match &request.folder {
             Some(folder) => self.write(folder, &made.files)?,
             None => made.files.into_iter().map(in_report).collect(),
         };
         Ok(ExportReport {
-            target: wanted.target.name().to_owned(),
+            target: request.target.name().to_owned(),
             instances: names.iter().map(ToString::to_string).collect(),
-            folder: wanted.folder.as_ref().map(|folder| folder.display().to_string()),
+            folder: request.folder.as_ref().map(|folder| folder.display().to_string()),
             changed: files.iter().any(|file| file.written),
             files,
             notes: made.notes,
@@ -142,12 +141,11 @@ impl Instance {
     }
 
     /// The settings; the defaults where nothing is set up here and the image is from elsewhere.
-    async fn settings_to_export(&self, wanted: &Export) -> Result<Settings> {
+    async fn settings_to_export(&self, request: &Export) -> Result<Settings> {
         match Settings::load(&self.files.settings())? {
             Some(settings) => Ok(settings),
-            None if wanted.image.is_some() => {
-                let text = format!("instance {} is not set up here; the default settings are exported", self.name);
-                self.reporter.report(&Event::Note { text });
+            None if request.image.is_some() => {
+                self.note(format!("instance {} is not set up here; the default settings are exported", self.name));
                 Ok(Settings::default())
             }
             None => self.settings().await,
@@ -168,7 +166,7 @@ impl Instance {
 
     fn member(
         &self,
-        wanted: &Export,
+        request: &Export,
         settings: &Settings,
         ids: Ids,
         name: &InstanceName,
@@ -176,7 +174,7 @@ impl Instance {
     ) -> Result<Member> {
         let mut settings = Settings { mounts: vec![], ..settings.clone() };
         settings.git.ssh_agent = false;
-        if !wanted.instances.is_empty() {
+        if !request.instances.is_empty() {
             // Each on a port of its own, and no commit of one developer in the name of another.
             let port = u16::try_from(place).ok().and_then(|place| settings.network.port.0.checked_add(place));
             settings.network.port =
@@ -185,9 +183,9 @@ impl Instance {
         }
         let given = Given { memory: 0, ids, secrets: String::new(), remote: false };
         let desired = Desired::new(&self.appliance, &settings, name, &self.paths.instance(name), &given, None);
-        let built = wanted.image.is_none() && matches!(desired.image, ImagePlan::Build { .. });
+        let built = request.image.is_none() && matches!(desired.image, ImagePlan::Build { .. });
         let mut container = desired.container;
-        if let Some(image) = &wanted.image {
+        if let Some(image) = &request.image {
             let _: Reference = image.parse()?;
             container.image.clone_from(image);
         }
@@ -205,7 +203,7 @@ impl Instance {
             allow: network_rules::allowed(&settings, proxies()).collect(),
             network_rules: Rules::new(&settings, proxies()).command(&self.appliance, &[]),
             unpack_backup: self.appliance.container.unpack_backup.clone(),
-            secrets: self.secret_files(&settings, wanted)?,
+            secrets: self.secret_files(&settings, request)?,
         })
     }
 
@@ -219,7 +217,7 @@ impl Instance {
             });
         }
         let contents = backup::check(self, file, &Unlock::Identities(vec![])).await?;
-        restore::belongs_here(self, file, &contents.header)?;
+        backup_contents::belongs_here(self, file, &contents.header)?;
         let file = file.to_owned();
         let hash = move || {
             let mut digest = Sha256::new();
@@ -231,7 +229,7 @@ impl Instance {
     }
 
     /// The secrets of this instance. Several instances have its keys in common, but each a password of its own.
-    fn secret_files(&self, settings: &Settings, wanted: &Export) -> Result<BTreeMap<String, SecretFile>> {
+    fn secret_files(&self, settings: &Settings, request: &Export) -> Result<BTreeMap<String, SecretFile>> {
         let files = SecretFiles::read(&self.appliance, settings, &self.files, &BTreeMap::new())?;
         let bundle = Some(self.files.ca_bundle()).filter(|copy| copy.exists());
         let bundle = bundle.unwrap_or_else(|| PathBuf::from(&settings.trust.ca_file));
@@ -243,7 +241,7 @@ impl Instance {
             .map(|(name, content)| (name.clone(), SecretFile { path: Some(path(name)), content: content.clone() }));
         let mut all: BTreeMap<String, SecretFile> = known.collect();
         let password = &self.appliance.login.password_secret;
-        if !wanted.instances.is_empty() || !all.contains_key(password) {
+        if !request.instances.is_empty() || !all.contains_key(password) {
             let content = secrets::generate_password()?.reveal().as_bytes().to_vec();
             all.insert(password.clone(), SecretFile { path: None, content });
         }
@@ -276,21 +274,21 @@ fn in_report(file: export::File) -> ExportedFile {
 }
 
 /// Refuses what no file can hold.
-fn check(wanted: &Export) -> Result<()> {
+fn check(request: &Export) -> Result<()> {
     let refuse =
         |message: &str, hint: &str| Err(Error::Usage { message: message.to_owned(), hint: Some(hint.to_owned()) });
-    let twice = wanted.instances.iter().enumerate().find(|(at, name)| wanted.instances[..*at].contains(name));
+    let twice = request.instances.iter().enumerate().find(|(at, name)| request.instances[..*at].contains(name));
     if let Some((_, name)) = twice {
         return Err(Error::usage(format!("--instances names {name} twice")));
     }
-    match wanted.target {
-        ExportTarget::Kubernetes { backup: Some(_), .. } if wanted.instances.len() > 1 => {
+    match request.target {
+        ExportTarget::Kubernetes { backup: Some(_), .. } if request.instances.len() > 1 => {
             refuse("a backup is the data of one instance", "export each instance alone, with a backup of its own")
         }
-        ExportTarget::Compose if wanted.with_secrets && wanted.folder.is_none() => {
+        ExportTarget::Compose if request.with_secrets && request.folder.is_none() => {
             refuse("Compose reads secrets from files of their own", "add --output DIR")
         }
-        ExportTarget::Quadlet if wanted.with_secrets => {
+        ExportTarget::Quadlet if request.with_secrets => {
             refuse("unit files can't hold secrets", "leave out --with-secrets, and run the commands that it prints")
         }
         _ => Ok(()),
@@ -298,13 +296,13 @@ fn check(wanted: &Export) -> Result<()> {
 }
 
 /// What of the settings stays on this machine.
-fn left_here(wanted: &Export, settings: &Settings, members: &[Member]) -> Vec<String> {
+fn left_here(request: &Export, settings: &Settings, members: &[Member]) -> Vec<String> {
     let mut notes = vec![];
     if let (None, ImageSource::Build | ImageSource::Load, Some(member)) =
-        (&wanted.image, settings.image.source, members.first())
+        (&request.image, settings.image.source, members.first())
     {
         let image = &member.container.image;
-        notes.push(match wanted.target {
+        notes.push(match request.target {
             ExportTarget::Quadlet => {
                 format!("image {image} is only here; if your engine is Docker: docker save {image} | podman load")
             }
@@ -314,7 +312,7 @@ fn left_here(wanted: &Export, settings: &Settings, members: &[Member]) -> Vec<St
             ),
         });
     }
-    if !matches!(wanted.target, ExportTarget::Kubernetes { .. }) {
+    if !matches!(request.target, ExportTarget::Kubernetes { .. }) {
         notes.extend(super::exposure(settings));
     }
     for mount in &settings.mounts {
@@ -324,7 +322,7 @@ fn left_here(wanted: &Export, settings: &Settings, members: &[Member]) -> Vec<St
         notes.push("git.ssh_agent is this machine's ssh agent and is left out".to_owned());
     }
     let has_identity = settings.git.name != Git::default().name || settings.git.email != Git::default().email;
-    if !wanted.instances.is_empty() && has_identity {
+    if !request.instances.is_empty() && has_identity {
         notes.push("git.name and git.email are yours and are left out: each developer sets their own".to_owned());
     }
     notes

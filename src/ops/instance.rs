@@ -20,8 +20,8 @@ use crate::{
         log::LogRequest,
     },
     error::{Error, Result},
-    event::{Event, Reporter, Silent},
-    follow::Subject,
+    event::{Reporter, Silent},
+    follow::FollowTarget,
     host::tunnel::Tunnel,
     instance_name::InstanceName,
     interrupt::{self, Interrupt},
@@ -217,14 +217,13 @@ impl Instance {
         if let Some(settings) = Settings::load(&self.files.settings())? {
             return Ok(settings);
         }
-        // On the heap: this is a part of nearly every operation.
-        let look = async {
+        let snapshot = async {
             match self.engine().await {
                 Ok(engine) => stop::refuse_foreign(self, &engine).await,
                 Err(_) => Ok(()),
             }
         };
-        Box::pin(look).await?;
+        Box::pin(snapshot).await?;
         Err(Error::NotSetUp { instance: self.name.to_string() })
     }
 
@@ -251,18 +250,17 @@ impl Instance {
 
     /// Finds the engine.
     pub(crate) async fn engine(&self) -> Result<Engine> {
-        let engine = Box::pin(connect::connect(&self.selection())).await?;
+        let engine = connect::connect(&self.selection()).await?;
         if self.options.verbose {
             let about = &engine.about;
-            let text = format!("engine: {} {} at {} ({})", about.name, about.version, about.endpoint, about.origin);
-            self.reporter.report(&Event::Note { text });
+            self.note(format!("engine: {} {} at {} ({})", about.name, about.version, about.endpoint, about.origin));
         }
         Ok(engine)
     }
 
     /// This instance's container, to be followed.
-    pub(crate) fn subject(&self, log: Option<LogRequest>, usage: bool) -> Subject {
-        Subject {
+    pub(crate) fn subject(&self, log: Option<LogRequest>, usage: bool) -> FollowTarget {
+        FollowTarget {
             selection: self.selection(),
             appliance: self.appliance.name.clone(),
             instance: self.name.clone(),
@@ -303,7 +301,7 @@ impl Instance {
                         && !self.interrupt.is_raised() =>
                 {
                     if began.elapsed() > WORTH_TELLING && !std::mem::replace(&mut told, true) {
-                        self.reporter.report(&Event::Note { text: format!("waiting for {holder}") });
+                        self.note(format!("waiting for {holder}"));
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -314,12 +312,7 @@ impl Instance {
 
     /// A probe of the page with these settings.
     pub(crate) fn probe(&self, settings: &Settings) -> Result<Probe> {
-        let publish = Publish {
-            address: settings.network.bind.0,
-            port: settings.network.port.0,
-            container_port: self.appliance.container.port,
-        };
-        self.probe_of(&publish)
+        self.probe_of(&Publish::of(&self.appliance, settings))
     }
 
     /// A probe of the page that a container publishes.
@@ -330,6 +323,16 @@ impl Instance {
     /// The tunnel to the page that a container publishes, where the engine is behind ssh.
     pub(crate) fn tunnel(&self, publish: &Publish) -> Option<Tunnel> {
         probe::tunnel(&self.files, &self.selection(), publish)
+    }
+
+    /// Reports what the user should know and what is not an error, in a sentence.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.reporter.note(text);
+    }
+
+    /// Reports what needs the user's attention, in a sentence.
+    pub(crate) fn warn(&self, text: impl Into<String>) {
+        self.reporter.warn(text);
     }
 
     /// Asks for a yes.

@@ -7,7 +7,6 @@ use crate::{
     desired::label,
     engine::Engine,
     error::{Error, Result},
-    event::Event,
     observed::Observed,
 };
 
@@ -16,7 +15,7 @@ use crate::{
 /// # Errors
 /// What the engine says.
 pub async fn undo_file(instance: &Instance, engine: &Engine) -> Result<Option<PathBuf>> {
-    let names = [instance.container_name(), instance.name.previous_container(&instance.appliance.name)];
+    let names = [instance.container_name(), instance.previous_name()];
     let there = engine.containers_named(&names).await?;
     let main = there.iter().find(|c| c.name == names[0]).filter(|_| there.len() == names.len());
     let undo = main.and_then(|main| main.labels.get(label::UNDO)).filter(|file| !file.is_empty());
@@ -30,8 +29,7 @@ pub async fn undo_file(instance: &Instance, engine: &Engine) -> Result<Option<Pa
 /// What the engine says.
 pub async fn give_up(instance: &Instance, engine: &Engine) -> Result<()> {
     let Some(file) = undo_file(instance, engine).await?.filter(|file| !file.exists()) else { return Ok(()) };
-    let text = format!("an interrupted change cannot be undone, because {} is gone", file.display());
-    instance.reporter.report(&Event::Warning { text });
+    instance.warn(format!("an interrupted change cannot be undone, because {} is gone", file.display()));
     engine.remove_container(&instance.container_name()).await.map(drop)
 }
 

@@ -5,7 +5,6 @@ use crate::{
     appliance::Ids,
     engine::connect,
     error::Result,
-    event::Event,
     instance_name::InstanceName,
     mounts::{self, Users},
     paths, sandbox,
@@ -56,16 +55,15 @@ pub fn ask(instance: &Instance, mounts: &[Mount]) -> Result<()> {
 pub fn tell(instance: &Instance, mount: &Mount, ids: Ids, users: Users) -> bool {
     let real = Mount { host: paths::real(&mount.host), ..mount.clone() };
     if real.host != mount.host {
-        let text = format!("{} leads to {}, which is what is mounted", mount.host.display(), real.host.display());
-        instance.reporter.report(&Event::Note { text });
+        instance.note(format!("{} leads to {}, which is what is mounted", mount.host.display(), real.host.display()));
     }
     let mount = &real;
     if let Some(text) = mounts::meaning(mount) {
-        instance.reporter.report(&Event::Note { text });
+        instance.note(text);
     }
     let advice = mounts::advice(mount, ids, users);
     for advice in &advice {
-        instance.reporter.report(&Event::Warning { text: advice.to_string() });
+        instance.warn(advice.to_string());
     }
     !advice.is_empty()
 }

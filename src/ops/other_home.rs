@@ -7,9 +7,8 @@ use std::{io::ErrorKind, path::Path};
 use super::Instance;
 use crate::{
     desired::label,
-    engine::docker::Listed,
+    engine::container::Listed,
     error::{Error, Result},
-    observed::Ownership,
 };
 
 /// Refuses when one of this instance's containers belongs to another home. One whose folder is gone (a home
@@ -19,11 +18,10 @@ use crate::{
 /// [`Error::SetUpElsewhere`].
 pub fn refuse(instance: &Instance, containers: &[Listed]) -> Result<()> {
     let appliance = &instance.appliance;
-    let labels = crate::desired::labels(appliance, &instance.name);
     let ours = &instance.files.config;
     let names = instance.name.containers(&appliance.name);
     let own = containers.iter().filter(|c| names.contains(&c.name));
-    for container in own.filter(|c| Ownership::of(&c.labels, &labels) == Ownership::Ours) {
+    for container in own.filter(|c| instance.owns(&c.labels)) {
         // Docklet 0.1 mounted the secrets from there.
         let mounted = || container.binds.get(&appliance.container.secrets_dir)?.parent().map(Path::to_owned);
         let folder = container.labels.get(label::FOLDER).map(Into::into).or_else(mounted);

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use super::{Instance, backup, restore};
+use super::{Instance, backup, restore::contained_secrets};
 use crate::{
     clean, clock,
     data::{
         archive::{
             printable,
             read::Contents,
-            receive::{Listed, Listing, Receiver},
+            receive::{ListedEntry, Listing, Receiver},
             rules::VOLUMES,
-            tar::Kind,
+            tar::EntryKind,
         },
         encrypted_file::Unlock,
         extract::{self, Extract, Wanted},
@@ -50,14 +50,14 @@ pub struct Part {
 pub async fn list(instance: &Instance, file: &Path, path: &str, identity: Option<&Secret>) -> Result<ContentsReport> {
     let file = backup::absolute(file)?;
     let folder = inside(instance, path)?;
-    let unlock = Unlock::Identities(restore::identities(identity)?);
+    let unlock = Unlock::Identities(contained_secrets::identities(identity)?);
     let (contents, listing) = read(instance, "check", &file, &unlock, Listing::of(folder.clone()), None).await?;
     if listing.itself.is_none() && listing.inside.is_empty() && folder != VOLUMES_ALONE {
         return Err(missing(instance, &file, path));
     }
     let shown = |path: &[u8]| printable(path.strip_prefix(VOLUMES).unwrap_or_default());
     let entries = match &listing.itself {
-        Some(itself) if itself.kind != Kind::Folder => vec![entry(shown(&folder), itself)],
+        Some(itself) if itself.kind != EntryKind::Folder => vec![entry(shown(&folder), itself)],
         _ => {
             let inside = listing.inside.iter();
             inside.map(|(name, listed)| entry(shown(&[&folder[..], b"/", name].concat()), listed)).collect()
@@ -67,19 +67,19 @@ pub async fn list(instance: &Instance, file: &Path, path: &str, identity: Option
     Ok(ContentsReport { file, created, path: shown(&folder), entries })
 }
 
-fn entry(path: String, listed: &Listed) -> ContentsEntry {
+fn entry(path: String, listed: &ListedEntry) -> ContentsEntry {
     let modified = OffsetDateTime::from_unix_timestamp(listed.modified).ok().filter(|_| listed.modified > 0);
     let kind = match listed.kind {
-        Kind::Folder => "folder",
-        Kind::Symlink => "link",
-        Kind::HardLink => "hard_link",
-        Kind::Fifo => "pipe",
+        EntryKind::Folder => "folder",
+        EntryKind::Symlink => "link",
+        EntryKind::HardLink => "hard_link",
+        EntryKind::Fifo => "pipe",
         _ => "file",
     };
     let leads = printable(&listed.link);
     let link = match listed.kind {
-        Kind::Symlink => Some(leads),
-        Kind::HardLink => Some(leads.strip_prefix("volumes/").unwrap_or(&leads).to_owned()),
+        EntryKind::Symlink => Some(leads),
+        EntryKind::HardLink => Some(leads.strip_prefix("volumes/").unwrap_or(&leads).to_owned()),
         _ => None,
     };
     ContentsEntry { path, kind, files: listed.files, bytes: listed.bytes, modified: modified.map(clock::rfc3339), link }
@@ -97,7 +97,7 @@ pub async fn extract(instance: &Instance, part: &Part) -> Result<ExtractReport> 
         return Err(Error::usage("--path needs a path in the backup, such as projects/app"));
     }
     let into = std::path::absolute(&part.into).map_err(|e| Error::file("find", &part.into, &e))?;
-    let unlock = Unlock::Identities(restore::identities(part.identity.as_ref())?);
+    let unlock = Unlock::Identities(contained_secrets::identities(part.identity.as_ref())?);
     let wanted = Wanted::new(path);
     let to = into.join(wanted.name());
     if to.symlink_metadata().is_ok() {

@@ -7,7 +7,6 @@ use crate::{
     desired::label,
     error::{Error, Result},
     observe::Snapshot,
-    observed::Ownership,
     paths::{self, InstancePaths},
     settings::Settings,
 };
@@ -57,11 +56,10 @@ pub struct Committed {
 }
 
 /// What was committed by a command that was killed before it wrote it down: the container says it.
-pub fn committed(instance: &Instance, look: &Snapshot) -> Committed {
-    let ours = crate::desired::labels(&instance.appliance, &instance.name);
-    let find = |name: String| look.containers.iter().find(move |c| c.name == name);
-    let main = find(instance.container_name()).filter(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
-    let previous = find(instance.name.previous_container(&instance.appliance.name));
+pub fn committed(instance: &Instance, snapshot: &Snapshot) -> Committed {
+    let main = instance.own_container(snapshot);
+    let previous = instance.previous_name();
+    let previous = snapshot.containers.iter().find(|c| c.name == previous);
     let written = paths::read_text(&instance.files.committed()).ok().flatten();
     match main {
         Some(main)

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use time::OffsetDateTime;
 
-use super::{Instance, converge};
+use super::{Instance, build_surroundings::build_surroundings};
 use crate::{
     appliance::{Appliance, Release},
     desired::labels,
@@ -38,8 +38,7 @@ pub async fn chosen(
     if to == Some(own.version.as_str()) {
         return Ok(own);
     }
-    let wanted = to.map_or_else(|| format!("^{base}"), str::to_owned);
-    let found = releases(instance, engine, settings, &wanted).await?;
+    let found = releases(instance, engine, settings, base, to).await?;
     // Who names a release gets it at any age.
     let min_age = if to.is_some() { Duration::ZERO } else { settings.update.min_age.duration() };
     let Choice { newest, too_young } = choose(found, base, min_age, OffsetDateTime::now_utc());
@@ -93,16 +92,23 @@ fn choose(found: Vec<Found>, current: &str, min_age: Duration, now: OffsetDateTi
     Choice { newest: newest_taken, too_young: newest_young.filter(|_| newer).map(|release| release.version) }
 }
 
-/// Asks which releases there are. The engine does it, with a step of the build: it has the program
-/// for it, and whatever the build needs to reach the network, asking needs, too.
-async fn releases(instance: &Instance, engine: &Engine, settings: &Settings, wanted: &str) -> Result<Vec<Found>> {
+/// Asks for one release, or for the current one and those that came after it. The engine does it, with a step of the
+/// build: whatever the build needs to reach the network, asking needs, too.
+async fn releases(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    current: &str,
+    wanted: Option<&str>,
+) -> Result<Vec<Found>> {
     let appliance = &instance.appliance;
-    let surroundings = converge::build_surroundings(instance, settings)?;
+    let surroundings = build_surroundings(instance, settings)?;
     let reference = format!("{}:releases", instance.container_name());
     let log_file = instance.files.state.join("releases.log");
     let mut arguments = surroundings.proxies.clone();
     arguments.insert("BASE_IMAGE".to_owned(), settings.image.base.clone());
-    arguments.insert("WANTED_RELEASE".to_owned(), wanted.to_owned());
+    arguments.insert("CURRENT_RELEASE".to_owned(), current.to_owned());
+    arguments.insert("WANTED_RELEASE".to_owned(), wanted.unwrap_or_default().to_owned());
     arguments.insert("ASKED_AT".to_owned(), crate::clock::now_exactly());
     let request = BuildRequest {
         reference: reference.clone(),
@@ -129,9 +135,9 @@ async fn releases(instance: &Instance, engine: &Engine, settings: &Settings, wan
     Ok(parse(&log, &appliance.releases.mark, &known, needed))
 }
 
-/// Signs in npm's log that it could not reach its registry.
-const NO_NETWORK: [&str; 7] =
-    ["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH"];
+/// curl's words for a registry that it could not reach: the name of a host or a proxy is not known, no connection, a
+/// time limit, nothing sent, nothing received.
+const NO_NETWORK: [&str; 6] = ["curl: (5)", "curl: (6)", "curl: (7)", "curl: (28)", "curl: (55)", "curl: (56)"];
 
 /// A registry that was not reached is no image that could not be built.
 fn unreachable(appliance: &Appliance, log_file: &Path, error: Error) -> Error {

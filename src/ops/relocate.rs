@@ -1,26 +1,23 @@
 //! Moves an instance to another engine: its data goes there in a backup and proves itself, and only then it counts there.
 //! What was here stays, stopped, as the way back.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     Instance,
     backup::{self, Backup},
-    converge, guarded,
+    converge, guarded, recovery,
     restore::{Restore, restore_with},
     start, stop, supervisor,
 };
 use crate::{
     data::store::Reason,
-    desired::labels,
     engine::Engine,
     error::{Error, ObjectKind, Result},
-    event::{Event, begin_step},
+    event::begin_step,
     host::tunnel,
-    observe,
-    observed::Ownership,
     present::data::quoted,
     report::MoveReport,
     settings::Settings,
@@ -40,7 +37,7 @@ pub struct Move {
 
 /// Where a move leads that has not come to its end: what is there of this instance is its own.
 #[derive(Debug, Serialize, Deserialize)]
-struct Begun {
+struct UnfinishedMove {
     to: String,
 }
 
@@ -77,7 +74,7 @@ impl Instance {
             ),
         };
         let begun = self.files.unfinished_move();
-        let unfinished = state_file::load::<Begun>(&begun).is_some_and(|begun| begun.to == to);
+        let unfinished = state_file::load::<UnfinishedMove>(&begun).is_some_and(|begun| begun.to == to);
         if !unfinished {
             refuse_taken(there, &engine).await?;
         }
@@ -94,8 +91,8 @@ impl Instance {
         // What each of them does has steps of its own.
         let step = |text: String| begin_step(self.reporter.as_ref(), 1, 1, text);
 
-        let look = guarded::recovered(self, &here_engine, Some(&settings)).await?;
-        let Some(own) = backup::own_container(self, &look).cloned() else {
+        let snapshot = recovery::recover(self, &here_engine, Some(&settings)).await?;
+        let Some(own) = self.own_container(&snapshot).cloned() else {
             return Err(Error::NotSetUp { instance: self.name.to_string() });
         };
         // As it is here: one that the user stopped stays stopped.
@@ -103,13 +100,14 @@ impl Instance {
         if unfinished {
             clear(there, &engine).await?;
         }
-        state_file::save(&begun, &Begun { to: to.clone() })?;
+        state_file::save(&begun, &UnfinishedMove { to: to.clone() })?;
         let moved = async {
             let done = step(format!("stop {} and back it up", own.name));
             let records = guarded::records_now(self, &own, &settings).await?;
-            guarded::stop(self, &here_engine, &look).await?;
-            let look = backup::look(self, &here_engine).await?;
-            let made = backup::take(self, &here_engine, &look, Reason::Move, &Backup::default(), records).await?.made;
+            guarded::stop(self, &here_engine, &snapshot).await?;
+            let snapshot = self.snapshot(&here_engine).await?;
+            let made =
+                backup::take(self, &here_engine, &snapshot, Reason::Move, &Backup::default(), records).await?.made;
             done();
             let done = step(format!("restore it at {to}"));
             let restore = Restore { file: made.file.clone(), ..Restore::default() };
@@ -117,7 +115,7 @@ impl Instance {
             done();
             Ok::<_, Error>((made.file, restored))
         };
-        let (file, restored) = match Box::pin(moved).await {
+        let (file, restored) = match moved.await {
             Ok(moved) => moved,
             Err(error) => {
                 self.go_on_here(there, (&here_engine, &engine), &settings, &begun, runs).await;
@@ -171,8 +169,8 @@ impl Instance {
         begun: &Path,
         ran: bool,
     ) {
-        self.reporter.report(&Event::Note { text: format!("going on at {}", here_engine.about.endpoint) });
-        let warn = |error: Error| self.reporter.report(&Event::Warning { text: error.with_causes(": ") });
+        self.note(format!("going on at {}", here_engine.about.endpoint));
+        let warn = |error: Error| self.warn(error.with_causes(": "));
         tunnel::close_all(&self.files.state).await;
         // Else the next attempt does it.
         match clear(there, engine).await.and_then(|()| remove_marker(begun)) {
@@ -183,7 +181,7 @@ impl Instance {
             return;
         }
         let timeout = self.appliance.health.ready_timeout();
-        if let Err(error) = Box::pin(start::start(self, here_engine, settings, timeout)).await {
+        if let Err(error) = start::start(self, here_engine, settings, timeout).await {
             warn(error);
         }
     }
@@ -191,11 +189,9 @@ impl Instance {
 
 /// What an engine has of this instance: its containers and its volumes.
 async fn all_of(instance: &Instance, engine: &Engine) -> Result<(Vec<String>, Vec<String>)> {
-    let look = observe::look(engine, &instance.appliance).await?;
-    let ours = labels(&instance.appliance, &instance.name);
-    let is_ours = |labels: &BTreeMap<String, String>| Ownership::of(labels, &ours) == Ownership::Ours;
-    let containers = look.containers.iter().filter(|c| is_ours(&c.labels)).map(|c| c.name.clone());
-    let volumes = look.volumes.iter().flatten().filter(|v| is_ours(&v.labels)).map(|v| v.name.clone());
+    let snapshot = instance.snapshot(engine).await?;
+    let containers = snapshot.containers.iter().filter(|c| instance.owns(&c.labels)).map(|c| c.name.clone());
+    let volumes = snapshot.volumes.iter().flatten().filter(|v| instance.owns(&v.labels)).map(|v| v.name.clone());
     Ok((containers.collect(), volumes.collect()))
 }
 

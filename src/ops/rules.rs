@@ -3,7 +3,7 @@
 use crate::{
     appliance::Appliance,
     desired::{label, labels},
-    engine::{Engine, docker::Detail, helper::HelperSpec},
+    engine::{Engine, container::Detail, helper::HelperSpec},
     error::Result,
     instance_name::InstanceName,
     observed::Ownership,

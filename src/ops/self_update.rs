@@ -7,12 +7,12 @@ mod release;
 
 use std::path::Path;
 
-use self::{program::Program, release::Offer};
+use self::{program::ProgramFile, release::Offer};
 use super::{Instance, supervisor};
 use crate::{
     desired::VERSION,
     error::{Error, Result},
-    event::{Event, begin_step},
+    event::begin_step,
     host::installed,
     report::{SelfUpdateFinished, SelfUpdateReport},
     units::Version,
@@ -20,7 +20,7 @@ use crate::{
 
 /// Where releases come from, and whose they are.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct ReleaseSource {
     /// The project's address; its releases are below it.
     pub repository: String,
     /// The public key of minisign, with or without its comment.
@@ -32,8 +32,8 @@ impl Instance {
     ///
     /// # Errors
     /// [`Error::ReleaseUnreachable`], [`Error::ReleaseRefused`].
-    pub(crate) async fn check_for_self_update(&self, source: &Source) -> Result<SelfUpdateReport> {
-        let program = Program::running()?;
+    pub(crate) async fn check_for_self_update(&self, source: &ReleaseSource) -> Result<SelfUpdateReport> {
+        let program = ProgramFile::running()?;
         let offer = self.offer(source).await?;
         let update_available = Version::of(&offer.version) > Version::of(VERSION);
         Ok(SelfUpdateReport { to: offer.version, update_available, ..self.unchanged(&program) })
@@ -44,8 +44,8 @@ impl Instance {
     /// # Errors
     /// [`Error::Usage`] where a package manager installed it; [`Error::ReleaseUnreachable`], [`Error::ReleaseRefused`] and
     /// file errors: the program is as it was.
-    pub(crate) async fn self_update(&self, source: &Source) -> Result<SelfUpdateReport> {
-        let program = Program::running()?;
+    pub(crate) async fn self_update(&self, source: &ReleaseSource) -> Result<SelfUpdateReport> {
+        let program = ProgramFile::running()?;
         refuse_managed(&program)?;
         let offer = self.offer(source).await?;
         let (there, here) = (Version::of(&offer.version), Version::of(VERSION));
@@ -78,7 +78,7 @@ impl Instance {
     /// # Errors
     /// [`Error::Usage`] where a package manager installed it, [`Error::Missing`] when there is none to go back to.
     pub(crate) async fn self_rollback(&self) -> Result<SelfUpdateReport> {
-        let program = Program::running()?;
+        let program = ProgramFile::running()?;
         refuse_managed(&program)?;
         let previous = program.previous();
         let hint = "docklet self-update keeps the program that it replaces".to_owned();
@@ -104,21 +104,22 @@ impl Instance {
                 Ok(true) => supervisors.push(name.to_string()),
                 Ok(false) => {}
                 Err(error) => {
-                    let text =
-                        format!("the supervisor of {name} was not restarted: {error}; docklet{} start", name.flag());
-                    self.reporter.report(&Event::Warning { text });
+                    self.warn(format!(
+                        "the supervisor of {name} was not restarted: {error}; docklet{} start",
+                        name.flag()
+                    ));
                 }
             }
         }
         SelfUpdateFinished { supervisors }
     }
 
-    async fn offer(&self, source: &Source) -> Result<Offer> {
+    async fn offer(&self, source: &ReleaseSource) -> Result<Offer> {
         let unchanged = Error::Interrupted { next: "nothing was changed".to_owned() };
         self.interrupt.or(unchanged, Offer::newest(source, &self.options)).await
     }
 
-    fn unchanged(&self, program: &Program) -> SelfUpdateReport {
+    fn unchanged(&self, program: &ProgramFile) -> SelfUpdateReport {
         SelfUpdateReport {
             changed: false,
             from: VERSION.to_owned(),
@@ -131,11 +132,10 @@ impl Instance {
     }
 
     /// The program that is in place now finishes it: only that one knows how its supervisors are started.
-    async fn replaced(&self, program: &Program, to: String) -> Result<SelfUpdateReport> {
+    async fn replaced(&self, program: &ProgramFile, to: String) -> Result<SelfUpdateReport> {
         let finished = program::finish(program.path(), self.paths.shared_home()).await;
         let finished = finished.unwrap_or_else(|reason| {
-            let text = format!("the supervisors were not restarted: {reason}; docklet start does it");
-            self.reporter.report(&Event::Warning { text });
+            self.warn(format!("the supervisors were not restarted: {reason}; docklet start does it"));
             SelfUpdateFinished::default()
         });
         let supervisors = finished.supervisors;
@@ -143,11 +143,11 @@ impl Instance {
     }
 }
 
-fn command(program: &Program) -> Option<&'static str> {
+fn command(program: &ProgramFile) -> Option<&'static str> {
     installed::update_command(program.path(), Path::new("/"))
 }
 
-fn refuse_managed(program: &Program) -> Result<()> {
+fn refuse_managed(program: &ProgramFile) -> Result<()> {
     let Some(command) = command(program) else { return Ok(()) };
     Err(Error::Usage {
         message: format!("a package manager installed {}", program.path().display()),

@@ -5,15 +5,15 @@ mod private_names;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
-    Instance, autostart, backup,
+    Instance, autostart,
+    build_surroundings::read_ca_bundle,
     converge::{self, ConvergeOptions, Planned},
     mounts,
 };
 use crate::{
     desired::{LIMITS_FIX, VolumeSpec},
-    engine::{Engine, docker::Change, load, reference::Reference},
+    engine::{Engine, container::Effect, load, reference::Reference},
     error::{Error, Result},
-    event::Event,
     mounts as rules, observe,
     report::{SetupReport, VolumeStatus},
     sandbox::network_rules,
@@ -21,10 +21,6 @@ use crate::{
     settings::{Bind, ImageSource, Memory, Port, Settings},
     units::Bytes,
 };
-
-/// Proxy variables of the host that serve the build and the appliance. They can hold a password,
-/// so they are kept and handed over like secrets.
-pub(crate) const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"];
 
 /// What to set up; `None` keeps what is set, or the default.
 #[derive(Debug, Clone, Default)]
@@ -84,8 +80,8 @@ impl Instance {
     pub async fn ensure_volumes(&self) -> Result<Vec<String>> {
         let _lock = self.lock("volumes")?;
         let engine = self.engine().await?;
-        let look = observe::look(&engine, &self.appliance).await?;
-        let there = backup::existing(self, &look)?;
+        let snapshot = self.snapshot(&engine).await?;
+        let there = self.own_volumes(&snapshot)?;
         let mut names = vec![];
         for volume in data_volumes(self) {
             if !there.iter().any(|found| found.volume == volume.name) {
@@ -103,10 +99,10 @@ impl Instance {
     pub async fn remove_volumes(&self) -> Result<Vec<String>> {
         let _lock = self.lock("volumes")?;
         let engine = self.engine().await?;
-        let look = observe::look(&engine, &self.appliance).await?;
+        let snapshot = self.snapshot(&engine).await?;
         let mut removed = vec![];
-        for found in backup::existing(self, &look)? {
-            if engine.remove_volume(&found.volume).await? == Change::Changed {
+        for found in self.own_volumes(&snapshot)? {
+            if engine.remove_volume(&found.volume).await? == Effect::Changed {
                 removed.push(found.volume);
             }
         }
@@ -117,7 +113,7 @@ impl Instance {
 fn data_volumes(instance: &Instance) -> Vec<VolumeSpec> {
     let labels = crate::desired::labels(&instance.appliance, &instance.name);
     let volumes = instance.appliance.volumes.iter().map(|v| VolumeSpec {
-        name: instance.name.volume(&instance.appliance.name, &v.role),
+        name: instance.volume_name(&v.role),
         mount: v.mount.clone(),
         labels: labels.clone(),
     });
@@ -136,17 +132,17 @@ async fn set_up(instance: &Instance, options: &Setup, running: bool) -> Result<S
     make_password(instance, &mut given)?;
     let _lock = instance.lock("setup")?;
     let engine = instance.engine().await?;
-    let look = observe::look_at_own(&engine, &instance.appliance, &instance.name).await?;
+    let snapshot = observe::look_at_own(&engine, &instance.appliance, &instance.name).await?;
     check(instance, &settings)?;
     let how =
         ConvergeOptions { running, image_file, new_secrets: given.clone(), saves: true, ..ConvergeOptions::default() };
-    let planned = converge::plan_with(instance, &engine, &look, &settings, &how).await?;
+    let planned = converge::plan_with(instance, &engine, &snapshot, &settings, &how).await?;
     mounts::ask(instance, &settings.mounts)?;
     if let Some(text) = super::exposure(&settings).filter(|_| planned.opens_up || before.is_none()) {
         instance.confirm(&format!("{text}; do it?"))?;
     }
     let timeout = options.timeout.unwrap_or(instance.appliance.health.ready_timeout());
-    let job = Job { before, secrets: given, how, timeout };
+    let job = SetupJob { before, secrets: given, how, timeout };
     job.carry_out(instance, &engine, &mut settings, planned).await
 }
 
@@ -194,7 +190,7 @@ pub(crate) fn take_image_file(instance: &Instance, file: &std::path::Path, setti
 pub(crate) fn check(instance: &Instance, settings: &Settings) -> Result<()> {
     let before = Settings::load(&instance.files.settings())?;
     super::check_settings(&instance.appliance, before.as_ref(), settings)?;
-    converge::read_ca_bundle(settings)?;
+    read_ca_bundle(settings)?;
     rules::check(&settings.mounts, &mounts::surroundings(instance))?;
     rules::verify(&settings.mounts, &instance.files.mounts())
 }
@@ -213,7 +209,7 @@ pub(crate) fn make_password(instance: &Instance, secrets: &mut BTreeMap<String, 
 }
 
 /// A setup that was planned and confirmed.
-pub(crate) struct Job {
+pub(crate) struct SetupJob {
     /// The settings that held before; `None`: it was not set up.
     pub before: Option<Settings>,
     /// Secrets to write.
@@ -224,7 +220,7 @@ pub(crate) struct Job {
     pub timeout: Duration,
 }
 
-impl Job {
+impl SetupJob {
     /// Saves secrets, and settings once their image is there, applies the plan, and says what is there now. Call it with
     /// the lock held.
     ///
@@ -243,7 +239,7 @@ impl Job {
             secrets::write(&instance.files.secrets(), name, value)?;
         }
         if let Some(text) = network_rules::loopback_proxies(&instance.files)? {
-            instance.reporter.report(&Event::Warning { text: format!("{text}; {}", network_rules::LOOPBACK_FIX) });
+            instance.warn(format!("{text}; {}", network_rules::LOOPBACK_FIX));
         }
         let applied = converge::apply(instance, engine, settings, &planned, &self.how, self.timeout).await;
         if let (Err(error), Some(before)) = (&applied, &self.before)
@@ -255,7 +251,7 @@ impl Job {
             let file = instance.files.settings();
             if Settings::load(&file)?.as_ref() != Some(before) {
                 before.save(&file)?;
-                instance.reporter.report(&Event::Note { text: "the previous settings were restored".to_owned() });
+                instance.note("the previous settings were restored");
             }
         }
         applied?;
@@ -267,10 +263,9 @@ impl Job {
             let made = engine.container(&instance.container_name()).await?;
             // Some engines say of the container that it has limits, and of themselves that they hold none.
             if planned.no_memory_limit || made.as_ref().is_some_and(|made| !made.live.holds_limits()) {
-                let text = format!(
+                instance.warn(format!(
                     "the engine does not hold the container to its limits (memory, processors, processes); {LIMITS_FIX}"
-                );
-                instance.reporter.report(&Event::Warning { text });
+                ));
             }
             planned.container_id = made.map(|c| c.id);
         }

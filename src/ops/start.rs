@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use super::{
     Instance,
     converge::{self, ConvergeOptions, Planned},
-    guarded, mounts,
+    mounts,
     restore::pending,
+    run_plan::PlanRun,
     supervisor,
 };
 use crate::{
     desired_state::{self, DesiredState},
-    engine::Engine,
+    engine::{Engine, connect},
     error::{Error, ObjectKind, Result},
     event::Event,
     plan::Action,
+    probe::Seen,
     report::{ContainerReport, StartReport},
     settings::Settings,
 };
@@ -36,13 +40,14 @@ impl Instance {
     /// NOT_FOUND when it is not set up, START_FAILED, UNHEALTHY, TIMEOUT, PORT_IN_USE, FOREIGN_OBJECT, and what the
     /// engine says.
     pub async fn start(&self, options: &Start) -> Result<StartReport> {
-        self.settings().await?;
+        let settings = self.settings().await?;
         let _lock = self.lock("start")?;
+        let page = ask_early(self, &settings);
         let engine = self.engine().await?;
         let settings = self.settings().await?;
         let usual = self.appliance.health.ready_timeout();
         let timeout = if options.no_wait { Duration::ZERO } else { options.timeout.unwrap_or(usual) };
-        start(self, &engine, &settings, timeout).await
+        start_asked(self, &engine, &settings, timeout, Exposure::Ask, page).await
     }
 }
 
@@ -71,7 +76,7 @@ pub async fn recover(instance: &Instance) -> Result<Option<StartReport>> {
     let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     let planned = converge::plan(instance, &engine, &settings, &how).await?;
     if planned.applies_changed_settings() {
-        guarded::run(instance, &engine, &settings, &instance.appliance, &planned.recovery, None).await?;
+        PlanRun::with(&settings, &instance.appliance).run(instance, &engine, &planned.recovery).await?;
         return Ok(Some(unchanged(instance, &planned)));
     }
     start(instance, &engine, &settings, instance.appliance.health.ready_timeout()).await.map(Some)
@@ -101,9 +106,6 @@ pub async fn start(
 
 /// The same, where the user may have been asked already.
 ///
-/// A container that is just ending, as after a `stop` that was killed, still runs when it is looked
-/// at; it is started again.
-///
 /// # Errors
 /// As [`start`].
 pub async fn start_with(
@@ -113,11 +115,30 @@ pub async fn start_with(
     timeout: Duration,
     exposure: Exposure,
 ) -> Result<StartReport> {
+    start_asked(instance, engine, settings, timeout, exposure, JoinSet::new()).await
+}
+
+/// The same, where the page was asked already.
+///
+/// A container that is just ending, as after a `stop` that was killed, still runs when it is looked
+/// at; it is started again.
+///
+/// # Errors
+/// As [`start`].
+async fn start_asked(
+    instance: &Instance,
+    engine: &Engine,
+    settings: &Settings,
+    timeout: Duration,
+    exposure: Exposure,
+    page: JoinSet<Seen>,
+) -> Result<StartReport> {
     let brought = pending::finish(instance, engine).await?;
     let settings = brought.as_ref().unwrap_or(settings);
-    match Box::pin(attempt(instance, engine, settings, timeout, exposure)).await {
+    match Box::pin(attempt(instance, engine, settings, timeout, exposure, page)).await {
         Err((Error::Exited { .. }, Begun::Elsewhere)) => {
-            Box::pin(attempt(instance, engine, settings, timeout, exposure)).await.map_err(|(error, _)| error)
+            let again = attempt(instance, engine, settings, timeout, exposure, JoinSet::new());
+            Box::pin(again).await.map_err(|(error, _)| error)
         }
         done => done.map_err(|(error, _)| error),
     }
@@ -146,6 +167,7 @@ async fn attempt(
     settings: &Settings,
     timeout: Duration,
     exposure: Exposure,
+    page: JoinSet<Seen>,
 ) -> Result<StartReport, (Error, Begun)> {
     let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     let planned = converge::plan(instance, engine, settings, &how).await.map_err(|error| (error, Begun::Here))?;
@@ -160,7 +182,19 @@ async fn attempt(
     if exposure == Exposure::Ask {
         confirm_exposure(instance, settings, &planned).map_err(|error| (error, Begun::Here))?;
     }
-    carry_out(instance, engine, settings, planned, timeout).await.map_err(|error| (error, begun))
+    carry_out(instance, engine, settings, planned, timeout, page).await.map_err(|error| (error, begun))
+}
+
+/// Asks the page while the engine is asked: most often it runs, and there is nothing else to do. Not through a tunnel, which
+/// may have to be closed.
+fn ask_early(instance: &Instance, settings: &Settings) -> JoinSet<Seen> {
+    let mut page = JoinSet::new();
+    if connect::chosen_behind_ssh(&instance.selection()).is_none()
+        && let Ok(probe) = instance.probe(settings)
+    {
+        page.spawn(async move { probe.health().await });
+    }
+    page
 }
 
 async fn carry_out(
@@ -169,6 +203,7 @@ async fn carry_out(
     settings: &Settings,
     mut planned: Planned,
     timeout: Duration,
+    page: JoinSet<Seen>,
 ) -> Result<StartReport> {
     let how = ConvergeOptions { running: true, ..ConvergeOptions::default() };
     if timeout.is_zero() && planned.plan.put_back.is_empty() {
@@ -182,7 +217,7 @@ async fn carry_out(
         instance.appliance.health.ready_timeout()
     };
     let changed = !planned.is_empty();
-    let applied = converge::apply(instance, engine, settings, &planned, &how, timeout).await;
+    let applied = converge::apply_asked(instance, engine, settings, &planned, &how, timeout, page).await;
     if let (Err(_), Some(changed)) = (&applied, planned.plan.changed_settings())
         && !instance.interrupt.is_raised()
     {

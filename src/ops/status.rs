@@ -1,23 +1,24 @@
 //! Status: one look, with at most three engine calls and one request to the page.
 
-use super::{Instance, autostart, stop::ownership, supervisor::state, update::scheduled::Looked, volume_users};
+use super::{
+    Instance, autostart, stop::check_ours, supervisor::state, update::scheduled::LastUpdateCheck, volume_users,
+};
 use crate::{
     clock,
-    data::{copies::Copies, schedule::Last},
-    desired::{BindMount, binds, page_url},
+    data::{copies::Copies, schedule::LastRun},
+    desired::{BindMount, binds, page_url, ssh_agent},
     desired_state::{self, DesiredState},
     disk,
-    engine::{Engine, connect, docker::Detail, image::Image},
-    error::{Error, Result},
+    engine::{Engine, connect, container::Detail, image::Image},
+    error::Result,
     lock::{self, Lock},
-    observed::Ownership,
     probe::{Probe, Seen},
     report::{
         BackupStatus, BackupTestStatus, ContainerStatus, CopyStatus, DiskStatus, EgressStatus, EngineStatus,
         FolderStatus, ImageStatus, LimitsStatus, State, StatusReport, SupervisorStatus, TunnelStatus, UpdateStatus,
         VolumeStatus,
     },
-    sandbox::{network_rules::Loaded, ssh_agent},
+    sandbox::network_rules::Loaded,
     settings::{RestartPolicy, Settings},
 };
 
@@ -29,29 +30,29 @@ impl Instance {
     pub async fn status(&self) -> Result<Option<StatusReport>> {
         let settings = Settings::load(&self.files.settings())?;
         let engine = self.engine().await?;
-        let report = look(self, settings.as_ref(), &engine).await?;
+        let report = report(self, settings.as_ref(), &engine).await?;
         Ok(Some(report).filter(|report| report.state != State::NotSetUp || report.container.is_some()))
     }
 }
 
 fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusReport> {
-    let said = desired_state::recorded(&instance.files.desired())?;
+    let recorded = desired_state::recorded(&instance.files.desired())?;
     Ok(StatusReport {
         instance: instance.name.to_string(),
         appliance: instance.appliance.name.clone(),
         state: if settings.is_some() { State::Stopped } else { State::NotSetUp },
-        desired: desired(settings.is_some(), said.desired),
+        desired: desired(settings.is_some(), recorded.desired),
         url: settings.map(|s| page_url(s.network.bind.0, s.network.port.0)),
         container: None,
         image: None,
         volumes: vec![],
         supervisor: SupervisorStatus {
             survives_reboot: settings.is_some_and(|settings| autostart::is_entered(instance, settings)),
-            ..state::look(&instance.files, &said).0
+            ..state::for_status(&instance.files, &recorded).0
         },
         disk: disk(instance, settings),
         backup: settings.filter(|s| s.backup.every.duration().is_some()).map(|settings| {
-            let last = Last::load(&instance.files.backup_state());
+            let last = LastRun::load(&instance.files.backup_state());
             BackupStatus {
                 every: settings.backup.every.to_string(),
                 next: settings.backup.every.duration().and_then(|every| next(&last, every)),
@@ -62,7 +63,7 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
         }),
         ssh_agent: settings.is_some_and(|settings| settings.git.ssh_agent),
         update: settings.filter(|s| s.update.check_every.duration().is_some()).map(|settings| {
-            let Looked { last, available } = Looked::load(&instance.files.update_state());
+            let LastUpdateCheck { last, available } = LastUpdateCheck::load(&instance.files.update_state());
             UpdateStatus {
                 every: settings.update.check_every.to_string(),
                 last: last.success,
@@ -75,7 +76,7 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
             CopyStatus { last: success, file, attempt, error }
         }),
         backup_test: settings.filter(|s| s.backup.test_every.duration().is_some()).map(|settings| {
-            let Last { attempt, success, file, error } = Last::load(&instance.files.backup_test());
+            let LastRun { attempt, success, file, error } = LastRun::load(&instance.files.backup_test());
             BackupTestStatus { every: settings.backup.test_every.to_string(), last: success, file, attempt, error }
         }),
         folders: settings.map(|settings| folders(&binds(settings))).unwrap_or_default(),
@@ -85,12 +86,12 @@ fn empty(instance: &Instance, settings: Option<&Settings>) -> Result<StatusRepor
         environment: settings.iter().flat_map(|s| s.environment.keys()).map(ToString::to_string).collect(),
         engine: EngineStatus::default(),
         tunnel: None,
-        command: Lock::holder(&instance.files.lock()).map(|holder| lock::shown(holder.trim())),
+        command: Lock::holder(&instance.files.lock()).map(|holder| lock::shown(&holder)),
     })
 }
 
 /// When the next scheduled backup is due.
-fn next(last: &Last, every: std::time::Duration) -> Option<String> {
+fn next(last: &LastRun, every: std::time::Duration) -> Option<String> {
     last.attempt.is_some().then(|| clock::rfc3339(last.next(every)))
 }
 
@@ -126,20 +127,20 @@ fn egress(instance: &Instance, settings: &Settings) -> EgressStatus {
 
 /// What the supervisor measured last. Asks nobody.
 fn disk(instance: &Instance, settings: Option<&Settings>) -> DiskStatus {
-    let used = state::State::load(&instance.files.supervisor_state()).disk;
+    let used = state::SupervisorState::load(&instance.files.supervisor_state()).disk;
     let warning = disk::warning(&used, settings.and_then(|settings| settings.resources.disk.bytes()));
     let fix = warning.map(|warning| warning.fix(&instance.name.flag()));
     DiskStatus { used, warning: warning.map(|warning| warning.to_string()), fix }
 }
 
 /// Looks at the engine and at the page.
-pub async fn look(instance: &Instance, settings: Option<&Settings>, engine: &Engine) -> Result<StatusReport> {
+pub async fn report(instance: &Instance, settings: Option<&Settings>, engine: &Engine) -> Result<StatusReport> {
     let container = engine.container(&instance.container_name()).await?;
-    look_at(instance, settings, engine, container).await
+    report_on(instance, settings, engine, container).await
 }
 
 /// The same with a container that was looked at already.
-pub async fn look_at(
+pub async fn report_on(
     instance: &Instance,
     settings: Option<&Settings>,
     engine: &Engine,
@@ -147,7 +148,7 @@ pub async fn look_at(
 ) -> Result<StatusReport> {
     let mut report = empty(instance, settings)?;
     report.engine = EngineStatus::from(&engine.about);
-    let volume_name = |role: &str| instance.name.volume(&instance.appliance.name, role);
+    let volume_name = |role: &str| instance.volume_name(role);
     let volume =
         |role: &str, mount: &str, exists| VolumeStatus { name: volume_name(role), mount: mount.to_owned(), exists };
     let definitions = &instance.appliance.volumes;
@@ -158,9 +159,7 @@ pub async fn look_at(
         report.volumes = definitions.iter().map(|v| volume(&v.role, &v.mount, exists(&v.role))).collect();
         return Ok(report);
     };
-    if ownership(instance, &container) == Ownership::Foreign {
-        return Err(Error::Foreign { kind: crate::error::ObjectKind::Container, name: container.name });
-    }
+    check_ours(instance, &container)?;
     // A volume that a container has cannot be removed: those that it names are there.
     let mounted = &container.live.volumes;
     let has = |role: &str| mounted.contains_key(&volume_name(role));
@@ -199,11 +198,11 @@ pub fn without_engine(instance: &Instance, settings: Option<&Settings>) -> Resul
 }
 
 /// The same container with what the supervisor and the user have said since.
-pub fn look_again(instance: &Instance, report: &mut StatusReport, answers: bool) -> Result<()> {
-    let said = desired_state::recorded(&instance.files.desired())?;
-    report.desired = desired(instance.files.settings().exists(), said.desired);
+pub fn refresh(instance: &Instance, report: &mut StatusReport, answers: bool) -> Result<()> {
+    let recorded = desired_state::recorded(&instance.files.desired())?;
+    report.desired = desired(instance.files.settings().exists(), recorded.desired);
     let survives_reboot = report.supervisor.survives_reboot;
-    report.supervisor = SupervisorStatus { survives_reboot, ..state::look(&instance.files, &said).0 };
+    report.supervisor = SupervisorStatus { survives_reboot, ..state::for_status(&instance.files, &recorded).0 };
     if report.container.is_some() {
         report.state = state(instance, report, answers);
     }
@@ -219,7 +218,7 @@ pub async fn answers(instance: &Instance, engine: &Engine, container: &Detail) -
     let Ok(password) = instance.password() else { return Ok(false) };
     let probe = match instance.tunnel(publish) {
         Some(tunnel) if tunnel.is_unwanted() => Probe::inside(&instance.appliance, engine, &container.name, &password),
-        _ => instance.probe_of(publish)?.looking_only(),
+        _ => instance.probe_of(publish)?.read_only(),
     };
     Ok(probe.health().await == Seen::Works)
 }

@@ -3,22 +3,21 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Instance, backup,
+    Instance,
     converge::Planned,
-    guarded, mounts, other_home, start,
+    mounts, other_home, recovery, start,
     supervisor::{
         process,
-        state::{self, State},
+        state::{self, SupervisorState},
     },
     volume_users,
 };
 use crate::{
     desired_state::{self, DesiredState},
-    engine::{Engine, connect, docker::Detail},
+    engine::{Engine, connect, container::Detail},
     error::{Error, ObjectKind, Result},
-    event::{Event, begin_step},
+    event::begin_step,
     host::tunnel,
-    observed::Ownership,
     plan,
     report::{ContainerReport, StopReport},
     settings::Settings,
@@ -49,7 +48,7 @@ impl Instance {
                 // The supervisor must not start it when the engine is back.
                 desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
                 // An engine may go away without its containers (live-restore).
-                let text = match process::running(&self.files) {
+                self.note(match process::running(&self.files) {
                     Some(_) => {
                         "it will not be restarted; if it still runs when the engine is back, the supervisor stops it"
                             .to_owned()
@@ -58,8 +57,7 @@ impl Instance {
                         "it will not be restarted; if it still runs when the engine is back: docklet{} stop",
                         self.name.flag()
                     ),
-                };
-                self.reporter.report(&Event::Note { text });
+                });
                 return Err(error);
             }
         };
@@ -76,8 +74,7 @@ impl Instance {
             tunnel::leave_closed(&self.files.state).await?;
         }
         if let Err(error) = written {
-            let text = format!("{error}: it is stopped, but that it shall stay so could not be written down");
-            self.reporter.report(&Event::Warning { text });
+            self.warn(format!("{error}: it is stopped, but that it shall stay so could not be written down"));
         }
         Ok(report)
     }
@@ -118,7 +115,7 @@ pub async fn preview(instance: &Instance) -> Result<Planned> {
 /// known here: a mistyped address is not a request to stop it.
 fn is_its_engine(instance: &Instance) -> bool {
     let asked = connect::chosen(&instance.selection()).map(|(endpoint, _)| endpoint);
-    match State::load(&instance.files.supervisor_state()).endpoint {
+    match SupervisorState::load(&instance.files.supervisor_state()).endpoint {
         Some(watched) => asked.is_none_or(|asked| asked == watched),
         None => instance.options.host.is_none() && instance.options.context.is_none(),
     }
@@ -131,8 +128,8 @@ async fn recover(instance: &Instance, engine: &Engine, settings: &Settings) -> R
     if engine.containers_named(&left).await?.is_empty() {
         return Ok(());
     }
-    other_home::refuse(instance, &backup::look(instance, engine).await?.containers)?;
-    guarded::tidy(instance, engine, Some(settings)).await
+    other_home::refuse(instance, &instance.snapshot(engine).await?.containers)?;
+    recovery::recover_without_start(instance, engine, Some(settings)).await
 }
 
 /// This instance's container, where there is one.
@@ -147,7 +144,7 @@ pub async fn find_if_there(instance: &Instance, engine: &Engine) -> Result<Optio
         volume_users::refuse(instance, engine, false).await?;
         return Ok(None);
     };
-    is_ours(instance, &container)?;
+    check_ours(instance, &container)?;
     Ok(Some(container))
 }
 
@@ -166,15 +163,19 @@ pub async fn find(instance: &Instance, engine: &Engine) -> Result<Detail> {
 /// [`Error::Foreign`].
 pub async fn refuse_foreign(instance: &Instance, engine: &Engine) -> Result<()> {
     match engine.container(&instance.container_name()).await {
-        Ok(Some(container)) => is_ours(instance, &container),
+        Ok(Some(container)) => check_ours(instance, &container),
         _ => Ok(()),
     }
 }
 
-fn is_ours(instance: &Instance, container: &Detail) -> Result<()> {
-    match ownership(instance, container) {
-        Ownership::Ours => Ok(()),
-        Ownership::Foreign => Err(Error::Foreign { kind: ObjectKind::Container, name: instance.container_name() }),
+/// Refuses a container that does not carry this instance's labels.
+///
+/// # Errors
+/// [`Error::Foreign`].
+pub fn check_ours(instance: &Instance, container: &Detail) -> Result<()> {
+    match instance.owns(&container.labels) {
+        true => Ok(()),
+        false => Err(Error::Foreign { kind: ObjectKind::Container, name: instance.container_name() }),
     }
 }
 
@@ -195,15 +196,10 @@ fn not_running(instance: &Instance, state: &str) -> Error {
     let name = instance.container_name();
     let recorded = desired_state::recorded(&instance.files.desired()).ok();
     let wanted = recorded.filter(|recorded| recorded.desired == DesiredState::Running);
-    match wanted.and_then(|recorded| state::look(&instance.files, &recorded).1) {
+    match wanted.and_then(|recorded| state::for_status(&instance.files, &recorded).1) {
         Some(gave_up) => gave_up.error(&name),
         None => Error::NotRunning { name, state: state.to_owned() },
     }
-}
-
-/// Whether a container carries this instance's labels.
-pub fn ownership(instance: &Instance, container: &Detail) -> Ownership {
-    Ownership::of(&container.labels, &crate::desired::labels(&instance.appliance, &instance.name))
 }
 
 /// Stops a container and says how it ended.

@@ -13,20 +13,14 @@ use crate::{
     desired::VERSION,
     engine::Engine,
     error::{Error, Result},
-    event::Event,
     settings::{RestartPolicy, Settings},
 };
 
 use process::Launch;
-use state::State;
+use state::SupervisorState;
 
 /// What the supervisor calls itself in a lock.
 pub const NAME: &str = "supervise";
-
-/// Has glibc give the memory of a backup back to the machine when it is made; other C libraries take no notice. Without
-/// it, 5 MiB stay (measured after one of 300 MB).
-pub const ALLOCATOR: [(&str, &str); 3] =
-    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
 
 /// What finishes the work of a killed command for it, in a lock.
 pub const RECOVERY: &str = "supervise recovery";
@@ -57,7 +51,7 @@ pub async fn ensure_running(instance: &Instance, settings: &Settings, engine: &E
         return Ok(SupervisorOrigin::Service);
     }
     if process::running(&instance.files).is_some() {
-        let state = State::load(&instance.files.supervisor_state());
+        let state = SupervisorState::load(&instance.files.supervisor_state());
         let other_engine = state.endpoint.as_ref().is_some_and(|endpoint| *endpoint != engine.about.endpoint);
         if state.version == VERSION && !other_engine {
             return Ok(SupervisorOrigin::Running);
@@ -67,10 +61,9 @@ pub async fn ensure_running(instance: &Instance, settings: &Settings, engine: &E
     }
     let pid = process::start_detached(&instance.files, &launch(instance, &["supervise", "--detached"])?).await?;
     if instance.options.verbose {
-        let text = format!(
+        instance.note(format!(
             "supervisor: started (pid {pid}); it does not start after a reboot; to change that: docklet autostart enable"
-        );
-        instance.reporter.report(&Event::Note { text });
+        ));
     }
     Ok(SupervisorOrigin::Detached)
 }
@@ -123,7 +116,7 @@ fn launch(instance: &Instance, command: &[&str]) -> Result<Launch> {
     arguments.extend(command.iter().map(OsString::from));
     // It works in another folder: what names a place must not depend on this one.
     let mut environment: Vec<(String, OsString)> =
-        ALLOCATOR.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        process::ALLOCATOR.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     if let Some(home) = instance.paths.shared_home() {
         environment.push(("DOCKLET_HOME".to_owned(), home.into()));
     }

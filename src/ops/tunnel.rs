@@ -9,7 +9,6 @@ use crate::{
     error::{Error, Result},
     host::tunnel::{self, Tunnel},
     http,
-    observed::Ownership,
     probe::TIMEOUT,
     report::TunnelReport,
     settings::Bind,
@@ -27,9 +26,7 @@ impl Instance {
         let name = self.container_name();
         let there =
             engine.container(&name).await?.ok_or_else(|| Error::NotSetUp { instance: self.name.to_string() })?;
-        if stop::ownership(self, &there) == Ownership::Foreign {
-            return Err(Error::Foreign { kind: crate::error::ObjectKind::Container, name });
-        }
+        stop::check_ours(self, &there)?;
         if !there.running {
             return Err(Error::NotRunning { name, state: there.status });
         }
@@ -71,7 +68,7 @@ impl Instance {
     ///
     /// # Errors
     /// USAGE where the engine is on this machine.
-    pub async fn look_at_tunnel(&self) -> Result<TunnelReport> {
+    pub async fn tunnel_status(&self) -> Result<TunnelReport> {
         let endpoint = self.remote()?;
         let port = tunnel::open_port(&self.files.state).await;
         let publish = port.map(|port| Publish { address: [127, 0, 0, 1].into(), port, container_port: 0 });

@@ -4,19 +4,17 @@ mod inventory;
 mod last_backup;
 
 use self::inventory::{Inventory, files, supervisor, take_inventory, will_be_kept, will_be_removed};
-use super::{Instance, autostart, backup_test, guarded, lost_undo, stop, supervisor::process};
+use super::{Instance, autostart, backup_test, lost_undo, recovery, stop, supervisor::process};
 use crate::{
-    desired::labels,
     desired_state::{self, DesiredState},
     engine::{
         Engine,
-        docker::Change,
+        container::Effect,
         image::{Image, Removal},
     },
     error::{Error, Result},
-    event::{Event, begin_step},
+    event::begin_step,
     host::tunnel,
-    observed::Ownership,
     own_images,
     report::{Kept, Thing, ThingKind, UninstallReport},
     settings::Settings,
@@ -52,7 +50,7 @@ impl Instance {
         let _lock = self.lock("remove")?;
         let engine = self.engine().await?;
         let settings = Settings::load(&self.files.settings())?;
-        guarded::tidy(self, &engine, settings.as_ref()).await?;
+        recovery::recover_without_start(self, &engine, settings.as_ref()).await?;
         let container = stop::find(self, &engine).await?;
         // Written before it is stopped, so that nothing starts it again in between.
         desired_state::write(&self.files.desired(), DesiredState::Stopped)?;
@@ -99,13 +97,13 @@ async fn uninstall(instance: &Instance, args: &Uninstall) -> Result<UninstallRep
         if inventory.purge || inventory.remove_volumes && args.no_backup {
             lost_undo::give_up(instance, &engine).await?;
         }
-        guarded::tidy(instance, &engine, settings.as_ref()).await?;
+        recovery::recover_without_start(instance, &engine, settings.as_ref()).await?;
         take_inventory(instance, &engine, args).await?
     } else {
         inventory
     };
     if inventory.remove_volumes && !inventory.purge && !args.no_backup && !inventory.volumes.is_empty() {
-        let last_backup::Last { file, missing_volumes, whole } =
+        let last_backup::LastBackup { file, missing_volumes, whole } =
             last_backup::make(instance, &engine, settings.as_ref()).await?;
         report.kept.retain(|kept| kept.kind != ThingKind::Backups);
         report
@@ -157,14 +155,14 @@ async fn remove(
     for name in &inventory.containers {
         let running = step(ThingKind::Container, name);
         stop_gently(engine, name).await;
-        if engine.remove_container(name).await? == Change::Changed {
+        if engine.remove_container(name).await? == Effect::Changed {
             removed.push(Thing { kind: ThingKind::Container, name: name.clone() });
         }
         running();
     }
     for name in &inventory.networks {
         let running = step(ThingKind::Network, name);
-        if engine.remove_network(name).await? == Change::Changed {
+        if engine.remove_network(name).await? == Effect::Changed {
             removed.push(Thing { kind: ThingKind::Network, name: name.clone() });
         }
         running();
@@ -194,14 +192,13 @@ async fn remove(
             && thing.name.strip_prefix(&instance.appliance.name).is_some_and(|r| r.starts_with(':'))
     };
     if removed.iter().any(built_here) {
-        let text =
-            "build steps stay in the engine's cache, which other builds use too; to remove them: docker builder prune"
-                .to_owned();
-        instance.reporter.report(&Event::Note { text });
+        instance.note(
+            "build steps stay in the engine's cache, which other builds use too; to remove them: docker builder prune",
+        );
     }
     for name in volumes {
         let running = step(ThingKind::Volume, name);
-        if engine.remove_volume(name).await? == Change::Changed {
+        if engine.remove_volume(name).await? == Effect::Changed {
             removed.push(Thing { kind: ThingKind::Volume, name: name.clone() });
         }
         running();
@@ -239,28 +236,27 @@ fn remove_empty_folders(instance: &Instance) {
 
 /// Looks again: what still carries our labels and was not kept on purpose.
 async fn left(instance: &Instance, engine: &Engine, inventory: &Inventory) -> Result<Vec<Thing>> {
-    let ours = labels(&instance.appliance, &instance.name);
     let (containers, volumes, images, networks) = tokio::try_join!(
         engine.containers(true),
         engine.managed_volumes(),
         engine.images_labelled(&instance.appliance.name),
         engine.managed_networks()
     )?;
-    let belongs = |labels: &_| Ownership::of(labels, &ours) == Ownership::Ours;
     let mut left: Vec<Thing> = containers
         .iter()
-        .filter(|c| belongs(&c.labels))
+        .filter(|c| instance.owns(&c.labels))
         .map(|c| Thing { kind: ThingKind::Container, name: c.name.clone() })
         .collect();
-    let networks = networks.into_iter().filter(|n| belongs(&n.labels));
+    let networks = networks.into_iter().filter(|n| instance.owns(&n.labels));
     left.extend(networks.map(|n| Thing { kind: ThingKind::Network, name: n.name }));
     let secrets = instance.name.secrets_volume(&instance.appliance.name);
-    let volumes = volumes.into_iter().filter(|v| belongs(&v.labels) && (inventory.remove_volumes || v.name == secrets));
+    let volumes =
+        volumes.into_iter().filter(|v| instance.owns(&v.labels) && (inventory.remove_volumes || v.name == secrets));
     left.extend(volumes.map(|v| Thing { kind: ThingKind::Volume, name: v.name }));
     // Images are shared: one that another instance's container uses was kept on purpose.
     let used = |id: &str| containers.iter().any(|c| c.image_id == id);
     let kept = |i: &&Image| inventory.images_of_others.iter().any(|(name, _)| i.references.contains(name));
-    let unused = images.iter().filter(|i| belongs(&i.labels) && !used(&i.id) && !kept(i));
+    let unused = images.iter().filter(|i| instance.owns(&i.labels) && !used(&i.id) && !kept(i));
     left.extend(unused.map(|i| Thing { kind: ThingKind::Image, name: i.references.first().unwrap_or(&i.id).clone() }));
     left.extend(autostart::things(instance));
     left.extend(process::running(&instance.files).map(supervisor));

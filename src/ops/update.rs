@@ -6,8 +6,8 @@ pub mod scheduled;
 
 use std::time::Duration;
 
-use self::change::{Change, Target};
-use super::{Instance, backup, guarded, release, releases};
+use self::change::{ReleaseChange, Target};
+use super::{Instance, guarded, recovery, release, releases};
 use crate::{
     appliance::Release,
     clock::Zone,
@@ -16,7 +16,7 @@ use crate::{
         store::{self, Reason, StoredBackup},
     },
     desired_state::{self, DesiredState},
-    engine::{Engine, credentials, docker::Listed, reference::Reference},
+    engine::{Engine, container::Listed, credentials, reference::Reference},
     error::{Error, ObjectKind, Result},
     event::begin_step,
     observe::Snapshot,
@@ -56,16 +56,16 @@ impl Instance {
         let settings = can_update(self).await?;
         let _lock = self.lock("update")?;
         let engine = self.engine().await?;
-        let look = with_container(self, &engine, &settings).await?;
+        let snapshot = with_container(self, &engine, &settings).await?;
         // What a killed command had committed may name another image.
         let settings = self.settings().await?;
-        let (main, current) = now(self, &engine, &look).await?;
+        let (main, current) = now(self, &engine, &snapshot).await?;
         let timeout = options.timeout.unwrap_or(self.appliance.health.ready_timeout());
         let to = options.to.as_deref();
         let target = match settings.image.source {
             ImageSource::Build => {
                 let release = releases::chosen(self, &engine, &settings, current.as_deref(), to).await?;
-                build(self, &engine, &settings, release, &look)
+                build(self, &engine, &settings, release, &snapshot)
             }
             _ => pull(self, &engine, &settings, &main, to).await?,
         };
@@ -76,9 +76,10 @@ impl Instance {
         if same {
             return nothing_to_do(self, &engine, &settings, &main, current, timeout).await;
         }
-        let change = Change { instance: self, engine: &engine, settings: &settings, main: &main, current, timeout };
-        let report = change.make(&look, target, Reason::Update, None).await?;
-        scheduled::Looked::taken(&self.files.update_state());
+        let change =
+            ReleaseChange { instance: self, engine: &engine, settings: &settings, main: &main, current, timeout };
+        let report = change.make(&snapshot, target, Reason::Update, None).await?;
+        scheduled::LastUpdateCheck::taken(&self.files.update_state());
         Ok(report)
     }
 
@@ -99,19 +100,19 @@ impl Instance {
         let _lock = self.lock("rollback")?;
         let engine = self.engine().await?;
         // A rollback that was killed right after its commit.
-        let counted = release::committed(self, &backup::look(self, &engine).await?).container.is_some();
-        let look = with_container(self, &engine, &settings).await?;
+        let counted = release::committed(self, &self.snapshot(&engine).await?).container.is_some();
+        let snapshot = with_container(self, &engine, &settings).await?;
         // What a killed command had committed may name another image.
         let settings = self.settings().await?;
-        let (main, current) = now(self, &engine, &look).await?;
+        let (main, current) = now(self, &engine, &snapshot).await?;
         let timeout = options.timeout.unwrap_or(self.appliance.health.ready_timeout());
         let (stored, header) = match last_update(self, current.as_deref(), &main)? {
-            Last::Update(stored, header) => (*stored, *header),
-            // RecordedState again, also after a kill at a moment when the old release counted already.
-            Last::TakenBack(_) if counted || !options.data => {
+            LastUpdate::Update(stored, header) => (*stored, *header),
+            // The same answer again, also after a kill at a moment when the old release counted already.
+            LastUpdate::TakenBack(_) if counted || !options.data => {
                 return nothing_to_do(self, &engine, &settings, &main, current, timeout).await;
             }
-            Last::TakenBack(backup) => return Err(nothing_to_go_back_to(self, backup)),
+            LastUpdate::TakenBack(backup) => return Err(nothing_to_go_back_to(self, backup)),
         };
         let question = if options.data {
             let before = Zone::here().with_name(&header.created);
@@ -120,10 +121,11 @@ impl Instance {
             format!("go back to release {}? the data stays", before_text(&header))
         };
         self.confirm(&question)?;
-        let target = before(self, &engine, &settings, &look, &header).await?;
-        let change = Change { instance: self, engine: &engine, settings: &settings, main: &main, current, timeout };
+        let target = before(self, &engine, &settings, &snapshot, &header).await?;
+        let change =
+            ReleaseChange { instance: self, engine: &engine, settings: &settings, main: &main, current, timeout };
         let from = options.data.then_some(&stored);
-        change.make(&look, target, Reason::Rollback, from).await
+        change.make(&snapshot, target, Reason::Rollback, from).await
     }
 }
 
@@ -168,19 +170,19 @@ async fn nothing_to_do(
 /// Looks, with what a killed command left behind led out of. One that was killed while the container
 /// had another name, or was just being made anew, left none: it comes back first.
 async fn with_container(instance: &Instance, engine: &Engine, settings: &Settings) -> Result<Snapshot> {
-    let look = guarded::recovered(instance, engine, Some(settings)).await?;
-    if backup::own_container(instance, &look).is_some()
+    let snapshot = recovery::recover(instance, engine, Some(settings)).await?;
+    if instance.own_container(&snapshot).is_some()
         || desired_state::read(&instance.files.desired())? != DesiredState::Running
     {
-        return Ok(look);
+        return Ok(snapshot);
     }
     guarded::settle(instance, engine, settings, true, instance.appliance.health.ready_timeout()).await?;
-    backup::look(instance, engine).await
+    instance.snapshot(engine).await
 }
 
 /// The container, and the version in it.
-async fn now(instance: &Instance, engine: &Engine, look: &Snapshot) -> Result<(Listed, Option<String>)> {
-    let main = backup::own_container(instance, look).cloned().ok_or_else(|| Error::Missing {
+async fn now(instance: &Instance, engine: &Engine, snapshot: &Snapshot) -> Result<(Listed, Option<String>)> {
+    let main = instance.own_container(snapshot).cloned().ok_or_else(|| Error::Missing {
         what: format!("container {}", instance.container_name()),
         reason: Some("there is nothing that a release could take the place of".to_owned()),
         hint: format!("docklet{} start makes it", instance.name.flag()),
@@ -195,7 +197,7 @@ fn before_text(header: &Header) -> &str {
 }
 
 /// What became of the last update.
-enum Last {
+enum LastUpdate {
     /// It counts; the backup from before it.
     Update(Box<StoredBackup>, Box<Header>),
     /// It was taken back, or there was none; the backup from before it.
@@ -204,7 +206,7 @@ enum Last {
 
 /// Looks for the last update. A backup that was made of what runs now belongs to a change that was
 /// taken back on its own.
-fn last_update(instance: &Instance, current: Option<&str>, main: &Listed) -> Result<Last> {
+fn last_update(instance: &Instance, current: Option<&str>, main: &Listed) -> Result<LastUpdate> {
     let another = |h: &Header| match (&h.release, &h.image) {
         (Some(release), _) => Some(release.version.as_str()) != current,
         (None, Some(image)) => image.id != main.image_id,
@@ -217,11 +219,11 @@ fn last_update(instance: &Instance, current: Option<&str>, main: &Listed) -> Res
         .collect();
     match changes.iter().find(|(_, header)| another(header)) {
         Some((backup, header)) if backup.is_for(Reason::Update) => {
-            Ok(Last::Update(Box::new(backup.clone()), Box::new(header.clone())))
+            Ok(LastUpdate::Update(Box::new(backup.clone()), Box::new(header.clone())))
         }
         Some(_) => {
             let of_now = |(b, header): &(StoredBackup, Header)| b.is_for(Reason::Update) && !another(header);
-            Ok(Last::TakenBack(changes.into_iter().find(of_now).map(Box::new)))
+            Ok(LastUpdate::TakenBack(changes.into_iter().find(of_now).map(Box::new)))
         }
         None => Err(nothing_to_go_back_to(instance, None)),
     }
@@ -250,12 +252,12 @@ async fn before(
     instance: &Instance,
     engine: &Engine,
     settings: &Settings,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     header: &Header,
 ) -> Result<Target> {
     match (&header.release, &header.image) {
         (Some(release), _) if settings.image.source == ImageSource::Build => {
-            Ok(build(instance, engine, settings, release.clone(), look))
+            Ok(build(instance, engine, settings, release.clone(), snapshot))
         }
         (_, Some(image)) => {
             let there = engine.image(&image.id).await?;
@@ -278,8 +280,8 @@ async fn before(
 
 async fn check(instance: &Instance, settings: &Settings) -> Result<UpdateCheckReport> {
     let engine = instance.engine().await?;
-    let look = backup::look(instance, &engine).await?;
-    let (main, current) = now(instance, &engine, &look).await?;
+    let snapshot = instance.snapshot(&engine).await?;
+    let (main, current) = now(instance, &engine, &snapshot).await?;
     let (latest, update_available) = match settings.image.source {
         ImageSource::Build => {
             let newest = releases::chosen(instance, &engine, settings, current.as_deref(), None).await?;
@@ -300,10 +302,10 @@ async fn check(instance: &Instance, settings: &Settings) -> Result<UpdateCheckRe
     Ok(UpdateCheckReport { instance: instance.name.to_string(), current, latest, update_available })
 }
 
-fn build(instance: &Instance, engine: &Engine, settings: &Settings, release: Release, look: &Snapshot) -> Target {
+fn build(instance: &Instance, engine: &Engine, settings: &Settings, release: Release, snapshot: &Snapshot) -> Target {
     let mut appliance = instance.appliance.clone();
     appliance.adopt(release.clone());
-    let image = guarded::desired(instance, engine, &appliance, settings, look).image.reference().to_owned();
+    let image = instance.desired(engine, &appliance, settings, snapshot).image.reference().to_owned();
     Target {
         appliance,
         settings: settings.clone(),

@@ -16,11 +16,11 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub struct Json {
     to: SharedWriter,
     clock: Clock,
-    state: RefCell<State>,
+    state: RefCell<JsonState>,
 }
 
 #[derive(Default)]
-struct State {
+struct JsonState {
     last: Option<Instant>,
     /// The newest state that has not been written.
     held: Option<Event>,

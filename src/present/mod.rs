@@ -84,7 +84,7 @@ pub struct Streams {
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum ProgressMode {
     /// Bars and lines that change.
     Human,
     /// Lines.
@@ -95,18 +95,18 @@ pub enum Mode {
     Quiet,
 }
 
-impl Mode {
+impl ProgressMode {
     /// Decides how progress is shown. `--quiet` wins over `--json`: the result is JSON then and
     /// there is no progress.
     pub fn of(streams: &Streams) -> Self {
         if streams.quiet {
-            Mode::Quiet
+            ProgressMode::Quiet
         } else if streams.json {
-            Mode::Json
+            ProgressMode::Json
         } else if streams.stderr_is_terminal && !streams.term_dumb {
-            Mode::Human
+            ProgressMode::Human
         } else {
-            Mode::Plain
+            ProgressMode::Plain
         }
     }
 }
@@ -318,11 +318,11 @@ impl Output {
         let style = self.streams.stderr_style();
         let to = self.stderr.clone();
         let clock: Clock = Arc::new(Instant::now);
-        match Mode::of(&self.streams) {
-            Mode::Quiet => Box::new(Silent),
-            Mode::Json => Box::new(json::Json::new(to, clock)),
-            Mode::Plain => Box::new(Clean(plain::Plain::new(to, style, clock))),
-            Mode::Human => Box::new(Clean(progress::Human::on_stderr(style, clock))),
+        match ProgressMode::of(&self.streams) {
+            ProgressMode::Quiet => Box::new(Silent),
+            ProgressMode::Json => Box::new(json::Json::new(to, clock)),
+            ProgressMode::Plain => Box::new(Clean(plain::Plain::new(to, style, clock))),
+            ProgressMode::Human => Box::new(Clean(progress::Human::on_stderr(style, clock))),
         }
     }
 }

@@ -22,12 +22,12 @@ pub struct Plain {
     to: SharedWriter,
     style: Style,
     clock: Clock,
-    state: RefCell<State>,
+    state: RefCell<PlainState>,
     numbering: RefCell<Numbering>,
 }
 
 #[derive(Default)]
-struct State {
+struct PlainState {
     /// Such as `[2/6] `; empty outside a step.
     prefix: String,
     /// What a host command or a wait is for, when there is no step.
@@ -57,7 +57,7 @@ impl Plain {
     fn begin(&self, prefix: String, what: &str) {
         self.to.line(&format!("{prefix}{what}"));
         let now = (self.clock)();
-        *self.state.borrow_mut() = State { prefix, outside: None, began: Some(now), last_line: Some(now) };
+        *self.state.borrow_mut() = PlainState { prefix, outside: None, began: Some(now), last_line: Some(now) };
     }
 
     /// The same for what happens outside a step, once for each `what`.
@@ -80,7 +80,7 @@ impl Reporter for Plain {
                 let number = self.numbering.borrow_mut().next(*total);
                 self.begin(format!("{number} "), step);
             }
-            Event::StepDone { .. } => *self.state.borrow_mut() = State::default(),
+            Event::StepDone { .. } => *self.state.borrow_mut() = PlainState::default(),
             Event::Transfer(transfer) => self.inside(|| transfer_line(transfer)),
             Event::Build(build) => self.inside(|| build_line(build)),
             Event::BuildLog { .. } => {}

@@ -34,25 +34,25 @@ type Size = Arc<dyn Fn() -> (usize, usize) + Send + Sync>;
 /// See the module.
 pub struct Human {
     bar: ProgressBar,
-    step: Arc<Mutex<Option<Step>>>,
+    step: Arc<Mutex<Option<ShownStep>>>,
     numbering: Mutex<Numbering>,
     style: Style,
     clock: Clock,
     size: Size,
 }
 
-struct Step {
+struct ShownStep {
     /// Such as `[2/6]`; empty for what happens outside a plan.
     number: String,
     name: String,
     began: Instant,
-    view: View,
+    view: ProgressView,
     log: VecDeque<String>,
     /// The furthest that each bar has been: bars never go backwards.
     furthest: BTreeMap<String, f64>,
 }
 
-enum View {
+enum ProgressView {
     Nothing,
     Transfer(Transfer, Speed),
     Build(Build, Instant),
@@ -97,7 +97,7 @@ impl Human {
         let (shared, now, room) = (Arc::clone(&step), Arc::clone(&clock), Arc::clone(&size));
         let draw = move |_: &ProgressState, to: &mut dyn fmt::Write| {
             let (rows, width) = room();
-            let lines = locked(&shared).as_mut().map(|step: &mut Step| step.lines(style, now(), rows, width));
+            let lines = locked(&shared).as_mut().map(|step: &mut ShownStep| step.lines(style, now(), rows, width));
             // Writing to a string cannot fail.
             let _ = to.write_str(&lines.unwrap_or_default().join("\n"));
         };
@@ -129,11 +129,11 @@ impl Human {
     fn begin(&self, number: String, name: &str) {
         self.end_outside();
         let began = (self.clock)();
-        let step = Step {
+        let step = ShownStep {
             number,
             name: name.to_owned(),
             began,
-            view: View::Nothing,
+            view: ProgressView::Nothing,
             log: VecDeque::new(),
             furthest: BTreeMap::new(),
         };
@@ -156,7 +156,7 @@ impl Human {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut Step, Instant)) {
+    fn change(&self, change: impl FnOnce(&mut ShownStep, Instant)) {
         let now = (self.clock)();
         if let Some(step) = locked(&self.step).as_mut() {
             change(step, now);
@@ -181,7 +181,7 @@ impl Reporter for Human {
             Event::BuildLog { line } => self.change(|step, _| step.log_line(line)),
             Event::Waiting { what, seen, timeout, .. } => {
                 self.begin_outside(&format!("wait for {what}"));
-                self.change(|step, _| step.view = View::Waiting { seen: seen.clone(), timeout: *timeout });
+                self.change(|step, _| step.view = ProgressView::Waiting { seen: seen.clone(), timeout: *timeout });
             }
             Event::Host { what, line } => {
                 self.begin_outside(what);
@@ -206,22 +206,22 @@ impl Drop for Human {
     }
 }
 
-impl Step {
+impl ShownStep {
     fn transfer(&mut self, transfer: &Transfer, now: Instant) {
-        let mut speed = match std::mem::replace(&mut self.view, View::Nothing) {
-            View::Transfer(_, speed) => speed,
+        let mut speed = match std::mem::replace(&mut self.view, ProgressView::Nothing) {
+            ProgressView::Transfer(_, speed) => speed,
             _ => Speed::default(),
         };
         speed.note(now, transfer.done);
-        self.view = View::Transfer(transfer.clone(), speed);
+        self.view = ProgressView::Transfer(transfer.clone(), speed);
     }
 
     fn build(&mut self, build: &Build, now: Instant) {
         // The log lines belong to the step that runs.
-        if matches!(&self.view, View::Build(before, _) if before.running != build.running) {
+        if matches!(&self.view, ProgressView::Build(before, _) if before.running != build.running) {
             self.log.clear();
         }
-        self.view = View::Build(build.clone(), now);
+        self.view = ProgressView::Build(build.clone(), now);
     }
 
     fn log_line(&mut self, line: &str) {
@@ -257,12 +257,12 @@ impl Step {
             style.dim(&time)
         )];
         let bars = MOST_BARS.min(rows.saturating_sub(4).max(1));
-        let view = std::mem::replace(&mut self.view, View::Nothing);
+        let view = std::mem::replace(&mut self.view, ProgressView::Nothing);
         lines.extend(match &view {
-            View::Nothing => vec![],
-            View::Transfer(transfer, speed) => self.transfer_lines(transfer, speed, style, width, bars),
-            View::Build(build, at) => self.build_lines(build, now.duration_since(*at), style, width, bars),
-            View::Waiting { seen, timeout } => {
+            ProgressView::Nothing => vec![],
+            ProgressView::Transfer(transfer, speed) => self.transfer_lines(transfer, speed, style, width, bars),
+            ProgressView::Build(build, at) => self.build_lines(build, now.duration_since(*at), style, width, bars),
+            ProgressView::Waiting { seen, timeout } => {
                 vec![format!("    {}", style.dim(&format!("{seen}, waiting up to {}", ticking(*timeout))))]
             }
         });
@@ -271,7 +271,7 @@ impl Step {
         let left = rows.saturating_sub(1 + lines.len());
         let log = self.log.iter().skip(self.log.len().saturating_sub(left));
         // Log lines come right below what they belong to, above the bars.
-        let at = if matches!(self.view, View::Build(..)) { 2.min(lines.len()) } else { lines.len() };
+        let at = if matches!(self.view, ProgressView::Build(..)) { 2.min(lines.len()) } else { lines.len() };
         lines.splice(at..at, log.map(|line| format!("      {}", style.dim(line))).collect::<Vec<_>>());
         lines.iter().map(|line| style.fit(line, width)).collect()
     }
@@ -372,18 +372,18 @@ pub(super) fn build_line(build: &Build) -> String {
     }
 }
 
-/// A bar between its label and `said`; on a narrow terminal without the last of it.
-fn bar_line(label: &str, fraction: f64, said: &[String], style: Style, width: usize) -> String {
+/// A bar between its label and `details`; on a narrow terminal without the last of it.
+fn bar_line(label: &str, fraction: f64, details: &[String], style: Style, width: usize) -> String {
     const LEAST: usize = 8;
     const MOST: usize = 24;
-    let mut said = said.to_vec();
+    let mut details = details.to_vec();
     loop {
-        let text = said.join("  ");
+        let text = details.join("  ");
         let room = width.saturating_sub(4 + columns(label) + 2 + columns(&text) + 2);
-        if room >= LEAST || said.is_empty() {
+        if room >= LEAST || details.is_empty() {
             let bar = style.bar(fraction, room.clamp(LEAST.min(room), MOST));
             return format!("    {label} {bar}  {}", style.dim(&text)).trim_end().to_owned();
         }
-        said.pop();
+        details.pop();
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     watch::{
         Dialog, History, View, Watch, WatchAction,
         history::SECONDS,
-        model::{Engine, LOG_LINES},
+        model::{EngineState, LOG_LINES},
     },
 };
 
@@ -126,7 +126,7 @@ impl Frame<'_> {
     /// Rows of the status, each with how soon it gives way where there is little room: a higher number sooner.
     fn body(&self) -> Vec<(u8, &'static str, String)> {
         let mut rows = vec![];
-        if let Engine::Gone { reason, since } = &self.watch.engine {
+        if let EngineState::Gone { reason, since } = &self.watch.engine {
             let gone = ticking(self.now.since_begin.saturating_sub(*since));
             rows.push((0, "engine", format!("{} for {gone}, waiting for it: {reason}", self.style.error("gone"))));
         }
@@ -134,7 +134,7 @@ impl Frame<'_> {
         if let Some(container) = &report.container {
             rows.push((1, "container", status::container_text(container, report.state, self.now.wall)));
         }
-        if self.watch.engine == Engine::There && report.container.is_some() {
+        if self.watch.engine == EngineState::There && report.container.is_some() {
             rows.push((2, "processor", self.processor()));
             rows.push((3, "memory", self.memory()));
         }
@@ -150,7 +150,7 @@ impl Frame<'_> {
         if let Some(image) = &report.image {
             rows.push((7, "image", image.reference.clone()));
         }
-        if let (Engine::There, Some(name), Some(version)) =
+        if let (EngineState::There, Some(name), Some(version)) =
             (&self.watch.engine, &report.engine.name, &report.engine.version)
         {
             let at = report.engine.endpoint.as_deref().unwrap_or_default();
@@ -349,7 +349,7 @@ impl Changes {
 
 fn state_line(watch: &Watch, report: &StatusReport) -> String {
     let mut line = status::short(report, Style::PLAIN).lines().next().unwrap_or_default().to_owned();
-    if let Engine::Gone { reason, .. } = &watch.engine {
+    if let EngineState::Gone { reason, .. } = &watch.engine {
         line.push_str(&format!(": {reason}"));
     }
     if let Some(container) = &report.container {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::desired_state::DesiredState;
+pub use crate::{desired_state::DesiredState, event::Decision};
 use crate::{disk::DiskUse, engine::About, sandbox::network_rules::Destination};
 
 /// What an instance does, in one word.
@@ -272,17 +272,6 @@ pub struct SupervisorStatus {
     pub cause: Option<String>,
     /// Its last decisions, oldest first.
     pub decisions: Vec<Decision>,
-}
-
-/// Something that the supervisor decided or noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
-    /// When, RFC 3339 in UTC.
-    pub at: String,
-    /// What, in one word for programs, such as `restarted`.
-    pub decision: String,
-    /// The same for people, with the reason.
-    pub text: String,
 }
 
 /// A port that another program took while the container did not run.

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     appliance::Appliance,
-    clock,
+    clock, desired,
     engine::{
         Engine,
-        helper::{HelperSpec, Network},
+        helper::{HelperNetwork, HelperSpec},
     },
     error::{Error, Result},
     paths::InstancePaths,
@@ -19,9 +19,6 @@ use crate::{
     settings::{Allow, Egress, Settings},
     state_file,
 };
-
-/// The name inside for the machine that docklet runs on; the engine gives it an address.
-pub const HOST_NAME: &str = "host.docker.internal";
 
 /// Most destinations that are kept of a report.
 const MOST_DESTINATIONS: usize = 20;
@@ -59,7 +56,7 @@ impl Rules {
 
     /// Whether there are none to load, or these were loaded since the container was started.
     pub fn are_loaded(&self, files: &InstancePaths) -> bool {
-        !self.exist() || Loaded::load(files).rules == said(self)
+        !self.exist() || Loaded::load(files).rules == as_lines(self)
     }
 
     /// The program in the image that loads them, with its arguments. `own`: networks that `internet` refuses, too.
@@ -76,7 +73,7 @@ pub fn allowed<'a>(settings: &Settings, proxies: impl IntoIterator<Item = &'a st
 }
 
 fn entry(allow: Allow) -> String {
-    let host = if allow.host == Allow::HOST { HOST_NAME } else { &allow.host };
+    let host = if allow.host == Allow::HOST { desired::HOST_NAME } else { &allow.host };
     format!("{host} {}", allow.port.map_or("-".to_owned(), |port| port.to_string()))
 }
 
@@ -120,12 +117,12 @@ async fn run(
     read: bool,
 ) -> Result<Vec<u8>> {
     let own = match rules.mode {
-        Egress::Internet => own_networks::look(engine, &helper, appliance).await?,
+        Egress::Internet => own_networks::find(engine, &helper, appliance).await?,
         Egress::Listed | Egress::All => vec![],
     };
     let container = match &helper.network {
-        Network::Container(name) => name.clone(),
-        Network::None | Network::Host => String::new(),
+        HelperNetwork::Container(name) => name.clone(),
+        HelperNetwork::None | HelperNetwork::Host => String::new(),
     };
     helper.command = rules.command(appliance, &own);
     helper.capabilities = vec!["NET_ADMIN".to_owned()];
@@ -255,12 +252,12 @@ impl Loaded {
 
     /// Remembers what was loaded. A file that cannot be written costs a second loading, and nothing else.
     pub fn keep(files: &InstancePaths, rules: &Rules, refusals: Option<Refusals>) {
-        let loaded = Loaded { rules: said(rules), refusals };
+        let loaded = Loaded { rules: as_lines(rules), refusals };
         let _ = state_file::save(&files.network_rules(), &loaded);
     }
 }
 
-fn said(rules: &Rules) -> Vec<String> {
+fn as_lines(rules: &Rules) -> Vec<String> {
     std::iter::once(rules.mode.to_string()).chain(rules.entries.iter().cloned()).collect()
 }
 
@@ -312,7 +309,7 @@ pub fn helper(
         name: name.to_owned(),
         image: image.to_owned(),
         labels,
-        network: network.map_or(Network::None, |container| Network::Container(container.to_owned())),
+        network: network.map_or(HelperNetwork::None, |container| HelperNetwork::Container(container.to_owned())),
         ..HelperSpec::default()
     }
 }

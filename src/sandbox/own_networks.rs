@@ -10,7 +10,7 @@ use crate::{
     appliance::Appliance,
     engine::{
         Engine,
-        helper::{HelperSpec, Network},
+        helper::{HelperNetwork, HelperSpec},
     },
     error::{Error, Result},
     host::networks,
@@ -25,14 +25,14 @@ const SHORTEST_PREFIX: (u8, u8) = (8, 16);
 ///
 /// # Errors
 /// What the system or the engine says.
-pub async fn look(engine: &Engine, helper: &HelperSpec, appliance: &Appliance) -> Result<Vec<IpNet>> {
+pub async fn find(engine: &Engine, helper: &HelperSpec, appliance: &Appliance) -> Result<Vec<IpNet>> {
     if engine.is_local() {
         return here().map(networks_of);
     }
     let helper = HelperSpec {
         command: vec![appliance.container.network_rules.clone(), "addresses".to_owned()],
         user: "65534:65534".to_owned(),
-        network: Network::Host,
+        network: HelperNetwork::Host,
         capabilities: vec![],
         ..helper.clone()
     };

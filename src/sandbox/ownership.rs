@@ -67,7 +67,7 @@ pub async fn give(engine: &Engine, mut helper: HelperSpec, volumes: &[VolumeSpec
 /// A place in a volume where something of the host is mounted, or no longer is.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case", tag = "kind", content = "path")]
-pub enum Place {
+pub enum MountPlace {
     /// A folder has to be there.
     Folder(String),
     /// A file has to be there.
@@ -76,20 +76,20 @@ pub enum Place {
     Remove(String),
 }
 
-impl Place {
+impl MountPlace {
     /// Of a folder or a file of the host. One that this machine does not show, because the engine runs on another one, counts
     /// as a folder.
     pub fn of(bind: &BindMount) -> Self {
         let place = bind.container.clone();
         let is_file = std::fs::metadata(&bind.host).is_ok_and(|found| !found.is_dir());
-        if is_file { Place::File(place) } else { Place::Folder(place) }
+        if is_file { MountPlace::File(place) } else { MountPlace::Folder(place) }
     }
 
     fn argument(&self) -> String {
         match self {
-            Place::Folder(path) => format!("folder {path}"),
-            Place::File(path) => format!("file {path}"),
-            Place::Remove(path) => format!("remove {path}"),
+            MountPlace::Folder(path) => format!("folder {path}"),
+            MountPlace::File(path) => format!("file {path}"),
+            MountPlace::Remove(path) => format!("remove {path}"),
         }
     }
 }
@@ -100,7 +100,8 @@ impl Place {
 /// # Errors
 /// As [`prepare`].
 pub async fn prepare_again(engine: &Engine, helper: HelperSpec, made: &ContainerSpec) -> Result<()> {
-    let places: Vec<Place> = made.binds.iter().filter(|bind| made.is_in_volume(bind)).map(Place::of).collect();
+    let places: Vec<MountPlace> =
+        made.binds.iter().filter(|bind| made.is_in_volume(bind)).map(MountPlace::of).collect();
     if places.is_empty() {
         return Ok(());
     }
@@ -121,7 +122,7 @@ pub async fn prepare(
     engine: &Engine,
     helper: HelperSpec,
     volumes: &[VolumeSpec],
-    places: &[Place],
+    places: &[MountPlace],
     ids: Ids,
 ) -> Result<()> {
     prepare_as(engine, helper, volumes, places, ids.to_string()).await
@@ -131,18 +132,20 @@ async fn prepare_as(
     engine: &Engine,
     mut helper: HelperSpec,
     volumes: &[VolumeSpec],
-    places: &[Place],
+    places: &[MountPlace],
     user: String,
 ) -> Result<()> {
     helper.user = user;
     helper.as_in_image = true;
     helper.volumes = volumes.iter().map(|v| (v.name.clone(), v.mount.clone(), false)).collect();
     helper.command = ["/bin/sh", "-c", PLACES, "places"].map(str::to_owned).to_vec();
-    helper.command.extend(places.iter().map(Place::argument));
-    let (ended, said) = engine.run_helper(&helper, None).await?;
+    helper.command.extend(places.iter().map(MountPlace::argument));
+    let (ended, output) = engine.run_helper(&helper, None).await?;
     match ended.code {
         0 => Ok(()),
-        3 => Err(Error::MountRefused { reason: String::from_utf8_lossy(&said).trim().to_owned() + &ended.complaints }),
+        3 => {
+            Err(Error::MountRefused { reason: String::from_utf8_lossy(&output).trim().to_owned() + &ended.complaints })
+        }
         _ => Err(Error::HelperFailed { what: "preparing the places of mounts".to_owned(), reason: ended.reason() }),
     }
 }

@@ -28,14 +28,14 @@ wait
 ///
 /// # Errors
 /// What the engine says.
-pub async fn look(
+pub async fn find(
     engine: &Engine,
     appliance: &Appliance,
     mut helper: HelperSpec,
     user: String,
     names: &[Allow],
 ) -> Result<BTreeMap<Allow, IpAddr>> {
-    let own = own_networks::look(engine, &helper, appliance).await?;
+    let own = own_networks::find(engine, &helper, appliance).await?;
     helper.user = user;
     helper.command = ["/bin/sh", "-c", LOOK, "look"].map(str::to_owned).to_vec();
     helper.command.extend(names.iter().map(ToString::to_string));

@@ -5,30 +5,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    desired::BindMount,
     engine::Engine,
     error::{Error, Result},
     paths::{self, InstancePaths},
 };
 
-/// Where the folder is inside.
-pub const MOUNT: &str = "/run/ssh-agent";
-
-/// The name of the socket in it.
-pub const SOCKET: &str = "agent.sock";
-
-/// The variable that leads ssh to it.
-pub const VARIABLE: &str = "SSH_AUTH_SOCK";
-
 /// What it means to offer it, in a sentence.
 pub const MEANING: &str = "the agent can sign in with the keys of your ssh agent wherever the network rules let it, as long as \
                            docklet's supervisor runs; it cannot read the keys";
-
-/// What a container gets that is offered the ssh agent: the folder, and the variable's value.
-pub fn offer(files: &InstancePaths) -> (BindMount, String) {
-    let folder = BindMount { host: files.ssh_agent(), container: MOUNT.to_owned(), read_only: true };
-    (folder, format!("{MOUNT}/{SOCKET}"))
-}
 
 /// Refuses engines that do not run on this machine: a socket leads into no other one.
 ///

@@ -113,7 +113,7 @@ pub fn values(settings: &Settings) -> Result<Vec<(String, toml::Value)>> {
     let table = table(settings)?;
     let mut values = vec![];
     for name in names() {
-        match look(&table, name) {
+        match lookup(&table, name) {
             Some(toml::Value::Table(variables)) if name == ENVIRONMENT => {
                 values.extend(variables.into_iter().map(|(name, value)| (format!("{ENVIRONMENT}.{name}"), value)));
             }
@@ -129,7 +129,7 @@ fn table(settings: &Settings) -> Result<toml::Table> {
 }
 
 /// What a dotted path leads to.
-fn look(table: &toml::Table, key: &str) -> Option<toml::Value> {
+fn lookup(table: &toml::Table, key: &str) -> Option<toml::Value> {
     let mut parts = key.split('.');
     let first = table.get(parts.next()?)?;
     parts.try_fold(first, |value, part| value.get(part)).cloned()
@@ -141,7 +141,7 @@ fn look(table: &toml::Table, key: &str) -> Option<toml::Value> {
 /// As [`find`].
 pub fn get(settings: &Settings, key: &str) -> Result<Option<toml::Value>> {
     find(key)?;
-    Ok(look(&table(settings)?, key))
+    Ok(lookup(&table(settings)?, key))
 }
 
 /// The file's text with a key set. Nothing else in it changes.

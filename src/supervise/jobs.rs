@@ -8,13 +8,12 @@ use time::OffsetDateTime;
 
 use crate::{
     clock,
-    data::schedule::Last,
+    data::schedule::LastRun,
     desired::label,
-    engine::{Engine, docker::Detail},
+    engine::{Engine, container::Detail},
     error::{Error, Result},
     instance_name::InstanceName,
     interrupt::{self, Interrupt, Raise},
-    observed::Ownership,
     ops::{
         Instance, Options,
         backup::Backup,
@@ -127,7 +126,7 @@ impl Jobs {
     }
 
     /// Plans when a scheduled job is to be done next, from the settings and the last time.
-    pub fn plan(&mut self, job: Job, every: &Every, last: &Last) {
+    pub fn plan(&mut self, job: Job, every: &Every, last: &LastRun) {
         self.due_of(job).planned = every.duration().map(|every| last.next(every));
     }
 
@@ -137,13 +136,13 @@ impl Jobs {
     }
 
     /// Plans the next test of a backup, from the settings, the last one, and whether there is a backup that is newer than that.
-    pub fn plan_test(&mut self, every: &Every, last: &Last, has_new: bool) {
+    pub fn plan_test(&mut self, every: &Every, last: &LastRun, has_new: bool) {
         let failed = last.error.is_some();
         let planned = every.duration().map(|every| match failed && has_new {
             true => OffsetDateTime::UNIX_EPOCH,
             false => {
                 let wait = if failed { every.min(TEST_AGAIN) } else { every };
-                Last { error: None, ..last.clone() }.next(wait)
+                LastRun { error: None, ..last.clone() }.next(wait)
             }
         });
         // Without any backup there is nothing to test.
@@ -263,7 +262,7 @@ fn run(
                 let options = Backup { scheduled: true, ..Backup::default() };
                 instance.backup(&options).await.map(|_| None).map_err(told)
             }
-            Job::CheckForUpdate => instance.look_for_update().await.map_err(told),
+            Job::CheckForUpdate => instance.run_update_check().await.map_err(told),
             Job::Copy => copy::next(&instance).await,
             Job::TestBackup => match instance.test_backup(&BackupTest::default()).await {
                 Err(Error::Locked { .. }) => Ok(None),
@@ -286,16 +285,10 @@ fn run(
 ///
 /// # Errors
 /// When the engine does not answer within the deadline or refuses.
-pub async fn left_behind(
-    engine: &Engine,
-    container: Option<&Detail>,
-    instance: &InstanceName,
-    appliance: &str,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> Result<bool> {
-    let names = [instance.task_container(appliance), instance.previous_container(appliance)];
+pub async fn left_behind(instance: &Instance, engine: &Engine, container: Option<&Detail>) -> Result<bool> {
+    let names = [instance.name.task_container(&instance.appliance.name), instance.previous_name()];
     let all = engine.containers(true).await?;
-    let ours = |name: &str| all.iter().any(|c| c.name == name && Ownership::of(&c.labels, labels) == Ownership::Ours);
+    let ours = |name: &str| all.iter().any(|c| c.name == name && instance.owns(&c.labels));
     let unproved = container.is_none_or(|c| c.labels.contains_key(label::UNDO));
     Ok(ours(&names[0]) || (unproved && ours(&names[1])))
 }
@@ -334,7 +327,7 @@ mod tests {
     #[test]
     fn a_backup_that_could_not_begin_is_not_tried_again_at_once() {
         let mut jobs = Jobs::new(InstanceName::default(), Options::default());
-        let (every, never_yet): (Every, Last) = ("24h".parse().unwrap(), Last::default());
+        let (every, never_yet): (Every, LastRun) = ("24h".parse().unwrap(), LastRun::default());
         jobs.plan(Job::Backup, &every, &never_yet);
         assert!(jobs.due() == Some(Job::Backup));
         let (raise, _) = interrupt::pair();
@@ -356,7 +349,7 @@ mod tests {
         assert!(jobs.copy_is_due());
         let (raise, _) = interrupt::pair();
         jobs.copying = Some(Running { raise, thread: std::thread::spawn(|| ()) });
-        jobs.plan(Job::Backup, &"24h".parse().unwrap(), &Last::default());
+        jobs.plan(Job::Backup, &"24h".parse().unwrap(), &LastRun::default());
         assert!(!jobs.copy_is_due() && jobs.due() == Some(Job::Backup) && jobs.may_recover());
         jobs.ended(&(Job::Copy, Err("no network".to_owned())));
         assert!(!jobs.is_busy_beside());
@@ -367,17 +360,17 @@ mod tests {
         let mut jobs = Jobs::new(InstanceName::default(), Options::default());
         let every: Every = "30d".parse().unwrap();
         let ago = |days: i64| Some(clock::rfc3339(OffsetDateTime::now_utc() - time::Duration::days(days)));
-        let last = |days, error: Option<&str>| Last {
+        let last = |days, error: Option<&str>| LastRun {
             attempt: ago(days),
             file: Some("a".to_owned()),
             error: error.map(str::to_owned),
-            ..Last::default()
+            ..LastRun::default()
         };
-        let mut due = |every: &Every, last: &Last, has_new, idle| {
+        let mut due = |every: &Every, last: &LastRun, has_new, idle| {
             jobs.plan_test(every, last, has_new);
             jobs.test_is_due(|| idle)
         };
-        let none = Last::default();
+        let none = LastRun::default();
         assert!(!due(&every, &none, false, true), "there is no backup");
         assert!(due(&every, &none, true, true) && !due(&every, &none, true, false));
         assert!(!due(&"".parse().unwrap(), &none, true, true), "never");

@@ -10,15 +10,15 @@ const LARGEST: u64 = 256 << 10;
 
 /// The log.
 #[derive(Debug, Clone)]
-pub struct Log {
+pub struct SupervisorLog {
     path: PathBuf,
     largest: u64,
 }
 
-impl Log {
+impl SupervisorLog {
     /// The log at `path`; older ones have `.1` and `.2` behind it.
     pub fn new(path: PathBuf) -> Self {
-        Log { path, largest: LARGEST }
+        SupervisorLog { path, largest: LARGEST }
     }
 
     /// Adds a line.
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn it_keeps_two_older_ones_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
-        let log = Log { path: folder.path().join("supervisor.log"), largest: 100 };
+        let log = SupervisorLog { path: folder.path().join("supervisor.log"), largest: 100 };
         for n in 0..200 {
             log.line(&format!("line {n}\nof two"));
         }

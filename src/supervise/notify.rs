@@ -73,8 +73,8 @@ pub async fn deliver(command: &str, notice: &Notice, file: &Path) -> String {
     // A notice that cannot be remembered was still handed over.
     let _ = last.save(file);
     match done {
-        Ok(said) if said.is_empty() => format!("told notify.command of {}", notice.event),
-        Ok(said) => format!("told notify.command of {}: {said}", notice.event),
+        Ok(answer) if answer.is_empty() => format!("told notify.command of {}", notice.event),
+        Ok(answer) => format!("told notify.command of {}: {answer}", notice.event),
         Err(why) => format!("notify.command failed for {}: {why}", notice.event),
     }
 }

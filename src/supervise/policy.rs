@@ -18,7 +18,7 @@ mod track;
 use std::{collections::VecDeque, time::Duration};
 
 pub use action::{Action, LogEntry, RestartReason};
-pub use input::{ContainerState, ExitStatus, Health, Input, Outside};
+pub use input::{ContainerState, ExitStatus, Input, Outside, PageHealth};
 pub use limits::Limits;
 
 use crate::{desired_state::DesiredState, settings::RestartPolicy};
@@ -29,12 +29,12 @@ enum Tracked {
     Missing,
     Foreign,
     Paused,
-    Running(Run),
+    Running(TrackedRun),
     Ended,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Run {
+struct TrackedRun {
     id: i128,
     since: Duration,
     answered: bool,
@@ -43,14 +43,14 @@ struct Run {
     refused: bool,
 }
 
-impl Run {
+impl TrackedRun {
     fn new(id: i128, since: Duration) -> Self {
-        Run { id, since, answered: false, misses: 0, healthy_since: None, refused: false }
+        TrackedRun { id, since, answered: false, misses: 0, healthy_since: None, refused: false }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Connection {
+enum EngineConnection {
     /// Not reached yet.
     New,
     Up,
@@ -75,7 +75,7 @@ pub struct Policy {
     mode: RestartPolicy,
     desired: DesiredState,
     locked: bool,
-    connection: Connection,
+    connection: EngineConnection,
     was_away: Option<Duration>,
     container: Tracked,
     need: Option<RestartReason>,
@@ -135,7 +135,7 @@ impl Policy {
             mode,
             desired,
             locked: false,
-            connection: Connection::New,
+            connection: EngineConnection::New,
             was_away: None,
             container: Tracked::Unknown,
             need: None,

@@ -26,13 +26,13 @@ use tokio::sync::mpsc;
 
 use super::{
     jobs::{self, Job, Jobs},
-    log::Log,
+    log::SupervisorLog,
     policy::{Input, Limits, Past, Policy},
     ssh_agent::Forwarder,
 };
 use crate::{
     clock,
-    data::{copies::Copies, schedule::Last},
+    data::{copies::Copies, schedule::LastRun},
     desired::{Publish, VERSION},
     desired_state::{self, DesiredState, RecordedState},
     engine::{Engine, events::ContainerEvent},
@@ -41,8 +41,8 @@ use crate::{
     lock::Lock,
     ops::{
         Instance, backup_test, copy,
-        supervisor::{NAME, state::State},
-        update::scheduled::Looked,
+        supervisor::{NAME, state::SupervisorState},
+        update::scheduled::LastUpdateCheck,
     },
     probe::Seen,
     sandbox::ssh_agent,
@@ -50,10 +50,10 @@ use crate::{
 };
 
 /// The longest it does not look at its files and clocks.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const POLL_EVERY: Duration = Duration::from_secs(10);
 
 /// The same while another command is at work.
-const LOOK_LOCKED: Duration = Duration::from_millis(500);
+const POLL_WHILE_LOCKED: Duration = Duration::from_millis(500);
 
 /// An inspection that failed, or that may have been too early, is made again after this.
 const INSPECT_AGAIN: Duration = Duration::from_secs(2);
@@ -114,7 +114,7 @@ pub async fn run(instance: &Instance, detached: bool) -> Result<End> {
 }
 
 /// What the watcher and the probe send.
-enum Message {
+enum SupervisorMessage {
     Connected(Box<Engine>),
     Lost(String),
     Happened(ContainerEvent),
@@ -133,10 +133,10 @@ struct Supervisor<'a> {
     jobs: Jobs,
     disk: disk::DiskWatch,
     ssh_agent: Option<Forwarder>,
-    state: State,
-    log: Log,
+    state: SupervisorState,
+    log: SupervisorLog,
     began: Instant,
-    sender: mpsc::UnboundedSender<Message>,
+    sender: mpsc::UnboundedSender<SupervisorMessage>,
     engine: Option<Engine>,
     container: String,
     /// The run that was seen last; what the engine tells of earlier ones is history.
@@ -167,13 +167,13 @@ impl<'a> Supervisor<'a> {
         detached: bool,
         lock: Lock,
         mode: RestartPolicy,
-        sender: mpsc::UnboundedSender<Message>,
+        sender: mpsc::UnboundedSender<SupervisorMessage>,
     ) -> Result<Self> {
         let files = &instance.files;
         let settings_stamp = Stamp::of(&files.settings());
         let state_stamp = Stamp::of(&files.desired());
         let recorded = desired_state::recorded(&files.desired())?;
-        let mut state = State::load(&files.supervisor_state());
+        let mut state = SupervisorState::load(&files.supervisor_state());
         let left = state.pid;
         if state.desired_at != recorded.at {
             state.begin_afresh(&recorded);
@@ -194,7 +194,7 @@ impl<'a> Supervisor<'a> {
             disk: disk::DiskWatch::new(Instant::now()),
             ssh_agent: None,
             state,
-            log: Log::new(files.supervisor_log()),
+            log: SupervisorLog::new(files.supervisor_log()),
             began: Instant::now(),
             sender,
             engine: None,
@@ -224,7 +224,7 @@ impl<'a> Supervisor<'a> {
         Ok(supervisor)
     }
 
-    async fn supervise(&mut self, inbox: &mut mpsc::UnboundedReceiver<Message>) -> (End, Option<Lock>) {
+    async fn supervise(&mut self, inbox: &mut mpsc::UnboundedReceiver<SupervisorMessage>) -> (End, Option<Lock>) {
         loop {
             let message = tokio::select! {
                 biased;
@@ -233,7 +233,7 @@ impl<'a> Supervisor<'a> {
                 () = tokio::time::sleep_until(self.wake_at().into()) => None,
             };
             // First what holds, then what happened: a request or a lock may explain it.
-            if let Some(end) = self.look_around().await {
+            if let Some(end) = self.poll().await {
                 return (end, None);
             }
             match message {
@@ -269,8 +269,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wake_at(&self) -> Instant {
-        let look = if self.policy.locked() { LOOK_LOCKED } else { LOOK_EVERY };
-        let at = self.policy.wake_at().min(self.now() + look);
+        let pause = if self.policy.locked() { POLL_WHILE_LOCKED } else { POLL_EVERY };
+        let at = self.policy.wake_at().min(self.now() + pause);
         let at = self.began + at;
         at.min(self.inspect_at.unwrap_or(at)).min(self.rules_at.unwrap_or(at))
     }
@@ -312,7 +312,7 @@ impl<'a> Supervisor<'a> {
 
     fn run_job(&mut self, job: Job) {
         let sender = self.sender.clone();
-        self.jobs.start(job, move |done| drop(sender.send(Message::Ran(done))));
+        self.jobs.start(job, move |done| drop(sender.send(SupervisorMessage::Ran(done))));
     }
 
     /// Reads the settings anew, and when the next backup, copy and test are due.
@@ -325,12 +325,12 @@ impl<'a> Supervisor<'a> {
     /// What hangs on the settings beside the policy: the next backup, its copy and its test, and the host's ssh agent.
     fn take_settings(&mut self, settings: &Settings) {
         let files = &self.instance.files;
-        self.jobs.plan(Job::Backup, &settings.backup.every, &Last::load(&files.backup_state()));
-        let looked = Looked::load(&files.update_state());
+        self.jobs.plan(Job::Backup, &settings.backup.every, &LastRun::load(&files.backup_state()));
+        let looked = LastUpdateCheck::load(&files.update_state());
         self.jobs.plan(Job::CheckForUpdate, &settings.update.check_every, &looked.last);
         let copies = Copies::load(&files.copies());
         self.jobs.plan_copy(copy::is_pending(self.instance, settings, &copies).then(|| copies.next()));
-        let (every, last) = (&settings.backup.test_every, Last::load(&files.backup_test()));
+        let (every, last) = (&settings.backup.test_every, LastRun::load(&files.backup_test()));
         let has_new = every.duration().is_some() && backup_test::has_new(self.instance, &last);
         self.jobs.plan_test(every, &last, has_new);
         self.ssh_agent = self.ssh_agent.take().filter(|_| settings.git.ssh_agent);
@@ -345,7 +345,7 @@ impl<'a> Supervisor<'a> {
 }
 
 /// What the policy has to know of the supervisors before.
-fn past(state: &State, now: time::OffsetDateTime) -> Past {
+fn past(state: &SupervisorState, now: time::OffsetDateTime) -> Past {
     let ago = |at: &String| Duration::try_from(now - clock::parse(at)?).ok();
     Past { restarts: state.recent.iter().filter_map(ago).collect(), gave_up: state.gave_up.is_some() }
 }
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn restarts_of_before_are_so_long_ago() {
-        let state = State { recent: vec![clock::now_rfc3339()], ..State::default() };
+        let state = SupervisorState { recent: vec![clock::now_rfc3339()], ..SupervisorState::default() };
         let past = past(&state, time::OffsetDateTime::now_utc());
         assert_eq!((past.restarts.len(), past.gave_up), (1, false));
     }

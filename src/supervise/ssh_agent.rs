@@ -15,10 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{
-    paths::InstancePaths,
-    sandbox::ssh_agent::{self, SOCKET},
-};
+use crate::{desired::ssh_agent::SOCKET, paths::InstancePaths, sandbox::ssh_agent};
 
 /// Connections at a time; the others wait.
 const CONNECTIONS: usize = 8;

@@ -2,7 +2,7 @@
 
 /// A key that means something here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum KeyPress {
     /// A letter, as a small one.
     Letter(char),
     /// Esc.
@@ -12,15 +12,15 @@ pub enum Key {
 }
 
 /// The keys of what was read at once. Arrows, function keys and pasted text beyond letters are nothing.
-pub fn keys(bytes: &[u8]) -> Vec<Key> {
+pub fn keys(bytes: &[u8]) -> Vec<KeyPress> {
     let mut keys = vec![];
     let mut rest = bytes;
     while let [first, after @ ..] = rest {
         rest = after;
         match first {
-            0x03 => keys.push(Key::Interrupt),
+            0x03 => keys.push(KeyPress::Interrupt),
             0x1b => match after {
-                [] | [0x1b, ..] => keys.push(Key::Escape),
+                [] | [0x1b, ..] => keys.push(KeyPress::Escape),
                 [b'[' | b'O', sequence @ ..] => {
                     let end = sequence.iter().position(|b| (0x40..=0x7e).contains(b));
                     rest = end.map_or(&[][..], |end| &sequence[end + 1..]);
@@ -28,7 +28,9 @@ pub fn keys(bytes: &[u8]) -> Vec<Key> {
                 // Alt and a key.
                 [_, after @ ..] => rest = after,
             },
-            letter if letter.is_ascii_alphabetic() => keys.push(Key::Letter(char::from(letter.to_ascii_lowercase()))),
+            letter if letter.is_ascii_alphabetic() => {
+                keys.push(KeyPress::Letter(char::from(letter.to_ascii_lowercase())))
+            }
             _ => {}
         }
     }
@@ -41,9 +43,9 @@ mod tests {
 
     #[test]
     fn letters_esc_and_ctrl_c_and_nothing_else() {
-        assert_eq!(keys(b"rS\x03"), [Key::Letter('r'), Key::Letter('s'), Key::Interrupt]);
-        assert_eq!(keys(b"\x1b"), [Key::Escape]);
-        assert_eq!(keys(b"\x1b\x1b"), [Key::Escape, Key::Escape]);
+        assert_eq!(keys(b"rS\x03"), [KeyPress::Letter('r'), KeyPress::Letter('s'), KeyPress::Interrupt]);
+        assert_eq!(keys(b"\x1b"), [KeyPress::Escape]);
+        assert_eq!(keys(b"\x1b\x1b"), [KeyPress::Escape, KeyPress::Escape]);
         assert_eq!(keys(b"\x1b[A\x1bOP\x1b[15;2~\x1bs\x1b[200~12 "), []);
         assert_eq!(keys("é日\x1b[".as_bytes()), []);
     }

@@ -10,6 +10,6 @@ pub mod model;
 
 pub use self::{
     history::History,
-    keys::Key,
-    model::{Demand, Dialog, Input, View, Watch, WatchAction},
+    keys::KeyPress,
+    model::{Demand, Dialog, ScreenInput, View, Watch, WatchAction},
 };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{History, Key};
+use super::{History, KeyPress};
 use crate::{clock::Zone, engine::stats::Usage, report::StatusReport};
 
 /// How many lines of the log are kept.
@@ -41,7 +41,7 @@ impl WatchAction {
 
 /// What happened.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub enum ScreenInput {
     /// How it is. Also when the engine cannot be asked: the report says so.
     Report(Box<StatusReport>),
     /// The processors that the container may use; 0 for all.
@@ -59,7 +59,7 @@ pub enum Input {
     /// A line of the log, harmless already.
     Log(String),
     /// A key.
-    Key(Key),
+    Key(KeyPress),
     /// Progress of the running action.
     Progress(String),
     /// The action has ended: its result or its error.
@@ -115,7 +115,7 @@ pub enum Dialog {
 
 /// How the engine is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Engine {
+pub enum EngineState {
     /// Not known yet.
     #[default]
     Sought,
@@ -136,7 +136,7 @@ pub struct Watch {
     /// How it is; `None` until that is known.
     pub report: Option<StatusReport>,
     /// How the engine is.
-    pub engine: Engine,
+    pub engine: EngineState,
     /// What the container uses now.
     pub usage: Option<Usage>,
     /// Processors in use in the last minutes.
@@ -161,41 +161,41 @@ pub struct Watch {
 
 impl Watch {
     /// Takes note of something, and says what is to be done about it.
-    pub fn feed(&mut self, input: Input, now: Duration) -> Option<Demand> {
+    pub fn feed(&mut self, input: ScreenInput, now: Duration) -> Option<Demand> {
         match input {
-            Input::Report(report) => {
+            ScreenInput::Report(report) => {
                 // Sizes of volumes that are not ours are not kept.
                 self.sizes.retain(|name, _| report.volumes.iter().any(|volume| volume.name == *name));
                 self.report = Some(*report);
             }
-            Input::Processors(processors) => self.processors = processors,
-            Input::EngineGone(reason) => {
+            ScreenInput::Processors(processors) => self.processors = processors,
+            ScreenInput::EngineGone(reason) => {
                 self.usage = None;
                 let since = match self.engine {
-                    Engine::Gone { since, .. } => since,
+                    EngineState::Gone { since, .. } => since,
                     _ => now,
                 };
-                self.engine = Engine::Gone { reason, since };
+                self.engine = EngineState::Gone { reason, since };
             }
-            Input::EngineBack => self.engine = Engine::There,
-            Input::Usage(usage) => self.measured(usage, now),
-            Input::Idle => self.usage = None,
-            Input::Sizes(sizes) => {
+            ScreenInput::EngineBack => self.engine = EngineState::There,
+            ScreenInput::Usage(usage) => self.measured(usage, now),
+            ScreenInput::Idle => self.usage = None,
+            ScreenInput::Sizes(sizes) => {
                 let ours = |name: &String| self.report.iter().flat_map(|r| &r.volumes).any(|v| v.name == *name);
                 self.sizes = sizes.into_iter().filter(|(name, _)| ours(name)).collect();
             }
-            Input::Log(line) => {
+            ScreenInput::Log(line) => {
                 self.log.push_back(line.chars().take(LOG_COLUMNS).collect());
                 let too_many = self.log.len().saturating_sub(LOG_LINES);
                 self.log.drain(..too_many);
             }
-            Input::Key(key) => return self.typed(key, now),
-            Input::Progress(text) => {
+            ScreenInput::Key(key) => return self.typed(key, now),
+            ScreenInput::Progress(text) => {
                 if let Dialog::Doing { step, .. } = &mut self.dialog {
                     *step = text;
                 }
             }
-            Input::Done(outcome) => {
+            ScreenInput::Done(outcome) => {
                 let failed = outcome.is_err();
                 let text = match &outcome {
                     Ok(text) | Err(text) => text,
@@ -221,35 +221,35 @@ impl Watch {
         self.usage = Some(Usage { cpus, ..usage });
     }
 
-    fn typed(&mut self, key: Key, now: Duration) -> Option<Demand> {
+    fn typed(&mut self, key: KeyPress, now: Duration) -> Option<Demand> {
         match (&self.dialog, key) {
-            (Dialog::Doing { .. }, Key::Interrupt) if self.ending => return Some(Demand::Quit),
-            (Dialog::Doing { .. }, Key::Interrupt) => {
+            (Dialog::Doing { .. }, KeyPress::Interrupt) if self.ending => return Some(Demand::Quit),
+            (Dialog::Doing { .. }, KeyPress::Interrupt) => {
                 self.ending = true;
                 return Some(Demand::BreakOff);
             }
             // Halfway through, it goes on to its end first.
-            (Dialog::Doing { .. }, Key::Letter('q') | Key::Escape) => self.ending = true,
-            (Dialog::Doing { .. }, Key::Letter('l')) => self.turn(),
+            (Dialog::Doing { .. }, KeyPress::Letter('q') | KeyPress::Escape) => self.ending = true,
+            (Dialog::Doing { .. }, KeyPress::Letter('l')) => self.turn(),
             (Dialog::Doing { .. }, _) => {}
-            (_, Key::Interrupt) => return Some(Demand::Quit),
-            (Dialog::Asking(action), Key::Letter('y')) => {
+            (_, KeyPress::Interrupt) => return Some(Demand::Quit),
+            (Dialog::Asking(action), KeyPress::Letter('y')) => {
                 let action = *action;
                 return self.begin(action, now);
             }
-            (Dialog::Asking(_), Key::Letter(_) | Key::Escape) => self.dialog = Dialog::Keys,
-            (_, Key::Letter('q')) => return Some(Demand::Quit),
-            (_, Key::Escape) if self.view == View::Log => self.view = View::Status,
-            (Dialog::Told { .. }, Key::Escape) => self.dialog = Dialog::Keys,
-            (Dialog::Keys, Key::Escape) => return Some(Demand::Quit),
-            (_, Key::Letter('l')) => {
+            (Dialog::Asking(_), KeyPress::Letter(_) | KeyPress::Escape) => self.dialog = Dialog::Keys,
+            (_, KeyPress::Letter('q')) => return Some(Demand::Quit),
+            (_, KeyPress::Escape) if self.view == View::Log => self.view = View::Status,
+            (Dialog::Told { .. }, KeyPress::Escape) => self.dialog = Dialog::Keys,
+            (Dialog::Keys, KeyPress::Escape) => return Some(Demand::Quit),
+            (_, KeyPress::Letter('l')) => {
                 self.dialog = Dialog::Keys;
                 self.turn();
             }
-            (_, Key::Letter('r')) => self.dialog = Dialog::Asking(WatchAction::Restart),
-            (_, Key::Letter('s')) => self.dialog = Dialog::Asking(WatchAction::Stop),
-            (_, Key::Letter('o')) => return self.begin(WatchAction::Open, now),
-            (_, Key::Letter(_)) => self.dialog = Dialog::Keys,
+            (_, KeyPress::Letter('r')) => self.dialog = Dialog::Asking(WatchAction::Restart),
+            (_, KeyPress::Letter('s')) => self.dialog = Dialog::Asking(WatchAction::Stop),
+            (_, KeyPress::Letter('o')) => return self.begin(WatchAction::Open, now),
+            (_, KeyPress::Letter(_)) => self.dialog = Dialog::Keys,
         }
         None
     }
@@ -271,7 +271,7 @@ mod tests {
     use crate::watch::history;
 
     fn key(watch: &mut Watch, letter: char) -> Option<Demand> {
-        watch.feed(Input::Key(Key::Letter(letter)), Duration::ZERO)
+        watch.feed(ScreenInput::Key(KeyPress::Letter(letter)), Duration::ZERO)
     }
 
     #[test]
@@ -285,16 +285,16 @@ mod tests {
                 let now = Duration::from_secs(second);
                 #[allow(clippy::cast_precision_loss)]
                 let usage = Usage { cpus: Some(second as f64), memory: second, ..Usage::default() };
-                watch.feed(Input::Usage(usage), now);
+                watch.feed(ScreenInput::Usage(usage), now);
                 for n in 0..5 {
-                    watch.feed(Input::Log(format!("{second} {n} {long}")), now);
+                    watch.feed(ScreenInput::Log(format!("{second} {n} {long}")), now);
                 }
-                watch.feed(Input::Report(Box::new(report.clone())), now);
-                watch.feed(Input::Sizes(sizes.clone()), now);
+                watch.feed(ScreenInput::Report(Box::new(report.clone())), now);
+                watch.feed(ScreenInput::Sizes(sizes.clone()), now);
                 if second % 60 == 0 {
-                    watch.feed(Input::EngineGone("x".repeat(100)), now);
-                    watch.feed(Input::EngineBack, now);
-                    watch.feed(Input::Done(Err("line\n".repeat(100))), now);
+                    watch.feed(ScreenInput::EngineGone("x".repeat(100)), now);
+                    watch.feed(ScreenInput::EngineBack, now);
+                    watch.feed(ScreenInput::Done(Err("line\n".repeat(100))), now);
                 }
             }
             let characters: usize = watch.log.iter().map(String::capacity).sum();
@@ -331,22 +331,22 @@ mod tests {
         key(&mut watch, 'r');
         assert_eq!(key(&mut watch, 'y'), Some(Demand::Begin(WatchAction::Restart)));
         assert_eq!((key(&mut watch, 's'), key(&mut watch, 'y')), (None, None), "one thing at a time");
-        watch.feed(Input::Done(Ok("it was restarted".into())), Duration::ZERO);
+        watch.feed(ScreenInput::Done(Ok("it was restarted".into())), Duration::ZERO);
         assert!(matches!(&watch.dialog, Dialog::Told { failed: false, .. }));
         assert_eq!(key(&mut watch, 'o'), Some(Demand::Begin(WatchAction::Open)), "nothing is lost by that");
     }
 
     #[test]
     fn quitting_waits_for_what_was_begun() {
-        for (ends, demand) in [(Key::Letter('q'), None), (Key::Interrupt, Some(Demand::BreakOff))] {
+        for (ends, demand) in [(KeyPress::Letter('q'), None), (KeyPress::Interrupt, Some(Demand::BreakOff))] {
             let mut watch = Watch::default();
             key(&mut watch, 's');
             key(&mut watch, 'y');
-            assert_eq!(watch.feed(Input::Key(ends), Duration::ZERO), demand);
-            assert_eq!(watch.feed(Input::Done(Ok(String::new())), Duration::ZERO), Some(Demand::Quit));
+            assert_eq!(watch.feed(ScreenInput::Key(ends), Duration::ZERO), demand);
+            assert_eq!(watch.feed(ScreenInput::Done(Ok(String::new())), Duration::ZERO), Some(Demand::Quit));
         }
-        for quit in [Key::Letter('q'), Key::Interrupt, Key::Escape] {
-            assert_eq!(Watch::default().feed(Input::Key(quit), Duration::ZERO), Some(Demand::Quit));
+        for quit in [KeyPress::Letter('q'), KeyPress::Interrupt, KeyPress::Escape] {
+            assert_eq!(Watch::default().feed(ScreenInput::Key(quit), Duration::ZERO), Some(Demand::Quit));
         }
     }
 
@@ -355,7 +355,7 @@ mod tests {
         let mut watch = Watch::default();
         key(&mut watch, 'l');
         assert_eq!(watch.view, View::Log);
-        assert_eq!(watch.feed(Input::Key(Key::Escape), Duration::ZERO), None);
+        assert_eq!(watch.feed(ScreenInput::Key(KeyPress::Escape), Duration::ZERO), None);
         assert_eq!(watch.view, View::Status);
     }
 }

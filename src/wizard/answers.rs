@@ -15,6 +15,15 @@ use crate::{
     state_file,
 };
 
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A provider of models.
+    Model,
+    /// A git host to push to.
+    Push,
+}
+
 /// Which password the page asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordChoice {

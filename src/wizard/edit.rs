@@ -8,7 +8,7 @@ use console::Key;
 use super::{
     list::common,
     paste::Typed,
-    prompt::{Given, Line, Prompt},
+    prompt::{Line, Prompt, PromptInput},
 };
 use crate::{
     clean,
@@ -95,11 +95,11 @@ impl Prompt {
         line: &Line<'_>,
         field: &mut Field,
         check: &impl Fn(&str) -> Result<T, String>,
-    ) -> io::Result<Given<(String, T)>> {
+    ) -> io::Result<PromptInput<(String, T)>> {
         let size = self.term.size();
         loop {
             if self.term.size() != size {
-                return Ok(Given::Resized);
+                return Ok(PromptInput::Resized);
             }
             self.show_field(head, field, line.hidden)?;
             let typed = self.typed()?;
@@ -118,7 +118,7 @@ impl Prompt {
                     match check(text) {
                         Ok(value) => {
                             self.term.write_str("\r\u{1b}[J")?;
-                            return Ok(Given::Answer((text.to_owned(), value)));
+                            return Ok(PromptInput::Answer((text.to_owned(), value)));
                         }
                         Err(reason) => field.below = Below::Refused(reason),
                     }
@@ -131,9 +131,9 @@ impl Prompt {
                 _ => {}
             }
             match common(self, &key) {
-                Some(Given::Quit) => {
+                Some(PromptInput::Quit) => {
                     self.show_field(head, field, line.hidden)?;
-                    return Ok(Given::Quit);
+                    return Ok(PromptInput::Quit);
                 }
                 Some(given) => {
                     self.term.write_str("\r\u{1b}[J")?;

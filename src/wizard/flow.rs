@@ -6,9 +6,9 @@ mod review;
 pub(super) use self::review::author;
 
 use super::{
-    Answers, Choice, PasswordChoice, Surroundings,
-    keys::KeyKind,
-    mode::{Mode, TerminalMode},
+    Answers, Choice, PasswordChoice, WizardInput,
+    answers::KeyKind,
+    mode::{InputMode, TerminalMode},
     prompt::{Escape, Leave, Prompt, Reply},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 
 /// A question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum WizardStep {
     Engine,
     Port,
     Image,
@@ -38,15 +38,15 @@ enum Step {
     Repeat,
     /// Which keys of a kind to add.
     Keys(KeyKind),
-    /// One of them, by index in [`Surroundings::keys`].
+    /// One of them, by index in [`WizardInput::keys`].
     Key(usize),
     Open,
 }
 
-impl Step {
+impl WizardStep {
     /// Whether the question belongs to the one before it.
     fn follows(self) -> bool {
-        use Step::{File, Key, OwnPassword, Place, Reference, Repeat};
+        use WizardStep::{File, Key, OwnPassword, Place, Reference, Repeat};
         matches!(self, Reference | File | Place | OwnPassword | Repeat | Key(_))
     }
 }
@@ -58,10 +58,10 @@ pub(super) struct Wizard<'a> {
     pub current: &'a Settings,
     /// What is not asked.
     pub given: &'a Answers,
-    pub around: &'a Surroundings<'a>,
+    pub around: &'a WizardInput<'a>,
     pub answers: Answers,
     /// The questions that apply or may come to.
-    order: Vec<Step>,
+    order: Vec<WizardStep>,
     /// Those that were answered, by index.
     trail: Vec<usize>,
     /// How many answers are on the screen, one line each.
@@ -70,7 +70,7 @@ pub(super) struct Wizard<'a> {
 
 /// Where to begin.
 #[derive(Debug)]
-pub enum Start {
+pub enum FlowStart {
     /// With the first question.
     New,
     /// With the first question and the answers of an earlier run.
@@ -87,17 +87,17 @@ pub fn ask(
     prompt: &Prompt,
     current: &Settings,
     given: &Answers,
-    start: Start,
-    around: &Surroundings<'_>,
+    start: FlowStart,
+    around: &WizardInput<'_>,
 ) -> Result<Choice> {
-    let (is_new, is_review) = (matches!(start, Start::New), matches!(start, Start::Review(_)));
+    let (is_new, is_review) = (matches!(start, FlowStart::New), matches!(start, FlowStart::Review(_)));
     let answers = match start {
-        Start::New => given.clone(),
-        Start::Kept(answers) | Start::Review(answers) => given.clone().or(answers),
+        FlowStart::New => given.clone(),
+        FlowStart::Kept(answers) | FlowStart::Review(answers) => given.clone().or(answers),
     };
     let mut wizard = Wizard { prompt, current, given, around, answers, order: order(around), trail: vec![], shown: 0 };
     // What is typed ahead is not echoed: it can be a secret.
-    let quiet = if prompt.is_plain() { Mode::Line { hidden: true } } else { Mode::Keys };
+    let quiet = if prompt.is_plain() { InputMode::Line { hidden: true } } else { InputMode::Keys };
     let _quiet = TerminalMode::enter(&prompt.term, quiet);
     if is_review {
         wizard.trail = (0..wizard.order.len()).filter(|at| wizard.applies(wizard.order[*at])).collect();
@@ -111,8 +111,8 @@ pub fn ask(
     Ok(wizard.choice())
 }
 
-fn order(around: &Surroundings<'_>) -> Vec<Step> {
-    use Step::{
+fn order(around: &WizardInput<'_>) -> Vec<WizardStep> {
+    use WizardStep::{
         Autostart, Egress, Engine, File, Folder, Git, Image, Key, Keys, Languages, Memory, Open, OwnPassword, Packages,
         Password, Place, Port, Reference, Repeat, Restart,
     };
@@ -153,29 +153,31 @@ impl Wizard<'_> {
         self.answers.source.unwrap_or(self.current.image.source)
     }
 
-    fn applies(&self, step: Step) -> bool {
+    fn applies(&self, step: WizardStep) -> bool {
         let (given, source) = (self.given, self.source());
         let own_password = matches!(self.answers.password, Some(PasswordChoice::Own(_)));
         match step {
-            Step::Engine => given.engine.is_none() && self.around.engines.len() > 1,
-            Step::Port => given.port.is_none(),
-            Step::Image => given.source.is_none(),
-            Step::Reference => given.reference.is_none() && source == ImageSource::Pull,
-            Step::File => given.image_file.is_none() && source == ImageSource::Load,
-            Step::Languages => self.applies(Step::Packages) && !self.around.packages.is_empty(),
-            Step::Packages => given.extra_packages.is_none() && source == ImageSource::Build,
-            Step::Memory => given.memory.is_none(),
-            Step::Folder => given.mounts.is_none(),
-            Step::Place => self.applies(Step::Folder) && self.answers.folder.is_some() && !self.answers.place_is_said,
-            Step::Git => given.git.is_none(),
-            Step::Egress => given.egress.is_none(),
-            Step::Restart => given.restart.is_none(),
-            Step::Autostart => given.autostart.is_none() && self.around.can_autostart,
-            Step::Password => given.password.is_none(),
-            Step::OwnPassword | Step::Repeat => given.password.is_none() && own_password,
-            Step::Keys(kind) => given.keys.is_none() && self.around.keys.iter().any(|key| key.0 == kind),
-            Step::Key(index) => given.keys.is_none() && self.wants_key(index),
-            Step::Open => given.open.is_none() && self.around.can_open,
+            WizardStep::Engine => given.engine.is_none() && self.around.engines.len() > 1,
+            WizardStep::Port => given.port.is_none(),
+            WizardStep::Image => given.source.is_none(),
+            WizardStep::Reference => given.reference.is_none() && source == ImageSource::Pull,
+            WizardStep::File => given.image_file.is_none() && source == ImageSource::Load,
+            WizardStep::Languages => self.applies(WizardStep::Packages) && !self.around.packages.is_empty(),
+            WizardStep::Packages => given.extra_packages.is_none() && source == ImageSource::Build,
+            WizardStep::Memory => given.memory.is_none(),
+            WizardStep::Folder => given.mounts.is_none(),
+            WizardStep::Place => {
+                self.applies(WizardStep::Folder) && self.answers.folder.is_some() && !self.answers.place_is_said
+            }
+            WizardStep::Git => given.git.is_none(),
+            WizardStep::Egress => given.egress.is_none(),
+            WizardStep::Restart => given.restart.is_none(),
+            WizardStep::Autostart => given.autostart.is_none() && self.around.can_autostart,
+            WizardStep::Password => given.password.is_none(),
+            WizardStep::OwnPassword | WizardStep::Repeat => given.password.is_none() && own_password,
+            WizardStep::Keys(kind) => given.keys.is_none() && self.around.keys.iter().any(|key| key.0 == kind),
+            WizardStep::Key(index) => given.keys.is_none() && self.wants_key(index),
+            WizardStep::Open => given.open.is_none() && self.around.can_open,
         }
     }
 
@@ -185,28 +187,28 @@ impl Wizard<'_> {
         rest.into_iter().find(|(_, step)| self.applies(**step)).map_or(self.order.len(), |(index, _)| index)
     }
 
-    fn ask(&mut self, step: Step) -> Reply<()> {
+    fn ask(&mut self, step: WizardStep) -> Reply<()> {
         match step {
-            Step::Engine => self.engine(),
-            Step::Port => self.port(),
-            Step::Image => self.image(),
-            Step::Reference => self.reference(),
-            Step::File => self.image_file(),
-            Step::Languages => self.languages(),
-            Step::Packages => self.packages(),
-            Step::Memory => self.memory(),
-            Step::Folder => self.folder(),
-            Step::Place => self.place(),
-            Step::Git => self.git(),
-            Step::Egress => self.egress(),
-            Step::Restart => self.restart(),
-            Step::Autostart => self.autostart(),
-            Step::Password => self.password(),
-            Step::OwnPassword => self.own_password(),
-            Step::Repeat => self.repeat_password(),
-            Step::Keys(kind) => self.keys(kind),
-            Step::Key(index) => self.key(index),
-            Step::Open => self.open(),
+            WizardStep::Engine => self.engine(),
+            WizardStep::Port => self.port(),
+            WizardStep::Image => self.image(),
+            WizardStep::Reference => self.reference(),
+            WizardStep::File => self.image_file(),
+            WizardStep::Languages => self.languages(),
+            WizardStep::Packages => self.packages(),
+            WizardStep::Memory => self.memory(),
+            WizardStep::Folder => self.folder(),
+            WizardStep::Place => self.place(),
+            WizardStep::Git => self.git(),
+            WizardStep::Egress => self.egress(),
+            WizardStep::Restart => self.restart(),
+            WizardStep::Autostart => self.autostart(),
+            WizardStep::Password => self.password(),
+            WizardStep::OwnPassword => self.own_password(),
+            WizardStep::Repeat => self.repeat_password(),
+            WizardStep::Keys(kind) => self.keys(kind),
+            WizardStep::Key(index) => self.key(index),
+            WizardStep::Open => self.open(),
         }
     }
 

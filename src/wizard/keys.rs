@@ -1,22 +1,14 @@
 //! The questions for keys of model providers and for tokens to push with: which to add, then each. No value is ever shown.
 
 use super::{
+    answers::KeyKind,
     flow::Wizard,
     prompt::{Line, Reply},
 };
 use crate::secrets::{Secret, check_key};
 
-/// What a key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyKind {
-    /// A provider of models.
-    Model,
-    /// A git host to push to.
-    Push,
-}
-
 /// Where a key's value is already.
-enum Known {
+enum KeyPresence {
     Entered,
     Set,
     InEnvironment(Secret),
@@ -27,7 +19,7 @@ impl Wizard<'_> {
     /// Which keys to add or to replace.
     pub(super) fn keys(&mut self, kind: KeyKind) -> Reply<()> {
         let keys: Vec<_> = self.around.keys.iter().filter(|key| key.0 == kind).collect();
-        let items: Vec<_> = keys.iter().map(|(_, title, name)| (title.clone(), self.said(name))).collect();
+        let items: Vec<_> = keys.iter().map(|(_, title, name)| (title.clone(), self.state_of(name))).collect();
         let chosen = self.chosen(kind).clone().unwrap_or_default();
         let marks: Vec<bool> = keys.iter().map(|key| chosen.contains(&key.2)).collect();
         let (question, help) = match kind {
@@ -59,10 +51,10 @@ impl Wizard<'_> {
         let Some((_, _, name)) = self.around.keys.get(index) else { return Ok(()) };
         let known = self.known(name);
         let default = match &known {
-            Known::Entered => Some("as entered"),
-            Known::Set => Some("keep the current one"),
-            Known::InEnvironment(_) => Some("from your environment"),
-            Known::Nowhere => None,
+            KeyPresence::Entered => Some("as entered"),
+            KeyPresence::Set => Some("keep the current one"),
+            KeyPresence::InEnvironment(_) => Some("from your environment"),
+            KeyPresence::Nowhere => None,
         };
         let help = match default {
             Some(_) => "Press Enter to use that, or enter another. Your input is hidden.",
@@ -74,7 +66,7 @@ impl Wizard<'_> {
             _ => check_key(name, text).map(Some),
         })?;
         let found = match known {
-            Known::InEnvironment(key) => Some(key),
+            KeyPresence::InEnvironment(key) => Some(key),
             _ => None,
         };
         if let Some(key) = typed.or(found) {
@@ -100,25 +92,25 @@ impl Wizard<'_> {
         self.answers.keys.as_ref().is_some_and(|keys| keys.contains_key(name))
     }
 
-    fn known(&self, name: &str) -> Known {
+    fn known(&self, name: &str) -> KeyPresence {
         let entered = self.answers.keys.as_ref().and_then(|keys| keys.get(name));
         if entered.is_some_and(|key| self.around.keys_at_hand.get(name) != Some(key)) {
-            Known::Entered
+            KeyPresence::Entered
         } else if self.around.secrets.iter().any(|set| set == name) {
-            Known::Set
+            KeyPresence::Set
         } else if let Some(key) = self.around.keys_at_hand.get(name) {
-            Known::InEnvironment(key.clone())
+            KeyPresence::InEnvironment(key.clone())
         } else {
-            Known::Nowhere
+            KeyPresence::Nowhere
         }
     }
 
-    fn said(&self, name: &str) -> String {
+    fn state_of(&self, name: &str) -> String {
         match self.known(name) {
-            Known::Entered => format!("{name}, entered now"),
-            Known::Set => format!("{name}, already set"),
-            Known::InEnvironment(_) => format!("{name} (in your environment)"),
-            Known::Nowhere => name.to_owned(),
+            KeyPresence::Entered => format!("{name}, entered now"),
+            KeyPresence::Set => format!("{name}, already set"),
+            KeyPresence::InEnvironment(_) => format!("{name} (in your environment)"),
+            KeyPresence::Nowhere => name.to_owned(),
         }
     }
 
@@ -128,7 +120,7 @@ impl Wizard<'_> {
         let values: Vec<String> = names
             .filter_map(|name| match self.known(name) {
                 _ if entered && self.is_entered(name) => Some(name.clone()),
-                Known::Set => Some(format!("keep {name}")),
+                KeyPresence::Set => Some(format!("keep {name}")),
                 _ => None,
             })
             .collect();

@@ -7,7 +7,7 @@ use console::Key;
 use super::{
     mode::CTRL_C,
     paste::Typed,
-    prompt::{Escape, Given, Prompt},
+    prompt::{Escape, Prompt, PromptInput},
 };
 
 /// Fewest entries that are shown at a time.
@@ -44,46 +44,46 @@ impl List {
 }
 
 /// What a key that every question knows means.
-pub(super) fn common<T>(prompt: &Prompt, key: &Key) -> Option<Given<T>> {
+pub(super) fn common<T>(prompt: &Prompt, key: &Key) -> Option<PromptInput<T>> {
     match key {
-        Key::Escape | Key::BackTab if prompt.escape() != Escape::Ignored => Some(Given::Escape),
-        Key::CtrlC | Key::Char('\u{4}') => Some(Given::Quit),
-        Key::Char(c) if *c == char::from(CTRL_C) => Some(Given::Quit),
+        Key::Escape | Key::BackTab if prompt.escape() != Escape::Ignored => Some(PromptInput::Escape),
+        Key::CtrlC | Key::Char('\u{4}') => Some(PromptInput::Quit),
+        Key::Char(c) if *c == char::from(CTRL_C) => Some(PromptInput::Quit),
         _ => None,
     }
 }
 
 impl Prompt {
     /// Lets the user choose; the list is gone from the screen afterwards, unless the user quits.
-    pub(super) fn pick(&self, head: &str, above: usize, list: &mut List) -> io::Result<Given<List>> {
+    pub(super) fn pick(&self, head: &str, above: usize, list: &mut List) -> io::Result<PromptInput<List>> {
         self.term.hide_cursor()?;
         let given = self.pick_with_keys(head, above, list);
         self.term.show_cursor()?;
         Ok(match given? {
-            Given::Answer(()) => Given::Answer(list.clone()),
-            Given::Escape => Given::Escape,
-            Given::Quit => Given::Quit,
-            Given::Resized => Given::Resized,
+            PromptInput::Answer(()) => PromptInput::Answer(list.clone()),
+            PromptInput::Escape => PromptInput::Escape,
+            PromptInput::Quit => PromptInput::Quit,
+            PromptInput::Resized => PromptInput::Resized,
         })
     }
 
-    fn pick_with_keys(&self, head: &str, above: usize, list: &mut List) -> io::Result<Given<()>> {
+    fn pick_with_keys(&self, head: &str, above: usize, list: &mut List) -> io::Result<PromptInput<()>> {
         let size = self.term.size();
         loop {
             if self.term.size() != size {
-                return Ok(Given::Resized);
+                return Ok(PromptInput::Resized);
             }
             let below = self.show_list(head, above, list)?;
             // Text that is pasted chooses nothing.
             let Typed::Key(key) = self.typed()? else { continue };
             let given = match key {
-                Key::Enter => Some(Given::Answer(())),
+                Key::Enter => Some(PromptInput::Answer(())),
                 _ => common(self, &key),
             };
             match given {
-                Some(Given::Quit) => {
+                Some(PromptInput::Quit) => {
                     self.term.move_cursor_down(below)?;
-                    return Ok(Given::Quit);
+                    return Ok(PromptInput::Quit);
                 }
                 Some(given) => {
                     self.term.write_str("\r\u{1b}[J")?;
@@ -122,25 +122,25 @@ impl Prompt {
     }
 
     /// Yes or no with one key; Enter is the default.
-    pub(super) fn decide(&self, head: &str, default: bool) -> io::Result<Given<bool>> {
+    pub(super) fn decide(&self, head: &str, default: bool) -> io::Result<PromptInput<bool>> {
         let size = self.term.size();
         self.term.write_str(head)?;
         let given = loop {
             let Typed::Key(key) = self.typed()? else { continue };
             match key {
-                Key::Enter => break Given::Answer(default),
-                Key::Char('y' | 'Y') => break Given::Answer(true),
-                Key::Char('n' | 'N') => break Given::Answer(false),
+                Key::Enter => break PromptInput::Answer(default),
+                Key::Char('y' | 'Y') => break PromptInput::Answer(true),
+                Key::Char('n' | 'N') => break PromptInput::Answer(false),
                 _ => {}
             }
             if let Some(given) = common(self, &key) {
                 break given;
             }
             if self.term.size() != size {
-                return Ok(Given::Resized);
+                return Ok(PromptInput::Resized);
             }
         };
-        if !matches!(given, Given::Quit) {
+        if !matches!(given, PromptInput::Quit) {
             self.term.write_str("\r\u{1b}[J")?;
         }
         Ok(given)

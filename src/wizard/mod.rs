@@ -4,9 +4,10 @@
 //! - `answers`: what can be answered, and what is kept of it for the next run
 //! - `flow`: the order of the questions, back and forth, and the review at the end
 //! - `questions`, `image`, `folder`, `keys`, `password`: one function for each question
-//! - `prompt`: asks one thing, with `list` and `edit` (keys and a cursor; `paste`: pasted text) or `plain` (lines)
+//! - `prompt`: the terminal; `ask`: asks one thing, with `list` and `edit` (keys and a cursor; `paste`: pasted text) or `plain` (lines)
 
 mod answers;
+mod ask;
 mod complete;
 mod edit;
 mod flow;
@@ -29,9 +30,9 @@ use std::{
 
 use self::prompt::{Escape, Leave, Line, Reply};
 pub use self::{
+    answers::KeyKind,
     answers::{Answers, PasswordChoice},
-    flow::{Start, ask},
-    keys::KeyKind,
+    flow::{FlowStart, ask},
     prompt::Prompt,
 };
 use crate::{
@@ -54,7 +55,7 @@ pub struct EngineChoice {
 }
 
 /// What the questions depend on.
-pub struct Surroundings<'a> {
+pub struct WizardInput<'a> {
     /// The engines that answer, best first; at least one.
     pub engines: &'a [EngineChoice],
     /// Whether a port can be had.
@@ -83,7 +84,7 @@ pub struct Surroundings<'a> {
     pub keep: &'a dyn Fn(&Answers),
 }
 
-impl Surroundings<'_> {
+impl WizardInput<'_> {
     /// A path as the user would write it.
     fn shown(&self, path: &Path) -> String {
         match self.home.as_deref().and_then(|home| path.strip_prefix(home).ok()) {
@@ -100,7 +101,7 @@ pub struct Choice {
     /// The settings. With an image to load, `image.reference` is as before: the archive says its
     /// name.
     pub settings: Settings,
-    /// Index in [`Surroundings::engines`].
+    /// Index in [`WizardInput::engines`].
     pub engine: usize,
     /// The archive to load.
     pub image_file: Option<PathBuf>,

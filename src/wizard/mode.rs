@@ -6,7 +6,7 @@ use console::Term;
 
 /// What the terminal does with what is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum InputMode {
     /// Each key is read as it is typed and not echoed; Ctrl-C is no signal.
     Keys,
     /// The terminal edits a line; Ctrl-C ends the line in place of being a signal. Hidden: without echo.
@@ -16,7 +16,7 @@ pub(super) enum Mode {
 /// A terminal in such a mode.
 pub(super) struct TerminalMode {
     term: Term,
-    mode: Mode,
+    mode: InputMode,
     #[cfg(unix)]
     before: Option<rustix::termios::Termios>,
 }
@@ -34,15 +34,15 @@ pub(super) const CTRL_C: u8 = 3;
 
 impl TerminalMode {
     #[cfg(unix)]
-    pub fn enter(term: &Term, mode: Mode) -> Self {
+    pub fn enter(term: &Term, mode: InputMode) -> Self {
         use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
         let before = tcgetattr(io::stdin()).ok();
         if let Some(mut changed) = before.clone() {
             let echoes = *ECHOES.get_or_init(|| changed.local_modes.contains(LocalModes::ECHO));
             changed.local_modes.remove(LocalModes::ISIG | LocalModes::ECHO);
             match mode {
-                Mode::Keys => changed.local_modes.remove(LocalModes::ICANON),
-                Mode::Line { hidden } => {
+                InputMode::Keys => changed.local_modes.remove(LocalModes::ICANON),
+                InputMode::Line { hidden } => {
                     changed.special_codes[SpecialCodeIndex::VEOL] = CTRL_C;
                     changed.local_modes.insert(LocalModes::ICANON);
                     changed.local_modes.set(LocalModes::ECHO, echoes && !hidden);
@@ -51,14 +51,14 @@ impl TerminalMode {
             // Where this cannot be had, asking works without it, only less tidily.
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &changed);
         }
-        if mode == Mode::Keys {
+        if mode == InputMode::Keys {
             let _ = term.write_str(MARK_PASTED);
         }
         TerminalMode { term: term.clone(), mode, before }
     }
 
     #[cfg(not(unix))]
-    pub fn enter(term: &Term, mode: Mode) -> Self {
+    pub fn enter(term: &Term, mode: InputMode) -> Self {
         TerminalMode { term: term.clone(), mode }
     }
 }
@@ -70,7 +70,7 @@ impl Drop for TerminalMode {
         if let Some(before) = &self.before {
             let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Drain, before);
         }
-        if self.mode == Mode::Keys {
+        if self.mode == InputMode::Keys {
             let _ = self.term.write_str(LEAVE_PASTED);
             let _ = self.term.show_cursor();
         }

@@ -4,8 +4,8 @@
 use std::io;
 
 use super::{
-    mode::{CTRL_C, Mode, TerminalMode},
-    prompt::{Escape, Given, Leave, Line, Prompt, Reply, fold},
+    mode::{CTRL_C, InputMode, TerminalMode},
+    prompt::{Escape, Leave, Line, Prompt, PromptInput, Reply, fold},
 };
 use crate::{clean::one_line, error::Result, present::style::wrap};
 
@@ -31,7 +31,7 @@ impl Prompt {
         head.iter().try_for_each(|line| self.say(line))?;
         loop {
             // Before the question is seen, so that nothing of the answer is echoed where it must not be.
-            let mode = TerminalMode::enter(&self.term, Mode::Line { hidden });
+            let mode = TerminalMode::enter(&self.term, InputMode::Line { hidden });
             self.term.write_str(&format!("{last} ")).map_err(|e| self.failed(&e))?;
             let text = self.reply(read_line())?;
             drop(mode);
@@ -60,10 +60,10 @@ impl Prompt {
         self.say_wrapped(help, 0)?;
         let colon = if question.ends_with('?') { "" } else { ":" };
         self.say(&format!("{question}{colon}"))?;
-        for (index, (name, said)) in items.iter().enumerate() {
+        for (index, (name, explanation)) in items.iter().enumerate() {
             let number = format!("{}. ", index + 1);
-            let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-            let lines = fold(&one_line(&format!("{number}{name}{said}")), number.len(), self.width());
+            let explanation = if explanation.is_empty() { String::new() } else { format!(": {explanation}") };
+            let lines = fold(&one_line(&format!("{number}{name}{explanation}")), number.len(), self.width());
             lines.iter().try_for_each(|line| self.say(line))?;
         }
         Ok(())
@@ -135,7 +135,7 @@ impl Prompt {
 }
 
 /// A line of standard input without its end.
-fn read_line() -> io::Result<Given<String>> {
+fn read_line() -> io::Result<PromptInput<String>> {
     let mut line = vec![];
     let mut buffer = [0; 1024];
     while !matches!(line.last(), Some(b'\n' | &CTRL_C)) {
@@ -148,9 +148,9 @@ fn read_line() -> io::Result<Given<String>> {
         }
     }
     if line.last() == Some(&CTRL_C) {
-        return Ok(Given::Quit);
+        return Ok(PromptInput::Quit);
     }
-    Ok(Given::Answer(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(PromptInput::Answer(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// An index from a number that counts from 1.

@@ -14,6 +14,7 @@ mod export;
 mod fuzz;
 mod git_credential;
 mod help;
+mod layers;
 mod lock;
 mod packaging;
 mod podman_behind_ssh;

@@ -35,6 +35,18 @@ fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
 }
 
 #[test]
+fn a_wrong_value_from_a_variable_is_told_with_its_name() {
+    let home = Home::new();
+    let said = |args: &[&str]| shown(&home.docklet().env("DOCKLET_PORT", "x").args(args).output().unwrap());
+    assert!(
+        said(&["setup", "--yes"]).contains("invalid value 'x' of the variable DOCKLET_PORT: "),
+        "{}",
+        said(&["setup"])
+    );
+    assert!(said(&["setup", "--port", "y"]).contains("invalid value 'y' for '--port <PORT>'"));
+}
+
+#[test]
 fn an_empty_variable_counts_as_unset() {
     fn variables(command: &clap::Command) -> Vec<String> {
         let own = command.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned()));

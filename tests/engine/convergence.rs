@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::proxy::{Action, At, Call, Fault, Proxy};
+use crate::proxy::{Action, At, Call, Fault, Proxy, works};
 use crate::support::*;
+use crate::sweep::{every, places};
 
 /// A world whose docklet talks to the engine through a proxy.
 fn behind_proxy() -> (World, Proxy) {
@@ -82,15 +83,20 @@ fn budgets_of_engine_calls() {
     cheap("list", 2);
 }
 
-/// Runs a case for n = 1, 2, … until one says that there is no such call; how many there were. Several at the same time:
-/// each has an instance of its own, and mostly waits.
-fn at_every_call(workers: usize, case: impl Fn(usize) -> bool + Sync) -> usize {
-    let (next, end) = (AtomicUsize::new(1), AtomicUsize::new(usize::MAX));
-    let work = || loop {
-        let n = next.fetch_add(1, Ordering::SeqCst);
-        if n >= end.load(Ordering::SeqCst) || !case(n) {
-            end.fetch_min(n, Ordering::SeqCst);
-            break;
+/// The calls of a setup that nothing disturbs.
+fn calls_of_a_setup(image: &str) -> Vec<Call> {
+    let (world, proxy) = behind_proxy();
+    world.take_image(image);
+    world.setup();
+    proxy.calls()
+}
+
+/// Runs the cases. Several at the same time: each has an instance of its own, and mostly waits.
+fn side_by_side<T: Sync>(workers: usize, cases: &[T], case: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(one) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+            case(one);
         }
     };
     std::thread::scope(|scope| {
@@ -98,7 +104,6 @@ fn at_every_call(workers: usize, case: impl Fn(usize) -> bool + Sync) -> usize {
             scope.spawn(work);
         }
     });
-    end.into_inner() - 1
 }
 
 #[test]
@@ -106,29 +111,33 @@ fn at_every_call(workers: usize, case: impl Fn(usize) -> bool + Sync) -> usize {
 fn setup_killed_at_any_call_is_finished_by_the_next() {
     let shared = World::new();
     let image = shared.image();
-    let cases = at_every_call(2, |n| {
-        let action = if n % 2 == 1 { Action::KillBefore } else { Action::KillAfter };
+    let calls: Vec<Call> = calls_of_a_setup(&image).into_iter().filter(works).collect();
+    // After each of them the engine is in another state. Before one it is as after the last, but for docklet's own files.
+    let after = (1..=calls.len()).map(|n| (n, Action::KillAfter));
+    let before = places(&calls).into_iter().map(|n| (n, Action::KillBefore));
+    let cases: Vec<_> = after.chain(before).collect();
+    assert!(cases.len() >= 14, "only {} kills", cases.len());
+    let kills = AtomicUsize::new(0);
+    side_by_side(2, &cases, |(n, action)| {
         let (world, proxy) = behind_proxy();
         world.take_image(&image);
         let args = world.setup_args();
-        proxy.fault(Fault { at: At::work(n.div_ceil(2)), action: action.clone() });
+        proxy.fault(Fault { at: At::work(*n), action: action.clone() });
         let child = world.spawn(&args.iter().map(String::as_str).collect::<Vec<_>>());
         proxy.kill_target(child.id());
         let output = child.wait_with_output().unwrap();
         let fired = proxy.fired_at();
         let when = format!("{action:?} at {fired:?}");
-        if fired.is_empty() {
-            assert!(output.status.success(), "{}", shown(&output));
-        } else {
-            // It may have ended a moment before it was killed for an answer that nobody waits for.
-            assert!(output.status.signal() == Some(9) || output.status.success(), "{when}\n{}", shown(&output));
-        }
+        // It may have ended a moment before it was killed for an answer that nobody waits for.
+        let killed = !fired.is_empty() && output.status.signal() == Some(9);
+        assert!(killed || output.status.success(), "{when}\n{}", shown(&output));
+        kills.fetch_add(usize::from(killed), Ordering::SeqCst);
         proxy.reset();
         world.setup();
         world.assert_whole(&when);
-        !fired.is_empty()
     });
-    assert!(cases >= 16, "only {cases} kills");
+    let kills = kills.into_inner();
+    assert!(kills * 4 > cases.len() * 3, "only {kills} of {} runs were really killed", cases.len());
 }
 
 #[test]
@@ -138,21 +147,23 @@ fn a_replacement_killed_at_any_call_keeps_the_data_and_is_finished_by_the_next()
     world.setup();
     let password = world.password();
     world.http_post("/session", Some(&password), &serde_json::json!({"title": "kept"}));
+    // Undisturbed first: its calls are those to kill it at.
+    proxy.reset();
+    world.ok(&["setup", "--yes", "--memory", "384MiB"]);
+    let places = places(&proxy.working_calls());
     let mut killed = 0;
-    for n in 1.. {
-        let megabytes: u64 = if n % 2 == 1 { 256 } else { 512 };
+    for (turn, n) in places.iter().enumerate() {
+        let megabytes: u64 = if turn % 2 == 1 { 256 } else { 512 };
         let memory = format!("{megabytes}MiB");
         let replace = ["setup", "--yes", "--memory", &memory];
         proxy.reset();
-        proxy.fault(Fault { at: At::work(n), action: Action::KillAfter });
+        proxy.fault(Fault { at: At::work(*n), action: Action::KillAfter });
         let child = world.spawn(&replace);
         proxy.kill_target(child.id());
         let output = child.wait_with_output().unwrap();
         let fired = proxy.fired_at();
         let when = format!("killed at {fired:?}");
-        if fired.is_empty() {
-            assert!(output.status.success(), "{}", shown(&output));
-        }
+        assert!(!fired.is_empty() || output.status.success(), "{}", shown(&output));
         killed += usize::from(output.status.signal() == Some(9));
         proxy.reset();
         let output = world.run(&replace);
@@ -160,37 +171,42 @@ fn a_replacement_killed_at_any_call_keeps_the_data_and_is_finished_by_the_next()
         world.assert_whole(&when);
         assert_eq!(world.inspect().unwrap()["HostConfig"]["Memory"], megabytes << 20, "{when}");
         assert!(world.http_get("/session", Some(&password)).1.contains("kept"), "{when}");
-        if fired.is_empty() {
-            break;
-        }
     }
-    assert!(killed >= 8, "only {killed} runs were really killed");
+    assert!(killed >= 5, "only {killed} of {} runs were really killed", places.len());
 }
 
-/// Every call of a setup broken in one way: what comes of it is for `judge` to say, and the next run converges.
-fn broken(action: &Action, judge: impl Fn(&Call, Duration, &Output, &str) + Sync) {
+/// Calls of a setup broken in one way: what comes of it is for `judge` to say, and the next run converges. There are three such
+/// ways, and of three calls this one has the one of its `turn`. With DOCKLET_TEST_EVERY, each has every call.
+fn broken(turn: usize, action: &Action, judge: impl Fn(&Call, Duration, &Output, &str) + Sync) {
     let shared = World::new();
     let image = shared.image();
-    let calls = at_every_call(3, |n| {
+    let all = calls_of_a_setup(&image).len();
+    assert!(all >= 12, "a setup makes {all} calls?");
+    let cases: Vec<usize> = if every() { (1..=all).collect() } else { (1 + turn..=all).step_by(3).collect() };
+    let judged = AtomicUsize::new(0);
+    side_by_side(3, &cases, |n| {
         let (world, proxy) = behind_proxy();
         world.take_image(&image);
         let mut args = world.setup_args();
         args.push("--json".to_owned());
-        proxy.fault(Fault { at: At::Nth(n), action: action.clone() });
+        proxy.fault(Fault { at: At::Nth(*n), action: action.clone() });
         let began = Instant::now();
         let output = world.run(&args.iter().map(String::as_str).collect::<Vec<_>>());
         let (took, fired) = (began.elapsed(), proxy.fired_at());
         let when = format!("{action:?} at {fired:?}");
         match fired.first() {
-            Some(call) => judge(call, took, &output, &format!("{when}\n{}\n{}", shown(&output), proxy.report())),
+            Some(call) => {
+                judge(call, took, &output, &format!("{when}\n{}\n{}", shown(&output), proxy.report()));
+                judged.fetch_add(1, Ordering::SeqCst);
+            }
             None => assert!(output.status.success(), "{}", shown(&output)),
         }
         proxy.reset();
         world.setup();
         world.assert_whole(&when);
-        !fired.is_empty()
     });
-    assert!(calls >= 8, "a setup makes {calls} calls?");
+    let judged = judged.into_inner();
+    assert!(judged * 4 > cases.len() * 3, "only {judged} of {} faults happened", cases.len());
 }
 
 /// A clear error with one of these exit codes, or success.
@@ -206,14 +222,14 @@ fn clear(output: &Output, codes: &[i32], when: &str) {
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn setup_with_an_answer_cut_at_any_call_is_finished_by_the_next() {
-    broken(&Action::Cut, |_, _, output, when| clear(output, &[5, 7, 10], when));
+    broken(0, &Action::Cut, |_, _, output, when| clear(output, &[5, 7, 10], when));
 }
 
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn setup_with_an_engine_error_at_any_call_is_finished_by_the_next() {
     let action = Action::error(500, "something broke inside the engine");
-    broken(&action, |_, _, output, when| clear(output, &[5, 7, 10], when));
+    broken(1, &action, |_, _, output, when| clear(output, &[5, 7, 10], when));
 }
 
 /// Calls that look have six seconds. Those that work have more, and eight are not too many.
@@ -221,7 +237,7 @@ fn setup_with_an_engine_error_at_any_call_is_finished_by_the_next() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn setup_with_an_answer_beyond_the_deadline_at_any_call_is_finished_by_the_next() {
     let late = Duration::from_secs(8);
-    broken(&Action::Delay(late), |call, took, output, when| {
+    broken(2, &Action::Delay(late), |call, took, output, when| {
         let works = call.writes || call.route().ends_with("/wait") || call.route() == "/volumes";
         clear(output, &[5], when);
         assert_eq!(output.status.success(), works, "{when}");
@@ -231,6 +247,24 @@ fn setup_with_an_answer_beyond_the_deadline_at_any_call_is_finished_by_the_next(
             assert_eq!(json(output)["error"]["code"], "NETWORK_ERROR", "{when}");
         }
     });
+}
+
+/// Podman carries a start out and leaves it without an answer now and then: the container itself is asked.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_start_without_an_answer_is_seen_in_the_container() {
+    let (world, proxy) = behind_proxy();
+    world.setup();
+    world.ok(&["stop"]);
+    proxy.reset();
+    let late = Duration::from_secs(55);
+    proxy.fault(Fault { at: At::every("POST", "/containers/*/start"), action: Action::Delay(late) });
+    let began = Instant::now();
+    world.ok(&["start"]);
+    assert!(began.elapsed() < late, "{:?}", began.elapsed());
+    let main = format!("/containers/{}/start", world.container());
+    let fired = proxy.fired_at();
+    assert!(fired.iter().any(|call| call.route() == main) && fired.len() > 1, "a helper and the container: {fired:?}");
 }
 
 /// Not only the first call has a deadline.

@@ -373,7 +373,7 @@ fn doctors_bundle_holds_no_secret() {
     assert!(entry("settings.toml").starts_with("# the password is ***\n"));
     assert!(entry("container.json").contains("ORDINARY=***"));
     assert_eq!(serde_json::from_str::<Value>(entry("status.json")).unwrap()["state"], "running");
-    assert_eq!(serde_json::from_str::<Value>(entry("doctor.json")).unwrap()["problems"], 0);
+    assert_eq!(serde_json::from_str::<Value>(entry("doctor.json")).unwrap()["problems"], 0, "{}", entry("doctor.json"));
     assert!(serde_json::from_str::<Value>(entry("engine.json")).unwrap()["machine"]["MemTotal"].is_u64());
 
     let refused = world.fails(&["doctor", "--json", "--bundle", bundle_arg], 6);

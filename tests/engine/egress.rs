@@ -99,26 +99,9 @@ fn listener_in(namespace: &str, address: &str) -> TcpListener {
     std::thread::spawn(bind).join().unwrap()
 }
 
-/// A container network with a range that is not private; this machine has an address in it.
-struct PublicNetwork {
-    name: String,
-    host: String,
-}
-
-impl PublicNetwork {
-    /// Tests at the same time take different numbers, multiples of 64.
-    fn new(number: u8) -> Self {
-        let (name, host) = (format!("public-{}", random_hex()), format!("203.0.113.{}", number + 1));
-        let subnet = format!("203.0.113.{number}/26");
-        docker(&["network", "create", "--subnet", &subnet, "--gateway", &host, &name]);
-        PublicNetwork { name, host }
-    }
-}
-
-impl Drop for PublicNetwork {
-    fn drop(&mut self) {
-        docker_try(&["network", "rm", &self.name]);
-    }
+/// An address of this machine that counts as public, in a network that `tests/run` made before the first test.
+fn public_address() -> String {
+    variable("DOCKLET_TEST_PUBLIC_ADDRESS")
 }
 
 /// Passes on what connects to this port of 127.0.0.1 to the engine, which then counts as one on another machine.
@@ -164,7 +147,7 @@ fn id(world: &World) -> String {
 fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     let (_listener, port) = listener();
     let internet = Internet::new(1);
-    let public = PublicNetwork::new(0);
+    let public = public_address();
     let world = World::supervised();
     world.setup();
     let neighbour = World::new();
@@ -180,7 +163,7 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
         assert!(!reaches(&world, &gateway(&world), port), "{when}: the gateway");
         assert!(!reaches(&world, &other, 3000), "{when}: another network");
         assert!(!reaches(&world, "169.254.169.254", 80), "{when}: the metadata address");
-        assert!(!reaches(&world, &public.host, port), "{when}: an address of this machine that counts as public");
+        assert!(!reaches(&world, &public, port), "{when}: an address of this machine that counts as public");
         assert!(reaches(&world, &internet.host, internet.port), "{when}: the Internet");
         assert!(reaches(&world, "127.0.0.1", 3000), "{when}: itself");
         assert_eq!(world.http_get("/global/health", Some(&world.password())).0, 200, "{when}: the page");
@@ -214,7 +197,7 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     assert!(check["message"].as_str().unwrap().contains("this machine can't be reached"), "{check}");
     // It tries the public address, too: one that is let in past docklet is a hole.
     let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
-    let hole = format!("insert rule inet docklet output ip daddr {} accept", public.host);
+    let hole = format!("insert rule inet docklet output ip daddr {public} accept");
     as_root(&format!("nsenter --net=/proc/{pid}/ns/net nft {hole}"));
     let check = doctors_check(&world);
     assert_eq!(check["level"], "problem", "{check}");
@@ -309,13 +292,13 @@ fn egress_over_ipv6_on_docker() {
 #[ignore = "needs an engine: tests/run brings one"]
 fn egress_internet_on_an_engine_elsewhere() {
     let (_listener, port) = listener();
-    let public = PublicNetwork::new(64);
+    let public = public_address();
     let world = World::new();
     world.use_engine(&engine_over_tcp());
     world.setup();
-    assert!(!reaches(&world, &public.host, port), "an address of the engine's machine that counts as public");
-    world.ok(&["config", "set", "network.allow", &format!("{}:{port}", public.host)]);
-    assert!(reaches(&world, &public.host, port), "allowed");
+    assert!(!reaches(&world, &public, port), "an address of the engine's machine that counts as public");
+    world.ok(&["config", "set", "network.allow", &format!("{public}:{port}")]);
+    assert!(reaches(&world, &public, port), "allowed");
 }
 
 #[test]

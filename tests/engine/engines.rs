@@ -160,22 +160,30 @@ fn a_registry_on_127_0_0_1_is_the_engines_own() {
     assert!(hint.contains("that is the engine's own machine") && !hint.contains("proxy"), "{hint}");
 }
 
-/// A base on which the appliance's own Dockerfile is built without a network: apt-get, npm and git do next to nothing, and
-/// opencode is the stand-in.
+/// A base on which the appliance's own Dockerfile is built without a network: what installs and downloads does next to
+/// nothing, and opencode is the stand-in. Its digest is of three zeros.
 fn base_of_stubs(world: &World, version: &str) -> String {
     let program = |path: &str, script: &str| {
         let script = script.replace('\n', "\\n");
         format!("RUN printf '#!/bin/sh\\n{script}\\n' >{path} && chmod 0755 {path}")
     };
-    let npm = "for package in opencode-linux-x64 opencode-linux-arm64; do\n\
-               install -D /usr/local/bin/stub node_modules/$package/bin/opencode\ndone";
+    let apt_get = "case $* in *download*) touch npm_1.deb ;; esac; mkdir -p /etc/ssh/ssh_config.d";
+    let dpkg_deb = "echo \"define(@registry@, {
+        default: @https://registry.example/@,\" | tr @ \"\\\\047\" >definitions.js
+        tar -cO ./definitions.js";
+    let jq = format!("case $* in *version*) echo {version} ;; *) echo sha512-AAAA ;; esac");
+    let curl = "while [ \"$1\" != --output ]; do shift; done
+        mkdir -p package/bin && cp /usr/local/bin/stub package/bin/opencode && tar -czf \"$2\" package";
     let opencode = format!("case $1 in --version) echo {version} ;; *) exec /usr/local/bin/stand-in ;; esac");
     world.build(
         &stand_in(),
         &[
             "USER 0:0",
-            &program("/usr/local/sbin/apt-get", "mkdir -p /etc/ssh/ssh_config.d"),
-            &program("/usr/local/bin/npm", npm),
+            &program("/usr/local/sbin/apt-get", apt_get),
+            &program("/usr/local/bin/dpkg-deb", dpkg_deb),
+            &program("/usr/local/bin/jq", &jq),
+            &program("/usr/local/bin/openssl", "head -c 3 /dev/zero"),
+            &program("/usr/local/bin/curl", curl),
             &program("/usr/local/bin/git", ":"),
             &program("/usr/local/bin/stub", &opencode),
             &program("/usr/bin/tini", "shift; exec \"$@\""),

@@ -23,7 +23,7 @@ use self::evidence::{fault, without_pid};
 use self::output::{last, on_a_terminal, unclean};
 use self::processes::Processes;
 use crate::data::{publish, setup_pulled};
-use crate::support::{World, docker_command, engine_get, http_within, shown, stand_in, stand_in_2, wait_until};
+use crate::support::{SLOW, World, docker_command, engine_get, http_within, shown, stand_in, stand_in_2, wait_until};
 
 const AGENT: &str = include_str!("../fixtures/hostile-agent/hostile-agent");
 
@@ -31,7 +31,7 @@ const AGENT: &str = include_str!("../fixtures/hostile-agent/hostile-agent");
 const NOTES: &str = "mine";
 
 /// No command takes longer, whatever the agent planted.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(180 * SLOW as u64);
 
 /// One run: an instance with a writable folder of the host, and what was found wrong.
 struct Run<'a> {

@@ -2,7 +2,7 @@
 //! the images and registries that these tests use; without it they are ignored.
 //!
 //! `support` is the world of one test, `proxy` stands before the engine's socket, `terminal` is a person before a
-//! terminal, `browser` a browser, `git_server` a git server, `harness` proves the first two and the stand-in image. Each other module proves one part of the tool.
+//! terminal, `browser` a browser, `sweep` says which calls are disturbed, `git_server` a git server, `harness` proves the first two and the stand-in image. Each other module proves one part of the tool.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, clippy::print_stdout)]
 
 mod browser;
@@ -42,6 +42,7 @@ mod ssh_agent;
 mod supervise;
 #[allow(dead_code)]
 mod support;
+mod sweep;
 mod taken_over;
 mod terminal;
 mod uninstall;

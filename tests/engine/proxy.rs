@@ -36,7 +36,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 pub use self::conn::Conn;
-pub use self::fault::{Action, At, Call, Fault, is, writes};
+pub use self::fault::{Action, At, Call, Fault, is, works, writes};
 use self::serve::serve;
 
 /// The proxy. It ends, with all its connections, when dropped.
@@ -87,6 +87,11 @@ impl Proxy {
     /// The calls that change something on the engine.
     pub fn writing_calls(&self) -> Vec<Call> {
         self.calls().into_iter().filter(|call| call.writes).collect()
+    }
+
+    /// The calls that [`At::work`] counts.
+    pub fn working_calls(&self) -> Vec<Call> {
+        self.calls().into_iter().filter(works).collect()
     }
 
     /// The calls, one a line, for a message.

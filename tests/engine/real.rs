@@ -82,12 +82,13 @@ fn real_opencode_answers_keeps_its_data_and_has_no_privileges() {
     wait_until(std::time::Duration::from_secs(60), "the engine to call it healthy", || {
         world.inspect().unwrap()["State"]["Health"]["Status"] == "healthy"
     });
-    // That it ends by itself is what counts; on a machine that is busy with everything else, ten seconds are too few.
-    let stopped = json(&world.run(&["stop", "--json", "--timeout", "60"]));
-    assert_eq!(stopped["graceful_shutdown"], true, "{stopped}");
+    // While its downloads hang, opencode does not always end by itself; it is killed then, and loses nothing.
+    let stopped = json(&world.run(&["stop", "--json"]));
+    assert_eq!((&stopped["running"], &stopped["changed"]), (&false.into(), &true.into()), "{stopped}");
 
     let again = world.docklet_online().args(["setup", "--yes"]).output().unwrap();
     assert!(again.status.success(), "{}", shown(&again));
+    assert!(world.http_get(&path, Some(&password)).1.contains("do not lose me"), "lost by a stop");
     let text = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(!text.contains("build image"), "an image that is there is not built again\n{text}");
 

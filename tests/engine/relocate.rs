@@ -14,6 +14,7 @@ use crate::{
     proxy::{Action, At, Fault, Proxy},
     ssh::{Laptop, Server, tunnels},
     support::*,
+    sweep::moments,
 };
 
 /// Another machine with an engine, and an sshd that leads to it.
@@ -80,8 +81,10 @@ impl Drop for Big {
         self.empty();
         signal(self.daemon.id(), Signal::TERM);
         let _ = self.daemon.wait();
-        let data = self.folder.path().join("data");
-        while Command::new("umount").arg(&data).stderr(Stdio::null()).status().is_ok_and(|ended| ended.success()) {}
+        for mounted in ["data", "exec/netns/default"].map(|place| self.folder.path().join(place)) {
+            let umount = || Command::new("umount").arg(&mounted).stderr(Stdio::null()).status();
+            while umount().is_ok_and(|ended| ended.success()) {}
+        }
     }
 }
 
@@ -127,7 +130,7 @@ fn a_move_to_another_machine_takes_all_data_along_or_nothing_changes_on_docker()
     // Killed, or the answer lost, at any call that changes something: it runs here again, by the supervisor after a kill,
     // or there already.
     let mut faults = 0;
-    for (proxy, nth) in [(&big.proxy, 5), (&near, 7)] {
+    for (proxy, nth) in [(&big.proxy, 8), (&near, 11)] {
         for (n, action) in moments(nth, &[Action::KillAfter, Action::Cut]) {
             proxy.reset();
             proxy.fault(Fault { at: At::writing(n), action: action.clone() });

@@ -10,6 +10,7 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::proxy::{Action, At, Fault, Proxy};
 use crate::support::*;
+use crate::sweep::moments;
 
 /// An sshd that lets the test's key in, and an `ssh` that knows of nothing else.
 pub struct Server {
@@ -213,10 +214,10 @@ pub struct Laptop {
 
 impl Laptop {
     /// The link is there; the thread moves with [`Laptop::sit_down`].
-    /// Tests at the same time take different numbers.
+    /// Tests at the same time take different numbers. `tests/run` has its own networks in 10.213, 10.214 and 10.215.
     pub fn new(number: u8) -> Self {
         let (namespace, link) = (format!("dkt-{}", random_hex()), format!("lt{}", random_hex()));
-        let [big, here] = [1, 2].map(|end| format!("10.213.{number}.{end}"));
+        let [big, here] = [1, 2].map(|end| format!("10.216.{number}.{end}"));
         as_root(&format!(
             "ip netns add {namespace}; ip link add {link} type veth peer name out netns {namespace}
              ip addr add {big}/30 dev {link}; ip link set {link} up

@@ -18,6 +18,7 @@
 //! | `DOCKLET_TEST_IMAGE_TAR` | the first, saved |
 //! | `DOCKLET_TEST_REGISTRY` | a registry with `stand-in:1` and `stand-in:2`, open to all |
 //! | `DOCKLET_TEST_REGISTRY_AUTH`, `…_USER`, `…_PASSWORD` | the same behind basic auth |
+//! | `DOCKLET_TEST_PUBLIC_ADDRESS` | an address of this machine that is not in a private range |
 //! | `DOCKLET_TEST_FOLDER`, `DOCKLET_TEST_RUN` | where to put folders, and what names start with: the run finds and |
 //! | | removes by them what a test that was killed has left |
 
@@ -169,6 +170,7 @@ impl World {
             .env("DOCKER_HOST", &*self.engine.borrow())
             .env("DOCKLET_HOME", &self.home)
             .env("DOCKLET_INSTANCE", &self.name)
+            .env("DOCKLET_TIMEOUT", "600")
             .current_dir(self.folder.path());
         if !self.supervised.get() {
             command.env("DOCKLET_NO_SUPERVISOR", "true");
@@ -320,8 +322,12 @@ pub fn wait_until(timeout: Duration, what: &str, mut condition: impl FnMut() -> 
     wait_for(timeout, what, || condition().then_some(()));
 }
 
-/// Waits until there is something; fails with its name when the time is over.
+/// So much longer than usual may something take: the end of the time says that it is lost, not that the machine is slow.
+pub const SLOW: u32 = 3;
+
+/// Waits until there is something; fails with its name when [`SLOW`] times the time is over.
 pub fn wait_for<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let timeout = timeout * SLOW;
     let deadline = Instant::now() + timeout;
     loop {
         if let Some(found) = look() {
@@ -347,16 +353,6 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port");
-}
-
-/// The calls that a sweep disturbs, and how: each nth one, the ways in turn. With DOCKLET_TEST_EVERY=yes, each call in each way.
-pub fn moments<W: Clone + 'static>(nth: usize, ways: &'static [W]) -> impl Iterator<Item = (usize, W)> {
-    let all = std::env::var_os("DOCKLET_TEST_EVERY").is_some();
-    (1..).step_by(if all { 1 } else { nth }).enumerate().flat_map(move |(index, n)| {
-        let one = index % ways.len();
-        let taken = if all { ways } else { &ways[one..=one] };
-        taken.iter().map(move |way| (n, way.clone()))
-    })
 }
 
 /// Eight random hex digits.

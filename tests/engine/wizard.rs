@@ -8,6 +8,9 @@ use crate::terminal::{CTRL_C, DOWN, Person};
 
 const ESC: &str = "\u{1b}";
 
+/// For one thing that the wizard or what it begins shows.
+const PATIENCE: Duration = Duration::from_secs(60 * SLOW as u64);
+
 /// What `setup` asks at the least, in order.
 fn questions() -> Vec<&'static str> {
     let mut all = vec!["? Port", "? Image", "? Image to pull", "? Memory", "? Project folder", "? Commits as"];
@@ -27,7 +30,7 @@ fn at_terminal(world: &World, args: &[&str]) -> Person {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
     world.bare(&mut command);
     command.args(args);
-    Person::at(command, Duration::from_secs(60))
+    Person::at(command, PATIENCE)
 }
 
 #[test]
@@ -101,7 +104,7 @@ fn a_key_of_the_environment_is_offered_and_taken_up_by_a_restart() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
     world.bare(&mut command);
     command.env("OPENAI_API_KEY", "sk-of-the-shell").args(["setup"]);
-    let mut person = Person::at(command, Duration::from_secs(60));
+    let mut person = Person::at(command, PATIENCE);
     for question in questions() {
         person.sees(question).types("\r");
     }
@@ -171,7 +174,7 @@ fn plain_lines_lead_to_the_page_as_well() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docklet"));
     world.bare(&mut command);
     command.env("TERM", "dumb").args(["setup", "--image", &world.image(), "--port", &world.port.to_string()]);
-    let mut person = Person::at(command, Duration::from_secs(60));
+    let mut person = Person::at(command, PATIENCE);
     let answers = [
         ("Memory (", "512MiB"),
         ("Project folder:", ""),

@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::PageTimeout;
+
 /// Arguments of `docklet start`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet start --timeout 300")]
-pub struct Start {
-    /// Longest time to wait for the page
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
+pub struct StartArgs {
+    #[command(flatten)]
+    pub page: PageTimeout,
     /// Do not wait for the page
     #[arg(long)]
     pub no_wait: bool,
@@ -31,7 +32,7 @@ pub struct Stop {
 /// Arguments of `docklet restart`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet restart")]
-pub struct Restart {
+pub struct RestartArgs {
     /// Time to wait for a clean exit before opencode is killed
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86_400))]
     pub timeout: u64,
@@ -111,7 +112,7 @@ pub struct Attach {
 /// Arguments of `docklet exec`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet exec -- git -C app status")]
-pub struct Exec {
+pub struct ExecArgs {
     /// The command and its arguments
     #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
@@ -129,7 +130,7 @@ pub struct Supervise {
 /// Arguments of `docklet tunnel`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet --host ssh://me@big tunnel")]
-pub struct Tunnel {
+pub struct TunnelArgs {
     /// Port of this machine, where the instance is not set up here; by default the page's own
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), conflicts_with_all = ["status", "stop"])]
     pub port: Option<u16>,

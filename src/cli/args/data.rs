@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, builder::BoolishValueParser};
 use clap_complete::engine::ArgValueCompleter;
 
+use super::PageTimeout;
 use crate::{
     cli::complete,
     settings::{Glob, Keep},
@@ -18,7 +19,7 @@ use crate::{
     disable_version_flag = true,
     after_help = "Example: docklet backup ~/opencode.tar.zst"
 )]
-pub struct Backup {
+pub struct BackupArgs {
     /// What to do with backups that are there.
     #[command(subcommand)]
     pub action: Option<BackupAction>,
@@ -46,7 +47,7 @@ pub struct Backup {
     pub passphrase_file: Option<PathBuf>,
 }
 
-impl Backup {
+impl BackupArgs {
     /// Whether it is `docklet backup -`.
     pub fn to_standard_output(&self) -> bool {
         self.action.is_none() && self.file.as_deref().is_some_and(is_standard)
@@ -105,9 +106,8 @@ pub enum BackupAction {
         /// Without what opens them, it is not tested whether the secrets can be opened.
         #[arg(long, env = "DOCKLET_PASSPHRASE_FILE", value_name = "PATH", hide_short_help = true)]
         passphrase_file: Option<PathBuf>,
-        /// Longest time to wait for the page
-        #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-        timeout: u64,
+        #[command(flatten)]
+        page: PageTimeout,
     },
     /// Make a key pair that backups can be encrypted for
     Key(BackupKey),
@@ -144,7 +144,7 @@ pub struct BackupKey {
 /// Arguments of `docklet restore`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet restore ~/opencode.tar.zst --instance copy")]
-pub struct Restore {
+pub struct RestoreArgs {
     /// The backup, or - for standard input
     #[arg(value_name = "FILE", add = ArgValueCompleter::new(complete::backups))]
     pub file: PathBuf,
@@ -189,9 +189,8 @@ pub struct Restore {
     /// result lists what is missing or altered.
     #[arg(long)]
     pub force: bool,
-    /// Longest time to wait for the page
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
+    #[command(flatten)]
+    pub page: PageTimeout,
     /// Show what would be done, without doing it
     #[arg(long)]
     pub dry_run: bool,
@@ -200,7 +199,7 @@ pub struct Restore {
 /// Arguments of `docklet move`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet move --to ssh://me@big --secrets")]
-pub struct Move {
+pub struct MoveArgs {
     /// The other engine, such as ssh://me@big
     #[arg(long, value_name = "URL")]
     pub to: String,
@@ -218,16 +217,15 @@ pub struct Move {
 /// Arguments of `docklet update`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet update --check")]
-pub struct Update {
+pub struct UpdateArgs {
     /// Only check whether there is a newer release
     #[arg(long, conflicts_with_all = ["to", "dry_run"])]
     pub check: bool,
     /// Release to install; may be older, or of another major version
     #[arg(long, value_name = "VERSION")]
     pub to: Option<String>,
-    /// Longest time to wait for the page
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
+    #[command(flatten)]
+    pub page: PageTimeout,
     /// Show what would be done, without doing it
     #[arg(long)]
     pub dry_run: bool,
@@ -236,13 +234,12 @@ pub struct Update {
 /// Arguments of `docklet rollback`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet rollback --data")]
-pub struct Rollback {
+pub struct RollbackArgs {
     /// Also restore the data from before the update; newer data is kept only in a backup
     #[arg(long)]
     pub data: bool,
-    /// Longest time to wait for the page
-    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
+    #[command(flatten)]
+    pub page: PageTimeout,
     /// Show what would be done, without doing it
     #[arg(long)]
     pub dry_run: bool,
@@ -251,7 +248,7 @@ pub struct Rollback {
 /// Arguments of `docklet uninstall`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet uninstall --dry-run")]
-pub struct Uninstall {
+pub struct UninstallArgs {
     /// Also remove the three volumes: sessions, projects and configuration
     #[arg(long)]
     pub volumes: bool,

@@ -16,7 +16,7 @@ use crate::{
 #[command(
     after_help = "Example: docklet export kubernetes --image registry.example.org/opencode:1 | kubectl apply -f -"
 )]
-pub struct Export {
+pub struct ExportArgs {
     /// For which engine.
     #[command(subcommand)]
     pub target: ExportFor,

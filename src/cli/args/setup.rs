@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
+use super::PageTimeout;
 use crate::settings::{Allow, Bind, Cpus, Egress, GitText, Memory, Mount, PackageName, Port, RestartPolicy, Variable};
 
 /// Arguments of `docklet setup`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: docklet setup --yes --port 3001 --extra-package python3")]
-pub struct Setup {
+pub struct SetupArgs {
     /// Show what would be done, without doing it
     #[arg(long, env = "DOCKLET_DRY_RUN", value_parser = BoolishValueParser::new())]
     pub dry_run: bool,
@@ -105,9 +106,8 @@ pub struct Setup {
     /// Open the page in the browser at the end
     #[arg(long, env = "DOCKLET_OPEN", value_parser = BoolishValueParser::new())]
     pub open: bool,
-    /// Longest time to wait for the page
-    #[arg(long, env = "DOCKLET_TIMEOUT", value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
+    #[command(flatten)]
+    pub page: PageTimeout,
     /// Install and start a container engine if there is none
     #[arg(long, env = "DOCKLET_INSTALL_ENGINE", value_parser = BoolishValueParser::new())]
     pub install_engine: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Answers;
+use super::SetupAnswers;
 use crate::{
     cli::{args, context::Context},
     engine::Engine,
@@ -25,9 +25,9 @@ pub(super) const LEFT: &str = "nothing was changed; docklet setup proposes your 
 /// Asks, beginning with the answers of a wizard that was not finished. `asked`: what was answered before, in this run.
 pub(super) fn ask(
     context: &Context,
-    args: &args::Setup,
-    (engines, looks): (&[Engine], &[observe::Snapshot]),
-    answers: &mut Answers,
+    args: &args::SetupArgs,
+    (engines, snapshots): (&[Engine], &[observe::Snapshot]),
+    answers: &mut SetupAnswers,
     asked: &mut Option<wizard::Answers>,
 ) -> Result<()> {
     let password_name = &context.appliance.login.password_secret;
@@ -35,7 +35,7 @@ pub(super) fn ask(
     let bind = answers.settings.network.bind.0;
     let known = secrets::names(&context.files.secrets())?;
     let port_state = |port: Port| {
-        let containers = looks.iter().flat_map(|look| &look.containers).filter(|c| c.is_running());
+        let containers = snapshots.iter().flat_map(|snapshot| &snapshot.containers).filter(|c| c.is_running());
         let mut holders = containers.filter(|c| c.ports.iter().any(|p| p.port == port.0));
         match holders.next() {
             Some(holder) if holder.name == own_container => PortState::Available,
@@ -48,15 +48,15 @@ pub(super) fn ask(
     };
     let choices: Vec<wizard::EngineChoice> = engines
         .iter()
-        .zip(looks)
-        .map(|(engine, look)| wizard::EngineChoice { about: engine.about.clone(), memory: look.host.memory })
+        .zip(snapshots)
+        .map(|(engine, snapshot)| wizard::EngineChoice { about: engine.about.clone(), memory: snapshot.host.memory })
         .collect();
     let providers = context.appliance.providers.iter().map(|p| (KeyKind::Model, p.title.clone(), p.secret.clone()));
     let tokens = context.appliance.tokens.iter().map(|t| (KeyKind::Push, t.title.clone(), t.name.clone()));
     let keys: Vec<_> = providers.chain(tokens).collect();
     let file = context.files.answers();
     let around = ops::mounts::surroundings(context);
-    let surroundings = wizard::Surroundings {
+    let surroundings = wizard::WizardInput {
         engines: &choices,
         port_state: &port_state,
         packages: &context.appliance.packages,
@@ -75,8 +75,9 @@ pub(super) fn ask(
     let given = given(context, args, answers);
     let prompt = context.prompt(LEFT);
     let start = match asked.take() {
-        Some(answers) => wizard::Start::Review(answers),
-        None => wizard::Answers::kept(&file, &context.files.settings()).map_or(wizard::Start::New, wizard::Start::Kept),
+        Some(answers) => wizard::FlowStart::Review(answers),
+        None => wizard::Answers::kept(&file, &context.files.settings())
+            .map_or(wizard::FlowStart::New, wizard::FlowStart::Kept),
     };
     let choice = wizard::ask(&prompt, &answers.settings, &given, start, &surroundings)?;
     *asked = Some(choice.answers);
@@ -94,7 +95,7 @@ pub(super) fn ask(
 }
 
 /// What the flags have answered.
-fn given(context: &Context, args: &args::Setup, answers: &Answers) -> wizard::Answers {
+fn given(context: &Context, args: &args::SetupArgs, answers: &SetupAnswers) -> wizard::Answers {
     let settings: &Settings = &answers.settings;
     let asks_for_image = args.image.is_none() && answers.image_file.is_none() && !args.build;
     let own_password = answers.secrets.get(&context.appliance.login.password_secret);

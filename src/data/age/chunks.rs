@@ -91,10 +91,10 @@ pub struct Decrypt<R> {
     chunks: Chunks,
     plain: Vec<u8>,
     at: usize,
-    state: State,
+    state: ChunkState,
 }
 
-enum State {
+enum ChunkState {
     Open,
     Ended,
     /// A chunk could not be read or is not genuine: nothing behind it counts.
@@ -106,11 +106,11 @@ impl<R: Read> Decrypt<R> {
     pub(super) fn new(mut input: BufReader<R>, file_key: &FileKey) -> io::Result<Self> {
         let mut nonce = [0; 16];
         input.read_exact(&mut nonce)?;
-        Ok(Decrypt { input, chunks: Chunks::new(file_key, &nonce)?, plain: vec![], at: 0, state: State::Open })
+        Ok(Decrypt { input, chunks: Chunks::new(file_key, &nonce)?, plain: vec![], at: 0, state: ChunkState::Open })
     }
 
     fn next(&mut self) -> io::Result<()> {
-        if matches!(std::mem::replace(&mut self.state, State::Broken), State::Broken) {
+        if matches!(std::mem::replace(&mut self.state, ChunkState::Broken), ChunkState::Broken) {
             return Err(damaged("the encrypted data could not be read before"));
         }
         // Nothing of it is visible before it is proved genuine.
@@ -128,14 +128,14 @@ impl<R: Read> Decrypt<R> {
         }
         chunk.truncate(count);
         self.plain = chunk;
-        self.state = if last { State::Ended } else { State::Open };
+        self.state = if last { ChunkState::Ended } else { ChunkState::Open };
         Ok(())
     }
 }
 
 impl<R: Read> Read for Decrypt<R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.plain.len() && !matches!(self.state, State::Ended) && !to.is_empty() {
+        if self.at == self.plain.len() && !matches!(self.state, ChunkState::Ended) && !to.is_empty() {
             self.next()?;
         }
         let count = (&self.plain[self.at..]).read(to)?;

@@ -15,7 +15,7 @@ const LONGEST: u64 = 64 * 1024;
 const LINE: usize = 64;
 
 /// A header.
-pub struct Header {
+pub struct AgeHeader {
     /// Ways to the file's key.
     pub stanzas: Vec<Stanza>,
     /// What the MAC covers.
@@ -59,7 +59,7 @@ pub fn covered(stanzas: &[Stanza]) -> String {
     text
 }
 
-impl Header {
+impl AgeHeader {
     /// Reads one; `None` where it is none. The input is then behind it.
     pub fn read(input: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut input = input.take(LONGEST);
@@ -85,7 +85,7 @@ impl Header {
             } else {
                 let mac = text.strip_prefix("--- ").and_then(decode).filter(|_| !stanzas.is_empty());
                 let covered = all.as_bytes()[..from + "---".len().min(text.len())].to_vec();
-                return Ok(mac.map(|mac| Header { stanzas, covered, mac }));
+                return Ok(mac.map(|mac| AgeHeader { stanzas, covered, mac }));
             }
         }
     }

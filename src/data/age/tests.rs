@@ -20,7 +20,7 @@ fn sealed(plain: &[u8]) -> Vec<u8> {
 /// What comes out before the end or the first error, and the error.
 fn opened(file: &[u8]) -> (Vec<u8>, Result<(), String>) {
     let mut plain = vec![];
-    let mut from = match decrypt(file, Key::Passphrase("p", 10)).map(|opened| opened.0) {
+    let mut from = match decrypt(file, AgeUnlock::Passphrase("p", 10)).map(|opened| opened.0) {
         Ok(from) => from,
         Err(error) => return (plain, Err(error.to_string())),
     };
@@ -43,9 +43,9 @@ fn start(file: &[u8]) -> usize {
 fn a_file_of_the_age_tool_is_opened() {
     let file = STANDARD_NO_PAD.decode(MADE_BY_AGE).unwrap();
     let mut plain = String::new();
-    decrypt(&file[..], Key::Passphrase("correct horse", 18)).unwrap().0.read_to_string(&mut plain).unwrap();
+    decrypt(&file[..], AgeUnlock::Passphrase("correct horse", 18)).unwrap().0.read_to_string(&mut plain).unwrap();
     assert_eq!(plain, "secrets of a laptop\n");
-    assert!(matches!(decrypt(&file[..], Key::Passphrase("correct horses", 18)), Err(OpenError::Passphrase)));
+    assert!(matches!(decrypt(&file[..], AgeUnlock::Passphrase("correct horses", 18)), Err(OpenError::Passphrase)));
 }
 
 #[test]
@@ -202,26 +202,26 @@ fn each_recipient_opens_a_file_and_nobody_else() {
     let (mut file, file_key) = encrypt(vec![], For::Recipients(&[to_me, to_you])).unwrap();
     file.write_all(&plain).unwrap();
     let file = file.finish().unwrap();
-    let read = |key: Key<'_>| {
+    let read = |key: AgeUnlock<'_>| {
         let mut back = vec![];
         let (mut from, key) = decrypt(&file[..], key).map_err(|e| e.to_string())?;
         from.read_to_end(&mut back).map_err(|e| e.to_string())?;
         assert!(key == file_key && back == plain);
         Ok::<(), String>(())
     };
-    read(Key::Identities(std::slice::from_ref(&mine))).unwrap();
-    read(Key::Identities(&[other.clone(), yours])).unwrap();
-    read(Key::File(&file_key)).unwrap();
-    assert_eq!(read(Key::Identities(&[other])).unwrap_err(), "it is encrypted for other keys");
-    assert_eq!(read(Key::Identities(&[])).unwrap_err(), "it is encrypted for other keys");
-    assert_eq!(read(Key::File(&FileKey([0; 16]))).unwrap_err(), "its header was changed");
-    assert_eq!(read(Key::Passphrase("p", 10)).unwrap_err(), "it is encrypted for other keys");
-    assert_eq!(lock(&file[..]).unwrap(), Lock::Keys);
-    assert_eq!(lock(&sealed(b"")[..]).unwrap(), Lock::Passphrase);
+    read(AgeUnlock::Identities(std::slice::from_ref(&mine))).unwrap();
+    read(AgeUnlock::Identities(&[other.clone(), yours])).unwrap();
+    read(AgeUnlock::File(&file_key)).unwrap();
+    assert_eq!(read(AgeUnlock::Identities(&[other])).unwrap_err(), "it is encrypted for other keys");
+    assert_eq!(read(AgeUnlock::Identities(&[])).unwrap_err(), "it is encrypted for other keys");
+    assert_eq!(read(AgeUnlock::File(&FileKey([0; 16]))).unwrap_err(), "its header was changed");
+    assert_eq!(read(AgeUnlock::Passphrase("p", 10)).unwrap_err(), "it is encrypted for other keys");
+    assert_eq!(lock(&file[..]).unwrap(), AgeLock::Keys);
+    assert_eq!(lock(&sealed(b"")[..]).unwrap(), AgeLock::Passphrase);
     for at in 0..start(&file) + 20 {
         let mut changed = file.clone();
         changed[at] ^= 1;
-        let opened = decrypt(&changed[..], Key::Identities(std::slice::from_ref(&mine)));
+        let opened = decrypt(&changed[..], AgeUnlock::Identities(std::slice::from_ref(&mine)));
         let back = opened
             .map_err(|e| e.to_string())
             .and_then(|(mut from, _)| from.read_to_end(&mut vec![]).map_err(|e| e.to_string()));
@@ -259,7 +259,7 @@ fn the_age_tool_reads_what_we_write_and_we_what_it_writes() {
         assert!(age(&["--decrypt", "--identity", "key"], &file.finish().unwrap()) == plain, "{length}");
         let file = age(&["--recipient", &to_me.to_string(), "--recipient", &to_you.to_string()], &plain);
         let mut back = vec![];
-        let (mut from, _) = decrypt(&file[..], Key::Identities(std::slice::from_ref(&mine))).unwrap();
+        let (mut from, _) = decrypt(&file[..], AgeUnlock::Identities(std::slice::from_ref(&mine))).unwrap();
         from.read_to_end(&mut back).unwrap();
         assert!(back == plain, "{length}");
     }

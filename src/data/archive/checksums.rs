@@ -11,16 +11,16 @@ use sha2::{Digest as _, Sha256};
 use crate::appliance::hex;
 
 /// Collects lines.
-pub struct Sums {
+pub struct Checksums {
     file: BufWriter<File>,
     digest: Sha256,
     length: u64,
 }
 
-impl Sums {
+impl Checksums {
     /// Into an empty file that goes away by itself.
     pub fn new(file: File) -> Self {
-        Sums { file: BufWriter::with_capacity(64 * 1024, file), digest: Sha256::new(), length: 0 }
+        Checksums { file: BufWriter::with_capacity(64 * 1024, file), digest: Sha256::new(), length: 0 }
     }
 
     /// Adds a file.

@@ -158,10 +158,10 @@ impl Manifest {
         }
     }
 
-    fn count(&mut self, volume: usize, kind: tar::Kind, size: u64) {
+    fn count(&mut self, volume: usize, kind: tar::EntryKind, size: u64) {
         let totals = &mut self.volumes[volume];
         totals.entries += 1;
-        if kind == tar::Kind::File {
+        if kind == tar::EntryKind::File {
             totals.files += 1;
             totals.bytes += size;
             self.files += 1;

@@ -10,11 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     FORMAT, HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
-    checksums::{self, Sums},
+    checksums::{self, Checksums},
     printable,
     receive::Receiver,
-    rules::{Rules, VOLUMES},
-    tar::{Damage, Entry, Kind, Reader},
+    rules::{EntryRules, VOLUMES},
+    tar::{Damage, Entry, EntryKind, Reader},
 };
 use crate::{appliance::hex, data::age::FileKey};
 
@@ -81,23 +81,23 @@ pub fn header(file: impl Read) -> Result<Header, Refused> {
 pub fn read(file: impl Read, spools: [File; 2], volumes: &mut dyn Receiver) -> Result<Contents, Refused> {
     let (mut pass, header, headers) = begin(file)?;
     let [computed, recorded] = spools;
-    let mut check = Check {
+    let mut check = ArchiveCheck {
         headers,
-        sums: Some(Sums::new(computed)),
-        rules: Rules::new(header.volumes.iter().map(|v| v.role.clone())),
+        checksums: Some(Checksums::new(computed)),
+        rules: EntryRules::new(header.volumes.iter().map(|v| v.role.clone())),
         manifest: Manifest::empty(&header),
     };
     check.add(HEADER.as_bytes(), &Sha256::digest(&pass.first))?;
     let (mut settings, mut secrets) = (None, None);
-    let mut place = Place::Header;
+    let mut place = Section::Header;
     loop {
         let entry = pass.next()?;
-        let next = Place::of(&entry);
-        if next < place || (next == place && next != Place::Volumes) {
+        let next = Section::of(&entry);
+        if next < place || (next == place && next != Section::Volumes) {
             return Err(Refused::Invalid(format!("{} is not where it belongs", shown(&entry))));
         }
         place = next;
-        if place == Place::Manifest {
+        if place == Section::Manifest {
             let recorded: Manifest = pass.json(&entry, MANIFEST)?;
             pass.end()?;
             let mut manifest = check.manifest_with(recorded)?;
@@ -109,16 +109,16 @@ pub fn read(file: impl Read, spools: [File; 2], volumes: &mut dyn Receiver) -> R
         }
         check.headers.update(&entry.raw);
         match place {
-            Place::Header | Place::Manifest => {}
-            Place::Settings | Place::Secrets => {
+            Section::Header | Section::Manifest => {}
+            Section::Settings | Section::Secrets => {
                 let content = pass.reader.small(&entry)?;
                 check.add(&entry.path, &Sha256::digest(&content))?;
-                *(if place == Place::Settings { &mut settings } else { &mut secrets }) = Some(content);
+                *(if place == Section::Settings { &mut settings } else { &mut secrets }) = Some(content);
             }
-            Place::Volumes => pass.pass_on(&entry, &mut check, volumes)?,
-            Place::Sums => {
-                if let Some(sums) = check.sums.take() {
-                    check.manifest.sums_sha256 = pass.compare_sums(sums, &recorded)?;
+            Section::Volumes => pass.pass_on(&entry, &mut check, volumes)?,
+            Section::Sums => {
+                if let Some(checksums) = check.checksums.take() {
+                    check.manifest.sums_sha256 = pass.compare_checksums(checksums, &recorded)?;
                 }
             }
         }
@@ -127,7 +127,7 @@ pub fn read(file: impl Read, spools: [File; 2], volumes: &mut dyn Receiver) -> R
 
 /// The order of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Section {
     Header,
     Settings,
     Secrets,
@@ -136,33 +136,33 @@ enum Place {
     Manifest,
 }
 
-impl Place {
+impl Section {
     fn of(entry: &Entry) -> Self {
-        let named = |name: &str| entry.kind == Kind::File && entry.path == name.as_bytes();
+        let named = |name: &str| entry.kind == EntryKind::File && entry.path == name.as_bytes();
         match () {
-            () if named(HEADER) => Place::Header,
-            () if named(SETTINGS) => Place::Settings,
-            () if named(SECRETS) => Place::Secrets,
-            () if named(SUMS) => Place::Sums,
-            () if named(MANIFEST) => Place::Manifest,
+            () if named(HEADER) => Section::Header,
+            () if named(SETTINGS) => Section::Settings,
+            () if named(SECRETS) => Section::Secrets,
+            () if named(SUMS) => Section::Sums,
+            () if named(MANIFEST) => Section::Manifest,
             // Whatever does not belong there is refused there.
-            () => Place::Volumes,
+            () => Section::Volumes,
         }
     }
 }
 
 /// What is checked on the way.
-struct Check {
+struct ArchiveCheck {
     headers: Sha256,
     /// Until they were compared.
-    sums: Option<Sums>,
-    rules: Rules,
+    checksums: Option<Checksums>,
+    rules: EntryRules,
     manifest: Manifest,
 }
 
-impl Check {
+impl ArchiveCheck {
     fn add(&mut self, path: &[u8], sha256: &[u8]) -> Result<(), Refused> {
-        self.sums.as_mut().map_or(Ok(()), |sums| sums.add(path, sha256)).map_err(Refused::Io)
+        self.checksums.as_mut().map_or(Ok(()), |checksums| checksums.add(path, sha256)).map_err(Refused::Io)
     }
 
     /// The manifest, if the recorded one says the same as what was counted.
@@ -184,14 +184,14 @@ impl Check {
 }
 
 /// One way through an archive.
-struct Pass<R> {
+struct ArchivePass<R> {
     reader: Reader<R>,
     /// The header's bytes.
     first: Vec<u8>,
 }
 
 /// Reads the beginning, and digests its headers.
-fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refused> {
+fn begin(mut file: impl Read) -> Result<(ArchivePass<impl Read>, Header, Sha256), Refused> {
     let mut magic = [0; 4];
     match file.read_exact(&mut magic) {
         Ok(()) if magic == MAGIC => {}
@@ -201,9 +201,9 @@ fn begin(mut file: impl Read) -> Result<(Pass<impl Read>, Header, Sha256), Refus
         _ => return Err(Refused::Invalid("it does not begin like a docklet backup (zstd)".to_owned())),
     }
     let tar = decompressed(io::Cursor::new(magic).chain(file)).map_err(Refused::Io)?;
-    let mut pass = Pass { reader: Reader::new(tar), first: vec![] };
+    let mut pass = ArchivePass { reader: Reader::new(tar), first: vec![] };
     let entry = pass.next()?;
-    if Place::of(&entry) != Place::Header {
+    if Section::of(&entry) != Section::Header {
         return Err(Refused::Invalid(format!("it isn't a docklet backup: it begins with {}", shown(&entry))));
     }
     pass.first = pass.reader.small(&entry)?;
@@ -239,7 +239,7 @@ pub fn decompressed(file: impl Read) -> io::Result<impl Read> {
     Ok(decoder)
 }
 
-impl<R: Read> Pass<R> {
+impl<R: Read> ArchivePass<R> {
     fn next(&mut self) -> Result<Entry, Refused> {
         self.reader.next_entry()?.ok_or_else(|| Refused::Invalid("it ends before its manifest".to_owned()))
     }
@@ -258,7 +258,7 @@ impl<R: Read> Pass<R> {
     }
 
     /// Hands an entry of a volume on, and counts and digests it.
-    fn pass_on(&mut self, entry: &Entry, check: &mut Check, volumes: &mut dyn Receiver) -> Result<(), Refused> {
+    fn pass_on(&mut self, entry: &Entry, check: &mut ArchiveCheck, volumes: &mut dyn Receiver) -> Result<(), Refused> {
         if !entry.path.starts_with(VOLUMES) {
             return Err(Refused::Invalid(format!("{} does not belong into a backup", shown(entry))));
         }
@@ -273,14 +273,14 @@ impl<R: Read> Pass<R> {
         check.headers.update(&padding);
         volumes.padding(&padding).map_err(Refused::Receiver)?;
         check.manifest.count(volume, entry.kind, entry.size);
-        if entry.kind == Kind::File {
+        if entry.kind == EntryKind::File {
             check.add(&entry.path, &digest.finalize())?;
         }
         Ok(())
     }
 
     /// Compares the recorded digests with the computed ones; the digest of both.
-    fn compare_sums(&mut self, computed: Sums, mut recorded: &File) -> Result<String, Refused> {
+    fn compare_checksums(&mut self, computed: Checksums, mut recorded: &File) -> Result<String, Refused> {
         let mut digest = Sha256::new();
         self.reader.pass_content(|piece| {
             digest.update(piece);

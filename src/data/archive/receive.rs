@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     rules::VOLUMES,
-    tar::{BLOCK, Entry, Kind},
+    tar::{BLOCK, Entry, EntryKind},
 };
 
 /// Gets the entries of the volumes one after the other.
@@ -102,16 +102,16 @@ pub struct Listing {
     /// `volumes/…`, without a slash at its end.
     folder: Vec<u8>,
     /// The folder, or the file, itself.
-    pub itself: Option<Listed>,
+    pub itself: Option<ListedEntry>,
     /// What is in it, by name.
-    pub inside: BTreeMap<Vec<u8>, Listed>,
+    pub inside: BTreeMap<Vec<u8>, ListedEntry>,
 }
 
 /// A path in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedEntry {
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Files with content: itself, and all that are below it.
     pub files: u64,
     /// Bytes in them.
@@ -132,9 +132,9 @@ impl Listing {
 impl Receiver for Listing {
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         let Some(rest) = below(&entry.path, &self.folder) else { return Ok(()) };
-        let file = entry.kind == Kind::File;
+        let file = entry.kind == EntryKind::File;
         let (files, bytes) = (u64::from(file), if file { entry.length() } else { 0 });
-        let own = Listed { kind: entry.kind, files, bytes, modified: entry.modified(), link: entry.link.clone() };
+        let own = ListedEntry { kind: entry.kind, files, bytes, modified: entry.modified(), link: entry.link.clone() };
         if rest.is_empty() {
             self.itself = Some(own);
             return Ok(());
@@ -143,11 +143,11 @@ impl Receiver for Listing {
         if name.len() == rest.len() {
             // What is below may have been there first.
             let before = self.inside.get(name).map_or((0, 0), |there| (there.files, there.bytes));
-            let own = Listed { files: own.files + before.0, bytes: own.bytes + before.1, ..own };
+            let own = ListedEntry { files: own.files + before.0, bytes: own.bytes + before.1, ..own };
             self.inside.insert(name.to_vec(), own);
             return Ok(());
         }
-        let folder = Listed { kind: Kind::Folder, files: 0, bytes: 0, modified: 0, link: vec![] };
+        let folder = ListedEntry { kind: EntryKind::Folder, files: 0, bytes: 0, modified: 0, link: vec![] };
         let above = self.inside.entry(name.to_vec()).or_insert(folder);
         above.files += files;
         above.bytes += bytes;

@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
-use super::tar::{Entry, Kind};
+use super::tar::{Entry, EntryKind};
 
 /// The folder above the volumes in an archive; each is below it under its role.
 pub const VOLUMES: &[u8] = b"volumes/";
@@ -22,7 +22,7 @@ pub const TOO_LONG: &str = "its path is too long for Linux to open it";
 const MOST_ENTRIES: usize = 5_000_000;
 
 /// Watches over the entries of one archive.
-pub struct Rules {
+pub struct EntryRules {
     /// How many may still come.
     left: usize,
     roles: Vec<String>,
@@ -33,10 +33,10 @@ pub struct Rules {
     hasher: RandomState,
 }
 
-impl Rules {
+impl EntryRules {
     /// For an archive with these volumes.
     pub fn new(roles: impl IntoIterator<Item = String>) -> Self {
-        Rules {
+        EntryRules {
             left: MOST_ENTRIES,
             roles: roles.into_iter().collect(),
             symlinks: HashSet::new(),
@@ -73,14 +73,14 @@ impl Rules {
             return Err("its extended attributes are too large".to_owned());
         }
         match entry.kind {
-            Kind::File | Kind::Folder | Kind::Fifo => {}
-            Kind::Symlink => {
+            EntryKind::File | EntryKind::Folder | EntryKind::Fifo => {}
+            EntryKind::Symlink => {
                 if trimmed(&entry.path).len() == VOLUMES.len() + self.roles[role].len() {
                     return Err("a volume cannot be a symbolic link".to_owned());
                 }
                 self.symlinks.insert(self.hash(&entry.path));
             }
-            Kind::HardLink => {
+            EntryKind::HardLink => {
                 match self.volume_of(&entry.link) {
                     Ok(target) if target == role => {}
                     Ok(_) => return Err("a hard link leads into another volume".to_owned()),
@@ -95,8 +95,8 @@ impl Rules {
                     self.symlinks.insert(self.hash(&entry.path));
                 }
             }
-            Kind::Device => return Err("it is a device".to_owned()),
-            Kind::Other(kind) => return Err(format!("entries of type {kind:#04x} are not known")),
+            EntryKind::Device => return Err("it is a device".to_owned()),
+            EntryKind::Other(kind) => return Err(format!("entries of type {kind:#04x} are not known")),
         }
         Ok(role)
     }
@@ -139,33 +139,33 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn entry(kind: Kind, path: &str, link: &str) -> Entry {
+    fn entry(kind: EntryKind, path: &str, link: &str) -> Entry {
         Entry { raw: vec![], kind, path: path.into(), link: link.into(), size: 0, sparse: None, oversized: false }
     }
 
     fn refused(entries: &[Entry]) -> Option<String> {
-        let mut rules = Rules::new(["session".to_owned(), "projects".to_owned()]);
+        let mut rules = EntryRules::new(["session".to_owned(), "projects".to_owned()]);
         entries.iter().find_map(|e| rules.check(e).err())
     }
 
     #[test]
     fn what_leads_outside_is_refused() {
         let bad = [
-            entry(Kind::File, "/etc/passwd", ""),
-            entry(Kind::File, "volumes/session/../../etc/passwd", ""),
-            entry(Kind::File, "volumes/session/..", ""),
-            entry(Kind::File, "volumes/other/a", ""),
-            entry(Kind::File, "volumes", ""),
-            entry(Kind::File, "volumes//session/a", ""),
-            entry(Kind::File, "volumes/session/a\0b", ""),
-            entry(Kind::Device, "volumes/session/sda", ""),
-            entry(Kind::Other(b'g'), "volumes/session/x", ""),
-            entry(Kind::HardLink, "volumes/session/a", "/etc/passwd"),
-            entry(Kind::HardLink, "volumes/session/a", "volumes/projects/a"),
-            entry(Kind::HardLink, "volumes/session/a", "volumes/session/../../x"),
-            entry(Kind::Symlink, "volumes/session", "/etc"),
-            entry(Kind::File, &format!("volumes/session/{}", "x".repeat(4079)), ""),
-            Entry { oversized: true, ..entry(Kind::File, "volumes/session/a", "") },
+            entry(EntryKind::File, "/etc/passwd", ""),
+            entry(EntryKind::File, "volumes/session/../../etc/passwd", ""),
+            entry(EntryKind::File, "volumes/session/..", ""),
+            entry(EntryKind::File, "volumes/other/a", ""),
+            entry(EntryKind::File, "volumes", ""),
+            entry(EntryKind::File, "volumes//session/a", ""),
+            entry(EntryKind::File, "volumes/session/a\0b", ""),
+            entry(EntryKind::Device, "volumes/session/sda", ""),
+            entry(EntryKind::Other(b'g'), "volumes/session/x", ""),
+            entry(EntryKind::HardLink, "volumes/session/a", "/etc/passwd"),
+            entry(EntryKind::HardLink, "volumes/session/a", "volumes/projects/a"),
+            entry(EntryKind::HardLink, "volumes/session/a", "volumes/session/../../x"),
+            entry(EntryKind::Symlink, "volumes/session", "/etc"),
+            entry(EntryKind::File, &format!("volumes/session/{}", "x".repeat(4079)), ""),
+            Entry { oversized: true, ..entry(EntryKind::File, "volumes/session/a", "") },
         ];
         for entry in bad {
             assert!(refused(std::slice::from_ref(&entry)).is_some(), "{entry:?}");
@@ -174,22 +174,22 @@ mod tests {
 
     #[test]
     fn the_longest_path_and_what_hangs_on_what_was_refused() {
-        let longest = entry(Kind::Folder, &format!("volumes/session/{}/", "x".repeat(4078)), "");
+        let longest = entry(EntryKind::Folder, &format!("volumes/session/{}/", "x".repeat(4078)), "");
         assert_eq!(refused(&[longest]), None);
-        let mut rules = Rules::new(["session".to_owned()]);
-        assert!(rules.check(&entry(Kind::Device, "volumes/session/d", "")).is_err());
-        let twin = entry(Kind::HardLink, "volumes/session/e", "volumes/session/d");
+        let mut rules = EntryRules::new(["session".to_owned()]);
+        assert!(rules.check(&entry(EntryKind::Device, "volumes/session/d", "")).is_err());
+        let twin = entry(EntryKind::HardLink, "volumes/session/e", "volumes/session/d");
         assert!(rules.check(&twin).unwrap_err().contains("hard link to what cannot be restored"));
     }
 
     #[test]
     fn an_archive_has_so_many_entries_and_no_more() {
-        let mut rules = Rules { left: 2, ..Rules::new(["session".to_owned()]) };
+        let mut rules = EntryRules { left: 2, ..EntryRules::new(["session".to_owned()]) };
         for name in ["a", "b"] {
-            rules.check(&entry(Kind::File, &format!("volumes/session/{name}"), "")).unwrap();
+            rules.check(&entry(EntryKind::File, &format!("volumes/session/{name}"), "")).unwrap();
         }
         for name in ["c", "d"] {
-            let refused = rules.check(&entry(Kind::Symlink, &format!("volumes/session/{name}"), "/")).unwrap_err();
+            let refused = rules.check(&entry(EntryKind::Symlink, &format!("volumes/session/{name}"), "/")).unwrap_err();
             assert!(refused.contains("at most 5000000 files, folders and links"), "{refused}");
         }
         assert_eq!((rules.symlinks.len(), rules.refused.len()), (0, 0), "nothing is remembered of them");
@@ -197,16 +197,16 @@ mod tests {
 
     #[test]
     fn a_symbolic_link_is_data_and_no_way() {
-        let link = entry(Kind::Symlink, "volumes/projects/venv/bin/python3", "/usr/bin/python3");
+        let link = entry(EntryKind::Symlink, "volumes/projects/venv/bin/python3", "/usr/bin/python3");
         assert_eq!(refused(std::slice::from_ref(&link)), None);
-        let beside = entry(Kind::File, "volumes/projects/venv/bin/python3.txt", "");
+        let beside = entry(EntryKind::File, "volumes/projects/venv/bin/python3.txt", "");
         assert_eq!(refused(&[link.clone(), beside]), None);
-        let through = entry(Kind::File, "volumes/projects/venv/bin/python3/x", "");
+        let through = entry(EntryKind::File, "volumes/projects/venv/bin/python3/x", "");
         assert!(refused(&[link.clone(), through]).is_some());
-        let through = entry(Kind::HardLink, "volumes/projects/y", "volumes/projects/venv/bin/python3/x");
+        let through = entry(EntryKind::HardLink, "volumes/projects/y", "volumes/projects/venv/bin/python3/x");
         assert!(refused(&[link.clone(), through]).is_some());
-        let twin = entry(Kind::HardLink, "volumes/projects/twin", "volumes/projects/venv/bin/python3");
+        let twin = entry(EntryKind::HardLink, "volumes/projects/twin", "volumes/projects/venv/bin/python3");
         assert_eq!(refused(&[link.clone(), twin.clone()]), None);
-        assert!(refused(&[link, twin, entry(Kind::File, "volumes/projects/twin/x", "")]).is_some());
+        assert!(refused(&[link, twin, entry(EntryKind::File, "volumes/projects/twin/x", "")]).is_some());
     }
 }

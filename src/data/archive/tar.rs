@@ -18,7 +18,7 @@ const PIECE: usize = 128 * 1024;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// A file with content.
     File,
     /// A folder.
@@ -35,17 +35,17 @@ pub enum Kind {
     Other(u8),
 }
 
-impl Kind {
+impl EntryKind {
     fn of(type_byte: u8, path: &[u8]) -> Self {
         match type_byte {
-            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Folder,
-            b'0' | 0 | b'7' => Kind::File,
-            b'1' => Kind::HardLink,
-            b'2' => Kind::Symlink,
-            b'3' | b'4' => Kind::Device,
-            b'5' => Kind::Folder,
-            b'6' => Kind::Fifo,
-            other => Kind::Other(other),
+            b'0' | 0 | b'7' if path.ends_with(b"/") => EntryKind::Folder,
+            b'0' | 0 | b'7' => EntryKind::File,
+            b'1' => EntryKind::HardLink,
+            b'2' => EntryKind::Symlink,
+            b'3' | b'4' => EntryKind::Device,
+            b'5' => EntryKind::Folder,
+            b'6' => EntryKind::Fifo,
+            other => EntryKind::Other(other),
         }
     }
 }
@@ -56,7 +56,7 @@ pub struct Entry {
     /// All header blocks as they came, extended ones included.
     pub raw: Vec<u8>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Its path, as bytes: names need not be UTF-8.
     pub path: Vec<u8>,
     /// Where a link leads.
@@ -204,16 +204,16 @@ impl<R: Read> Reader<R> {
     ) -> Result<Entry, Damage> {
         let path = extended.path.unwrap_or_else(|| path_of(block));
         let link = extended.link.unwrap_or_else(|| text(&block[157..257]).to_vec());
-        let kind = Kind::of(kind, &path);
+        let kind = EntryKind::of(kind, &path);
         let size = extended.size.unwrap_or(size);
         self.path.clone_from(&path);
-        if size > 0 && !matches!(kind, Kind::File | Kind::Other(_)) {
+        if size > 0 && !matches!(kind, EntryKind::File | EntryKind::Other(_)) {
             // Readers differ in whether they skip it, and what one skips is an entry for another.
             return Err(self.malformed("something that is not a file has content"));
         }
         self.remaining = size;
         self.padding = (BLOCK - usize::try_from(size % BLOCK as u64).unwrap_or(0)) % BLOCK;
-        let sparse = extended.sparse_size.filter(|_| kind == Kind::File && extended.sparse_path);
+        let sparse = extended.sparse_size.filter(|_| kind == EntryKind::File && extended.sparse_path);
         Ok(Entry { raw, kind, path, link, size, sparse, oversized: extended.oversized })
     }
 

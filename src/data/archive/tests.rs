@@ -53,7 +53,8 @@ fn archive(volumes: &[u8]) -> (Vec<u8>, Manifest) {
     let mut out = vec![];
     let spool = tempfile::tempfile().unwrap();
     let manifest =
-        write::write(&mut out, &around, vec![write::Part::whole(volumes)], spool, 2, &mut |_, _| {}, |_| {}).unwrap();
+        write::write(&mut out, &around, vec![write::ArchivePart::whole(volumes)], spool, 2, &mut |_, _| {}, |_| {})
+            .unwrap();
     (out, manifest)
 }
 

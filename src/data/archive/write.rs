@@ -11,9 +11,9 @@ use zstd::{stream::write::Encoder, zstd_safe::CParameter};
 
 use super::{
     HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
-    checksums::Sums,
-    rules::Rules,
-    tar::{BLOCK, Damage, Entry, Kind, Reader},
+    checksums::Checksums,
+    rules::EntryRules,
+    tar::{BLOCK, Damage, Entry, EntryKind, Reader},
 };
 use crate::appliance::hex;
 
@@ -35,7 +35,7 @@ pub struct Around<'a> {
 }
 
 /// A tar of the volumes, or of a part of what is in them.
-pub struct Part<'a> {
+pub struct ArchivePart<'a> {
     /// The tar.
     pub tar: Box<dyn Read + 'a>,
     /// Most entries that are read; what is behind them may be damaged.
@@ -44,10 +44,10 @@ pub struct Part<'a> {
     pub keep: Box<dyn FnMut(&Entry) -> bool + 'a>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> ArchivePart<'a> {
     /// All that is in a tar.
     pub fn whole(tar: impl Read + 'a) -> Self {
-        Part { tar: Box::new(tar), most: u64::MAX, keep: Box::new(|_| true) }
+        ArchivePart { tar: Box::new(tar), most: u64::MAX, keep: Box::new(|_| true) }
     }
 }
 
@@ -61,7 +61,7 @@ impl<'a> Part<'a> {
 pub fn write(
     out: impl Write,
     around: &Around<'_>,
-    volumes: Vec<Part<'_>>,
+    volumes: Vec<ArchivePart<'_>>,
     spool: File,
     threads: u32,
     progress: &mut dyn FnMut(&[u8], u64),
@@ -73,7 +73,7 @@ pub fn write(
         encoder.multithread(threads)?;
         encoder.set_parameter(CParameter::JobSize(JOB))?;
     }
-    let mut archive = Archive { out: encoder, sums: Sums::new(spool), headers: Sha256::new() };
+    let mut archive = ArchiveWriter { out: encoder, checksums: Checksums::new(spool), headers: Sha256::new() };
     let time = crate::clock::parse(&around.header.created).map_or(0, |t| t.unix_timestamp());
     let time = u64::try_from(time).unwrap_or(0);
     archive.file(HEADER, time, &json(around.header)?)?;
@@ -83,13 +83,13 @@ pub fn write(
         }
     }
     let mut manifest = Manifest::empty(around.header);
-    let mut rules = Rules::new(manifest.volumes.iter().map(|v| v.role.clone()));
+    let mut rules = EntryRules::new(manifest.volumes.iter().map(|v| v.role.clone()));
     for part in volumes {
         archive.volumes(part, &mut rules, &mut manifest, progress)?;
     }
     complete(&mut manifest);
-    let Archive { mut out, sums, mut headers } = archive;
-    let (sums_sha256, length, mut lines) = sums.finish()?;
+    let ArchiveWriter { mut out, checksums, mut headers } = archive;
+    let (sums_sha256, length, mut lines) = checksums.finish()?;
     let block = header(SUMS, time, length)?;
     headers.update(block);
     out.write_all(&block)?;
@@ -105,18 +105,18 @@ pub fn write(
     Ok(manifest)
 }
 
-struct Archive<W: Write> {
+struct ArchiveWriter<W: Write> {
     out: W,
-    sums: Sums,
+    checksums: Checksums,
     headers: Sha256,
 }
 
-impl<W: Write> Archive<W> {
+impl<W: Write> ArchiveWriter<W> {
     fn file(&mut self, name: &str, time: u64, content: &[u8]) -> io::Result<()> {
         let length = content.len() as u64;
         let block = header(name, time, length)?;
         self.headers.update(block);
-        self.sums.add(name.as_bytes(), &Sha256::digest(content))?;
+        self.checksums.add(name.as_bytes(), &Sha256::digest(content))?;
         self.out.write_all(&block)?;
         self.out.write_all(content)?;
         self.out.write_all(&vec![0; padding(length)])
@@ -125,8 +125,8 @@ impl<W: Write> Archive<W> {
     /// Passes a tar of the volumes on.
     fn volumes(
         &mut self,
-        Part { tar, mut most, mut keep }: Part<'_>,
-        rules: &mut Rules,
+        ArchivePart { tar, mut most, mut keep }: ArchivePart<'_>,
+        rules: &mut EntryRules,
         manifest: &mut Manifest,
         progress: &mut dyn FnMut(&[u8], u64),
     ) -> Result<(), Damage> {
@@ -161,8 +161,8 @@ impl<W: Write> Archive<W> {
             self.headers.update(&padding);
             self.out.write_all(&padding)?;
             manifest.count(volume, entry.kind, entry.size);
-            if entry.kind == Kind::File {
-                self.sums.add(&entry.path, &digest.finalize())?;
+            if entry.kind == EntryKind::File {
+                self.checksums.add(&entry.path, &digest.finalize())?;
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::{
     age_key::Recipient,
     data::{
         age::FileKey,
-        encrypted_file::{self, Output, Unlock},
+        encrypted_file::{self, EncryptedOutput, Unlock},
     },
 };
 
@@ -28,7 +28,7 @@ const GIVE_BACK: u64 = 8 << 20;
 
 /// What is being written.
 pub struct Writer {
-    encoder: Encoder<'static, Output<BufWriter<File>>>,
+    encoder: Encoder<'static, EncryptedOutput<BufWriter<File>>>,
     file: File,
     key: Option<FileKey>,
 }
@@ -37,7 +37,7 @@ impl Writer {
     /// Into an empty file that goes away by itself.
     pub fn new(file: File, recipients: &[Recipient]) -> io::Result<Self> {
         let out = BufWriter::with_capacity(256 * 1024, file.try_clone()?);
-        let (out, key) = Output::begin(out, recipients)?;
+        let (out, key) = EncryptedOutput::begin(out, recipients)?;
         // On this thread alone: others would keep memory that the archive's own need.
         let encoder = Encoder::new(out, LEVEL)?;
         Ok(Writer { encoder, file, key })

@@ -15,7 +15,7 @@ use std::{
     io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, Write as _},
 };
 
-use crate::data::archive::tar::{Entry, Kind};
+use crate::data::archive::tar::{Entry, EntryKind};
 
 /// How much older than the first pass a change must be, in seconds.
 const MARGIN: i64 = 2;
@@ -78,7 +78,7 @@ impl Members {
         let Some((modified, changed)) = times(entry) else { return };
         let hash = self.hash(&entry.path, modified, changed);
         self.read.push(hash);
-        if entry.kind == Kind::HardLink {
+        if entry.kind == EntryKind::HardLink {
             self.links.push((hash, self.hash(&entry.link, modified, changed)));
         }
     }
@@ -109,7 +109,7 @@ impl Members {
         self.read.dedup();
         self.links.sort_unstable();
         let [listed, names] = spools;
-        let mut keep = Keep { bits: vec![0; self.read.len().div_ceil(64)], members: self };
+        let mut keep = KeptMembers { bits: vec![0; self.read.len().div_ceil(64)], members: self };
         let mut groups = vec![];
         let mut out = BufWriter::with_capacity(64 * 1024, listed);
         let (mut line, mut moved) = (vec![], None::<Vec<u8>>);
@@ -122,7 +122,7 @@ impl Members {
             if line.is_empty() {
                 break;
             }
-            let one = Listed::parse(&line).ok_or(io::ErrorKind::InvalidData)?;
+            let one = ListedMember::parse(&line).ok_or(io::ErrorKind::InvalidData)?;
             let hash = keep.members.hash(one.path, one.modified, one.changed);
             let is_old = one.changed.0 < keep.members.began.day.0 - MARGIN;
             if moved.as_ref().is_some_and(|folder| !is_below(one.path, folder)) {
@@ -162,7 +162,7 @@ impl Members {
 /// What came of a comparison.
 pub struct Changed {
     /// Which members of the first pass are still right.
-    pub keep: Keep,
+    pub keep: KeptMembers,
     /// The paths of what must be read again, a NUL behind each.
     pub names: File,
     /// How many there are, folders not counted.
@@ -170,12 +170,12 @@ pub struct Changed {
 }
 
 /// Says of the first pass's entries whether they are still right.
-pub struct Keep {
+pub struct KeptMembers {
     members: Members,
     bits: Vec<u64>,
 }
 
-impl Keep {
+impl KeptMembers {
     /// Whether an entry belongs into the archive; the first time that it is asked for.
     pub fn take(&mut self, entry: &Entry) -> bool {
         let Some((modified, changed)) = times(entry).filter(|_| !entry.oversized) else { return false };
@@ -259,7 +259,7 @@ impl Keep {
 }
 
 /// A line of the list of what is there now: `MODIFIED CHANGED LINKS INODE KIND PATH`.
-struct Listed<'a> {
+struct ListedMember<'a> {
     modified: Time,
     changed: Time,
     links: u64,
@@ -268,11 +268,11 @@ struct Listed<'a> {
     path: &'a [u8],
 }
 
-impl<'a> Listed<'a> {
+impl<'a> ListedMember<'a> {
     fn parse(line: &'a [u8]) -> Option<Self> {
         let mut words = line.splitn(6, |byte| *byte == b' ');
         let mut word = || words.next();
-        Some(Listed {
+        Some(ListedMember {
             modified: time(word()?)?,
             changed: time(word()?)?,
             links: std::str::from_utf8(word()?).ok()?.parse().ok()?,

@@ -18,10 +18,10 @@ use crate::{
         archive::{
             Manifest,
             tar::Damage,
-            write::{self, Around, Part},
+            write::{self, ArchivePart, Around},
         },
         caches::{CacheFolder, Caches},
-        encrypted_file::Output,
+        encrypted_file::EncryptedOutput,
     },
     error::{Error, Result},
     event::{Event, Reporter, Transfer},
@@ -50,14 +50,14 @@ fn threads() -> u32 {
 pub fn pack(
     request: &Request<'_>,
     unfinished: Unfinished,
-    parts: impl FnOnce() -> io::Result<Vec<Part<'static>>> + Send + 'static,
+    parts: impl FnOnce() -> io::Result<Vec<ArchivePart<'static>>> + Send + 'static,
     counted: Arc<AtomicU64>,
     complete: impl FnOnce(&mut Manifest) + Send + 'static,
 ) -> Result<JoinHandle<Result<Packed>>> {
     let header = request.header.clone();
     let (settings, secrets) = (request.settings.clone(), request.secrets.clone());
     let (path, recipients) = (request.file.to_owned(), request.recipients.clone());
-    let spool = super::spool(&path)?;
+    let spool = super::unfinished::spool(&path)?;
     Ok(tokio::task::spawn_blocking(move || {
         let around = Around { header: &header, settings: settings.as_deref(), secrets: secrets.as_deref() };
         let mut caches = Caches::default();
@@ -67,7 +67,7 @@ pub fn pack(
         };
         let write = || {
             let out = BufWriter::with_capacity(256 * 1024, unfinished.as_file());
-            let (mut out, key) = Output::begin(out, &recipients)?;
+            let (mut out, key) = EncryptedOutput::begin(out, &recipients)?;
             let manifest = write::write(&mut out, &around, parts()?, spool, threads(), &mut count, complete)?;
             out.finish()?;
             Ok((manifest, key))

@@ -23,23 +23,23 @@ use tokio::{
 use super::{
     Pause, Request,
     compressed::{Compressed, Writer},
-    members::{self, Changed, Clocks, Keep, Members},
+    members::{self, Changed, Clocks, KeptMembers, Members},
     packing::{Progress, failed, joined},
-    spool,
+    unfinished::spool,
 };
 use crate::{
     age_key::Recipient,
     data::{
         archive::{
             tar::{Damage, Entry, Reader},
-            write::Part,
+            write::ArchivePart,
         },
         pipe,
         volumes::complaint,
     },
     engine::{
         Engine,
-        helper::{Ended, HelperSpec, Task},
+        helper::{HelperResult, HelperSpec, Task},
     },
     error::{Error, Result},
 };
@@ -51,7 +51,7 @@ const RECORD: u64 = 20 * 512;
 /// make files as fast as they are read.
 const SLACK: u64 = 1 << 30;
 
-type Stream = BufReader<pipe::Source>;
+type Stream = BufReader<pipe::PipeSource>;
 
 /// The first pass, when it was whole. The helper waits.
 pub struct First {
@@ -65,14 +65,14 @@ pub struct First {
 }
 
 /// Both passes.
-pub struct Both {
+pub struct TwoPasses {
     first: Compressed,
-    keep: Keep,
+    keep: KeptMembers,
     second: Compressed,
     /// How many files, links and pipes were read again.
     pub again: u64,
     /// How the helper ended.
-    pub ended: Ended,
+    pub ended: HelperResult,
 }
 
 impl First {
@@ -113,7 +113,7 @@ impl First {
     ///
     /// # Errors
     /// As [`First::read`].
-    pub async fn read_again(self, pause: &mut Pause<'_>) -> Result<Both> {
+    pub async fn read_again(self, pause: &mut Pause<'_>) -> Result<TwoPasses> {
         let First { mut helper, mut stream, compressed, members, clean, file, recipients } = self;
         let spools = [spool(&file)?, spool(&file)?];
         let out = writer(&file, &recipients)?;
@@ -137,17 +137,21 @@ impl First {
         if ended.code != 0 {
             return Err(complaint("reading the volumes", &ended));
         }
-        Ok(Both { first: compressed, keep, second, again: count, ended })
+        Ok(TwoPasses { first: compressed, keep, second, again: count, ended })
     }
 }
 
-impl Both {
+impl TwoPasses {
     /// What the archive is made of, and how the helper ended. Reading ends with an error once `stop` is true.
-    pub fn into_parts(self, stop: Arc<AtomicBool>) -> (impl FnOnce() -> io::Result<Vec<Part<'static>>> + Send, Ended) {
-        let Both { first, mut keep, second, ended, .. } = self;
+    pub fn into_parts(
+        self,
+        stop: Arc<AtomicBool>,
+    ) -> (impl FnOnce() -> io::Result<Vec<ArchivePart<'static>>> + Send, HelperResult) {
+        let TwoPasses { first, mut keep, second, ended, .. } = self;
         let parts = move || {
-            let first = Part { keep: Box::new(move |entry| keep.take(entry)), ..Part::whole(first.read(&stop)?) };
-            Ok(vec![first, Part::whole(second.read(&stop)?)])
+            let first =
+                ArchivePart { keep: Box::new(move |entry| keep.take(entry)), ..ArchivePart::whole(first.read(&stop)?) };
+            Ok(vec![first, ArchivePart::whole(second.read(&stop)?)])
         };
         (parts, ended)
     }

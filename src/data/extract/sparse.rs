@@ -14,10 +14,10 @@ const LONGEST_MAP: usize = 4 << 20;
 /// Writes one such file, piece by piece.
 pub struct Holes {
     size: u64,
-    state: State,
+    state: MapState,
 }
 
-enum State {
+enum MapState {
     /// The map was not read to its end.
     Map(Vec<u8>),
     /// Pieces that are to come, the next one last: where, and how long.
@@ -27,7 +27,7 @@ enum State {
 impl Holes {
     /// Of a file with this size, holes included.
     pub fn new(size: u64) -> Self {
-        Holes { size, state: State::Map(vec![]) }
+        Holes { size, state: MapState::Map(vec![]) }
     }
 
     /// Takes the next bytes of the content; `write` gets those between the holes, and where they are.
@@ -35,12 +35,12 @@ impl Holes {
     /// # Errors
     /// When they cannot be written, and when they are no such file.
     pub fn write(&mut self, write: impl FnMut(u64, &[u8]) -> io::Result<()>, bytes: &[u8]) -> io::Result<()> {
-        if let State::Map(map) = &mut self.state {
+        if let MapState::Map(map) = &mut self.state {
             map.extend_from_slice(bytes);
             if let Some((mut pieces, length)) = parsed(map) {
                 let rest = map.split_off(length.min(map.len()));
                 pieces.reverse();
-                self.state = State::Data(pieces);
+                self.state = MapState::Data(pieces);
                 return self.data(write, &rest);
             }
             return if map.len() > LONGEST_MAP { Err(damaged()) } else { Ok(()) };
@@ -49,7 +49,7 @@ impl Holes {
     }
 
     fn data(&mut self, mut write: impl FnMut(u64, &[u8]) -> io::Result<()>, mut bytes: &[u8]) -> io::Result<()> {
-        let State::Data(pieces) = &mut self.state else { return Err(damaged()) };
+        let MapState::Data(pieces) = &mut self.state else { return Err(damaged()) };
         while !bytes.is_empty() {
             let (at, length) = pieces.pop().ok_or_else(damaged)?;
             let fits = at.checked_add(length).is_some_and(|end| end <= self.size);
@@ -73,7 +73,7 @@ impl Holes {
     /// When the file cannot have its size, or something is missing.
     pub fn finish(self, mut file: &File) -> io::Result<()> {
         match self.state {
-            State::Data(pieces) if pieces.iter().all(|(_, length)| *length == 0) => {}
+            MapState::Data(pieces) if pieces.iter().all(|(_, length)| *length == 0) => {}
             _ => return Err(damaged()),
         }
         file.set_len(self.size)?;

@@ -12,10 +12,10 @@ struct Names(Vec<String>, Vec<(String, (u64, u64))>);
 
 impl Receiver for Names {
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
-        if entry.kind == Kind::File {
+        if entry.kind == EntryKind::File {
             self.0.push(printable(&entry.path));
         }
-        if entry.kind == Kind::Folder {
+        if entry.kind == EntryKind::Folder {
             self.1.push((printable(&entry.path), entry.owner()));
         }
         Ok(())
@@ -57,8 +57,16 @@ fn packed(folder: &Path, what: &[&str]) -> Vec<u8> {
         manifest.records.insert("/session".to_owned(), vec!["ses_1".to_owned()]);
     };
     let spool = tempfile::tempfile().unwrap();
-    write::write(&mut out, &around, vec![write::Part::whole(volumes.as_slice())], spool, 1, &mut |_, _| {}, records)
-        .unwrap();
+    write::write(
+        &mut out,
+        &around,
+        vec![write::ArchivePart::whole(volumes.as_slice())],
+        spool,
+        1,
+        &mut |_, _| {},
+        records,
+    )
+    .unwrap();
     out
 }
 

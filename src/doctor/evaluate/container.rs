@@ -5,7 +5,7 @@ use crate::{
     desired_state::DesiredState,
     doctor::{
         Finding, Level,
-        facts::{ContainerFacts, Drift, Facts},
+        facts::{ContainerFacts, DoctorFacts, Drift},
     },
     error::{Error, ObjectKind},
     observed::Ownership,
@@ -17,7 +17,7 @@ use crate::{
 /// Most paths that are named.
 const MOST_PATHS: usize = 5;
 
-pub(super) fn volumes(facts: &Facts) -> Answer {
+pub(super) fn volumes(facts: &DoctorFacts) -> Answer {
     let engine = engine(facts)?;
     let volumes = engine.volumes.as_ref()?;
     let names = |wanted: fn(&Option<Ownership>) -> bool| -> Vec<&str> {
@@ -40,7 +40,7 @@ pub(super) fn volumes(facts: &Facts) -> Answer {
     Ok(problem(message, format!("to continue with an empty volume: {}", docklet(facts, "start"))))
 }
 
-pub(super) fn drift(facts: &Facts) -> Answer {
+pub(super) fn drift(facts: &DoctorFacts) -> Answer {
     let start = docklet(facts, "start");
     Ok(match engine(facts)?.drift.as_ref()? {
         Drift::None => ok("the container matches the settings"),
@@ -54,7 +54,7 @@ pub(super) fn drift(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn state(facts: &Facts) -> Answer {
+pub(super) fn state(facts: &DoctorFacts) -> Answer {
     let name = &facts.about.container;
     Ok(match engine(facts)?.container.as_ref()? {
         Some(container) if container.ownership == Ownership::Ours => state_of_ours(facts, container),
@@ -71,7 +71,7 @@ pub(super) fn state(facts: &Facts) -> Answer {
     })
 }
 
-fn state_of_ours(facts: &Facts, container: &ContainerFacts) -> Finding {
+fn state_of_ours(facts: &DoctorFacts, container: &ContainerFacts) -> Finding {
     let detail = &container.detail;
     let name = &detail.name;
     if detail.paused {
@@ -92,7 +92,7 @@ fn state_of_ours(facts: &Facts, container: &ContainerFacts) -> Finding {
     }
 }
 
-pub(super) fn page(facts: &Facts) -> Answer {
+pub(super) fn page(facts: &DoctorFacts) -> Answer {
     let container = ours(facts)?;
     if facts.password_missing {
         return Ok(problem("the password of the page is gone", docklet(facts, "password --rotate")));
@@ -108,7 +108,7 @@ pub(super) fn page(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn restart_policy(facts: &Facts) -> Answer {
+pub(super) fn restart_policy(facts: &DoctorFacts) -> Answer {
     Ok(match ours(facts)?.detail.restart_policy.as_str() {
         "no" => ok("the engine leaves restarts to docklet"),
         other => problem(
@@ -118,7 +118,7 @@ pub(super) fn restart_policy(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn image(facts: &Facts) -> Answer {
+pub(super) fn image(facts: &DoctorFacts) -> Answer {
     let ours_is = &facts.about.appliance_version;
     let image = ours(facts)?.image.as_ref();
     let theirs = image.and_then(|image| image.appliance_version.as_ref());
@@ -130,7 +130,7 @@ pub(super) fn image(facts: &Facts) -> Answer {
     Ok(ok(format!("the image contains version {theirs}")))
 }
 
-pub(super) fn outside_writes(facts: &Facts) -> Answer {
+pub(super) fn outside_writes(facts: &DoctorFacts) -> Answer {
     let changed = kept_nowhere(ours(facts)?.changed.as_ref()?, &facts.about.scratch);
     if changed.is_empty() {
         return Ok(ok("opencode writes only to its volumes"));
@@ -143,7 +143,7 @@ pub(super) fn outside_writes(facts: &Facts) -> Answer {
     Ok(warning(message, docklet(facts, &copy)))
 }
 
-pub(super) fn container_network(facts: &Facts) -> Answer {
+pub(super) fn container_network(facts: &DoctorFacts) -> Answer {
     let registry = &facts.about.registry;
     Ok(match ours(facts)?.network.as_ref()? {
         Ok(()) => ok(format!("the appliance reaches {registry}")),
@@ -156,7 +156,7 @@ pub(super) fn container_network(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn egress(facts: &Facts) -> Answer {
+pub(super) fn egress(facts: &DoctorFacts) -> Answer {
     let seen = ours(facts)?.egress.as_ref()?;
     let mode = seen.mode;
     Ok(if !mode.has_rules() {

@@ -7,7 +7,7 @@ use crate::{
     disk::{self, DiskUse},
     doctor::{
         Finding, Level,
-        facts::{EngineFacts, Facts, Unseen},
+        facts::{DoctorFacts, EngineFacts, Unseen},
     },
     engine::{DEADLINE, checkup::Machine},
     error::{Code, Error, ImageFault},
@@ -59,27 +59,27 @@ pub(super) fn unusable(error: &Error) -> Finding {
     Finding { id, ..finding(Level::Problem, format!("{error}{cause}"), fix) }
 }
 
-fn machine(facts: &Facts) -> Result<&Machine, Unseen> {
+fn machine(facts: &DoctorFacts) -> Result<&Machine, Unseen> {
     engine(facts)?.machine.as_ref().map_err(|_| "the engine does not describe its machine".to_owned())
 }
 
-pub(super) fn found(facts: &Facts) -> Answer {
+pub(super) fn found(facts: &DoctorFacts) -> Answer {
     let about = &engine(facts)?.about;
     let rootless = machine(facts).is_ok_and(|m| m.rootless) && !about.name.contains("rootless");
     let rootless = if rootless { ", without root" } else { "" };
     Ok(ok(format!("{} {}{rootless} at {}, because of {}", about.name, about.version, about.endpoint, about.origin)))
 }
 
-pub(super) fn permission(facts: &Facts) -> Answer {
+pub(super) fn permission(facts: &DoctorFacts) -> Answer {
     engine(facts)?;
     Ok(ok("you have permission to use the engine"))
 }
 
-pub(super) fn api(facts: &Facts) -> Answer {
+pub(super) fn api(facts: &DoctorFacts) -> Answer {
     Ok(ok(format!("the engine speaks API {}", engine(facts)?.about.api_version)))
 }
 
-pub(super) fn answer_time(facts: &Facts) -> Answer {
+pub(super) fn answer_time(facts: &DoctorFacts) -> Answer {
     let engine = engine(facts)?;
     let slowest = engine.answer_time.max(engine.slowest);
     let message = format!("the engine answers within {}; {} s are allowed", Elapsed(slowest), DEADLINE.as_secs());
@@ -90,7 +90,7 @@ pub(super) fn answer_time(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn snap(facts: &Facts) -> Answer {
+pub(super) fn snap(facts: &DoctorFacts) -> Answer {
     if machine(facts)?.data_folder.starts_with("/var/snap/") {
         let message = "Docker is installed as a snap: it can't access hidden folders or folders outside your home";
         return Ok(warning(message, "sudo snap remove docker\nthen: docklet setup --install-engine"));
@@ -98,7 +98,7 @@ pub(super) fn snap(facts: &Facts) -> Answer {
     Ok(ok("Docker isn't installed as a snap"))
 }
 
-pub(super) fn storage(facts: &Facts) -> Answer {
+pub(super) fn storage(facts: &DoctorFacts) -> Answer {
     let machine = machine(facts)?;
     if machine.storage_driver != "vfs" {
         return Ok(ok(format!("the storage driver is {}", machine.storage_driver)));
@@ -111,7 +111,7 @@ pub(super) fn storage(facts: &Facts) -> Answer {
     Ok(warning("the storage driver vfs copies every layer as a whole: slow, and large on disk", fix))
 }
 
-pub(super) fn engine_space(facts: &Facts) -> Answer {
+pub(super) fn engine_space(facts: &DoctorFacts) -> Answer {
     let space = &engine(facts)?.space;
     let limits = (ENGINE_SPACE_WARNING, ENGINE_SPACE_PROBLEM);
     let on_disk = space.as_ref().map(|s| room(*s, "for images and volumes", limits, "docker builder prune"));
@@ -128,7 +128,7 @@ pub(super) fn engine_space(facts: &Facts) -> Answer {
     }
 }
 
-pub(super) fn memory(facts: &Facts) -> Answer {
+pub(super) fn memory(facts: &DoctorFacts) -> Answer {
     let machine = machine(facts)?;
     if machine.memory == 0 {
         return Err("the engine does not say how much memory it has".to_owned());
@@ -162,7 +162,7 @@ pub(super) fn memory(facts: &Facts) -> Answer {
     Ok(ok(format!("the engine has {has}, the limit is {limit}")))
 }
 
-pub(super) fn architecture(facts: &Facts) -> Answer {
+pub(super) fn architecture(facts: &DoctorFacts) -> Answer {
     let engine = engine(facts)?;
     let theirs = engine.about.architecture.as_str();
     if !["amd64", "arm64"].contains(&theirs) {
@@ -179,7 +179,7 @@ pub(super) fn architecture(facts: &Facts) -> Answer {
     Ok(ok(format!("the engine runs on {theirs}{elsewhere}")))
 }
 
-pub(super) fn clock(facts: &Facts) -> Answer {
+pub(super) fn clock(facts: &DoctorFacts) -> Answer {
     let ahead = engine(facts)?.clock_ahead.ok_or_else(|| "the engine does not say what time it is".to_owned())?;
     let off = ahead.abs();
     let direction = if ahead > 0 { "ahead" } else { "behind" };
@@ -191,7 +191,7 @@ pub(super) fn clock(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn neighbours(facts: &Facts) -> Answer {
+pub(super) fn neighbours(facts: &DoctorFacts) -> Answer {
     let EngineFacts { about, machine, .. } = engine(facts)?;
     if let Some(settings) = facts.settings.valid().filter(|s| !s.network.bind.is_loopback()) {
         let bind = settings.network.bind;
@@ -210,7 +210,7 @@ pub(super) fn neighbours(facts: &Facts) -> Answer {
     Ok(ok("the page is published on this machine's loopback address only"))
 }
 
-pub(super) fn registry(facts: &Facts) -> Answer {
+pub(super) fn registry(facts: &DoctorFacts) -> Answer {
     let registry = &facts.about.registry;
     let Err(error) = engine(facts)?.registry.as_ref()? else {
         return Ok(ok(format!("the engine reaches the registry {registry}")));

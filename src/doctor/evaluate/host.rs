@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Answer, docklet, ok, ours, problem, renamed, room, set_up, warning};
 use crate::{
     desired_state::DesiredState,
-    doctor::facts::{Facts, SettingsFact, SupervisorFacts, Unseen},
+    doctor::facts::{DoctorFacts, SettingsFact, SupervisorFacts, Unseen},
     host::connectivity::Stage,
     observed::PortState,
     sandbox::network_rules::LOOPBACK_FIX,
@@ -18,13 +18,13 @@ const HOST_SPACE_WARNING: u64 = 1 << 30;
 /// Below this settings may not be written.
 const HOST_SPACE_PROBLEM: u64 = 50 << 20;
 
-pub(super) fn host_space(facts: &Facts) -> Answer {
+pub(super) fn host_space(facts: &DoctorFacts) -> Answer {
     let space = facts.host_space.ok_or_else(|| "the free space can't be determined".to_owned())?;
     let fix = "make room on the disk of your home folder";
     Ok(room(space, "for settings and logs", (HOST_SPACE_WARNING, HOST_SPACE_PROBLEM), fix))
 }
 
-pub(super) fn port(facts: &Facts) -> Answer {
+pub(super) fn port(facts: &DoctorFacts) -> Answer {
     let (address, port) = desired_port(facts)?;
     let ours = ours(facts).is_ok_and(|c| c.detail.running && c.detail.live.publish.port == port);
     let state = facts.engine.as_ref().ok().and_then(|engine| engine.port.as_ref()).unwrap_or(&facts.port);
@@ -54,7 +54,7 @@ pub(super) fn port(facts: &Facts) -> Answer {
 }
 
 /// Where the page is to be published: as the settings say, or as a first setup would do it.
-fn desired_port(facts: &Facts) -> Result<(IpAddr, u16), Unseen> {
+fn desired_port(facts: &DoctorFacts) -> Result<(IpAddr, u16), Unseen> {
     if let SettingsFact::Broken(_) = facts.settings {
         return Err("the settings are not valid".to_owned());
     }
@@ -62,7 +62,7 @@ fn desired_port(facts: &Facts) -> Result<(IpAddr, u16), Unseen> {
     Ok((network.bind.0, network.port.0))
 }
 
-pub(super) fn localhost(facts: &Facts) -> Answer {
+pub(super) fn localhost(facts: &DoctorFacts) -> Answer {
     let (address, port) = desired_port(facts)?;
     let page = crate::desired::page_url(address, port);
     let Some(first) = facts.localhost.first() else {
@@ -80,7 +80,7 @@ pub(super) fn localhost(facts: &Facts) -> Answer {
     Ok(ok(format!("localhost resolves to {first}")))
 }
 
-pub(super) fn host_network(facts: &Facts) -> Answer {
+pub(super) fn host_network(facts: &DoctorFacts) -> Answer {
     let registry = &facts.about.registry;
     let Err(unreached) = &facts.host_network else {
         return Ok(ok(format!("this machine reaches {registry}")));
@@ -94,7 +94,7 @@ pub(super) fn host_network(facts: &Facts) -> Answer {
     Ok(warning(format!("this machine does not reach {registry}: {unreached}"), fix))
 }
 
-pub(super) fn trust(facts: &Facts) -> Answer {
+pub(super) fn trust(facts: &DoctorFacts) -> Answer {
     set_up(facts)?;
     let trust = &facts.trust;
     Ok(if let Some(reason) = &trust.unusable {
@@ -114,7 +114,7 @@ pub(super) fn trust(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn supervisor(facts: &Facts) -> Answer {
+pub(super) fn supervisor(facts: &DoctorFacts) -> Answer {
     let supervisor = facts.supervisor.as_ref();
     let supervisor = supervisor.ok_or_else(|| "the supervisor is disabled (--no-supervisor)".to_owned())?;
     let settings = set_up(facts)?;
@@ -129,7 +129,7 @@ pub(super) fn supervisor(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn backups(facts: &Facts) -> Answer {
+pub(super) fn backups(facts: &DoctorFacts) -> Answer {
     let settings = &set_up(facts)?.backup;
     let (scheduled, copies) = (settings.every.duration().is_some(), !settings.copy.is_empty());
     let tests = settings.test_every.duration().is_some();
@@ -154,7 +154,7 @@ pub(super) fn backups(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn notices(facts: &Facts) -> Answer {
+pub(super) fn notices(facts: &DoctorFacts) -> Answer {
     if set_up(facts)?.notify.command.is_empty() {
         return Err("notify.command is not set".to_owned());
     }
@@ -167,7 +167,7 @@ pub(super) fn notices(facts: &Facts) -> Answer {
     })
 }
 
-pub(super) fn reboot(facts: &Facts) -> Answer {
+pub(super) fn reboot(facts: &DoctorFacts) -> Answer {
     let settings = set_up(facts)?;
     Ok(if !facts.services.manager {
         let message = "no service manager runs here: after a reboot it has to be started by hand";

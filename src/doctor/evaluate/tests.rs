@@ -16,10 +16,10 @@ use crate::{
         DoctorReport,
         facts::{SupervisorFacts, TrustFacts},
     },
-    engine::{checkup::Machine, docker::Detail},
+    engine::{checkup::Machine, container::Detail},
     error::{Error, ImageFault},
     host::{
-        checkup::Services,
+        checkup::ServiceSupport,
         connectivity::{Stage, Unreached},
     },
     mounts::Advice,
@@ -29,12 +29,12 @@ use crate::{
     settings::Settings,
 };
 
-fn text(facts: &Facts) -> String {
+fn text(facts: &DoctorFacts) -> String {
     doctor::text(&DoctorReport::new("default", evaluate(facts)), Style::PLAIN)
 }
 
 /// The one finding that differs from a healthy report, as text: level, check, message, fix.
-fn spoils(change: impl FnOnce(&mut Facts)) -> String {
+fn spoils(change: impl FnOnce(&mut DoctorFacts)) -> String {
     let mut facts = healthy();
     let before = evaluate(&facts);
     change(&mut facts);
@@ -58,7 +58,7 @@ fn of_container(change: impl FnOnce(&mut ContainerFacts)) -> String {
     of_engine(|engine| change(engine.container.as_mut().unwrap().as_mut().unwrap()))
 }
 
-fn of_settings(change: impl FnOnce(&mut Settings)) -> impl FnOnce(&mut Facts) {
+fn of_settings(change: impl FnOnce(&mut Settings)) -> impl FnOnce(&mut DoctorFacts) {
     |facts| {
         let mut settings = Settings::default();
         change(&mut settings);
@@ -96,7 +96,7 @@ fn a_machine_without_an_engine_and_with_nothing_set_up() {
 #[test]
 fn a_report_where_much_is_wrong() {
     let mut facts = healthy();
-    facts.services = Services { manager: false, linger: None };
+    facts.services = ServiceSupport { manager: false, linger: None };
     facts.supervisor = None;
     let engine = facts.engine.as_mut().unwrap();
     engine.about.version = "20.10.24".into();
@@ -318,7 +318,7 @@ fn the_host() {
         let reason = reason.to_owned();
         spoils(|f| f.host_network = Err(Unreached { stage, reason }))
     };
-    let port = |f: &mut Facts, state: PortState| {
+    let port = |f: &mut DoctorFacts, state: PortState| {
         f.desired = DesiredState::Stopped;
         let engine = f.engine.as_mut().unwrap();
         engine.port = Some(state);

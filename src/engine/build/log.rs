@@ -12,18 +12,18 @@ use crate::{
 const TAIL: usize = 20;
 
 /// The whole log in a file, written line by line, and its end in memory.
-pub(super) struct Log {
+pub(super) struct BuildLog {
     file: fs_err::File,
     /// Name of the step that the last line was of.
     step: String,
     pub(super) tail: VecDeque<String>,
 }
 
-impl Log {
+impl BuildLog {
     pub(super) fn create(request: &BuildRequest) -> Result<Self> {
         let path = request.log_file.as_path();
         let file = fs_err::File::create(path).map_err(|e| Error::file("write", path, &e))?;
-        let mut log = Log { file, step: String::new(), tail: VecDeque::new() };
+        let mut log = BuildLog { file, step: String::new(), tail: VecDeque::new() };
         log.write(&format!("building {}", request.reference)).map_err(|e| Error::file("write", path, &e))?;
         for (name, value) in &request.arguments {
             let _ = log.write(&format!("  {name}={}", mask_urls(value)));

@@ -1,7 +1,7 @@
 //! Builds on an engine that answers what it is told to, and on a real one.
 #![allow(clippy::unwrap_used)]
 use super::{
-    super::fake::{Fake, Recorder, Reply, append, image_of, missing, real_engine, stream},
+    super::scripted::{Recorder, Reply, ScriptedEngine, append, image_of, missing, real_engine, stream},
     *,
 };
 use crate::{error::Code, event::Silent};
@@ -28,20 +28,20 @@ struct Built {
     result: Result<()>,
     recorder: Recorder,
     log: String,
-    fake: Fake,
+    scripted: ScriptedEngine,
 }
 
 async fn build(answer: Reply, image: Reply) -> Built {
-    let fake = Fake::new(&[
+    let scripted = ScriptedEngine::new(&[
         ("POST /build", vec![answer]),
         ("POST /session", vec![Reply::Status(500, "{}".to_owned())]),
         ("GET /images/", vec![image]),
     ]);
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::default();
-    let result = fake.engine.build(request("x:1", "FROM scratch", &folder), &recorder).await;
+    let result = scripted.engine.build(request("x:1", "FROM scratch", &folder), &recorder).await;
     let log = std::fs::read_to_string(folder.path().join("build.log")).unwrap();
-    Built { result, recorder, log, fake }
+    Built { result, recorder, log, scripted }
 }
 
 fn here() -> Reply {
@@ -85,7 +85,7 @@ async fn a_good_build_is_shown_and_logged_without_secrets() {
         Some(Event::Build(b)) => assert!(b.done == b.total && b.total > 3 && b.running.is_none(), "{b:?}"),
         other => panic!("{other:?}"),
     }
-    let asked = built.fake.asked();
+    let asked = built.scripted.asked();
     let ask = asked.iter().find(|r| r.starts_with("POST /build?")).unwrap();
     for part in ["version=2", "session=", "t=x%3A1", "docklet.test", "HTTP_PROXY"] {
         assert!(ask.contains(part), "{part} {ask}");
@@ -154,16 +154,16 @@ async fn a_stream_that_ends_early_is_truncated_although_an_image_is_there() {
 
 #[tokio::test]
 async fn a_session_without_an_answer_keeps_nobody_waiting_for_a_good_build() {
-    let fake = Fake::new(&[
+    let scripted = ScriptedEngine::new(&[
         ("POST /build", vec![stream(OK)]),
         ("POST /grpc", vec![Reply::Upgrade]),
         ("POST /session", vec![Reply::Mute]),
         ("GET /images/", vec![here()]),
     ]);
     let folder = tempfile::tempdir().unwrap();
-    let work = fake.engine.build(request("x:1", "FROM scratch", &folder), &Silent);
+    let work = scripted.engine.build(request("x:1", "FROM scratch", &folder), &Silent);
     tokio::time::timeout(LAST_WORDS * 4, work).await.unwrap().unwrap();
-    assert_eq!(fake.count("POST /session"), 1);
+    assert_eq!(scripted.count("POST /session"), 1);
 }
 
 #[tokio::test]
@@ -181,10 +181,10 @@ async fn podmans_plain_lines_make_a_build_too() {
 #[tokio::test]
 async fn a_build_that_stands_still_ends_and_names_its_step() {
     let lines = [r#"{"stream":"STEP 1/2: FROM debian\n"}"#, r#"{"stream":"STEP 2/2: RUN apt-get update\n"}"#];
-    let fake = Fake::new(&[("POST /build", vec![Reply::Hang(lines.map(str::to_owned).to_vec())])]);
+    let scripted = ScriptedEngine::new(&[("POST /build", vec![Reply::Hang(lines.map(str::to_owned).to_vec())])]);
     let folder = tempfile::tempdir().unwrap();
     let limit = Duration::from_millis(300);
-    let build = fake.engine.build_within(limit, request("x:1", "FROM scratch", &folder), &Silent);
+    let build = scripted.engine.build_within(limit, request("x:1", "FROM scratch", &folder), &Silent);
     let (fault, reason, _) = told(tokio::time::timeout(Duration::from_secs(20), build).await.unwrap());
     assert_eq!(fault, ImageFault::BuildStep);
     assert_eq!(reason, "the step `RUN apt-get update` failed: nothing was heard of it for 300 ms");

@@ -77,7 +77,7 @@ fn bad(file: &Path, reason: &str) -> Error {
 /// names: the engine would load all of them over whatever has these names now.
 pub fn reference_in(file: &Path) -> Result<ArchiveImage> {
     let (opened, _, packing) = open_archive(file)?;
-    let mut archive = Archive { file, opened, packing };
+    let mut archive = ImageArchive { file, opened, packing };
     let saved: Option<Vec<Saved>> = archive.find("manifest.json")?.map(|text| parse(file, &text)).transpose()?;
     // Some archives have both, and which of them counts is the engine's affair.
     let index: Option<Index> = archive.find("index.json")?.map(|text| parse(file, &text)).transpose()?;
@@ -187,13 +187,13 @@ fn parse<T: serde::de::DeserializeOwned>(file: &Path, text: &[u8]) -> Result<T> 
 }
 
 /// A tar archive in which files are looked up by seeking.
-struct Archive<'a> {
+struct ImageArchive<'a> {
     file: &'a Path,
     opened: fs_err::File,
     packing: Packing,
 }
 
-impl Archive<'_> {
+impl ImageArchive<'_> {
     fn find(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         let file = self.file;
         let damaged = |_| bad(file, "it is damaged or cut short");

@@ -1,7 +1,7 @@
 //! Archives of all kinds, and engines that take them or do not.
 #![allow(clippy::unwrap_used)]
 use super::{
-    super::fake::{Fake, Recorder, Reply, append, image_of, missing, real_engine, stream, write_archive},
+    super::scripted::{Recorder, Reply, ScriptedEngine, append, image_of, missing, real_engine, stream, write_archive},
     *,
 };
 use crate::{error::Code, event::Silent};
@@ -114,9 +114,9 @@ fn more_than_one_image_or_name_is_refused() {
     }
 }
 
-async fn load(answer: Reply, images: Vec<Reply>) -> (Result<()>, Fake, Recorder) {
+async fn load(answer: Reply, images: Vec<Reply>) -> (Result<()>, ScriptedEngine, Recorder) {
     let (_folder, file, _) = archive(Some("x:1"));
-    let fake = Fake::new(&[
+    let scripted = ScriptedEngine::new(&[
         ("POST /images/load", vec![answer]),
         ("GET /images/wanted:1", images),
         ("GET /images/", vec![image_of("amd64", &["x:1"])]),
@@ -124,8 +124,8 @@ async fn load(answer: Reply, images: Vec<Reply>) -> (Result<()>, Fake, Recorder)
         ("DELETE /images/wanted:1", vec![Reply::Status(200, "[]".to_owned())]),
     ]);
     let recorder = Recorder::default();
-    let result = fake.engine.load(&file, "wanted:1", &recorder).await;
-    (result, fake, recorder)
+    let result = scripted.engine.load(&file, "wanted:1", &recorder).await;
+    (result, scripted, recorder)
 }
 
 const GOOD: &str = r#"{"status":"Loading layer","progressDetail":{"current":32768,"total":300000},"id":"0a1b"}
@@ -133,16 +133,16 @@ const GOOD: &str = r#"{"status":"Loading layer","progressDetail":{"current":3276
 
 #[tokio::test]
 async fn a_good_load_gives_the_wanted_name() {
-    let (result, fake, recorder) = load(stream(GOOD), vec![missing()]).await;
+    let (result, scripted, recorder) = load(stream(GOOD), vec![missing()]).await;
     result.unwrap();
-    assert_eq!(fake.count("POST /images/x:1/tag?repo=wanted&tag=1"), 1, "{:?}", fake.asked());
+    assert_eq!(scripted.count("POST /images/x:1/tag?repo=wanted&tag=1"), 1, "{:?}", scripted.asked());
     match recorder.0.lock().unwrap().last() {
         Some(Event::Transfer(t)) => assert!(t.done == t.total && t.total > 300_000, "{t:?}"),
         other => panic!("{other:?}"),
     }
-    let (result, fake, _) = load(stream(GOOD), vec![image_of("amd64", &["wanted:1"])]).await;
+    let (result, scripted, _) = load(stream(GOOD), vec![image_of("amd64", &["wanted:1"])]).await;
     result.unwrap();
-    assert_eq!(fake.count("POST /images/x:1/tag"), 0, "it has the name already");
+    assert_eq!(scripted.count("POST /images/x:1/tag"), 0, "it has the name already");
 }
 
 #[tokio::test]
@@ -167,13 +167,13 @@ async fn errors_in_the_stream_fail() {
 #[tokio::test]
 async fn an_image_for_another_processor_loses_the_name() {
     let (_folder, file, _) = archive(Some("x:1"));
-    let fake = Fake::new(&[
+    let scripted = ScriptedEngine::new(&[
         ("POST /images/load", vec![stream(GOOD)]),
         ("GET /images/x:1", vec![missing(), image_of("arm64", &["x:1"])]),
         ("DELETE /images/x:1", vec![Reply::Status(200, "[]".to_owned())]),
     ]);
-    let error = fake.engine.load(&file, "x:1", &Silent).await.unwrap_err();
-    assert_eq!((error.code(), fake.count("DELETE /images/x:1")), (Code::ArchMismatch, 1));
+    let error = scripted.engine.load(&file, "x:1", &Silent).await.unwrap_err();
+    assert_eq!((error.code(), scripted.count("DELETE /images/x:1")), (Code::ArchMismatch, 1));
 }
 
 #[test]

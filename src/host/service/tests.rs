@@ -90,7 +90,7 @@ fn what_no_file_can_hold_is_refused() {
 }
 
 /// Services in a folder of its own, with a manager that takes down what it is told.
-fn services(kind: Kind, folder: &Path) -> Services {
+fn services(kind: ServiceManager, folder: &Path) -> Services {
     use std::os::unix::fs::PermissionsExt as _;
     let tool = folder.join("tool");
     std::fs::write(&tool, format!("#!/bin/sh\necho \"$*\" >>'{}'\n", folder.join("told").display())).unwrap();
@@ -104,7 +104,7 @@ fn told(folder: &Path) -> String {
 
 #[tokio::test]
 async fn disabling_leaves_no_trace() {
-    for kind in [Kind::Systemd, Kind::Launchd] {
+    for kind in [ServiceManager::Systemd, ServiceManager::Launchd] {
         let folder = tempfile::tempdir().unwrap();
         let services = services(kind, folder.path());
         let work = service("/bin/true", &[]);
@@ -113,7 +113,7 @@ async fn disabling_leaves_no_trace() {
         assert!(services.is_enabled(&work.instance));
         assert!(!services.enable(&work).await.unwrap(), "a second time there is nothing to do");
         let link = services.folder.join("default.target.wants/docklet-work.service");
-        assert_eq!(std::fs::read_link(&link).is_ok(), kind == Kind::Systemd);
+        assert_eq!(std::fs::read_link(&link).is_ok(), kind == ServiceManager::Systemd);
         let moved = Service { program: "/bin/false".into(), ..work.clone() };
         assert!(services.enable(&moved).await.unwrap(), "a program that moved is written anew");
         assert!(!services.disable(&work.instance).await.unwrap().is_empty());
@@ -121,11 +121,11 @@ async fn disabling_leaves_no_trace() {
         assert_eq!(services.disable(&work.instance).await.unwrap(), Vec::<PathBuf>::new());
         assert_eq!(std::fs::read_dir(&services.folder).unwrap().count(), 0);
         match kind {
-            Kind::Systemd => assert_eq!(
+            ServiceManager::Systemd => assert_eq!(
                 told(folder.path()),
                 "--user daemon-reload\n--user daemon-reload\n--user stop docklet-work.service\n--user daemon-reload\n"
             ),
-            Kind::Launchd => {
+            ServiceManager::Launchd => {
                 assert_eq!(told(folder.path()), format!("bootout {}/docklet.work\n", launchd_domain()))
             }
         }
@@ -135,7 +135,7 @@ async fn disabling_leaves_no_trace() {
 #[tokio::test]
 async fn half_a_service_is_never_left() {
     let folder = tempfile::tempdir().unwrap();
-    let services = services(Kind::Systemd, folder.path());
+    let services = services(ServiceManager::Systemd, folder.path());
     let work = service("/bin/true", &[]);
     std::fs::create_dir_all(&services.folder).unwrap();
     // A file where the folder of links should be.

@@ -5,21 +5,21 @@ use super::*;
 use crate::appliance::Ids;
 
 /// A folder of the user 1000 who runs docklet, open to nobody else.
-fn folder() -> Facts {
-    Facts { folder: true, owner: 1000, group: 1000, mode: 0o750, acl: None, labelled_off: false, us: 1000 }
+fn folder() -> SourceFacts {
+    SourceFacts { folder: true, owner: 1000, group: 1000, mode: 0o750, acl: None, labelled_off: false, us: 1000 }
 }
 
-fn file() -> Facts {
-    Facts { folder: false, mode: 0o600, ..folder() }
+fn file() -> SourceFacts {
+    SourceFacts { folder: false, mode: 0o600, ..folder() }
 }
 
-fn said(facts: &Facts, read_only: bool, ids: Ids, users: Users) -> String {
+fn said(facts: &SourceFacts, read_only: bool, ids: Ids, users: Users) -> String {
     let mount = Mount { host: "/home/me/my code".into(), container: "/workspace/code".to_owned(), read_only };
     advise(&mount, facts, ids, users).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// With the ids of the image as it is, on a rootful engine.
-fn plain(facts: &Facts, read_only: bool) -> String {
+fn plain(facts: &SourceFacts, read_only: bool) -> String {
     said(facts, read_only, Ids::default(), Users::Same)
 }
 
@@ -27,15 +27,15 @@ fn plain(facts: &Facts, read_only: bool) -> String {
 fn what_belongs_to_the_agents_user_needs_nothing() {
     assert_eq!(plain(&folder(), false), "");
     assert_eq!(plain(&file(), false), "");
-    let host_1001 = Facts { owner: 1001, group: 1001, us: 1001, ..folder() };
+    let host_1001 = SourceFacts { owner: 1001, group: 1001, us: 1001, ..folder() };
     assert_eq!(said(&host_1001, false, Ids { uid: 1001, gid: 1001 }, Users::Same), "", "baked into the image");
-    let by_group = Facts { owner: 1, group: 1000, mode: 0o770, ..folder() };
+    let by_group = SourceFacts { owner: 1, group: 1000, mode: 0o770, ..folder() };
     assert_eq!(plain(&by_group, false), "");
 }
 
 #[test]
 fn a_host_user_1001_whose_uid_is_not_in_the_image_is_told() {
-    let facts = Facts { owner: 1001, group: 1001, us: 1001, ..folder() };
+    let facts = SourceFacts { owner: 1001, group: 1001, us: 1001, ..folder() };
     assert_eq!(
         plain(&facts, false),
         "the agent (uid 1000 here) cannot read or write /home/me/my code, which belongs to uid 1001; to let it: \
@@ -46,24 +46,24 @@ fn a_host_user_1001_whose_uid_is_not_in_the_image_is_told() {
         "the agent (uid 1000 here) cannot read /home/me/my code, which belongs to uid 1001; to let it: \
          setfacl -R -m u:1000:r-X -m d:u:1000:r-X '/home/me/my code'"
     );
-    let readable = Facts { mode: 0o755, ..facts };
+    let readable = SourceFacts { mode: 0o755, ..facts };
     assert!(plain(&readable, false).contains("cannot write "), "{}", plain(&readable, false));
     assert_eq!(plain(&readable, true), "");
-    assert_eq!(plain(&Facts { mode: 0o777, ..readable }, false), "");
+    assert_eq!(plain(&SourceFacts { mode: 0o777, ..readable }, false), "");
 }
 
 #[test]
 fn rights_on_what_is_not_the_users_are_given_narrowly_or_not_at_all() {
-    let of_root = Facts { owner: 0, group: 0, mode: 0o755, ..folder() };
+    let of_root = SourceFacts { owner: 0, group: 0, mode: 0o755, ..folder() };
     let text = plain(&of_root, false);
     assert!(text.ends_with("belongs to root: choose a folder of your own instead"), "{text}");
     assert!(!text.contains("setfacl"), "{text}");
-    let anothers = Facts { owner: 33, group: 33, ..folder() };
+    let anothers = SourceFacts { owner: 33, group: 33, ..folder() };
     let text = plain(&anothers, true);
     assert!(text.ends_with("to let it: sudo setfacl -m u:1000:r-X '/home/me/my code'"), "{text}");
-    let for_root = Facts { us: 0, ..anothers };
+    let for_root = SourceFacts { us: 0, ..anothers };
     assert!(plain(&for_root, true).ends_with("to let it: setfacl -m u:1000:r-X '/home/me/my code'"));
-    let roots_own = Facts { us: 0, owner: 0, group: 0, ..folder() };
+    let roots_own = SourceFacts { us: 0, owner: 0, group: 0, ..folder() };
     assert!(plain(&roots_own, false).contains("setfacl -R"), "root's own folder is root's to open");
 }
 
@@ -72,9 +72,9 @@ fn rootless_and_remapped_engines_have_other_users() {
     let rootless = Users::Rootless { uid: 100_000, gid: 200_000 };
     let text = said(&folder(), false, Ids::default(), rootless);
     assert!(text.contains("(uid 100999 here)") && text.contains("-m u:100999:rwX"), "{text}");
-    let given = Facts { owner: 100_999, ..folder() };
+    let given = SourceFacts { owner: 100_999, ..folder() };
     assert_eq!(said(&given, false, Ids::default(), rootless), "");
-    let by_group = Facts { group: 200_999, mode: 0o770, ..folder() };
+    let by_group = SourceFacts { group: 200_999, mode: 0o770, ..folder() };
     assert_eq!(said(&by_group, false, Ids::default(), rootless), "");
     let text = said(&folder(), false, Ids::default(), Users::Shifted { uid: 165_536, gid: 165_536 });
     assert!(text.contains("u:166536:"), "{text}");
@@ -102,14 +102,14 @@ fn rootless_and_remapped_engines_have_other_users() {
 
 #[test]
 fn a_private_file_is_copied_and_not_opened() {
-    let key = Facts { owner: 1001, us: 1001, ..file() };
+    let key = SourceFacts { owner: 1001, us: 1001, ..file() };
     let text = plain(&key, true);
     assert!(
         text.ends_with("mount a copy: sudo install -m 400 -o 1000 '/home/me/my code' '/home/me/my code.agent'"),
         "{text}"
     );
     assert!(plain(&key, false).ends_with("setfacl -m u:1000:rwX '/home/me/my code'"), "{}", plain(&key, false));
-    assert_eq!(plain(&Facts { mode: 0o644, ..key }, true), "");
+    assert_eq!(plain(&SourceFacts { mode: 0o644, ..key }, true), "");
 }
 
 #[test]
@@ -124,7 +124,8 @@ fn access_control_lists_count_by_their_entries() {
         }
         Some(bytes)
     }
-    let with = |entries: &[Entry]| Facts { owner: 1001, group: 1001, mode: 0o770, acl: list(entries), ..folder() };
+    let with =
+        |entries: &[Entry]| SourceFacts { owner: 1001, group: 1001, mode: 0o770, acl: list(entries), ..folder() };
     let rest = [(OWNING_GROUP, 7, u32::MAX), (OTHER, 0, u32::MAX)];
     let ours = [(USER, 7, 1000), (MASK, 7, u32::MAX)];
     assert_eq!(plain(&with(&[&ours[..], &rest].concat()), false), "");
@@ -139,9 +140,9 @@ fn access_control_lists_count_by_their_entries() {
 
 #[test]
 fn selinux_labels_are_changed_only_below_the_users_own() {
-    let closed = Facts { labelled_off: true, ..folder() };
+    let closed = SourceFacts { labelled_off: true, ..folder() };
     assert!(plain(&closed, false).ends_with("chcon -R -t container_file_t '/home/me/my code'"));
-    let of_root = Facts { owner: 0, group: 0, mode: 0o777, ..closed };
+    let of_root = SourceFacts { owner: 0, group: 0, mode: 0o777, ..closed };
     assert!(plain(&of_root, false).ends_with("choose a folder of your own instead"));
 }
 

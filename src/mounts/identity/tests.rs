@@ -15,7 +15,7 @@ fn start() -> (tempfile::TempDir, Mount, PathBuf) {
 }
 
 fn verify(mount: &Mount, file: &Path) -> Result<()> {
-    Known::load(file).unwrap().verify(mount)
+    AcceptedMounts::load(file).unwrap().verify(mount)
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_folder_that_was_swapped_is_refused_until_it_is_accepted() {
     assert!(matches!(verify(&mount, &file), Err(Error::MountChanged { .. })), "another folder of the same name");
     accept(&mount, &file).unwrap();
     verify(&mount, &file).unwrap();
-    let places = |place: &'static str| Known::load(&file).unwrap().verify_places([place].into_iter());
+    let places = |place: &'static str| AcceptedMounts::load(&file).unwrap().verify_places([place].into_iter());
     fs::remove_dir(&mount.host).unwrap();
     assert!(places("/workspace/code").is_err());
     places("/run/secrets").unwrap();
@@ -85,7 +85,10 @@ fn only_changes_are_written_and_what_is_not_mounted_is_forgotten() {
     assert_eq!(fs::metadata(&file).unwrap().ino(), written);
     let other = Mount { host: folder.path().to_owned(), container: "/workspace/o".to_owned(), read_only: true };
     remember(&[other], &file).unwrap();
-    assert!(!Known::load(&file).unwrap().has(&mount));
+    assert!(!AcceptedMounts::load(&file).unwrap().has(&mount));
     fs::write(&file, "{").unwrap();
-    assert!(Known::load(&file).unwrap_err().hint().unwrap().starts_with("to accept all"), "never taken for empty");
+    assert!(
+        AcceptedMounts::load(&file).unwrap_err().hint().unwrap().starts_with("to accept all"),
+        "never taken for empty"
+    );
 }

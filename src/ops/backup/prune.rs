@@ -10,7 +10,6 @@ use crate::{
         store::{self, Reason, StoredBackup},
     },
     error::{Error, Result},
-    event::Event,
     ops::{Instance, lost_undo},
     report::data::{KeptBackup, PruneReport},
     settings::{Keep, Settings},
@@ -65,8 +64,7 @@ pub async fn prune(instance: &Instance, options: &Prune) -> Result<PruneReport> 
         remove(&removed)?;
     }
     if way_back.is_some_and(|file| removed.contains(&file)) {
-        let text = "this includes the backup from before the last update, which docklet rollback needs".to_owned();
-        instance.reporter.report(&Event::Warning { text });
+        instance.warn("this includes the backup from before the last update, which docklet rollback needs");
     }
     drop(lock);
     let kept = backups

@@ -14,12 +14,12 @@ use super::stream::{Counted, copy};
 use crate::{
     data::{
         archive::read::MAGIC,
+        archive_reading,
         backup::{UNFINISHED, free_space},
-        encrypted_file, restore,
+        encrypted_file,
     },
     desired::label,
     error::{Error, Result, is_full},
-    event::Event,
     ops::Instance,
     paths::RECEIVED,
 };
@@ -73,25 +73,26 @@ pub async fn receive(instance: &Instance, mut input: File) -> Result<Received> {
     // A backup that begins meanwhile removes only what nobody has locked.
     flock(file.as_file(), FlockOperation::NonBlockingLockExclusive)
         .map_err(|e| Error::file("lock", &folder, &e.into()))?;
-    let text = format!("storing the backup from standard input in {} until it is restored", folder.display());
-    instance.reporter.report(&Event::Note { text });
+    instance.note(format!("storing the backup from standard input in {} until it is restored", folder.display()));
     let path = file.path().to_owned();
     let place = path.clone();
     let full = move || Error::NoSpace { place: folder.display().to_string(), needed: None, available: None };
     let stored = copy(instance, 0, move |counted| {
         store(&mut input, file, &place, counted).map_err(|failed| match failed {
-            Failed::NoArchive => restore::invalid(Path::new("-"), "it does not begin like a docklet backup (zstd)"),
-            Failed::Full => full(),
-            Failed::Read(e) => Error::file("read", Path::new("standard input"), &e),
-            Failed::Write(e) if is_full(&e) => full(),
-            Failed::Write(e) => Error::file("write", &place, &e),
+            ReceiveFailure::NoArchive => {
+                archive_reading::invalid(Path::new("-"), "it does not begin like a docklet backup (zstd)")
+            }
+            ReceiveFailure::Full => full(),
+            ReceiveFailure::Read(e) => Error::file("read", Path::new("standard input"), &e),
+            ReceiveFailure::Write(e) if is_full(&e) => full(),
+            ReceiveFailure::Write(e) => Error::file("write", &place, &e),
         })
     });
     Ok(Received { file: stored.await??, path })
 }
 
 /// Why an archive could not be stored.
-enum Failed {
+enum ReceiveFailure {
     NoArchive,
     Full,
     Read(io::Error),
@@ -103,29 +104,29 @@ fn store(
     mut file: NamedTempFile,
     path: &Path,
     counted: &Counted,
-) -> std::result::Result<NamedTempFile, Failed> {
+) -> std::result::Result<NamedTempFile, ReceiveFailure> {
     let mut piece = vec![0; PIECE];
     let (mut stored, mut look_at) = (0, 0);
     loop {
         let read = match input.read(&mut piece) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.map_err(Failed::Read)?,
+            read => read.map_err(ReceiveFailure::Read)?,
         };
         if read == 0 {
             return Ok(file);
         }
         let begins = |magic: &[u8]| piece[..read].starts_with(&magic[..magic.len().min(read)]);
         if stored == 0 && !begins(&MAGIC) && !begins(encrypted_file::BEGINS) {
-            return Err(Failed::NoArchive);
+            return Err(ReceiveFailure::NoArchive);
         }
         if stored >= look_at {
             if free_space(path).is_some_and(|free| free < RESERVE) {
-                return Err(Failed::Full);
+                return Err(ReceiveFailure::Full);
             }
             look_at = stored + LOOK_EVERY;
         }
-        file.write_all(&piece[..read]).map_err(Failed::Write)?;
+        file.write_all(&piece[..read]).map_err(ReceiveFailure::Write)?;
         stored += read as u64;
-        counted.add(read).map_err(Failed::Read)?;
+        counted.add(read).map_err(ReceiveFailure::Read)?;
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     instance_name::InstanceName,
     observed::Ownership,
-    ops::{Instance, backup, other_home, restore},
+    ops::{Instance, backup_contents, other_home},
     probe::Probe,
     ready,
     report::{Thing, ThingKind},
@@ -71,11 +71,11 @@ impl<'a> Throwaway<'a> {
         settings.mounts.clear();
         settings.git.ssh_agent = false;
         settings.network.egress = Egress::All;
-        let look = backup::look(instance, engine).await?;
-        let appliance = restore::appliance_for(instance, &settings, header);
-        let (given, _) = sandbox::given_at_least(engine, &appliance, &settings, &instance.files, look.host.memory);
+        let snapshot = instance.snapshot(engine).await?;
+        let appliance = backup_contents::appliance_for(instance, &settings, header);
+        let (given, _) = sandbox::given_at_least(engine, &appliance, &settings, &instance.files, snapshot.host.memory);
         let mut desired = Desired::new(&appliance, &settings, &self.name, &instance.files, &given, None);
-        let own = backup::own_container(instance, &look).filter(|_| appliance.version == instance.appliance.version);
+        let own = instance.own_container(&snapshot).filter(|_| appliance.version == instance.appliance.version);
         let usual = own.map_or(desired.image.reference(), |container| &container.image_id);
         let wanted = image.unwrap_or(usual).to_owned();
         let missing = || Error::Missing {

@@ -6,34 +6,33 @@ use crate::{
     clean,
     data::archive::read::Contents,
     error::{Error, Result},
-    event::Event,
     host::ports,
     mounts,
     observe::Snapshot,
     observed::PortState,
-    ops::{self, Instance, backup},
+    ops::{self, Instance},
     paths::shown,
     secrets::Secret,
     settings::{Port, Settings, keys},
 };
 
 /// The settings that shall hold: those that are there, or after a question those of the backup, where there are none or
-/// those are `wanted`.
+/// `replaces` is set.
 ///
 /// # Errors
 /// When they do not parse, and as [`confirm`].
 pub fn chosen(
     instance: &Instance,
-    wanted: bool,
-    look: &Snapshot,
+    replaces: bool,
+    snapshot: &Snapshot,
     file: &Path,
     contents: &Contents,
     before: Option<&Settings>,
 ) -> Result<Settings> {
-    if let Some(before) = before.filter(|_| !wanted) {
+    if let Some(before) = before.filter(|_| !replaces) {
         return Ok(before.clone());
     }
-    let chosen = settings(instance, look, file, contents, before)?;
+    let chosen = settings(instance, snapshot, file, contents, before)?;
     confirm(instance, &chosen, before)?;
     Ok(chosen)
 }
@@ -44,12 +43,12 @@ pub fn chosen(
 /// When they do not parse.
 pub fn settings(
     instance: &Instance,
-    look: &Snapshot,
+    snapshot: &Snapshot,
     file: &Path,
     contents: &Contents,
     before: Option<&Settings>,
 ) -> Result<Settings> {
-    let warn = |text: String| instance.reporter.report(&Event::Warning { text: clean::line(&text, false) });
+    let warn = |text: String| instance.warn(clean::line(&text, false));
     let mut settings = match &contents.settings {
         Some(text) => Settings::parse(&String::from_utf8_lossy(text), &Path::new(&shown(file)).join("settings.toml"))
             .map_err(cleaned)?,
@@ -68,15 +67,14 @@ pub fn settings(
         warn(format!("the CA file {} does not exist; it is left out", settings.trust.ca_file));
         settings.trust.ca_file.clear();
     }
-    let own = backup::own_container(instance, look);
+    let own = instance.own_container(snapshot);
     let holds = own.is_some_and(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
-    let taken_here = look.containers.iter().any(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
+    let taken_here = snapshot.containers.iter().any(|c| c.ports.iter().any(|p| p.port == settings.network.port.0));
     let state = ports::state(settings.network.bind.0, settings.network.port.0);
     if !holds && (taken_here || state != PortState::Available) {
         let free = ports::next_free(settings.network.bind.0, settings.network.port.0);
         if let Some(free) = free {
-            let text = format!("port {} is taken here; {free} is used", settings.network.port.0);
-            instance.reporter.report(&Event::Note { text });
+            instance.note(format!("port {} is taken here; {free} is used", settings.network.port.0));
             settings.network.port = Port(free);
         }
     }
@@ -99,7 +97,7 @@ fn confirm(instance: &Instance, settings: &Settings, before: Option<&Settings>) 
         text.push_str(&format!(" ({exposure})"));
     }
     if instance.questions.says_yes() {
-        instance.reporter.report(&Event::Note { text });
+        instance.note(text);
         return Ok(());
     }
     instance.confirm(&format!("{text}; apply them?"))

@@ -7,10 +7,9 @@ use crate::{
     age_key::Identity,
     data::{
         archive::read::Contents,
-        encryption::{self, Lock, Opener, Unopened},
+        encryption::{self, AgeLock, Opener, Unopened},
     },
     error::{Error, Result},
-    event::Event,
     ops::{Instance, backup},
     paths::shown,
     secrets::{self, Secret},
@@ -28,28 +27,26 @@ pub fn opened(
 ) -> Result<BTreeMap<String, Secret>> {
     let Some(sealed) = &contents.secrets else {
         if options.passphrase.is_some() {
-            let text = "the backup contains no secrets; the current ones are kept".to_owned();
-            instance.reporter.report(&Event::Note { text });
+            instance.note("the backup contains no secrets; the current ones are kept");
         }
         return Ok(BTreeMap::new());
     };
     let (passphrase, keys);
     let (opener, flag) = match encryption::lock(sealed) {
-        Lock::Passphrase => {
+        AgeLock::Passphrase => {
             passphrase = match &options.passphrase {
                 Some(given) => Some(backup::not_empty(given.clone())?),
                 None => instance.questions.passphrase()?.filter(|typed| !typed.reveal().is_empty()),
             };
             (passphrase.as_ref().map(Opener::Passphrase), "--passphrase-file")
         }
-        Lock::Keys => {
+        AgeLock::Keys => {
             keys = identities(options.identity.as_ref())?;
             (Some(Opener::Identities(&keys)).filter(|_| !keys.is_empty()), "--identity")
         }
     };
     let Some(opener) = opener else {
-        let text = format!("the secrets in the backup are not restored; to restore them, add {flag} FILE");
-        instance.reporter.report(&Event::Warning { text });
+        instance.warn(format!("the secrets in the backup are not restored; to restore them, add {flag} FILE"));
         return Ok(BTreeMap::new());
     };
     let hint = format!("try another {flag}; without it, the secrets are not restored and the current ones are kept");
@@ -69,8 +66,8 @@ pub fn tried(
     let Some(sealed) = &contents.secrets else { return Ok(None) };
     let keys = identities(identity)?;
     let opener = match encryption::lock(sealed) {
-        Lock::Passphrase => passphrase.map(Opener::Passphrase),
-        Lock::Keys => Some(Opener::Identities(&keys)).filter(|_| !keys.is_empty()),
+        AgeLock::Passphrase => passphrase.map(Opener::Passphrase),
+        AgeLock::Keys => Some(Opener::Identities(&keys)).filter(|_| !keys.is_empty()),
     };
     let hint = "give what opens them, or nothing: then only the rest is tested".to_owned();
     opener.map(|opener| open(sealed, &opener, file, hint).map(|all| all.len())).transpose()

@@ -12,13 +12,12 @@ use tempfile::NamedTempFile;
 use crate::{
     data::{
         archive::{Header, read::Contents},
+        archive_reading::{self, Stops, Watched},
         backup::UNFINISHED,
         encrypted_file::Unlock,
-        restore::{self, Stops, Watched},
-        salvage,
+        restore, salvage,
     },
     error::{Error, Result},
-    event::Event,
     ops::{Instance, backup},
     report::data::DamageReport,
 };
@@ -70,8 +69,7 @@ async fn salvage(
     let named = tempfile::Builder::new().prefix(UNFINISHED).suffix(".salvaged").tempfile_in(&folder).map_err(failed)?;
     // A backup that begins meanwhile removes only what nobody has locked.
     flock(named.as_file(), FlockOperation::NonBlockingLockExclusive).map_err(|e| failed(e.into()))?;
-    let text = format!("the backup is damaged: {reason}; storing what can be read of it in {}", folder.display());
-    instance.reporter.report(&Event::Warning { text });
+    instance.warn(format!("the backup is damaged: {reason}; storing what can be read of it in {}", folder.display()));
     let stop = Arc::new(AtomicBool::new(false));
     let source = {
         let (path, stop) = (file.to_owned(), Arc::clone(&stop));
@@ -83,7 +81,7 @@ async fn salvage(
     let _stops = Stops(stop);
     let reading = tokio::task::spawn_blocking(move || {
         let done = salvage::salvage(source, &header, &unlock, &out, spool);
-        done.map_err(|refused| restore::refusal(&path, refused))
+        done.map_err(|refused| archive_reading::refusal(&path, refused))
     });
     let reading = async { reading.await.map_err(|e| Error::bug(format!("salvaging: {e}")))? };
     let stopped = Error::Interrupted { next: "nothing was changed".to_owned() };

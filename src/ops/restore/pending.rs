@@ -6,8 +6,7 @@ use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 use crate::{
     engine::Engine,
     error::{Error, Result},
-    event::Event,
-    ops::{Instance, backup, release},
+    ops::{Instance, release},
     paths,
     secrets::{self, Secret},
     settings::Settings,
@@ -80,8 +79,7 @@ pub fn discard(instance: &Instance) {
     if before.exists() {
         let _ = fs::remove_dir_all(&now);
         if let Err(error) = fs::rename(&before, &now) {
-            let text = format!("the secrets of before are in {}: {error}", before.display());
-            return instance.reporter.report(&Event::Warning { text });
+            return instance.warn(format!("the secrets of before are in {}: {error}", before.display()));
         }
     }
     let _ = fs::remove_dir_all(&folder);
@@ -121,8 +119,8 @@ pub async fn finish(instance: &Instance, engine: &Engine) -> Result<Option<Setti
     if !instance.files.restored().exists() {
         return Ok(None);
     }
-    let look = backup::look(instance, engine).await?;
-    if release::committed(instance, &look).container.is_none() {
+    let snapshot = instance.snapshot(engine).await?;
+    if release::committed(instance, &snapshot).container.is_none() {
         discard(instance);
         return Ok(None);
     }

@@ -1,10 +1,9 @@
 //! What a restore would do, for `--dry-run`.
 
-use super::{Restore, brought, can_be_undone, damaged::Checked, only, open, secrets_in, settings_before};
+use super::{Restore, brought, can_be_undone, contained_secrets, damaged::Checked, only, open, settings_before};
 use crate::{
     clock::Zone,
     error::Result,
-    observe,
     ops::{Instance, backup, converge},
     present::data as text,
     report::data::ChangePreview,
@@ -16,8 +15,8 @@ use crate::{
 /// BACKUP_INVALID.
 pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePreview> {
     let (file, engine, Checked { contents, salvaged }) = open(instance, options).await?;
-    let look = observe::look(&engine, &instance.appliance).await?;
-    let there = backup::existing(instance, &look)?;
+    let snapshot = instance.snapshot(&engine).await?;
+    let there = instance.own_volumes(&snapshot)?;
     can_be_undone(&file, &contents, salvaged.is_some(), options, &there)?;
     let before = settings_before(instance, options).await?;
     let damaged = salvaged.as_ref().map(|salvaged| text::damaged(&salvaged.report)).unwrap_or_default();
@@ -42,14 +41,15 @@ pub async fn preview(instance: &Instance, options: &Restore) -> Result<ChangePre
         steps.push(format!("leave {} as they are, and settings and secrets, too", others.join(", ")));
     }
     if options.settings || before.is_none() {
-        let settings = brought::settings(instance, &look, &file, &contents, before.as_ref())?;
+        let settings = brought::settings(instance, &snapshot, &file, &contents, before.as_ref())?;
         let other = brought::differences(&settings, before.as_ref())?;
         let list = if other.is_empty() { "none differs".to_owned() } else { other.join(", ") };
         steps.push(format!("take over the settings of the backup: {list}"));
     }
     if contents.secrets.is_some() && options.only.is_empty() {
         // Nobody is asked for it here.
-        let opened = secrets_in(options.passphrase.as_ref(), options.identity.as_ref(), &file, &contents)?;
+        let opened =
+            contained_secrets::tried(options.passphrase.as_ref(), options.identity.as_ref(), &file, &contents)?;
         steps.push(match opened {
             Some(1) => "take over the secret of the backup, which was opened; others that are here stay".to_owned(),
             Some(number) => {

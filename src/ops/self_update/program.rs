@@ -25,18 +25,18 @@ const FINISH_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A program and the folder that it is in.
 #[derive(Debug)]
-pub struct Program {
+pub struct ProgramFile {
     path: PathBuf,
     folder: PathBuf,
 }
 
-impl Program {
+impl ProgramFile {
     /// The one that runs; where a link leads to it, the file itself.
-    pub fn running() -> Result<Program> {
+    pub fn running() -> Result<ProgramFile> {
         let path = std::env::current_exe().and_then(std::fs::canonicalize);
         let path = path.map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        Ok(Program { path, folder })
+        Ok(ProgramFile { path, folder })
     }
 
     /// Where it is.
@@ -98,8 +98,8 @@ impl Program {
 /// # Errors
 /// Why it says none.
 pub async fn version(program: &Path) -> Result<String, String> {
-    let said = run(program, &["--version"], None, VERSION_DEADLINE).await?;
-    said.split_whitespace().nth(1).map(str::to_owned).ok_or_else(|| "it says no version".to_owned())
+    let output_text = run(program, &["--version"], None, VERSION_DEADLINE).await?;
+    output_text.split_whitespace().nth(1).map(str::to_owned).ok_or_else(|| "it says no version".to_owned())
 }
 
 /// Has a program finish an update whose files are in place.
@@ -107,8 +107,8 @@ pub async fn version(program: &Path) -> Result<String, String> {
 /// # Errors
 /// Why it does not.
 pub async fn finish(program: &Path, home: Option<&Path>) -> Result<SelfUpdateFinished, String> {
-    let said = run(program, &["--json", "self-update", "--finish"], home, FINISH_DEADLINE).await?;
-    serde_json::from_str(&said).map_err(|e| e.to_string())
+    let output_text = run(program, &["--json", "self-update", "--finish"], home, FINISH_DEADLINE).await?;
+    serde_json::from_str(&output_text).map_err(|e| e.to_string())
 }
 
 async fn run(program: &Path, arguments: &[&str], home: Option<&Path>, limit: Duration) -> Result<String, String> {
@@ -122,6 +122,6 @@ async fn run(program: &Path, arguments: &[&str], home: Option<&Path>, limit: Dur
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{}: {}", output.status, said.lines().last().unwrap_or_default()))
+    let output_text = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{}: {}", output.status, output_text.lines().last().unwrap_or_default()))
 }

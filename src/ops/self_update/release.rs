@@ -5,7 +5,7 @@ use std::time::Duration;
 use minisign_verify::{PublicKey, Signature};
 use sha2::{Digest as _, Sha256};
 
-use super::Source;
+use super::ReleaseSource;
 use crate::{
     appliance::hex,
     error::{Error, Result},
@@ -33,7 +33,7 @@ pub struct Offer {
 
 impl Offer {
     /// Asks for the newest release, and verifies the list of its files.
-    pub async fn newest(source: &Source, options: &Options) -> Result<Offer> {
+    pub async fn newest(source: &ReleaseSource, options: &Options) -> Result<Offer> {
         let key = key(&source.key)?;
         let latest = |file: &str| format!("{}/releases/latest/download/{file}", source.repository);
         let list = read(&latest("SHA256SUMS"), options, LIST, LIST_DEADLINE).await?;
@@ -61,7 +61,7 @@ impl Offer {
     }
 
     /// The program itself.
-    pub async fn fetch(&self, source: &Source, options: &Options) -> Result<Vec<u8>> {
+    pub async fn fetch(&self, source: &ReleaseSource, options: &Options) -> Result<Vec<u8>> {
         let address = format!("{}/releases/download/v{}/{}", source.repository, self.version, self.file);
         self.unpacked(&read(&address, options, PROGRAM, PROGRAM_DEADLINE).await?)
     }

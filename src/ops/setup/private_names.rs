@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    desired,
     engine::Engine,
     error::Result,
-    event::Event,
     ops::{
         Instance,
         converge::{self, ConvergeOptions, Planned},
@@ -36,7 +36,7 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
     let helper =
         network_rules::helper(&planned.sandbox.helper, &spec.image, &planned.sandbox.labels, "names", Some(&spec.name));
     // A look that fails is no reason to call a setup failed that works.
-    let Ok(mut found) = private_names::look(engine, &instance.appliance, helper, spec.user.clone(), &wanted).await
+    let Ok(mut found) = private_names::find(engine, &instance.appliance, helper, spec.user.clone(), &wanted).await
     else {
         return Ok(());
     };
@@ -45,7 +45,7 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
         return Ok(());
     }
     let shown = found.iter().map(|(name, address)| format!("{name} ({address})")).collect::<Vec<_>>().join(", ");
-    let note = |text: String| instance.reporter.report(&Event::Note { text });
+    let note = |text: String| instance.note(text);
     note(format!("these names resolve to private addresses, which the agent may not connect to: {shown}"));
     if instance.questions.says_yes() {
         let theirs: BTreeMap<_, _> = found.iter().filter(|(name, _)| git.contains(name)).collect();
@@ -70,7 +70,7 @@ pub async fn propose(instance: &Instance, engine: &Engine, settings: &mut Settin
 
 /// Whether an entry of `network.allow` is about this name already.
 fn allows(allow: &Allow, name: &Allow) -> bool {
-    let this_machine = allow.host == Allow::HOST && name.host == network_rules::HOST_NAME;
+    let this_machine = allow.host == Allow::HOST && name.host == desired::HOST_NAME;
     (allow.host == name.host || this_machine) && allow.port.is_none_or(|port| Some(port) == name.port)
 }
 

@@ -16,6 +16,11 @@ use crate::{
     paths::{self, InstancePaths},
 };
 
+/// Has glibc give the memory of a backup back to the machine when it is made; other C libraries take no notice. Without
+/// it, 5 MiB stay (measured after one of 300 MB).
+pub const ALLOCATOR: [(&str, &str); 3] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "65536"), ("MALLOC_TRIM_THRESHOLD_", "65536")];
+
 /// How long a new one may take until it holds its lock.
 const BEGIN: Duration = Duration::from_secs(5);
 

@@ -21,7 +21,7 @@ const DECISIONS: usize = 8;
 /// The state file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct State {
+pub struct SupervisorState {
     /// Version of the docklet that supervises.
     pub version: String,
     /// Its process id; `None` after a clean end.
@@ -74,7 +74,7 @@ impl GaveUp {
     }
 }
 
-impl State {
+impl SupervisorState {
     /// Reads the file; a missing, unreadable or damaged one is a fresh state.
     pub fn load(path: &Path) -> Self {
         state_file::load(path).unwrap_or_default()
@@ -89,8 +89,8 @@ impl State {
     }
 
     /// The user said something new: what was counted before is history.
-    pub fn begin_afresh(&mut self, said: &RecordedState) {
-        self.desired_at.clone_from(&said.at);
+    pub fn begin_afresh(&mut self, recorded: &RecordedState) {
+        self.desired_at.clone_from(&recorded.at);
         self.restarts = 0;
         self.recent.clear();
         self.gave_up = None;
@@ -106,10 +106,10 @@ impl State {
 }
 
 /// What `status` says of the supervisor, and why it gave up if it did.
-pub fn look(files: &InstancePaths, said: &RecordedState) -> (SupervisorStatus, Option<GaveUp>) {
-    let mut state = State::load(&files.supervisor_state());
-    if state.desired_at != said.at {
-        state.begin_afresh(said);
+pub fn for_status(files: &InstancePaths, recorded: &RecordedState) -> (SupervisorStatus, Option<GaveUp>) {
+    let mut state = SupervisorState::load(&files.supervisor_state());
+    if state.desired_at != recorded.at {
+        state.begin_afresh(recorded);
     }
     let holder = Lock::holder(&files.supervisor_lock());
     let status = SupervisorStatus {
@@ -147,19 +147,24 @@ mod tests {
     fn it_survives_being_cut_anywhere() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("supervisor.json");
-        let mut state = State { restarts: 3, pid: Some(7), recent: vec![clock::now_rfc3339()], ..State::default() };
+        let mut state = SupervisorState {
+            restarts: 3,
+            pid: Some(7),
+            recent: vec![clock::now_rfc3339()],
+            ..SupervisorState::default()
+        };
         (0..20).for_each(|n| state.push(decision(n)));
         assert_eq!(state.decisions.len(), DECISIONS);
         assert_eq!(state.decisions.last(), Some(&decision(19)));
         state.save(&path).unwrap();
-        assert_eq!(State::load(&path), state);
+        assert_eq!(SupervisorState::load(&path), state);
         let whole = std::fs::read(&path).unwrap();
         for length in 0..whole.len() - 1 {
             std::fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(State::load(&path), State::default(), "cut at {length}");
+            assert_eq!(SupervisorState::load(&path), SupervisorState::default(), "cut at {length}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(State::load(&path), State::default());
+        assert_eq!(SupervisorState::load(&path), SupervisorState::default());
     }
 
     #[test]
@@ -169,14 +174,19 @@ mod tests {
         paths::create_folder(&files.state, 0o700).unwrap();
         let gave_up =
             GaveUp { at: String::new(), cause: "exited with code 1".into(), restarts: 5, minutes: 10, log: vec![] };
-        let state = State { desired_at: "a".into(), restarts: 5, gave_up: Some(gave_up), ..State::default() };
+        let state = SupervisorState {
+            desired_at: "a".into(),
+            restarts: 5,
+            gave_up: Some(gave_up),
+            ..SupervisorState::default()
+        };
         state.save(&files.supervisor_state()).unwrap();
-        let said = |at: &str| RecordedState { desired: DesiredState::Running, at: at.to_owned() };
-        let (status, gave_up) = look(&files, &said("a"));
+        let recorded = |at: &str| RecordedState { desired: DesiredState::Running, at: at.to_owned() };
+        let (status, gave_up) = for_status(&files, &recorded("a"));
         assert_eq!((status.gave_up, status.restarts, status.running), (true, 5, false));
         assert_eq!(status.cause.as_deref(), Some("exited with code 1"));
         assert_eq!(gave_up.unwrap().error("x").code(), crate::error::Code::GaveUp);
-        let (status, gave_up) = look(&files, &said("b"));
+        let (status, gave_up) = for_status(&files, &recorded("b"));
         assert_eq!((status.gave_up, status.restarts, gave_up), (false, 0, None));
     }
 }

@@ -5,10 +5,8 @@ use std::path::Path;
 use super::Uninstall;
 use crate::{
     data::store,
-    desired::labels,
     engine::Engine,
     error::Result,
-    observed::Ownership,
     ops::{Instance, autostart, other_home, supervisor::process},
     own_images,
     report::{Kept, Thing, ThingKind},
@@ -46,7 +44,6 @@ async fn used_before(instance: &Instance, engine: &Engine) -> Result<Vec<String>
 
 pub async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninstall) -> Result<Inventory> {
     let appliance = &instance.appliance.name;
-    let ours = labels(&instance.appliance, &instance.name);
     let (containers, volumes, images, networks) = tokio::try_join!(
         engine.containers(false),
         engine.volumes(appliance),
@@ -55,14 +52,14 @@ pub async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninsta
     )?;
     other_home::refuse(instance, &containers)?;
     let names = [instance.container_name(), instance.name.previous_container(appliance)];
-    let (own, others): (Vec<_>, Vec<_>) =
-        containers.iter().partition(|c| Ownership::of(&c.labels, &ours) == Ownership::Ours);
+    let (own, others): (Vec<_>, Vec<_>) = containers.iter().partition(|c| instance.owns(&c.labels));
     let (named, stray): (Vec<_>, Vec<_>) = own.into_iter().partition(|c| names.contains(&c.name));
     // Built for this instance, also by an earlier version; and whatever its container runs.
-    let built = images.iter().filter(|i| Ownership::of(&i.labels, &ours) == Ownership::Ours);
+    let built = images.iter().filter(|i| instance.owns(&i.labels));
     let mut references: Vec<String> = built.flat_map(|i| i.references.clone()).collect();
     references.extend(named.iter().map(|c| c.image.clone()));
-    references.push(instance.name.previous_image(appliance));
+    let previous_image = instance.name.previous_image(appliance);
+    references.push(previous_image.clone());
     references.extend(used_before(instance, engine).await?);
     if let Ok(Some(settings)) = Settings::load(&instance.files.settings())
         && settings.image.source != ImageSource::Build
@@ -74,7 +71,10 @@ pub async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninsta
     references.extend(brought.keys().filter(|name| own_images::is_of(&brought, name, &instance.name)).cloned());
     references.sort();
     references.dedup();
-    let named_by_docklet = |name: &str| name.trim_start_matches("localhost/").starts_with(&format!("{appliance}:"));
+    let named_by_docklet = |name: &str| {
+        let name = name.trim_start_matches("localhost/");
+        name.starts_with(&format!("{appliance}:")) || name == previous_image
+    };
     let (mut images, mut images_in_use, mut images_of_others) = (vec![], vec![], vec![]);
     for reference in references {
         let Some(image) = engine.image(&reference).await? else { continue };
@@ -96,8 +96,7 @@ pub async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninsta
             None => images.push(reference),
         }
     }
-    let is_ours =
-        |name: &String| volumes.iter().any(|v| v.name == *name && Ownership::of(&v.labels, &ours) == Ownership::Ours);
+    let is_ours = |name: &String| volumes.iter().any(|v| v.name == *name && instance.owns(&v.labels));
     let wanted = instance.appliance.volumes.iter().map(|v| instance.name.volume(appliance, &v.role));
     let volumes = wanted.filter(is_ours).collect();
     let secrets = Some(instance.name.secrets_volume(appliance)).filter(is_ours);
@@ -106,11 +105,7 @@ pub async fn take_inventory(instance: &Instance, engine: &Engine, args: &Uninsta
         images,
         images_in_use,
         images_of_others,
-        networks: networks
-            .into_iter()
-            .filter(|n| Ownership::of(&n.labels, &ours) == Ownership::Ours)
-            .map(|n| n.name)
-            .collect(),
+        networks: networks.into_iter().filter(|n| instance.owns(&n.labels)).map(|n| n.name).collect(),
         volumes,
         secrets,
         remove_volumes: args.volumes || args.purge,

@@ -5,13 +5,12 @@ use crate::{
     desired_state::{self, DesiredState},
     engine::Engine,
     error::{Error, Result},
-    event::Event,
     ops::{Instance, backup, guarded, start},
     settings::Settings,
 };
 
 /// The last backup.
-pub(super) struct Last {
+pub(super) struct LastBackup {
     /// The file.
     pub file: String,
     /// Roles of the volumes that are not in it, such as those that a killed uninstall removed.
@@ -25,51 +24,49 @@ pub(super) struct Last {
 ///
 /// # Errors
 /// What the engine says, and when the backup fails; nothing is removed then.
-pub(super) async fn make(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<Last> {
-    let look = backup::look(instance, engine).await?;
-    let main = backup::own_container(instance, &look).filter(|main| main.state == "running");
+pub(super) async fn make(instance: &Instance, engine: &Engine, settings: Option<&Settings>) -> Result<LastBackup> {
+    let snapshot = instance.snapshot(engine).await?;
+    let main = instance.own_container(&snapshot).filter(|main| main.state == "running");
     let records = match (main, settings) {
         (Some(main), Some(settings)) => guarded::records_now(instance, main, settings).await?,
         _ => None,
     };
-    let wanted = desired_state::read(&instance.files.desired())?;
+    let desired = desired_state::read(&instance.files.desired())?;
     if settings.is_some() {
         desired_state::write(&instance.files.desired(), DesiredState::Stopped)?;
     }
-    let ran = guarded::stop(instance, engine, &look).await;
+    let ran = guarded::stop(instance, engine, &snapshot).await;
     let saved = match ran {
         Ok(_) => save(instance, engine, records).await,
         Err(error) => Err(error),
     };
-    if let (Err(_), Some(settings), DesiredState::Running) = (&saved, settings, wanted) {
+    if let (Err(_), Some(settings), DesiredState::Running) = (&saved, settings, desired) {
         let timeout = instance.appliance.health.ready_timeout();
         if let Err(error) = start::start(instance, engine, settings, timeout).await {
-            let text = format!("it was stopped for the backup, and did not start again: {error}");
-            instance.reporter.report(&Event::Warning { text });
+            instance.warn(format!("it was stopped for the backup, and did not start again: {error}"));
         }
     }
     saved
 }
 
-async fn save(instance: &Instance, engine: &Engine, records: Option<Records>) -> Result<Last> {
-    let look = backup::look(instance, engine).await?;
+async fn save(instance: &Instance, engine: &Engine, records: Option<Records>) -> Result<LastBackup> {
+    let snapshot = instance.snapshot(engine).await?;
     let without =
         format!("docklet{} uninstall --volumes --no-backup removes the volumes without a backup", instance.name.flag());
-    match backup::take(instance, engine, &look, Reason::Uninstall, &backup::Backup::default(), records).await {
+    match backup::take(instance, engine, &snapshot, Reason::Uninstall, &backup::Backup::default(), records).await {
         Ok(taken) => {
             backup::confirm_left_out(instance, &taken.made.manifest)?;
-            let there = backup::existing(instance, &look)?;
+            let there = instance.own_volumes(&snapshot)?;
             let roles = instance.appliance.volumes.iter().map(|v| v.role.clone());
             let missing: Vec<String> = roles.filter(|role| there.iter().all(|v| v.role != *role)).collect();
             let whole = if missing.is_empty() { None } else { whole(instance) };
-            Ok(Last { file: taken.made.file.display().to_string(), missing_volumes: missing, whole })
+            Ok(LastBackup { file: taken.made.file.display().to_string(), missing_volumes: missing, whole })
         }
         Err(Error::Missing { what, reason, hint }) => {
             Err(Error::Missing { what, reason, hint: format!("{hint}\n{without}") })
         }
         Err(error) => {
-            let text = format!("nothing is removed without a last backup; {without}");
-            instance.reporter.report(&Event::Warning { text });
+            instance.warn(format!("nothing is removed without a last backup; {without}"));
             Err(error)
         }
     }

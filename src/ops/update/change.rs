@@ -10,16 +10,14 @@ use crate::{
         restore,
         store::{Reason, StoredBackup},
     },
-    desired::labels,
-    engine::{Engine, docker::Listed},
+    engine::{Engine, container::Listed},
     error::{Error, Result},
-    event::Event,
     observe::{self, Snapshot},
-    observed::Ownership,
     ops::{
         Instance, backup,
         guarded::{self, Asked, Guarded, Missing},
-        mounts,
+        mounts, recovery,
+        run_plan::PlanRun,
     },
     plan::guarded::prepare,
     report::data::UpdateReport,
@@ -41,7 +39,7 @@ pub struct Target {
 }
 
 /// One change of the release.
-pub struct Change<'a> {
+pub struct ReleaseChange<'a> {
     /// Which instance.
     pub instance: &'a Instance,
     /// Where it is.
@@ -56,7 +54,7 @@ pub struct Change<'a> {
     pub timeout: Duration,
 }
 
-impl Change<'_> {
+impl ReleaseChange<'_> {
     /// Makes it. With `data`, the volumes are filled from that backup, else the data stays.
     ///
     /// # Errors
@@ -64,16 +62,16 @@ impl Change<'_> {
     /// stopped, as it is.
     pub async fn make(
         &self,
-        look: &Snapshot,
+        snapshot: &Snapshot,
         target: Target,
         reason: Reason,
         data: Option<&StoredBackup>,
     ) -> Result<UpdateReport> {
-        let Change { instance, engine, .. } = *self;
+        let ReleaseChange { instance, engine, .. } = *self;
         let ran = self.main.is_running();
         let early = guarded::records_now(instance, self.main, self.settings).await?;
         mounts::admit(instance, &target.settings.mounts)?;
-        let built = target.release.is_some() && self.prepare(look, &target).await?;
+        let built = target.release.is_some() && self.prepare(snapshot, &target).await?;
         backup::store_can_be_written(instance)?;
         let contents = match data {
             Some(data) => Some(
@@ -140,12 +138,12 @@ impl Change<'_> {
     }
 
     /// Builds the image while the old one runs; whether it was not there.
-    async fn prepare(&self, look: &Snapshot, target: &Target) -> Result<bool> {
-        let wanted = guarded::desired(self.instance, self.engine, &target.appliance, &target.settings, look);
-        let mut observed = observe::observe(self.engine, look, &wanted).await?;
+    async fn prepare(&self, snapshot: &Snapshot, target: &Target) -> Result<bool> {
+        let desired = self.instance.desired(self.engine, &target.appliance, &target.settings, snapshot);
+        let mut observed = observe::observe(self.engine, snapshot, &desired).await?;
         observed.image_present = self.engine.image(&target.image).await?.is_some();
-        let plan = prepare(&wanted, &observed)?;
-        guarded::run(self.instance, self.engine, &target.settings, &target.appliance, &plan, None).await?;
+        let plan = prepare(&desired, &observed)?;
+        PlanRun::with(&target.settings, &target.appliance).run(self.instance, self.engine, &plan).await?;
         Ok(!observed.image_present)
     }
 
@@ -153,9 +151,8 @@ impl Change<'_> {
     async fn taken_back(&self, target: &Target, built: bool, error: Error) -> Error {
         let instance = self.instance;
         let again = guarded::shall_run(instance, self.main.is_running()).unwrap_or(true);
-        if let Err(second) = guarded::undo(instance, self.engine, self.settings, again).await {
-            let text = format!("rolling back failed: {second}; to continue: docklet{} start", instance.name.flag());
-            instance.reporter.report(&Event::Warning { text });
+        if let Err(second) = recovery::undo(instance, self.engine, self.settings, again).await {
+            instance.warn(format!("rolling back failed: {second}; to continue: docklet{} start", instance.name.flag()));
             return error;
         }
         if target.release.is_none() && target.image != self.main.image_id {
@@ -180,10 +177,9 @@ impl Change<'_> {
     /// Removes the images that this instance built for releases before the last one: a rollback goes
     /// back one, and anything else is built again. One that a container uses stays.
     async fn forget_builds(&self, now: &str) {
-        let Change { instance, engine, main, .. } = *self;
-        let ours = labels(&instance.appliance, &instance.name);
+        let ReleaseChange { instance, engine, main, .. } = *self;
         let built = engine.images_labelled(&instance.appliance.name).await.unwrap_or_default();
-        for image in built.iter().filter(|image| Ownership::of(&image.labels, &ours) == Ownership::Ours) {
+        for image in built.iter().filter(|image| instance.owns(&image.labels)) {
             let kept = image.id == main.image_id || image.references.iter().any(|name| name == now);
             for name in image.references.iter().filter(|name| !kept && !name.contains('@')) {
                 let _ = engine.remove_image(name).await;

@@ -1,11 +1,11 @@
 //! What an update or a rollback would do. Changes nothing.
 
-use super::{Last, Update, before_text, can_update, last_update, now, with_tag};
+use super::{LastUpdate, Update, before_text, can_update, last_update, now, with_tag};
 use crate::{
     clock::Zone,
-    engine::{Engine, docker::Listed},
+    engine::{Engine, container::Listed},
     error::Result,
-    ops::{Instance, backup, converge, releases},
+    ops::{Instance, converge, releases},
     report::data::ChangePreview,
     settings::ImageSource,
 };
@@ -18,7 +18,7 @@ impl Instance {
     pub async fn preview_update(&self, options: &Update) -> Result<ChangePreview> {
         let settings = can_update(self).await?;
         let engine = self.engine().await?;
-        let (main, current) = now(self, &engine, &backup::look(self, &engine).await?).await?;
+        let (main, current) = now(self, &engine, &self.snapshot(&engine).await?).await?;
         let from = current.clone().unwrap_or_else(|| "the current image".to_owned());
         let to = options.to.as_deref();
         let (get, to) = match settings.image.source {
@@ -46,8 +46,8 @@ impl Instance {
     pub async fn preview_rollback(&self, data: bool) -> Result<ChangePreview> {
         self.settings().await?;
         let engine = self.engine().await?;
-        let (main, current) = now(self, &engine, &backup::look(self, &engine).await?).await?;
-        let Last::Update(stored, header) = last_update(self, current.as_deref(), &main)? else {
+        let (main, current) = now(self, &engine, &self.snapshot(&engine).await?).await?;
+        let LastUpdate::Update(stored, header) = last_update(self, current.as_deref(), &main)? else {
             return Ok(ChangePreview { instance: self.name.to_string(), steps: vec![], lost: None });
         };
         let from = current.unwrap_or_else(|| "the current image".to_owned());

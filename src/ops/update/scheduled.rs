@@ -6,20 +6,20 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Instance, can_update, check};
-use crate::{data::schedule::Last, error::Result, report::data::UpdateCheckReport, state_file};
+use crate::{data::schedule::LastRun, error::Result, report::data::UpdateCheckReport, state_file};
 
 /// How the last looks went, and what they found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Looked {
+pub struct LastUpdateCheck {
     /// When.
     #[serde(flatten)]
-    pub last: Last,
+    pub last: LastRun,
     /// What there is to update to, such as `release 1.18.40`; `None`: nothing.
     pub available: Option<String>,
 }
 
-impl Looked {
+impl LastUpdateCheck {
     /// Reads it; one that does not parse counts as none.
     pub fn load(path: &Path) -> Self {
         state_file::load(path).unwrap_or_default()
@@ -31,10 +31,10 @@ impl Looked {
 
     /// Whatever was available is not any more: it is there.
     pub(super) fn taken(path: &Path) {
-        let before = Looked::load(path);
+        let before = LastUpdateCheck::load(path);
         if before.available.is_some() {
             // What `status` says then is late by one look, and no more.
-            let _ = Looked { available: None, ..before }.save(path);
+            let _ = LastUpdateCheck { available: None, ..before }.save(path);
         }
     }
 
@@ -51,7 +51,7 @@ impl Looked {
         };
         let new = available.clone().filter(|_| available != self.available);
         let outcome = found.as_ref().map(|_| String::new()).map_err(|error| error.with_causes("; "));
-        (Looked { last: self.last.after(outcome), available }, new)
+        (LastUpdateCheck { last: self.last.after(outcome), available }, new)
     }
 }
 
@@ -60,10 +60,10 @@ impl Instance {
     ///
     /// # Errors
     /// As [`Instance::check_for_update`].
-    pub(crate) async fn look_for_update(&self) -> Result<Option<String>> {
+    pub(crate) async fn run_update_check(&self) -> Result<Option<String>> {
         let found = async { check(self, &can_update(self).await?).await }.await;
         let path = self.files.update_state();
-        let (looked, new) = Looked::load(&path).after(&found);
+        let (looked, new) = LastUpdateCheck::load(&path).after(&found);
         looked.save(&path)?;
         found.map(|_| new)
     }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_available_is_told_once() {
-        let (first, new) = Looked::default().after(&report(Some("1.0.2"), true));
+        let (first, new) = LastUpdateCheck::default().after(&report(Some("1.0.2"), true));
         assert_eq!(new.as_deref(), Some("release 1.0.2"));
         let (again, new) = first.after(&report(Some("1.0.2"), true));
         assert_eq!((again.available.as_deref(), new), (Some("release 1.0.2"), None));
@@ -93,17 +93,17 @@ mod tests {
         assert_eq!((new.as_deref(), &newer.last.error), (Some("release 1.0.3"), &None));
         let (none, new) = newer.after(&report(Some("1.0.3"), false));
         assert_eq!((none.available, new), (None, None));
-        assert!(Looked::default().after(&report(None, true)).1.unwrap().contains("another image"));
+        assert!(LastUpdateCheck::default().after(&report(None, true)).1.unwrap().contains("another image"));
     }
 
     #[test]
     fn what_was_taken_is_not_available() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("update.json");
-        Looked::default().after(&report(Some("1.0.2"), true)).0.save(&path).unwrap();
-        assert!(Looked::load(&path).available.is_some());
-        Looked::taken(&path);
-        let looked = Looked::load(&path);
+        LastUpdateCheck::default().after(&report(Some("1.0.2"), true)).0.save(&path).unwrap();
+        assert!(LastUpdateCheck::load(&path).available.is_some());
+        LastUpdateCheck::taken(&path);
+        let looked = LastUpdateCheck::load(&path);
         assert!(looked.available.is_none() && looked.last.attempt.is_some());
     }
 }

@@ -179,7 +179,7 @@ fn catalogue() -> Vec<Error> {
         },
         Error::ReleasesUnreachable {
             title: "opencode".into(),
-            reason: "npm error errno ENOTFOUND".into(),
+            reason: "curl: (6) Could not resolve host: registry.example".into(),
             log_file: "/home/me/.local/state/docklet/default/releases.log".into(),
         },
         Error::ReleaseUnreachable { reason: "example.org takes no connection: connection refused".into() },
@@ -219,7 +219,7 @@ fn catalogue() -> Vec<Error> {
                     (
                         "opencode-cloud:1.18.33-0123456789ab",
                         Some(file.to_owned()),
-                        vec!["npm error code ECONNRESET".to_owned()],
+                        vec!["curl: (56) Recv failure: Connection reset by peer".to_owned()],
                     )
                 }
                 ImageAction::Pull => ("example.org/opencode:1", None, vec![]),
@@ -247,7 +247,7 @@ fn catalogue() -> Vec<Error> {
                     ImageFault::Architecture => "the image is for arm64, the engine runs amd64",
                     ImageFault::Truncated => "the stream ended before the work did",
                     ImageFault::Network => "dial tcp: lookup example.org: no such host",
-                    ImageFault::BuildStep => "step 7 of 14 (RUN npm ci) ended with exit code 1",
+                    ImageFault::BuildStep => "step 7 of 14 (RUN install opencode) ended with exit code 1",
                     ImageFault::BadArchive => "unexpected end of file",
                     ImageFault::Other => "the engine said no",
                 };

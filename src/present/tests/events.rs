@@ -54,7 +54,7 @@ fn a_setup() -> Vec<(u64, Event)> {
         (7_000, log("Unpacking git (1:2.47.2-0.1) ...")),
         (8_000, log("100%")),
         (9_000, log("Setting up git (1:2.47.2-0.1) ...")),
-        (16_000, build(8, "RUN npm ci --ignore-scripts", 10)),
+        (16_000, build(8, "RUN install opencode", 10)),
         (72_000, done(1, BUILD, 72_000)),
         (72_000, started(2, "create volume opencode-cloud-session for /home/opencode/.opencode")),
         (72_100, done(2, "create volume opencode-cloud-session for /home/opencode/.opencode", 100)),
@@ -233,7 +233,7 @@ fn plain_says_how_long_a_step_takes_and_of_no_other_thing() {
 #[test]
 fn plain_says_at_most_one_line_in_ten_seconds() {
     let mut events = vec![(0, started(1, BUILD))];
-    events.extend((1..=600).map(|tenth| (tenth * 100, build(7, "RUN npm ci", 1))));
+    events.extend((1..=600).map(|tenth| (tenth * 100, build(7, "RUN install opencode", 1))));
     let shown = plain_or_json(|to, clock| Box::new(Clean(plain::Plain::new(to, Style::PLAIN, clock))), events);
     assert_eq!(shown.lines().count(), 1 + 6, "{shown}");
 }

@@ -8,11 +8,11 @@ use crate::{event::Event, report::ListReport};
 #[test]
 fn who_shows_follows_from_the_streams() {
     let terminal = Streams { stderr_is_terminal: true, stdout_is_terminal: true, ..Streams::default() };
-    assert_eq!(Mode::of(&terminal), Mode::Human);
-    assert_eq!(Mode::of(&Streams { term_dumb: true, ..terminal }), Mode::Plain);
-    assert_eq!(Mode::of(&Streams { stderr_is_terminal: false, ..terminal }), Mode::Plain);
-    assert_eq!(Mode::of(&Streams { json: true, ..terminal }), Mode::Json);
-    assert_eq!(Mode::of(&Streams { json: true, quiet: true, ..terminal }), Mode::Quiet);
+    assert_eq!(ProgressMode::of(&terminal), ProgressMode::Human);
+    assert_eq!(ProgressMode::of(&Streams { term_dumb: true, ..terminal }), ProgressMode::Plain);
+    assert_eq!(ProgressMode::of(&Streams { stderr_is_terminal: false, ..terminal }), ProgressMode::Plain);
+    assert_eq!(ProgressMode::of(&Streams { json: true, ..terminal }), ProgressMode::Json);
+    assert_eq!(ProgressMode::of(&Streams { json: true, quiet: true, ..terminal }), ProgressMode::Quiet);
     assert!(terminal.stderr_style().color);
     assert!(!Streams { no_color: true, ..terminal }.stderr_style().color);
     assert!(Streams { no_color: true, color: ColorChoice::Always, ..terminal }.stderr_style().color);

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     engine::stats::Usage,
     report::{ContainerStatus, Decision, DesiredState, EngineStatus, ImageStatus, SupervisorStatus, VolumeStatus},
-    watch::{Input, Key},
+    watch::{KeyPress, ScreenInput},
 };
 
 const UNICODE: Style = Style { color: false, unicode: true };
@@ -96,21 +96,23 @@ fn now(seconds: u64) -> Now {
 /// Five minutes of something that works and uses ever more.
 fn a_watch() -> Watch {
     let mut watch = Watch::default();
-    let mut feed = |input: Input, second: u64| watch.feed(input, Duration::from_secs(second));
-    feed(Input::EngineBack, 0);
-    feed(Input::Report(Box::new(a_report())), 0);
+    let mut feed = |input: ScreenInput, second: u64| watch.feed(input, Duration::from_secs(second));
+    feed(ScreenInput::EngineBack, 0);
+    feed(ScreenInput::Report(Box::new(a_report())), 0);
     let sizes =
         BTreeMap::from([("opencode-cloud-session".into(), 12 << 20), ("opencode-cloud-projects".into(), 3 << 30)]);
-    feed(Input::Sizes(sizes), 0);
+    feed(ScreenInput::Sizes(sizes), 0);
     for second in 0..400 {
         #[allow(clippy::cast_precision_loss)]
         let cpus = Some(2.0 * (second as f64 / 40.0).sin().abs());
         let memory = (second + 20) * (8 << 20);
-        feed(Input::Usage(Usage { cpus, cpus_there: 2, memory, memory_limit: 4 << 30 }), second);
+        feed(ScreenInput::Usage(Usage { cpus, cpus_there: 2, memory, memory_limit: 4 << 30 }), second);
     }
     for n in 0..30 {
         feed(
-            Input::Log(format!("INFO service=server line {n} of a log that is rather long, so that it has to be cut")),
+            ScreenInput::Log(format!(
+                "INFO service=server line {n} of a log that is rather long, so that it has to be cut"
+            )),
             399,
         );
     }
@@ -139,18 +141,18 @@ fn one_that_shows_ascii_only() {
 #[test]
 fn the_engine_is_gone() {
     let mut watch = a_watch();
-    watch.feed(Input::EngineGone("the container engine did not answer".into()), Duration::from_secs(385));
-    watch.feed(Input::EngineGone("no engine listens there".into()), Duration::from_secs(390));
+    watch.feed(ScreenInput::EngineGone("the container engine did not answer".into()), Duration::from_secs(385));
+    watch.feed(ScreenInput::EngineGone("no engine listens there".into()), Duration::from_secs(390));
     let report =
         StatusReport { state: State::EngineUnreachable, container: None, image: None, volumes: vec![], ..a_report() };
-    watch.feed(Input::Report(Box::new(report)), Duration::from_secs(390));
+    watch.feed(ScreenInput::Report(Box::new(report)), Duration::from_secs(390));
     assert_snapshot!(shown(&watch, (80, 24), UNICODE));
 }
 
 #[test]
 fn the_log_fills_the_screen() {
     let mut watch = a_watch();
-    watch.feed(Input::Key(Key::Letter('l')), Duration::from_secs(400));
+    watch.feed(ScreenInput::Key(KeyPress::Letter('l')), Duration::from_secs(400));
     assert_snapshot!(shown(&watch, (60, 10), UNICODE));
 }
 
@@ -162,36 +164,36 @@ fn a_question_what_is_done_and_what_came_of_it() {
         let screen = screen(watch, (60, 20), UNICODE, now(400));
         screen[screen.len() - lines..].join("\n")
     };
-    watch.feed(Input::Key(Key::Letter('r')), seconds(390));
+    watch.feed(ScreenInput::Key(KeyPress::Letter('r')), seconds(390));
     assert_snapshot!(last(&watch, 1), @"restart opencode-cloud? y/n");
-    watch.feed(Input::Key(Key::Letter('y')), seconds(390));
-    watch.feed(Input::Progress("stop container opencode-cloud".into()), seconds(391));
+    watch.feed(ScreenInput::Key(KeyPress::Letter('y')), seconds(390));
+    watch.feed(ScreenInput::Progress("stop container opencode-cloud".into()), seconds(391));
     assert_snapshot!(last(&watch, 1), @"⠋ restarting 10 s: stop container opencode-cloud");
-    watch.feed(Input::Key(Key::Letter('q')), seconds(392));
+    watch.feed(ScreenInput::Key(KeyPress::Letter('q')), seconds(392));
     assert_snapshot!(last(&watch, 1), @"⠋ restarting 10 s; ends then, Ctrl-C ends at once: stop con…");
     watch.ending = false;
     let error = "error: another docklet command is working on this instance: docklet start (pid 4711)\n\nhint: wait until it is done";
-    watch.feed(Input::Done(Err(error.into())), seconds(395));
+    watch.feed(ScreenInput::Done(Err(error.into())), seconds(395));
     assert_snapshot!(last(&watch, 4), @r"
     error: another docklet command is working on this instance:
     docklet start (pid 4711)
     hint: wait until it is done
     r restart  s stop  o open  l log  q quit
     ");
-    watch.feed(Input::Key(Key::Letter('x')), seconds(396));
+    watch.feed(ScreenInput::Key(KeyPress::Letter('x')), seconds(396));
     assert_snapshot!(last(&watch, 1), @"r restart  s stop  o open  l log  q quit");
 }
 
 #[test]
 fn every_size_is_kept_to() {
     let mut gone = a_watch();
-    gone.feed(Input::EngineGone("日本語".repeat(50)), Duration::ZERO);
+    gone.feed(ScreenInput::EngineGone("日本語".repeat(50)), Duration::ZERO);
     let mut told = a_watch();
     told.feed(
-        Input::Done(Err("error: é日本語 and more\n  caused by: something\n\nhint: docklet start".into())),
+        ScreenInput::Done(Err("error: é日本語 and more\n  caused by: something\n\nhint: docklet start".into())),
         Duration::ZERO,
     );
-    told.feed(Input::Log("日本語".repeat(100)), Duration::ZERO);
+    told.feed(ScreenInput::Log("日本語".repeat(100)), Duration::ZERO);
     let mut log = told.clone();
     log.view = View::Log;
     let mut asking = a_watch();
@@ -221,7 +223,7 @@ fn only_what_changed_is_painted() {
     let mut shown = vec![];
     let mut watch = a_watch();
     for key in ['l', 'r', 'n', 'l', 's'] {
-        watch.feed(Input::Key(Key::Letter(key)), Duration::from_secs(400));
+        watch.feed(ScreenInput::Key(KeyPress::Letter(key)), Duration::from_secs(400));
         let lines = screen(&watch, (80, 24), Style { color: true, unicode: true }, now(400));
         terminal.process(paint(&shown, &lines).as_bytes());
         let wanted: Vec<String> =
@@ -237,7 +239,7 @@ fn without_a_terminal_there_is_a_line_for_each_change() {
     let mut changes = Changes::default();
     let mut watch = Watch::default();
     let mut lines = changes.since(&watch, now(0).wall);
-    watch.feed(Input::EngineBack, Duration::ZERO);
+    watch.feed(ScreenInput::EngineBack, Duration::ZERO);
     let mut report = a_report();
     for second in 1..20 {
         match second {
@@ -249,13 +251,13 @@ fn without_a_terminal_there_is_a_line_for_each_change() {
                 report.supervisor.decisions.push(decision);
             }
             15 => {
-                watch.feed(Input::EngineGone("no engine listens there".into()), Duration::ZERO);
+                watch.feed(ScreenInput::EngineGone("no engine listens there".into()), Duration::ZERO);
                 report = StatusReport { state: State::EngineUnreachable, container: None, ..report };
             }
             _ => {}
         }
-        watch.feed(Input::Report(Box::new(report.clone())), Duration::ZERO);
-        watch.feed(Input::Usage(Usage { memory: second, ..Usage::default() }), Duration::from_secs(second));
+        watch.feed(ScreenInput::Report(Box::new(report.clone())), Duration::ZERO);
+        watch.feed(ScreenInput::Usage(Usage { memory: second, ..Usage::default() }), Duration::from_secs(second));
         lines.extend(changes.since(&watch, now(second).wall));
     }
     assert_snapshot!(lines.join("\n"), @r"

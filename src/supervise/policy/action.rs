@@ -15,6 +15,9 @@ pub enum Action {
     Probe,
     /// Start the container, after stopping it when it runs; hand in what came of it.
     Restart(RestartReason),
+    /// Something else started the container while its restart had to wait: tell of it as of one of ours. On Podman that can
+    /// be a helper that shares its network.
+    TellRestart(RestartReason),
     /// Stop the container, which runs although the user wanted it stopped.
     Stop,
     /// Remember that it is of no use.

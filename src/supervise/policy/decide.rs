@@ -1,10 +1,10 @@
 //! What is to be done about what the policy knows, and when: restart, wait, give up, probe, look again.
-//! Learns nothing here; it only keeps in mind what it recorded.
+//! Learns nothing here; it only remembers what it decided.
 
 use std::time::Duration;
 
 use super::{
-    Connection, Policy, Tracked,
+    EngineConnection, Policy, Tracked,
     action::{Action, LogEntry, RestartReason},
 };
 use crate::{desired_state::DesiredState, settings::RestartPolicy};
@@ -22,7 +22,7 @@ impl Policy {
         if self.may_probe() {
             at = at.min(self.next_probe);
         }
-        if self.connection == Connection::Up && !self.locked {
+        if self.connection == EngineConnection::Up && !self.locked {
             at = at.min(self.next_inspect);
         }
         at
@@ -32,7 +32,7 @@ impl Policy {
         if let Some((due, how)) = self.outside
             && now >= due
             && !self.locked
-            && self.connection == Connection::Up
+            && self.connection == EngineConnection::Up
         {
             self.outside = None;
             self.confirming = Some(how);
@@ -59,7 +59,7 @@ impl Policy {
             self.probing = true;
             actions.push(Action::Probe);
         }
-        if self.connection == Connection::Up && !self.locked && now >= self.next_inspect {
+        if self.connection == EngineConnection::Up && !self.locked && now >= self.next_inspect {
             self.next_inspect = now + self.limits.inspect_every;
             actions.push(Action::Inspect);
         }
@@ -84,7 +84,7 @@ impl Policy {
             && self.desired == DesiredState::Running
             && !self.locked
             && !self.gave_up
-            && self.connection == Connection::Up
+            && self.connection == EngineConnection::Up
             && self.outside.is_none()
             && self.confirming.is_none()
     }

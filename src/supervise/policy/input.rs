@@ -40,9 +40,9 @@ impl ExitStatus {
     }
 }
 
-/// What the page recorded.
+/// What a probe found out about the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
+pub enum PageHealth {
     /// It answers.
     Good,
     /// It does not, or not as it should; how.
@@ -65,7 +65,7 @@ pub enum Outside {
 pub enum Input {
     /// Nothing but that time went by.
     Tick,
-    /// The user recorded, just now or before the supervisor began, what is wanted. Begins afresh.
+    /// The desired state, recorded just now or before the supervisor began. Begins afresh.
     Requested(DesiredState),
     /// The setting.
     Mode(RestartPolicy),
@@ -90,7 +90,7 @@ pub enum Input {
     /// Something else happened to it: paused, renamed, changed.
     Touched,
     /// The page was probed.
-    Probed(Health),
+    Probed(PageHealth),
     /// The machine slept.
     Slept(Duration),
     /// [`Action::Restart`](super::Action::Restart) was done.

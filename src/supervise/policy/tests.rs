@@ -2,8 +2,11 @@
 //! answers truthfully, an oracle beside it that holds the laws, and days that pass in milliseconds.
 #![allow(clippy::unwrap_used)]
 
-mod cases;
+mod engine_away;
 mod histories;
+mod lifetime;
+mod other_commands;
+mod restarts;
 
 use super::*;
 
@@ -47,6 +50,8 @@ struct World {
     gave_up: bool,
     told: Vec<LogEntry>,
     adopted: Vec<Outside>,
+    /// Restarts that something else made.
+    others: Vec<RestartReason>,
     set_back: Vec<String>,
 }
 
@@ -79,6 +84,7 @@ impl World {
             gave_up: false,
             told: vec![],
             adopted: vec![],
+            others: vec![],
             set_back: vec![],
         };
         world.feed(Input::EngineBack);
@@ -117,9 +123,14 @@ impl World {
                 } else {
                     self.healthy_since = None;
                 }
-                self.feed(Input::Probed(if good { Health::Good } else { Health::Bad("nothing within 3 s".into()) }));
+                self.feed(Input::Probed(if good {
+                    PageHealth::Good
+                } else {
+                    PageHealth::Bad("nothing within 3 s".into())
+                }));
             }
             Action::Restart(reason) => self.restart(reason),
+            Action::TellRestart(reason) => self.others.push(reason),
             Action::Stop => {
                 assert!(
                     self.engine && !self.locked,

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::{
-    Connection, Policy, Run, Tracked,
+    EngineConnection, Policy, Tracked, TrackedRun,
     action::{Action, LogEntry, RestartReason},
-    input::{ContainerState, ExitStatus, Health, Input, Outside},
+    input::{ContainerState, ExitStatus, Input, Outside, PageHealth},
 };
 use crate::desired_state::DesiredState;
 
@@ -23,13 +23,13 @@ impl Policy {
             }
             Input::Lock(held) => self.lock(held, actions),
             Input::EngineLost => {
-                if !matches!(self.connection, Connection::Down { .. }) {
-                    self.connection = Connection::Down { since: now };
+                if !matches!(self.connection, EngineConnection::Down { .. }) {
+                    self.connection = EngineConnection::Down { since: now };
                     // An engine that goes down stops its containers first, as if somebody had asked
                     // for it: what was about to settle was the engine's own end.
                     let settling = self.outside.is_some() || self.confirming.is_some() || now < self.hold_until;
                     if settling && matches!(self.container, Tracked::Ended) {
-                        self.container = Tracked::Running(Run::new(0, now));
+                        self.container = Tracked::Running(TrackedRun::new(0, now));
                         self.need = None;
                     }
                     self.forget_outside();
@@ -37,12 +37,12 @@ impl Policy {
                 }
             }
             Input::EngineBack => {
-                if let Connection::Down { since } = self.connection {
+                if let EngineConnection::Down { since } = self.connection {
                     let away = now.saturating_sub(since);
                     self.was_away = Some(away);
                     actions.push(Action::Log(LogEntry::EngineBack(away)));
                 }
-                self.connection = Connection::Up;
+                self.connection = EngineConnection::Up;
                 if let Tracked::Running(run) = &mut self.container {
                     run.misses = 0;
                 }
@@ -85,7 +85,7 @@ impl Policy {
                 self.runs_again();
                 self.need = None;
                 self.asked_to_end = false;
-                self.container = Tracked::Running(Run::new(run, now));
+                self.container = Tracked::Running(TrackedRun::new(run, now));
                 self.next_probe = now + self.limits.probe_starting;
             }
             Input::RestartFailed(reason) => {
@@ -108,7 +108,7 @@ impl Policy {
             actions.push(Action::Log(LogEntry::Requested(desired)));
         }
         self.desired = desired;
-        self.owes_stop = desired == DesiredState::Stopped && self.connection != Connection::Up;
+        self.owes_stop = desired == DesiredState::Stopped && self.connection != EngineConnection::Up;
         self.gave_up = false;
         self.attempts = 0;
         self.port_attempts = 0;
@@ -178,9 +178,9 @@ impl Policy {
             }
             ContainerState::Running { run } => {
                 if !matches!(&before, Tracked::Running(known) if known.id == run) {
-                    self.container = Tracked::Running(Run::new(run, now));
+                    self.container = Tracked::Running(TrackedRun::new(run, now));
                     self.next_probe = now;
-                    self.need = None;
+                    self.overtaken(actions);
                     self.runs_again();
                 }
                 if !matches!(self.need, Some(RestartReason::Hung(..))) {
@@ -250,6 +250,16 @@ impl Policy {
         }
     }
 
+    /// What waits for a restart, and was told, runs: something else has started it.
+    fn overtaken(&mut self, actions: &mut Vec<Action>) {
+        if let Some(reason) = self.need.take()
+            && self.announced
+            && !self.locked
+        {
+            actions.push(Action::TellRestart(reason));
+        }
+    }
+
     fn runs_again(&mut self) {
         self.stopped_by_us = false;
         self.port_attempts = 0;
@@ -263,11 +273,11 @@ impl Policy {
         let known =
             matches!(&self.container, Tracked::Running(run) if now.saturating_sub(run.since) < self.limits.settle);
         self.forget_outside();
+        self.overtaken(actions);
         self.runs_again();
-        self.need = None;
         self.owes_stop = false;
         if !known {
-            self.container = Tracked::Running(Run::new(0, now));
+            self.container = Tracked::Running(TrackedRun::new(0, now));
             self.next_probe = now + self.limits.probe_starting;
             // Its run is not known yet.
             actions.push(Action::Inspect);
@@ -277,13 +287,13 @@ impl Policy {
         }
     }
 
-    fn probed(&mut self, now: Duration, health: Health, actions: &mut Vec<Action>) {
+    fn probed(&mut self, now: Duration, health: PageHealth, actions: &mut Vec<Action>) {
         self.probing = false;
         let limits = self.limits;
-        let counts = !self.locked && self.connection == Connection::Up && now >= self.grace_until;
+        let counts = !self.locked && self.connection == EngineConnection::Up && now >= self.grace_until;
         let Tracked::Running(run) = &mut self.container else { return };
         match health {
-            Health::Good => {
+            PageHealth::Good => {
                 if !run.answered {
                     actions.push(Action::Log(LogEntry::Answers(now.saturating_sub(run.since))));
                 } else if run.misses > 0 || run.refused {
@@ -301,7 +311,7 @@ impl Policy {
                     self.need = None;
                 }
             }
-            Health::Refused => {
+            PageHealth::Refused => {
                 run.healthy_since = None;
                 run.misses = 0;
                 run.answered = true;
@@ -310,7 +320,7 @@ impl Policy {
                 }
                 run.refused = true;
             }
-            Health::Bad(seen) => {
+            PageHealth::Bad(seen) => {
                 run.healthy_since = None;
                 if counts && (run.answered || now.saturating_sub(run.since) >= limits.start_period) {
                     run.misses += 1;

@@ -10,7 +10,7 @@ use super::{INSPECT_AGAIN, Supervisor, poll::Stamp};
 use crate::{
     clock,
     desired_state::{self, DesiredState},
-    engine::{Engine, docker::Detail},
+    engine::{Engine, container::Detail},
     error::{Error, ExitReport},
     host::{ports, tunnel},
     mounts,
@@ -43,6 +43,12 @@ impl Supervisor<'_> {
                     inputs.push_back(Input::Lock(true));
                 }
                 inputs.push_back(done);
+            }
+            Action::TellRestart(reason) => {
+                let cause = reason.text(None);
+                let text = format!("restarted by something else: {cause} (restart {})", self.state.restarts + 1);
+                self.count_restart(cause);
+                self.decided("restarted", text);
             }
             Action::Stop => self.stop(inputs).await,
             Action::GiveUp(reason) => self.give_up(&reason).await,
@@ -130,8 +136,7 @@ impl Supervisor<'_> {
                 }
                 self.out_of_memory = false;
                 self.state.port_taken = None;
-                self.state.restarts += 1;
-                self.state.last_restart = Some(LastRestart { at: clock::now_rfc3339(), reason: cause_text.clone() });
+                self.count_restart(cause_text.clone());
                 if reason.counts() {
                     self.state.recent.push(clock::now_rfc3339());
                 }
@@ -160,6 +165,11 @@ impl Supervisor<'_> {
                 Input::RestartFailed(error.with_causes(": "))
             }
         }
+    }
+
+    fn count_restart(&mut self, reason: String) {
+        self.state.restarts += 1;
+        self.state.last_restart = Some(LastRestart { at: clock::now_rfc3339(), reason });
     }
 
     /// Does what the user asked for while the engine was away. Tried again until a look finds that it does not run.

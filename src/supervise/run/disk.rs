@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use super::{Message, Supervisor};
+use super::{Supervisor, SupervisorMessage};
 use crate::{
     clock,
     disk::{self, DU_SECONDS, DiskUse},
@@ -78,7 +78,7 @@ impl Supervisor<'_> {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             let measured = measure(&engine, &container, data_folder, command, before).await;
-            let _ = sender.send(Message::Measured(Box::new(measured)));
+            let _ = sender.send(SupervisorMessage::Measured(Box::new(measured)));
         });
     }
 

@@ -3,13 +3,12 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{INSPECT_AGAIN, Message, Supervisor};
+use super::{INSPECT_AGAIN, Supervisor, SupervisorMessage};
 use crate::{
-    desired::{label, labels},
+    desired::label,
     desired_state::DesiredState,
-    engine::{Engine, docker::Detail},
+    engine::{Engine, container::Detail},
     host::tunnel::Tunnel,
-    observed::Ownership,
     ops::Instance,
     probe::{self, Probe, Seen},
     secrets,
@@ -52,9 +51,7 @@ impl Supervisor<'_> {
             self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
             return detail.is_some();
         }
-        let (appliance, instance) = (&self.instance.appliance, &self.instance.name);
-        let labels = labels(appliance, instance);
-        match jobs::left_behind(engine, detail, instance, &appliance.name, &labels).await {
+        match jobs::left_behind(self.instance, engine, detail).await {
             Ok(true) => {
                 self.run_job(Job::Recover);
                 true
@@ -68,7 +65,7 @@ impl Supervisor<'_> {
     }
 
     pub(super) fn is_ours(&self, detail: &Detail) -> bool {
-        Ownership::of(&detail.labels, &labels(&self.instance.appliance, &self.instance.name)) == Ownership::Ours
+        self.instance.owns(&detail.labels)
     }
 
     pub(super) fn remember(&mut self, detail: &Detail) {
@@ -113,34 +110,34 @@ impl Supervisor<'_> {
                 tokio::spawn(async move {
                     let seen = match remote {
                         Some((tunnel, inside)) => {
-                            let (seen, fault) = look_through(&tunnel, &probe, &inside).await;
-                            let _ = sender.send(Message::Tunnel(fault));
+                            let (seen, fault) = check_tunnel(&tunnel, &probe, &inside).await;
+                            let _ = sender.send(SupervisorMessage::Tunnel(fault));
                             seen
                         }
-                        None => probe.look().await,
+                        None => probe.check().await,
                     };
-                    let _ = sender.send(Message::Probed(seen));
+                    let _ = sender.send(SupervisorMessage::Probed(seen));
                 });
             }
             // Nothing that a restart would heal.
-            _ => drop(sender.send(Message::Probed(Seen::Unauthorized))),
+            _ => drop(sender.send(SupervisorMessage::Probed(Seen::Unauthorized))),
         }
     }
 }
 
 /// Looks at a page behind a tunnel, and keeps that open; what is wrong with it. Only what is seen inside says how the page
 /// is: no restart mends a network.
-async fn look_through(tunnel: &Tunnel, probe: &Probe, inside: &Probe) -> (Seen, Option<String>) {
+async fn check_tunnel(tunnel: &Tunnel, probe: &Probe, inside: &Probe) -> (Seen, Option<String>) {
     if tunnel.is_unwanted() {
-        return (inside.look().await, None);
+        return (inside.check().await, None);
     }
-    if probe.look().await == Seen::Works {
+    if probe.check().await == Seen::Works {
         return (Seen::Works, None);
     }
-    if let seen @ (Seen::Silent { .. } | Seen::Wrong { .. } | Seen::Unauthorized) = inside.look().await {
+    if let seen @ (Seen::Silent { .. } | Seen::Wrong { .. } | Seen::Unauthorized) = inside.check().await {
         return (seen, None);
     }
-    let fault = match probe.look().await {
+    let fault = match probe.check().await {
         Seen::Works => None,
         seen => {
             // Whatever it leads to, it is not the page: the next look opens it anew.

@@ -2,21 +2,21 @@
 
 use std::time::Instant;
 
-use super::{INSPECT_AGAIN, Message, Supervisor};
+use super::{INSPECT_AGAIN, Supervisor, SupervisorMessage};
 use crate::{
     data::copies::Copies,
-    engine::events::{ContainerEvent, Kind},
+    engine::events::{ContainerEvent, EventKind},
     probe::Seen,
     supervise::{
         jobs::{self, Job},
-        policy::{ExitStatus, Health, Input, Outside},
+        policy::{ExitStatus, Input, Outside, PageHealth},
     },
 };
 
 impl Supervisor<'_> {
-    pub(super) async fn receive(&mut self, message: Message) {
+    pub(super) async fn receive(&mut self, message: SupervisorMessage) {
         match message {
-            Message::Connected(engine) => {
+            SupervisorMessage::Connected(engine) => {
                 let endpoint = Some(engine.about.endpoint.clone());
                 self.engine = Some(*engine);
                 self.disk.forget_engine();
@@ -28,18 +28,18 @@ impl Supervisor<'_> {
                 // What happened between that look and the begin of the stream is found by another.
                 self.inspect_at = Some(Instant::now() + INSPECT_AGAIN);
             }
-            Message::Lost(reason) => {
+            SupervisorMessage::Lost(reason) => {
                 self.engine = None;
                 self.inspect_at = None;
                 self.lost_because = reason;
                 self.feed(Input::EngineLost).await;
             }
-            Message::Happened(event) => {
+            SupervisorMessage::Happened(event) => {
                 for input in self.understand(&event).await {
                     self.feed(input).await;
                 }
             }
-            Message::Ran(ended) => {
+            SupervisorMessage::Ran(ended) => {
                 self.jobs.ended(&ended);
                 let (job, done) = ended;
                 if let Some((decision, text)) = jobs::text(job, &done) {
@@ -53,9 +53,9 @@ impl Supervisor<'_> {
                 self.reload_settings();
                 self.feed(Input::Touched).await;
             }
-            Message::Measured(measured) => self.measured(*measured),
-            Message::RulesLoaded(done) => self.rules_loaded(done).await,
-            Message::Tunnel(fault) => {
+            SupervisorMessage::Measured(measured) => self.measured(*measured),
+            SupervisorMessage::RulesLoaded(done) => self.rules_loaded(done).await,
+            SupervisorMessage::Tunnel(fault) => {
                 match (&self.tunnel_fault, &fault) {
                     (None, Some(fault)) => {
                         let text = format!("the page runs, but is not reached from this machine: {fault}");
@@ -66,12 +66,12 @@ impl Supervisor<'_> {
                 }
                 self.tunnel_fault = fault;
             }
-            Message::Probed(seen) => {
+            SupervisorMessage::Probed(seen) => {
                 let health = match seen {
-                    Seen::Works => Health::Good,
-                    Seen::Unauthorized => Health::Refused,
-                    Seen::Wrong { .. } => Health::Bad(seen.to_string()),
-                    Seen::Silent { reason } => Health::Bad(reason),
+                    Seen::Works => PageHealth::Good,
+                    Seen::Unauthorized => PageHealth::Refused,
+                    Seen::Wrong { .. } => PageHealth::Bad(seen.to_string()),
+                    Seen::Silent { reason } => PageHealth::Bad(reason),
                 };
                 self.feed(Input::Probed(health)).await;
             }
@@ -79,35 +79,35 @@ impl Supervisor<'_> {
     }
 
     async fn understand(&mut self, event: &ContainerEvent) -> Vec<Input> {
-        let renamed = matches!(&event.kind, Kind::Other(what) if what == "rename");
+        let renamed = matches!(&event.kind, EventKind::Other(what) if what == "rename");
         if event.name != self.container && !renamed || event.at <= self.run {
             return vec![];
         }
         let podman = self.engine.as_ref().filter(|engine| engine.about.is_podman());
         let look = podman.filter(|_| self.clues.take(&event.kind));
         let input = match &event.kind {
-            Kind::Started => {
+            EventKind::Started => {
                 self.out_of_memory = false;
                 Input::Started
             }
-            Kind::Died { code } => {
+            EventKind::Died { code } => {
                 let status = ExitStatus { code: *code, out_of_memory: self.out_of_memory };
                 if let Some(podman) = look {
                     return self.clues.died(status, podman.stopped_by_user(&event.id).await);
                 }
                 Input::Died(status)
             }
-            Kind::Stopped => Input::EndedOutside(Outside::Stopped),
+            EventKind::Stopped => Input::EndedOutside(Outside::Stopped),
             // SIGTERM, what `docker stop` begins with.
-            Kind::Signalled { signal: 15 } => Input::AskedToEnd,
-            Kind::Signalled { .. } => return vec![],
-            Kind::Removed => Input::EndedOutside(Outside::Removed),
-            Kind::CleanedUp => return self.clues.cleaned_up().into_iter().collect(),
-            Kind::Other(what) if what == "oom" => {
+            EventKind::Signalled { signal: 15 } => Input::AskedToEnd,
+            EventKind::Signalled { .. } => return vec![],
+            EventKind::Removed => Input::EndedOutside(Outside::Removed),
+            EventKind::CleanedUp => return self.clues.cleaned_up().into_iter().collect(),
+            EventKind::Other(what) if what == "oom" => {
                 self.out_of_memory = true;
                 return vec![];
             }
-            Kind::Other(_) => Input::Touched,
+            EventKind::Other(_) => Input::Touched,
         };
         vec![input]
     }

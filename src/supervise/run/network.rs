@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Message, Supervisor};
+use super::{Supervisor, SupervisorMessage};
 use crate::{
-    engine::{Engine, docker::Detail},
+    engine::{Engine, container::Detail},
     error::{Error, Result},
     ops::{Instance, rules},
     sandbox::network_rules::{self, Loaded},
@@ -46,7 +46,7 @@ impl Supervisor<'_> {
         tokio::spawn(async move {
             let done = rules::refresh(&engine, &appliance, &instance, &files).await;
             drop(lock);
-            let _ = sender.send(Message::RulesLoaded(done));
+            let _ = sender.send(SupervisorMessage::RulesLoaded(done));
         });
     }
 

@@ -5,7 +5,7 @@
 //! its own. 4.3 has it nowhere, and tells `cleanup` twice: once for the end and once for the command.
 
 use crate::{
-    engine::events::Kind,
+    engine::events::EventKind,
     supervise::policy::{ExitStatus, Input, Outside},
 };
 
@@ -23,11 +23,11 @@ pub(super) struct Clues {
 
 impl Clues {
     /// Takes an event; whether the container's state has to be looked at, because it tells more of this end.
-    pub(super) fn take(&mut self, kind: &Kind) -> bool {
+    pub(super) fn take(&mut self, kind: &EventKind) -> bool {
         match kind {
-            Kind::Started => *self = Clues::default(),
-            Kind::Signalled { .. } => self.signalled = true,
-            Kind::Died { .. } => return !self.signalled,
+            EventKind::Started => *self = Clues::default(),
+            EventKind::Signalled { .. } => self.signalled = true,
+            EventKind::Died { .. } => return !self.signalled,
             _ => {}
         }
         false
@@ -61,17 +61,17 @@ mod tests {
     const STOP: Input = Input::EndedOutside(Outside::Stopped);
 
     /// The inputs from a run's events, as Podman told them.
-    fn told(code: i64, stopped: Option<bool>, events: &[Kind]) -> Vec<Input> {
+    fn told(code: i64, stopped: Option<bool>, events: &[EventKind]) -> Vec<Input> {
         let mut clues = Clues::default();
         let mut inputs = vec![];
         for event in events {
             let look = clues.take(event);
             match event {
-                Kind::Died { .. } => {
+                EventKind::Died { .. } => {
                     let status = ExitStatus { code: Some(code), out_of_memory: false };
                     inputs.extend(if look { clues.died(status, stopped) } else { vec![Input::Died(status)] });
                 }
-                Kind::CleanedUp => inputs.extend(clues.cleaned_up()),
+                EventKind::CleanedUp => inputs.extend(clues.cleaned_up()),
                 _ => {}
             }
         }
@@ -81,9 +81,13 @@ mod tests {
     #[test]
     fn podmans_ways_to_tell_of_a_stop_are_understood() {
         let died = |code| Input::Died(ExitStatus { code: Some(code), out_of_memory: false });
-        let (start, kill, die, clean) =
-            (Kind::Started, Kind::Signalled { signal: 0 }, Kind::Died { code: None }, Kind::CleanedUp);
-        let run = |middle: &[Kind]| [&[start.clone()][..], middle].concat();
+        let (start, kill, die, clean) = (
+            EventKind::Started,
+            EventKind::Signalled { signal: 0 },
+            EventKind::Died { code: None },
+            EventKind::CleanedUp,
+        );
+        let run = |middle: &[EventKind]| [&[start.clone()][..], middle].concat();
         // Podman 4.3.1: stop, an end by itself, kill --signal TERM, a crash.
         let stop = run(&[die.clone(), clean.clone(), clean.clone()]);
         let end = run(&[die.clone(), clean.clone()]);

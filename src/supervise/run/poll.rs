@@ -31,7 +31,7 @@ impl Stamp {
 
 impl Supervisor<'_> {
     /// Looks at all of it, and feeds the policy with what changed.
-    pub(super) async fn look_around(&mut self) -> Option<End> {
+    pub(super) async fn poll(&mut self) -> Option<End> {
         let files = &self.instance.files;
         if !self.lock.is_named(&files.supervisor_lock()) {
             return Some(End::Disowned);
@@ -44,7 +44,7 @@ impl Supervisor<'_> {
         if self.command_at_work() && !self.policy.locked() {
             self.feed(Input::Lock(true)).await;
         }
-        self.look_at_desired_state().await;
+        self.poll_desired_state().await;
         let stamp = Stamp::of(&files.settings());
         if stamp != self.settings_stamp {
             self.settings_stamp = stamp;
@@ -63,7 +63,7 @@ impl Supervisor<'_> {
         }
         // Last: what the command left behind is known when it is gone.
         if self.policy.locked() && !self.command_at_work() {
-            self.look_at_desired_state().await;
+            self.poll_desired_state().await;
             // A backup of the user's may be to be copied.
             self.reload_settings();
             self.feed(Input::Lock(false)).await;
@@ -71,7 +71,7 @@ impl Supervisor<'_> {
         None
     }
 
-    async fn look_at_desired_state(&mut self) {
+    async fn poll_desired_state(&mut self) {
         let path = self.instance.files.desired();
         let stamp = Stamp::of(&path);
         if stamp == self.state_stamp {

@@ -5,7 +5,7 @@ use std::{pin::pin, time::Duration};
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::Message;
+use super::SupervisorMessage;
 use crate::{
     engine::connect::{self, Selection},
     instance_name::InstanceName,
@@ -19,7 +19,7 @@ pub(super) async fn watch(
     mut selection: Selection,
     appliance: String,
     instance: InstanceName,
-    sender: mpsc::UnboundedSender<Message>,
+    sender: mpsc::UnboundedSender<SupervisorMessage>,
 ) {
     let mut pause = RECONNECT.0;
     let mut since: Option<i128> = None;
@@ -35,14 +35,14 @@ pub(super) async fn watch(
                 let mut events = pin!(engine.events(&appliance, &instance, since));
                 // Should nothing happen before the connection breaks, this is from when on to ask.
                 since = since.or_else(|| Some(time::OffsetDateTime::now_utc().unix_timestamp_nanos()));
-                if sender.send(Message::Connected(Box::new(engine.clone()))).is_err() {
+                if sender.send(SupervisorMessage::Connected(Box::new(engine.clone()))).is_err() {
                     return;
                 }
                 loop {
                     match events.next().await {
                         Some(Ok(event)) => {
                             since = since.max(Some(event.at + 1));
-                            if sender.send(Message::Happened(event)).is_err() {
+                            if sender.send(SupervisorMessage::Happened(event)).is_err() {
                                 return;
                             }
                         }
@@ -53,7 +53,7 @@ pub(super) async fn watch(
             }
             Err(error) => error.to_string(),
         };
-        if sender.send(Message::Lost(reason)).is_err() {
+        if sender.send(SupervisorMessage::Lost(reason)).is_err() {
             return;
         }
         tokio::time::sleep(pause).await;

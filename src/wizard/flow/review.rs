@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Escape, KeyKind, Leave, PasswordChoice, Step, Wizard};
+use super::{Escape, KeyKind, Leave, PasswordChoice, Wizard, WizardStep};
 use crate::{
     error::{Error, Result},
     present::style::columns,
@@ -21,7 +21,7 @@ impl Wizard<'_> {
             false => ("Create it?", "go on to the plan"),
         };
         let items = [("yes", yes), ("change an answer", ""), ("quit", "without changes")];
-        let items = items.map(|(name, said)| (name.to_owned(), said.to_owned()));
+        let items = items.map(|(name, explanation)| (name.to_owned(), explanation.to_owned()));
         self.prompt.drop_what_is_typed();
         self.prompt.on_escape(Escape::Back);
         match self.prompt.select(question, "", &items, 0) {
@@ -47,7 +47,7 @@ impl Wizard<'_> {
     fn change(&mut self) -> Result<()> {
         let all = self.rows();
         let can_change = all.into_iter().filter(|(step, ..)| self.applies(*step));
-        let rows: Vec<(Step, &str, String)> = can_change.collect();
+        let rows: Vec<(WizardStep, &str, String)> = can_change.collect();
         let items: Vec<_> = rows.iter().map(|(_, name, value)| ((*name).to_owned(), value.clone())).collect();
         self.prompt.on_escape(Escape::Back);
         let chosen = match self.prompt.select("Which answer?", "", &items, 0) {
@@ -101,43 +101,43 @@ impl Wizard<'_> {
     }
 
     /// Each choice: its question, a name, and the value.
-    fn rows(&self) -> Vec<(Step, &'static str, String)> {
+    fn rows(&self) -> Vec<(WizardStep, &'static str, String)> {
         let settings = self.settings();
         let mut rows = vec![];
         if let [_, _, ..] = self.around.engines {
             let engine = self.around.engines.get(self.answers.engine.unwrap_or_default());
             let engine = engine.map(|e| format!("{} {} ({})", e.about.name, e.about.version, e.about.endpoint));
-            rows.push((Step::Engine, "Container engine", engine.unwrap_or_default()));
+            rows.push((WizardStep::Engine, "Container engine", engine.unwrap_or_default()));
         }
-        rows.push((Step::Port, "Port", settings.network.port.to_string()));
-        rows.push((Step::Image, "Image", self.image_value(&settings)));
+        rows.push((WizardStep::Port, "Port", settings.network.port.to_string()));
+        rows.push((WizardStep::Image, "Image", self.image_value(&settings)));
         if settings.image.source == ImageSource::Build {
-            let languages = if self.around.packages.is_empty() { Step::Packages } else { Step::Languages };
+            let languages = if self.around.packages.is_empty() { WizardStep::Packages } else { WizardStep::Languages };
             rows.push((languages, "Packages", list(settings.image.extra_packages.iter().map(ToString::to_string))));
         }
-        rows.push((Step::Memory, "Memory", settings.resources.memory.0.to_string()));
+        rows.push((WizardStep::Memory, "Memory", settings.resources.memory.0.to_string()));
         let mounts = settings.mounts.iter().map(|mount| {
             let read_only = if mount.read_only { ", read-only" } else { "" };
             format!("{} at {}{read_only}", self.around.shown(&mount.host), mount.container)
         });
-        rows.push((Step::Folder, "Project folder", list(mounts)));
-        rows.push((Step::Git, "Commits as", author(&settings.git).unwrap_or_else(|| "no identity".to_owned())));
+        rows.push((WizardStep::Folder, "Project folder", list(mounts)));
+        rows.push((WizardStep::Git, "Commits as", author(&settings.git).unwrap_or_else(|| "no identity".to_owned())));
         if settings.git.ssh_agent {
-            rows.push((Step::Git, "SSH agent", "its keys can be used".to_owned()));
+            rows.push((WizardStep::Git, "SSH agent", "its keys can be used".to_owned()));
         }
         let reaches = std::iter::once(egress(settings.network.egress).to_owned());
         rows.push((
-            Step::Egress,
+            WizardStep::Egress,
             "Network",
             list(reaches.chain(settings.network.allow.iter().map(ToString::to_string))),
         ));
         if !settings.trust.ca_file.is_empty() {
             // As what else is allowed and the ssh agent, a flag or the environment has said it.
-            rows.push((Step::Egress, "Certificates", self.around.shown(Path::new(&settings.trust.ca_file))));
+            rows.push((WizardStep::Egress, "Certificates", self.around.shown(Path::new(&settings.trust.ca_file))));
         }
-        rows.push((Step::Restart, "Restart", restart(settings.restart.policy).to_owned()));
+        rows.push((WizardStep::Restart, "Restart", restart(settings.restart.policy).to_owned()));
         if self.around.can_autostart || settings.restart.autostart {
-            rows.push((Step::Autostart, "Start at login", yes_no(settings.restart.autostart)));
+            rows.push((WizardStep::Autostart, "Start at login", yes_no(settings.restart.autostart)));
         }
         let password = match &self.answers.password {
             Some(PasswordChoice::Own(_)) => "your own",
@@ -146,14 +146,14 @@ impl Wizard<'_> {
             Some(PasswordChoice::Keep) => "the current one",
             _ => "a generated one",
         };
-        rows.push((Step::Password, "Password", password.to_owned()));
+        rows.push((WizardStep::Password, "Password", password.to_owned()));
         for (kind, name) in [(KeyKind::Model, "Model keys"), (KeyKind::Push, "Push tokens")] {
             if self.around.keys.iter().any(|key| key.0 == kind) {
-                rows.push((Step::Keys(kind), name, self.keys_value(kind, true)));
+                rows.push((WizardStep::Keys(kind), name, self.keys_value(kind, true)));
             }
         }
         if self.around.can_open {
-            rows.push((Step::Open, "Open the page", yes_no(self.answers.open.unwrap_or(true))));
+            rows.push((WizardStep::Open, "Open the page", yes_no(self.answers.open.unwrap_or(true))));
         }
         rows
     }

@@ -112,7 +112,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
     let secrets = if run == "again" { vec!["ANTHROPIC_API_KEY".to_owned()] } else { vec![] };
     let home = std::env::var_os(HOME).map(PathBuf::from);
     let kept = home.as_ref().unwrap().join("answers.json");
-    let around = Surroundings {
+    let around = WizardInput {
         engines: &engines,
         port_state: &port_state,
         packages: &packages,
@@ -150,7 +150,7 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         "unmanaged" => Answers { autostart: None, ..all_answers() },
         _ => Answers::default(),
     };
-    let start = Answers::kept(&kept, std::path::Path::new("/nonexistent")).map_or(Start::New, Start::Kept);
+    let start = Answers::kept(&kept, std::path::Path::new("/nonexistent")).map_or(FlowStart::New, FlowStart::Kept);
     match ask(prompt, &current, &answers, start, &around) {
         Ok(choice) => {
             let Choice { settings, engine, image_file, password, keys, open, .. } = choice;

@@ -117,7 +117,9 @@ impl Person {
             let line = screen.rows(0, screen.size().1).nth(row.into()).unwrap_or_default();
             let (line, column) = (line.trim_end(), usize::from(column));
             let at_end_of_question = (line.ends_with('›') || line.ends_with(" >")) && column == line.chars().count();
-            if column == 0 { line.starts_with('?') } else { !at_end_of_question }
+            // In the middle of a drawing it stands behind what was drawn last.
+            let is_the_question = line.starts_with('?') || column > 0 && (line.contains('›') || line.contains(" >"));
+            is_the_question && (column == 0 || !at_end_of_question)
         })
     }
 

@@ -139,8 +139,8 @@ fn a_backup_that_is_damaged_or_does_not_work_fails() {
         Untouched::from_now(&world)
     };
     let untouched = in_it("page-404");
-    let failed = error(&world, &["backup", "test", path, "--timeout", "2"], 11, "BACKUP_INVALID");
-    assert!(failed.to_string().contains("did not answer within 2 s: / answers with HTTP 404"), "{failed}");
+    let failed = error(&world, &["backup", "test", path, "--timeout", "10"], 11, "BACKUP_INVALID");
+    assert!(failed.to_string().contains("did not answer within 10 s: / answers with HTTP 404"), "{failed}");
     untouched.assert("after one whose page does not work");
     // The one that runs does it once, now; the throwaway one does it at its start.
     in_it("spoil");

@@ -1,61 +1,56 @@
 //! docklet is killed at each of its calls to the engine. Whatever command comes next finishes the work or undoes it: one
 //! container, three volumes, nothing else, and the sessions are there.
 //!
-//! Killed is at the calls of [`At::work`]. `After` shows the engine every state that there is. `Before` alternates with it
-//! where there are few calls, for what docklet writes to its own files between.
+//! Killed is at the calls of [`At::work`] that [`places`] chooses. `KillAfter` shows the engine every state that there is.
+//! `KillBefore` comes with it where there are few calls, for what docklet writes to its own files between.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
 
 use super::*;
 use crate::proxy::{Action, At, Call, Fault, Proxy};
+use crate::sweep::{every, places};
 
-/// Where the n-th kill strikes. `both`: before each call, then after it.
-fn strike(n: usize, both: bool) -> Fault {
-    let (nth, action) = match (both, n % 2) {
-        (false, _) => (n, Action::KillAfter),
-        (true, 1) => (n.div_ceil(2), Action::KillBefore),
-        (true, _) => (n / 2, Action::KillAfter),
-    };
-    Fault { at: At::work(nth), action }
+const AFTER: &[Action] = &[Action::KillAfter];
+const BOTH: &[Action] = &[Action::KillBefore, Action::KillAfter];
+
+/// The calls that a command makes when nothing disturbs it: those to kill it at.
+fn undisturbed(world: &World, proxy: &Proxy, args: &[&str]) -> Vec<usize> {
+    world.use_engine(&proxy.host());
+    proxy.reset();
+    world.ok(args);
+    places(&proxy.working_calls())
 }
 
-/// A part of the calls of a command, and whose turn it is: the parts run side by side.
-#[derive(Clone, Copy)]
-struct Part {
-    first: usize,
-    step: usize,
-    both: bool,
+/// Runs a command that is killed at its n-th such call; whether it really was, and when, for a message.
+fn killed_at(world: &World, proxy: &Proxy, n: usize, action: &Action, args: &[&str]) -> (bool, String) {
+    world.use_engine(&proxy.host());
+    proxy.reset();
+    proxy.fault(Fault { at: At::work(n), action: action.clone() });
+    let child = world.spawn(args);
+    proxy.kill_target(child.id());
+    let output = child.wait_with_output().unwrap();
+    let fired = proxy.fired_at();
+    assert!(!fired.is_empty() || output.status.success(), "{}", shown(&output));
+    proxy.reset();
+    (output.status.signal() == Some(9), format!("{} killed ({action:?}) at {n}: {fired:?}", args[0]))
 }
 
-const ALL: Part = Part { first: 1, step: 1, both: true };
-const AFTER: Part = Part { first: 1, step: 1, both: false };
-
-/// Kills a command at each call of a part, lets another one follow, and looks. `prepare` brings the state that the
-/// command starts from, however the one before ended.
-fn killed_at_any_call(world: &World, id: &str, part: Part, args: &[&str], mut prepare: impl FnMut()) {
+/// Kills a command at its calls, lets another one follow, and looks. `nth`: at each nth of them, unless every one is asked for.
+/// `prepare` brings the state that the command starts from, however the one before ended.
+fn killed_at_any_call(world: &World, id: &str, nth: usize, ways: &[Action], args: &[&str], prepare: impl Fn()) {
     let proxy = Proxy::start(&engine_host());
     let nameless_before = nameless();
+    prepare();
+    let places = undisturbed(world, &proxy, args).into_iter().step_by(if every() { 1 } else { nth });
+    let cases: Vec<_> = places.flat_map(|n| ways.iter().map(move |way| (n, way))).collect();
     let mut killed = 0;
-    for n in (part.first..).step_by(part.step) {
+    for (turn, (n, action)) in cases.iter().enumerate() {
+        world.use_engine(&engine_host());
         prepare();
-        world.use_engine(&proxy.host());
-        proxy.reset();
-        let fault = strike(n, part.both);
-        let action = fault.action.clone();
-        proxy.fault(fault);
-        let child = world.spawn(args);
-        proxy.kill_target(child.id());
-        let output = child.wait_with_output().unwrap();
-        let fired = proxy.fired_at();
-        if fired.is_empty() {
-            assert!(output.status.success(), "{}", shown(&output));
-            break;
-        }
-        killed += usize::from(output.status.signal() == Some(9));
-        let when = format!("{} killed ({action:?}) at {}", args[0], fired[0]);
-        proxy.reset();
-        match n / part.step % 3 {
+        let (really, when) = killed_at(world, &proxy, *n, action, args);
+        killed += usize::from(really);
+        match turn % 3 {
             0 => {}
             1 => {
                 let stopped = world.run(&["stop"]);
@@ -77,9 +72,9 @@ fn killed_at_any_call(world: &World, id: &str, part: Part, args: &[&str], mut pr
         // A supervisor's helper may just be loading the network rules.
         let writes = proxy.writing_calls().into_iter().filter(|call| !call.path.contains(".helper")).count();
         assert_eq!(writes, 0, "{when}: a second start\n{}", proxy.report());
-        world.use_engine(&engine_host());
     }
-    assert!(killed >= 8 / part.step, "only {killed} runs were really killed");
+    world.use_engine(&engine_host());
+    assert!(killed >= 4 && killed * 2 > cases.len(), "only {killed} of {} runs were really killed", cases.len());
     // Those of other tests' containers come and go.
     wait_until(SOON, "no volume without a name is left", || nameless().is_subset(&nameless_before));
 }
@@ -99,7 +94,7 @@ fn set_up(world: World) -> (World, String) {
 fn backup() {
     let (world, id) = set_up(World::new());
     let before = listing(&world);
-    killed_at_any_call(&world, &id, ALL, &["backup"], || {});
+    killed_at_any_call(&world, &id, 1, BOTH, &["backup"], || {});
     assert_same(&before, &listing(&world), "after all those backups");
     let listed = json(&world.run(&["backup", "list", "--json"]));
     for backup in listed["backups"].as_array().unwrap() {
@@ -114,7 +109,7 @@ fn restore() {
     let file = world.folder().join("backup.tar.zst");
     let file = file.to_str().unwrap();
     world.ok(&["backup", file]);
-    killed_at_any_call(&world, &id, AFTER, &["restore", file, "--yes"], || {});
+    killed_at_any_call(&world, &id, 1, AFTER, &["restore", file, "--yes"], || {});
 }
 
 /// Into an instance that is not there yet. What was begun is not lost either: restoring again takes it from there.
@@ -127,92 +122,64 @@ fn restore_into_a_fresh_instance() {
     world.ok(&["backup", file]);
     world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
     let proxy = Proxy::start(&engine_host());
-    let mut killed = 0;
+    let restore = ["restore", file, "--yes"];
+    let places = undisturbed(&world, &proxy, &restore);
     // Every second one: the rest is as for an instance that is there.
-    for n in (1..).step_by(2) {
-        world.use_engine(&proxy.host());
-        proxy.reset();
-        let fault = strike(n, false);
-        let action = fault.action.clone();
-        proxy.fault(fault);
-        let child = world.spawn(&["restore", file, "--yes"]);
-        proxy.kill_target(child.id());
-        let output = child.wait_with_output().unwrap();
-        let fired = proxy.fired_at();
-        proxy.reset();
-        let when = format!("killed ({action:?}) at {fired:?}");
-        if !fired.is_empty() {
-            killed += usize::from(output.status.signal() == Some(9));
-            if n % 3 == 1 {
-                // Not set up yet, or with its data: never half of it, and never empty.
-                let started = world.run(&["start"]);
-                assert!([Some(0), Some(4)].contains(&started.status.code()), "{when}\n{}", shown(&started));
-                if started.status.success() {
-                    assert_session(&world, &id, "kept", &when);
-                }
+    let mut killed = 0;
+    for (turn, n) in places.into_iter().step_by(if every() { 1 } else { 2 }).enumerate() {
+        world.use_engine(&engine_host());
+        world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
+        assert_eq!(world.left(), Vec::<String>::new(), "before a kill at {n}");
+        let (really, when) = killed_at(&world, &proxy, n, &Action::KillAfter, &restore);
+        killed += usize::from(really);
+        if turn % 2 == 0 {
+            // Not set up yet, or with its data: never half of it, and never empty.
+            let started = world.run(&["start"]);
+            assert!([Some(0), Some(4)].contains(&started.status.code()), "{when}\n{}", shown(&started));
+            if started.status.success() {
+                assert_session(&world, &id, "kept", &when);
             }
-            let again = world.run(&["restore", file, "--yes"]);
-            assert!(again.status.success(), "{when}\n{}", shown(&again));
         }
+        let again = world.run(&restore);
+        assert!(again.status.success(), "{when}\n{}", shown(&again));
         assert_whole(&world, &when);
         assert_session(&world, &id, "kept", &when);
         proxy.reset();
         world.ok(&["start"]);
         assert_eq!(proxy.writing_calls().len(), 0, "{when}: a start\n{}", proxy.report());
-        world.use_engine(&engine_host());
-        if fired.is_empty() {
-            break;
-        }
-        world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
-        assert_eq!(world.left(), Vec::<String>::new(), "{when}");
     }
-    assert!(killed >= 8, "only {killed} runs were really killed");
+    assert!(killed >= 4, "only {killed} runs were really killed");
+    world.use_engine(&engine_host());
+    world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
+    assert_eq!(world.left(), Vec::<String>::new());
 }
 
 /// From one image to another under the same name, and back in the next turn.
-fn update(part: Part) {
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn update() {
     let (world, id) = set_up(World::new());
     let turn = std::cell::Cell::new(0);
-    killed_at_any_call(&world, &id, part, &["update"], || {
-        turn.set(turn.get() + 1);
-        publish(&world, &stand_in_2(), &[SCRATCH, &format!("LABEL docklet-test.turn={}", turn.get())]);
-    });
+    killed_at_any_call(&world, &id, 1, AFTER, &["update"], || publish_another(&world, &turn));
     runs(&world, "after all those updates");
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn update_odd_calls() {
-    update(Part { first: 1, step: 2, both: false });
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn update_even_calls() {
-    update(Part { first: 2, step: 2, both: false });
 }
 
 /// Every second call: what follows the backup is the same as for an update. With a supervisor, which must not interfere.
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn rollback_before_a_supervisors_eyes() {
-    rollback(Part { first: 1, step: 4, both: false });
-}
-
-#[test]
-#[ignore = "needs an engine: tests/run brings one"]
-fn rollback_before_a_supervisors_eyes_the_other_half() {
-    rollback(Part { first: 3, step: 4, both: false });
-}
-
-fn rollback(part: Part) {
     let (world, id) = set_up(World::supervised());
     let turn = std::cell::Cell::new(0);
-    killed_at_any_call(&world, &id, part, &["rollback", "--yes"], || {
-        turn.set(turn.get() + 1);
-        publish(&world, &stand_in_2(), &[SCRATCH, &format!("LABEL docklet-test.turn={}", turn.get())]);
+    killed_at_any_call(&world, &id, 2, AFTER, &["rollback", "--yes"], || {
+        publish_another(&world, &turn);
         world.ok(&["update"]);
     });
+}
+
+/// An image that was not there before.
+fn publish_another(world: &World, turn: &std::cell::Cell<u32>) {
+    turn.set(turn.get() + 1);
+    publish(world, &stand_in_2(), &[SCRATCH, &format!("LABEL docklet-test.turn={}", turn.get())]);
 }
 
 /// The helper that fills the secrets volume starts, and whoever was to send the secrets is gone: what is there stays, and the

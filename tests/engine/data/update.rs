@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use super::*;
 use crate::proxy::{Action, At, Fault, Proxy};
+use crate::sweep::places;
 
 /// A world that pulled the first version, with a session and files of all kinds.
 fn pulled() -> (World, String) {
@@ -107,6 +108,13 @@ fn an_update_keeps_the_data_and_can_be_taken_back_with_it() {
     assert_session(&world, &later, "later", "rolled back with the data");
     assert!(!world.http_get("/session", Some(&world.password())).1.contains(&last), "the data is that of before");
     assert_whole(&world, "rolled back with the data");
+
+    // What the way back was named by is docklet's own, and goes.
+    let way_back = format!("{}:previous", world.container());
+    assert!(docker_try(&["image", "inspect", &way_back]).status.success());
+    world.ok(&["uninstall", "--purge", "--no-backup", "--yes"]);
+    assert!(!docker_try(&["image", "inspect", &way_back]).status.success());
+    assert_eq!(world.left(), Vec::<String>::new());
 }
 
 #[test]
@@ -127,12 +135,16 @@ fn update_check_looks_and_changes_nothing() {
     assert_eq!(check()["update_available"], false);
 }
 
-/// Interrupts a command while each of its writing calls is under way; how often it was taken back.
+/// Interrupts a command while its writing calls are under way; how often it was taken back.
 fn interrupted(world: &World, id: &str, args: &[&str], prepare: impl Fn(), as_before: &str) -> usize {
     let proxy = Proxy::start(&engine_host());
     let mut taken_back = 0;
     let before = listing(world);
-    for n in 1.. {
+    prepare();
+    world.use_engine(&proxy.host());
+    world.ok(args);
+    for n in places(&proxy.writing_calls()) {
+        world.use_engine(&engine_host());
         prepare();
         let image = runs(world, "before");
         world.use_engine(&proxy.host());
@@ -163,9 +175,6 @@ fn interrupted(world: &World, id: &str, args: &[&str], prepare: impl Fn(), as_be
         }
         assert_session(world, id, "kept", &when);
         assert_whole(world, &when);
-        if !fired {
-            break;
-        }
     }
     assert_same(&before, &listing(world), "after all those interruptions");
     taken_back
@@ -186,7 +195,7 @@ fn an_update_that_is_interrupted_leaves_image_and_data_as_they_were() {
         },
         "interrupted",
     );
-    assert!(taken_back >= 8, "taken back only {taken_back} times");
+    assert!(taken_back >= 5, "taken back only {taken_back} times");
 }
 
 #[test]

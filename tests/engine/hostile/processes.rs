@@ -2,7 +2,7 @@
 //! root or could become it. Helper containers, which carry a label of their own, are left out: they may be root, and
 //! run nothing of the agent's.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Processes {
         let seen = Arc::new(AtomicUsize::new(0));
         let (ended, counted) = (Arc::clone(&end), Arc::clone(&seen));
         let thread = thread::spawn(move || {
-            let mut known = HashMap::new();
+            let mut known = Known::default();
             let mut bad = BTreeSet::new();
             while !ended.load(Ordering::Relaxed) {
                 let found = look(&instances, &mut known);
@@ -50,16 +50,37 @@ impl Processes {
     }
 }
 
+/// What need not be asked again.
+#[derive(Default)]
+struct Known {
+    /// By id, whether a container is one of the instances' own.
+    containers: HashMap<String, bool>,
+    /// How many looks found a process in no container.
+    strangers: HashMap<u32, u32>,
+}
+
+/// So many looks, and a process that was in no container is left alone: an engine moves its own into one within moments.
+const SETTLED: u32 = 100;
+
 /// One look at all processes: for each of the instances' own, what is wrong with it.
-fn look(instances: &[String], known: &mut HashMap<String, bool>) -> Vec<Option<String>> {
+fn look(instances: &[String], known: &mut Known) -> Vec<Option<String>> {
     let Ok(list) = fs::read_dir("/proc") else { return vec![] };
-    let pids = list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| {
-        let id = container(pid)?;
-        let ours = *known.entry(id).or_insert_with_key(|id| is_ours(id, instances));
-        if ours { judged(pid) } else { None }
-    })
-    .collect()
+    let pids: HashSet<u32> = list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    known.strangers.retain(|pid, _| pids.contains(pid));
+    let mut found = vec![];
+    for pid in pids {
+        if known.strangers.get(&pid).is_some_and(|looks| *looks >= SETTLED) {
+            continue;
+        }
+        let Some(id) = container(pid) else {
+            *known.strangers.entry(pid).or_default() += 1;
+            continue;
+        };
+        if *known.containers.entry(id).or_insert_with_key(|id| is_ours(id, instances)) {
+            found.extend(judged(pid));
+        }
+    }
+    found
 }
 
 /// The container that a process is in, by the engine's id in the name of its control group.

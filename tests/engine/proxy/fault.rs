@@ -87,11 +87,9 @@ impl At {
         Self::NthOf(n, Arc::new(|call| call.writes))
     }
 
-    /// The n-th call that counts when docklet is killed: it changes something, or a stream hangs on it. For the engine a
-    /// kill after one of them is the same as a kill at any look that follows, up to just before the next.
+    /// The n-th call that [`works`].
     pub fn work(n: usize) -> Self {
-        let streams = |call: &Call| matches!(call.route().rsplit('/').next(), Some("attach" | "wait"));
-        Self::NthOf(n, Arc::new(move |call| call.writes || (call.method == "POST" && streams(call))))
+        Self::NthOf(n, Arc::new(works))
     }
 
     /// The first call of this method and route, `*` standing for any one part: `("POST", "/containers/*/start")`.
@@ -156,6 +154,13 @@ pub fn writes(method: &str, path: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// A call that counts when docklet is killed: it changes something, or a stream hangs on it. For the engine a kill after one of
+/// them is the same as a kill at any look that follows, up to just before the next.
+pub fn works(call: &Call) -> bool {
+    let streams = || matches!(call.route().rsplit('/').next(), Some("attach" | "wait"));
+    call.writes || (call.method == "POST" && streams())
 }
 
 fn route(path: &str) -> &str {

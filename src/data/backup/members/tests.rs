@@ -12,7 +12,7 @@ fn clocks(day: i64, up: i64) -> Clocks {
     Clocks { day: (day, 0), up: (up, 0) }
 }
 
-fn entry(kind: Kind, path: &str, link: &str, modified: &str, changed: &str) -> Entry {
+fn entry(kind: EntryKind, path: &str, link: &str, modified: &str, changed: &str) -> Entry {
     let records: Vec<String> = [("mtime", modified), ("ctime", changed)]
         .iter()
         .map(|(key, value)| format!("{} {key}={value}\n", key.len() + value.len() + 5))
@@ -29,11 +29,11 @@ fn entry(kind: Kind, path: &str, link: &str, modified: &str, changed: &str) -> E
 }
 
 fn file(path: &str, changed: &str) -> Entry {
-    entry(Kind::File, path, "", OLD, changed)
+    entry(EntryKind::File, path, "", OLD, changed)
 }
 
 fn link(path: &str, to: &str) -> Entry {
-    entry(Kind::HardLink, path, to, OLD, OLD)
+    entry(EntryKind::HardLink, path, to, OLD, OLD)
 }
 
 /// A first pass over these, a list of what is there now; which of the first are right, and what is read again.
@@ -57,14 +57,14 @@ fn usual(first: &[Entry], list: &[&str]) -> (Vec<String>, Vec<String>, u64) {
 #[test]
 fn only_what_did_not_change_is_right() {
     let first = [
-        entry(Kind::Folder, "v/a/", "", OLD, OLD),
+        entry(EntryKind::Folder, "v/a/", "", OLD, OLD),
         file("v/a/same", OLD),
         file("v/a/appended", OLD),
         file("v/a/gone", OLD),
         file("v/a/just before", "999999.1"),
         file("v/a/in the future", "2000000.0"),
         file("v/a/as whole second", "900000"),
-        entry(Kind::Folder, "v/quiet/", "", OLD, OLD),
+        entry(EntryKind::Folder, "v/quiet/", "", OLD, OLD),
         file("v/quiet/same", OLD),
     ];
     let list = [

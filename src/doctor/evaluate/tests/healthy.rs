@@ -7,10 +7,10 @@ use crate::{
     desired::{ContainerSpec, Desired, Given},
     desired_state::DesiredState,
     doctor::facts::{
-        ContainerFacts, Drift, EngineFacts, Facts, MountFacts, SettingsFact, Subject, SupervisorFacts, TrustFacts,
+        ContainerFacts, DoctorFacts, Drift, EngineFacts, MountFacts, SettingsFact, Subject, SupervisorFacts, TrustFacts,
     },
-    engine::{About, checkup::Machine, docker::Detail, image::Image},
-    host::checkup::{FileFact, Services, Space},
+    engine::{About, checkup::Machine, container::Detail, image::Image},
+    host::checkup::{FileFact, ServiceSupport, Space},
     instance_name::InstanceName,
     observed::{Ownership, PortState},
     paths::Paths,
@@ -108,8 +108,8 @@ pub fn file(path: &str, mode: u32, folder: bool) -> FileFact {
 }
 
 /// All checks are ok.
-pub fn healthy() -> Facts {
-    Facts {
+pub fn healthy() -> DoctorFacts {
+    DoctorFacts {
         about: Subject {
             flag: String::new(),
             container: "opencode-cloud".into(),
@@ -152,6 +152,6 @@ pub fn healthy() -> Facts {
         trust: TrustFacts::default(),
         password_missing: false,
         supervisor: Some(SupervisorFacts { pid: Some(4711), autostart_entry: true, ..SupervisorFacts::default() }),
-        services: Services { manager: true, linger: Some(true) },
+        services: ServiceSupport { manager: true, linger: Some(true) },
     }
 }

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use super::{
     build::BuildRequest,
     checkup::Machine,
-    endpoints::{Endpoint, Kind, Place},
+    endpoints::{Candidate, Endpoint, EngineKind},
     events,
-    fake::{Fake, Recorder, Reply, image_of},
     identify::identify,
     image,
     pull::Patience,
+    scripted::{Recorder, Reply, ScriptedEngine, image_of},
     translate, usage,
 };
 use crate::{
@@ -199,11 +199,11 @@ fn no_single_odd_field_is_too_much() {
     each_change("version", |version| drop(identify(version, &place(), None)));
 }
 
-fn place() -> Place {
-    Place {
+fn place() -> Candidate {
+    Candidate {
         endpoint: Endpoint::Unix("/var/run/docker.sock".into()),
         origin: "a test".into(),
-        kind: Kind::of("/".as_ref()),
+        kind: EngineKind::of("/".as_ref()),
     }
 }
 
@@ -221,8 +221,8 @@ proptest! {
                 // Whose changes they are is asked, too.
                 routes.push(("GET /containers/opencode-cloud-play/json", vec![Reply::Status(404, "{}".to_owned())]));
             }
-            let fake = Fake::new(&routes);
-            let engine = &fake.engine;
+            let scripted = ScriptedEngine::new(&routes);
+            let engine = &scripted.engine;
             let name = "opencode-cloud-play";
             match which {
                 0 => fit("container", engine.container(name).await, &text),
@@ -246,12 +246,12 @@ proptest! {
         let usage = answer("usage", &mutations).to_string();
         let inspect = answer("container", &mutations).to_string();
         run(async {
-            let fake = Fake::new(&[
+            let scripted = ScriptedEngine::new(&[
                 ("GET /system/df", vec![Reply::Status(200, usage.clone())]),
                 ("GET /containers/", vec![Reply::Status(200, inspect.clone())]),
             ]);
-            fit("sizes", fake.engine.volume_sizes().await, &usage);
-            fit("report", fake.engine.inspect_for_report("opencode-cloud-play").await, &inspect);
+            fit("sizes", scripted.engine.volume_sizes().await, &usage);
+            fit("report", scripted.engine.inspect_for_report("opencode-cloud-play").await, &inspect);
         });
     }
 
@@ -269,8 +269,8 @@ proptest! {
         let lines = stream_of(&answer("events", &[])[0].to_string(), &mutations);
         let text = lines.join("\n");
         run(async {
-            let fake = Fake::new(&[("GET /events", vec![Reply::Stream(lines)])]);
-            let events = fake.engine.events("opencode-cloud", &"play".parse().unwrap(), Some(i128::MAX));
+            let scripted = ScriptedEngine::new(&[("GET /events", vec![Reply::Stream(lines)])]);
+            let events = scripted.engine.events("opencode-cloud", &"play".parse().unwrap(), Some(i128::MAX));
             for event in events.collect::<Vec<_>>().await {
                 fit("events", event, &text);
             }
@@ -287,7 +287,7 @@ proptest! {
         let text = lines.join("\n");
         let folder = tempfile::tempdir().unwrap();
         run(async {
-            let fake = Fake::new(&[
+            let scripted = ScriptedEngine::new(&[
                 ("POST /images/create", vec![Reply::Stream(lines.clone())]),
                 ("POST /images/load", vec![Reply::Stream(lines.clone())]),
                 ("POST /build", vec![Reply::Stream(lines)]),
@@ -296,7 +296,7 @@ proptest! {
                 ("DELETE /images/", vec![Reply::Status(200, "[]".to_owned())]),
                 ("GET /images/", vec![image_of("amd64", &["x:1"])]),
             ]);
-            let engine = &fake.engine;
+            let engine = &scripted.engine;
             match which {
                 0 => {
                     let patience = Patience { pauses: &[], before_first_byte: false, silence: Duration::from_secs(5) };
@@ -305,7 +305,7 @@ proptest! {
                 }
                 1 => {
                     let archive = folder.path().join("image.tar");
-                    super::fake::write_archive(&archive, Some("x:1"), "amd64", 2000);
+                    super::scripted::write_archive(&archive, Some("x:1"), "amd64", 2000);
                     fit("load", engine.load(&archive, "x:1", &Silent).await, &text);
                 }
                 _ => {

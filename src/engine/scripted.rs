@@ -56,16 +56,16 @@ pub(super) fn missing() -> Reply {
 
 type Script = HashMap<&'static str, Vec<Reply>>;
 
-/// A listening fake. Answers of one route are used in order; the last one stays.
-pub(super) struct Fake {
+/// An engine that listens and follows a script. Answers of one route are used in order; the last one stays.
+pub(super) struct ScriptedEngine {
     pub(super) engine: Engine,
     asked: Arc<Mutex<Vec<String>>>,
     _folder: tempfile::TempDir,
 }
 
-impl Fake {
+impl ScriptedEngine {
     /// Routes are `METHOD /path/begin`, without the API version; the longest match answers.
-    pub(super) fn new(routes: &[(&'static str, Vec<Reply>)]) -> Fake {
+    pub(super) fn new(routes: &[(&'static str, Vec<Reply>)]) -> ScriptedEngine {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("engine.sock");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -77,7 +77,7 @@ impl Fake {
                 tokio::spawn(answer(connection, script.clone(), log.clone()));
             }
         });
-        Fake { engine: engine_at(&format!("unix://{}", socket.display())), asked, _folder: folder }
+        ScriptedEngine { engine: engine_at(&format!("unix://{}", socket.display())), asked, _folder: folder }
     }
 
     /// How often a request that begins like this came.

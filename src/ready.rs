@@ -12,7 +12,8 @@ use crate::{
 /// Time between two looks at the page.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Most time that a look is given. In between it is seen whether the container still runs.
+/// Most time that a look is given: what it gets once we have waited as long. In between it is seen whether the container
+/// still runs.
 const LONGEST_LOOK: Duration = Duration::from_secs(20);
 
 /// How many lines of its log an error shows.
@@ -38,17 +39,16 @@ pub async fn wait(
     let began = Instant::now();
     let mut started_at: Option<String> = None;
     let mut refusals = 0;
-    let mut patience = probe.first_patience();
     let mut seen = Seen::Silent { reason: "nothing".to_owned() };
     loop {
-        let asked = Instant::now();
+        let waited = began.elapsed();
+        // opencode loses requests while it begins: soon there is another. On a busy machine, asked ever anew, it never
+        // comes to its answer: a page that lets us wait gets ever more time.
+        let share = waited.div_duration_f64(LONGEST_LOOK).min(1.0);
+        let patience = probe.first_patience().max(LONGEST_LOOK.mul_f64(share * share));
         // A look that the end of the time cuts short says less than the one before.
-        let left = timeout.saturating_sub(began.elapsed());
+        let left = timeout.saturating_sub(waited);
         seen = tokio::time::timeout(left, probe.check_within(patience)).await.unwrap_or(seen);
-        // A busy page gets ever more time: asked ever anew, opencode on a busy machine never comes to its answer.
-        if asked.elapsed() >= patience {
-            patience = (patience * 2).min(LONGEST_LOOK);
-        }
         refusals = if seen == Seen::Unauthorized { refusals + 1 } else { 0 };
         if seen == Seen::Works {
             return Ok(());

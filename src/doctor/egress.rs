@@ -53,7 +53,7 @@ pub async fn check(engine: &Engine, detail: &Detail, settings: &Settings) -> Res
         if !is_allowed(address, settings).await
             && let Some(reached) = reaches(engine, detail, address).await
         {
-            facts.reaches_host = Some(reached || facts.reaches_host == Some(true));
+            facts.reaches_host = Some(facts.reaches_host.flatten().or(reached.then_some(address)));
         }
     }
     Ok(facts)

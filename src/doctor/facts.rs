@@ -150,8 +150,9 @@ pub struct EgressFacts {
     pub mode: Egress,
     /// Whether its rules are loaded.
     pub loaded: bool,
-    /// Whether it reaches a service of this machine that is not allowed; `None` where that could not be tried.
-    pub reaches_host: Option<bool>,
+    /// The address at which it reaches a service of this machine that is not allowed, if there is one; `None` where that
+    /// could not be tried.
+    pub reaches_host: Option<Option<IpAddr>>,
 }
 
 /// What the next start would change.

@@ -201,6 +201,7 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     as_root(&format!("nsenter --net=/proc/{pid}/ns/net nft {hole}"));
     let check = doctors_check(&world);
     assert_eq!(check["level"], "problem", "{check}");
+    assert!(check["message"].as_str().unwrap().contains(&public), "{check}");
     world.ok(&["restart"]);
     closed("after the hole was mended");
 }

@@ -166,11 +166,11 @@ pub(super) fn egress(facts: &DoctorFacts) -> Answer {
         problem(format!("the network rules ({mode}) are not loaded"), docklet(facts, "restart"))
     } else {
         match seen.reaches_host {
-            Some(true) => {
-                let message = "the agent reaches a service of this machine in spite of the network rules";
+            Some(Some(address)) => {
+                let message = format!("the agent reaches this machine at {address} in spite of the network rules");
                 problem(message, docklet(facts, "restart"))
             }
-            Some(false) => ok(format!("the network rules ({mode}) hold: this machine can't be reached")),
+            Some(None) => ok(format!("the network rules ({mode}) hold: this machine can't be reached")),
             None => ok(format!("the network rules ({mode}) are loaded")),
         }
     })

@@ -67,7 +67,7 @@ fn container() -> ContainerFacts {
         egress: Ok(crate::doctor::facts::EgressFacts {
             mode: Egress::Internet,
             loaded: true,
-            reaches_host: Some(false),
+            reaches_host: Some(None),
         }),
     }
 }

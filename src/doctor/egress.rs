@@ -48,7 +48,7 @@ pub async fn check(engine: &Engine, detail: &Detail, settings: &Settings) -> Res
     }
     facts.loaded = ended.code == 0;
     let host: Option<IpAddr> = ended.output.lines().find_map(|line| line.trim().parse().ok());
-    let own = if engine.is_local() { own_networks::here().unwrap_or_default() } else { vec![] };
+    let own = if engine.is_local() { own_networks::addresses().unwrap_or_default() } else { vec![] };
     for address in host.into_iter().chain(own.iter().map(IpNet::addr).take(MOST_ADDRESSES)) {
         if !is_allowed(address, settings).await
             && let Some(reached) = reaches(engine, detail, address).await

@@ -27,7 +27,7 @@ const SHORTEST_PREFIX: (u8, u8) = (8, 16);
 /// What the system or the engine says.
 pub async fn find(engine: &Engine, helper: &HelperSpec, appliance: &Appliance) -> Result<Vec<IpNet>> {
     if engine.is_local() {
-        return here().map(networks_of);
+        return here();
     }
     let helper = HelperSpec {
         command: vec![appliance.container.network_rules.clone(), "addresses".to_owned()],
@@ -45,11 +45,19 @@ pub async fn find(engine: &Engine, helper: &HelperSpec, appliance: &Appliance) -
     Ok(networks_of(public(listed)))
 }
 
-/// The addresses of this machine that count as public, each with the length of its network's prefix.
+/// The same of the machine that docklet runs on, in order.
 ///
 /// # Errors
 /// What the system says.
 pub fn here() -> Result<Vec<IpNet>> {
+    addresses().map(networks_of)
+}
+
+/// The addresses of this machine that count as public, each with the length of its network's prefix.
+///
+/// # Errors
+/// What the system says.
+pub fn addresses() -> Result<Vec<IpNet>> {
     let what = || "reading the addresses of this machine".to_owned();
     networks::own().map(public).map_err(|error| Error::HelperFailed { what: what(), reason: error.to_string() })
 }

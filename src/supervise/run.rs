@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use poll::{Stamp, time_asleep};
 use tokio::sync::mpsc;
 
@@ -147,6 +148,8 @@ struct Supervisor<'a> {
     inspect_at: Option<Instant>,
     /// When the network rules are to be loaded again.
     rules_at: Option<Instant>,
+    /// This machine's networks with public addresses when they were loaded last.
+    own_networks: Vec<IpNet>,
     /// Whether they are being loaded: the instance's lock is held for it.
     loading_rules: bool,
     recorded: RecordedState,
@@ -205,6 +208,7 @@ impl<'a> Supervisor<'a> {
             clues: podman::Clues::default(),
             inspect_at: None,
             rules_at: None,
+            own_networks: vec![],
             loading_rules: false,
             recorded,
             state_stamp,

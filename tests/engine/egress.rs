@@ -83,9 +83,10 @@ impl Drop for Internet {
 }
 
 /// Runs a script that changes this machine's networks.
-fn as_root(script: &str) {
+fn as_root(script: &str) -> String {
     let done = Command::new("sh").args(["-ec", script]).output().unwrap();
     assert!(done.status.success(), "this test needs root: {}", shown(&done));
+    String::from_utf8(done.stdout).unwrap()
 }
 
 /// A listener in another network namespace: a socket belongs to that in which it was made.
@@ -261,8 +262,10 @@ fn egress_over_ipv6_on_docker() {
     world.setup();
     let closed = |when: &str| {
         let internet = connect_ipv6(&world, networks, "2001:db8:d0c:1::");
-        // The rules are loaded anew, now that this machine has the address.
-        world.ok(&["config", "set", "network.allow", "198.18.0.1"]);
+        // The supervisor sees that this machine has the address, and loads the rules anew.
+        let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
+        let rules = || as_root(&format!("nsenter --net=/proc/{pid}/ns/net nft list ruleset"));
+        wait_until(SOON, "rules with the new network", || rules().contains("2001:db8:d0c:2::/64"));
         let there = internet.local_addr().unwrap().port();
         assert!(reaches(&world, "2001:db8:d0c:1::1", there), "{when}: the Internet");
         assert!(!reaches(&world, &public, port), "{when}: an address of this machine that counts as public");
@@ -270,7 +273,6 @@ fn egress_over_ipv6_on_docker() {
         for [host, own] in [[&public, "2001:db8:d0c:2::2"], [&private, "fd0c:d0c:d0c:1::2"]] {
             assert!(!answers_a_forged(&world, own, host, port), "{when}: {host} is taken for somebody who asked");
         }
-        world.ok(&["config", "unset", "network.allow"]);
     };
     closed("after setup");
     world.ok(&["config", "set", "network.allow", &format!("[{private}]:{port}")]);

@@ -1,5 +1,6 @@
 //! The network rules of a running container: loaded when it starts, also past docklet, and again every few minutes,
-//! because names get other addresses. Each time it is read what was refused.
+//! because names get other addresses, and at once when this machine is in another network. Each time it is read what was
+//! refused.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,10 @@ use crate::{
     engine::{Engine, container::Detail},
     error::{Error, Result},
     ops::{Instance, rules},
-    sandbox::network_rules::{self, Loaded},
+    sandbox::{
+        network_rules::{self, Loaded},
+        own_networks,
+    },
     supervise::policy::Input,
 };
 
@@ -31,16 +35,19 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    /// Begins to load them again, if it is time. The loop goes on meanwhile: the user's next stop or start is not missed.
+    /// Begins to load them again, if it is time or this machine has come into another network with public addresses, of
+    /// which they know nothing. The loop goes on meanwhile: the user's next stop or start is not missed.
     pub(super) fn refresh_rules(&mut self) {
-        if self.rules_at.is_none_or(|at| Instant::now() < at) {
+        let Some(at) = self.rules_at else { return };
+        let own_networks = own_networks::here().unwrap_or_default();
+        if Instant::now() < at && own_networks == self.own_networks {
             return;
         }
         let (Some(lock), Some(engine)) = (self.instance_lock(), self.engine.clone()) else {
             self.rules_at = Some(Instant::now() + TRY_AGAIN);
             return;
         };
-        (self.rules_at, self.loading_rules) = (None, true);
+        (self.rules_at, self.loading_rules, self.own_networks) = (None, true, own_networks);
         let (files, instance) = (self.instance.files.clone(), self.instance.name.clone());
         let (appliance, sender) = (self.instance.appliance.clone(), self.sender.clone());
         tokio::spawn(async move {

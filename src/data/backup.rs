@@ -1,12 +1,13 @@
 //! Volumes → file. A container that runs is paused only while what has changed since a first pass is read. The file has
 //! its name only when it is whole, on disk, and has been read back with the checks that `verify` and `restore` make.
 //!
-//! `twice`: the two passes; `members`: what of the first is still right; `compressed`: where they are kept; `packing`: the
+//! `twice`: the two passes; `members`: what of the first is still right; `recording` and `spool`: where they are kept; `packing`: the
 //! thread that writes the file; `unfinished`: the file before it has its name.
 
-mod compressed;
 mod members;
 mod packing;
+mod recording;
+mod spool;
 mod twice;
 pub(super) mod unfinished;
 

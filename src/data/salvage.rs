@@ -18,7 +18,7 @@ use super::{
         read::{Refused, decompressed},
         rules::{EntryRules, VOLUMES},
         tar::{Damage, Entry, EntryKind, Reader},
-        write::{self, ArchivePart, Around},
+        write::{self, ArchivePart, Around, Source},
     },
     archive_reading::Watched,
     encrypted_file::{self, Unlock},
@@ -144,7 +144,10 @@ pub fn salvage(
         Err(refused) => return Err(refused),
     }
     let tar = Box::new(open(source().map_err(Refused::Io)?, unlock)?);
-    let volumes = ArchivePart { tar, most: found.whole, keep: Box::new(|entry| entry.path.starts_with(VOLUMES)) };
+    let volumes = ArchivePart {
+        source: Source::Tar { tar, most: found.whole },
+        keep: Box::new(|entry| entry.path.starts_with(VOLUMES)),
+    };
     let folders = found.folders.tar().map_err(Refused::Io)?;
     let around = Around { header, settings: found.settings.as_deref(), secrets: found.secrets.as_deref() };
     let recorded = found.manifest.unwrap_or_default();

@@ -16,6 +16,7 @@
 //! `tar`: entries; `rules`: which may be in it; `checksums`; `write`; `read`; `receive`: who gets the entries then. Nothing here knows an engine.
 
 pub mod checksums;
+pub mod frames;
 pub mod read;
 pub mod receive;
 pub mod rules;

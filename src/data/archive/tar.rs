@@ -239,6 +239,15 @@ impl<R: Read> Reader<R> {
         Ok(read)
     }
 
+    /// Reads what stands in the place of the current entry's content, where that is kept elsewhere.
+    ///
+    /// # Errors
+    /// [`Damage`].
+    pub fn instead_of_content(&mut self, buffer: &mut [u8]) -> Result<(), Damage> {
+        self.remaining = 0;
+        self.fill(buffer)
+    }
+
     /// Hands on what is left of the current entry's content, piece by piece.
     ///
     /// # Errors

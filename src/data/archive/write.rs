@@ -7,22 +7,18 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use zstd::{stream::write::Encoder, zstd_safe::CParameter};
 
 use super::{
     HEADER, Header, MANIFEST, Manifest, SECRETS, SETTINGS, SUMS,
     checksums::Checksums,
+    frames::{self, Frame, FrameWriter},
     rules::EntryRules,
     tar::{BLOCK, Damage, Entry, EntryKind, Reader},
 };
 use crate::appliance::hex;
 
-/// zstd's own default: a higher level costs more time than it saves space.
-const LEVEL: i32 = 3;
-
-/// How much one compressing thread takes at a time, in bytes. zstd's own choice for this level is eight times
-/// that, for which it keeps several buffers for each thread.
-const JOB: u32 = 1 << 20;
+/// Size of a digest (SHA-256) in bytes.
+pub const DIGEST: usize = 32;
 
 /// What goes into a backup besides the volumes.
 pub struct Around<'a> {
@@ -34,20 +30,40 @@ pub struct Around<'a> {
     pub secrets: Option<&'a [u8]>,
 }
 
-/// A tar of the volumes, or of a part of what is in them.
+/// What is in the volumes, or a part of it.
 pub struct ArchivePart<'a> {
-    /// The tar.
-    pub tar: Box<dyn Read + 'a>,
-    /// Most entries that are read; what is behind them may be damaged.
-    pub most: u64,
+    /// Where it comes from.
+    pub source: Source<'a>,
     /// Whether an entry of it belongs into the archive.
     pub keep: Box<dyn FnMut(&Entry) -> bool + 'a>,
+}
+
+/// Where entries come from.
+pub enum Source<'a> {
+    /// A tar.
+    Tar {
+        /// The tar.
+        tar: Box<dyn Read + 'a>,
+        /// Most entries that are read; what is behind them may be damaged.
+        most: u64,
+    },
+    /// Entries that were compressed before.
+    Recorded {
+        /// Those of which nothing was kept, because their headers are too large.
+        oversized: Vec<Entry>,
+        /// A tar in which the digest (SHA-256) of the content stands in its place.
+        index: Box<dyn Read + 'a>,
+        /// The frames, one behind the other. In them are the entries, and no end of a tar.
+        packed: Box<dyn Read + 'a>,
+        /// Their sizes.
+        frames: Vec<Frame>,
+    },
 }
 
 impl<'a> ArchivePart<'a> {
     /// All that is in a tar.
     pub fn whole(tar: impl Read + 'a) -> Self {
-        ArchivePart { tar: Box::new(tar), most: u64::MAX, keep: Box::new(|_| true) }
+        ArchivePart { source: Source::Tar { tar: Box::new(tar), most: u64::MAX }, keep: Box::new(|_| true) }
     }
 }
 
@@ -63,17 +79,17 @@ pub fn write(
     around: &Around<'_>,
     volumes: Vec<ArchivePart<'_>>,
     spool: File,
-    threads: u32,
+    threads: usize,
     progress: &mut dyn FnMut(&[u8], u64),
     complete: impl FnOnce(&mut Manifest),
 ) -> Result<Manifest, Damage> {
-    let mut encoder = Encoder::new(out, LEVEL)?;
-    encoder.include_checksum(true)?;
-    if threads > 1 {
-        encoder.multithread(threads)?;
-        encoder.set_parameter(CParameter::JobSize(JOB))?;
-    }
-    let mut archive = ArchiveWriter { out: encoder, checksums: Checksums::new(spool), headers: Sha256::new() };
+    let mut archive = ArchiveWriter {
+        out: FrameWriter::new(out, threads),
+        checksums: Checksums::new(spool),
+        headers: Sha256::new(),
+        rules: EntryRules::new(around.header.volumes.iter().map(|volume| volume.role.clone())),
+        manifest: Manifest::empty(around.header),
+    };
     let time = crate::clock::parse(&around.header.created).map_or(0, |t| t.unix_timestamp());
     let time = u64::try_from(time).unwrap_or(0);
     archive.file(HEADER, time, &json(around.header)?)?;
@@ -82,13 +98,19 @@ pub fn write(
             archive.file(name, time, content)?;
         }
     }
-    let mut manifest = Manifest::empty(around.header);
-    let mut rules = EntryRules::new(manifest.volumes.iter().map(|v| v.role.clone()));
-    for part in volumes {
-        archive.volumes(part, &mut rules, &mut manifest, progress)?;
+    for ArchivePart { source, mut keep } in volumes {
+        match source {
+            Source::Tar { tar, most } => archive.tar(tar, most, &mut *keep, progress)?,
+            Source::Recorded { oversized, index, packed, frames } => {
+                for entry in oversized {
+                    archive.admit(&entry, &mut *keep);
+                }
+                archive.recorded(index, packed, frames, &mut *keep, progress)?;
+            }
+        }
     }
+    let ArchiveWriter { mut out, checksums, mut headers, mut manifest, .. } = archive;
     complete(&mut manifest);
-    let ArchiveWriter { mut out, checksums, mut headers } = archive;
     let (sums_sha256, length, mut lines) = checksums.finish()?;
     let block = header(SUMS, time, length)?;
     headers.update(block);
@@ -101,14 +123,16 @@ pub fn write(
     out.write_all(&header(MANIFEST, time, content.len() as u64)?)?;
     out.write_all(&content)?;
     out.write_all(&vec![0; padding(content.len() as u64) + 2 * BLOCK])?;
-    out.finish()?.flush()?;
+    out.finish()?.0.flush()?;
     Ok(manifest)
 }
 
 struct ArchiveWriter<W: Write> {
-    out: W,
+    out: FrameWriter<W>,
     checksums: Checksums,
     headers: Sha256,
+    rules: EntryRules,
+    manifest: Manifest,
 }
 
 impl<W: Write> ArchiveWriter<W> {
@@ -123,32 +147,21 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// Passes a tar of the volumes on.
-    fn volumes(
+    fn tar(
         &mut self,
-        ArchivePart { tar, mut most, mut keep }: ArchivePart<'_>,
-        rules: &mut EntryRules,
-        manifest: &mut Manifest,
+        tar: impl Read,
+        most: u64,
+        keep: &mut dyn FnMut(&Entry) -> bool,
         progress: &mut dyn FnMut(&[u8], u64),
     ) -> Result<(), Damage> {
         let mut reader = Reader::new(tar);
-        while most > 0 {
+        for _ in 0..most {
             let Some(entry) = reader.next_entry()? else {
                 // What is behind the end only fills the last record; a source that is not read out blocks its writer.
                 io::copy(&mut reader.into_source(), &mut io::sink())?;
                 break;
             };
-            most -= 1;
-            if !keep(&entry) {
-                continue;
-            }
-            let volume = match rules.check(&entry) {
-                Ok(volume) => volume,
-                Err(why) => {
-                    manifest.leave_out(&entry.path, &why);
-                    continue;
-                }
-            };
-            self.headers.update(&entry.raw);
+            let Some(volume) = self.admit(&entry, keep) else { continue };
             self.out.write_all(&entry.raw)?;
             let mut digest = Sha256::new();
             reader.pass_content(|piece| {
@@ -158,14 +171,87 @@ impl<W: Write> ArchiveWriter<W> {
                 Ok::<(), Damage>(())
             })?;
             let padding = reader.padding()?;
-            self.headers.update(&padding);
             self.out.write_all(&padding)?;
-            manifest.count(volume, entry.kind, entry.size);
-            if entry.kind == EntryKind::File {
-                self.checksums.add(&entry.path, &digest.finalize())?;
+            self.add(&entry, volume, &padding, &digest.finalize())?;
+        }
+        Ok(())
+    }
+
+    /// Passes on what was compressed before. Frames of which all is wanted are copied.
+    fn recorded(
+        &mut self,
+        index: impl Read,
+        mut packed: impl Read,
+        frames: Vec<Frame>,
+        keep: &mut dyn FnMut(&Entry) -> bool,
+        progress: &mut dyn FnMut(&[u8], u64),
+    ) -> Result<(), Damage> {
+        let mut index = Reader::new(index);
+        // How much of the current entry is still to come, and whether it is wanted.
+        let (mut left, mut wanted) = (0_u64, false);
+        for frame in frames {
+            let mut pieces = vec![];
+            let mut rest = u64::from(frame.plain);
+            while rest > 0 {
+                if left == 0 {
+                    (left, wanted) = self.next_recorded(&mut index, keep, progress)?;
+                }
+                let piece = left.min(rest);
+                pieces.push((usize::try_from(piece).unwrap_or(usize::MAX), wanted));
+                (left, rest) = (left - piece, rest - piece);
+            }
+            let mut bytes = vec![0; frame.packed as usize];
+            packed.read_exact(&mut bytes)?;
+            if pieces.iter().all(|(_, wanted)| *wanted) {
+                self.out.copy(bytes, frame.plain)?;
+            } else if pieces.iter().any(|(_, wanted)| *wanted) {
+                let plain = frames::decompress(&bytes, frame)?;
+                let mut plain = plain.as_slice();
+                for (length, wanted) in pieces {
+                    let (piece, behind) = plain.split_at(length);
+                    plain = behind;
+                    if wanted {
+                        self.out.write_all(piece)?;
+                    }
+                }
             }
         }
         Ok(())
+    }
+
+    /// How many bytes the next entry takes, and whether it is wanted.
+    fn next_recorded(
+        &mut self,
+        index: &mut Reader<impl Read>,
+        keep: &mut dyn FnMut(&Entry) -> bool,
+        progress: &mut dyn FnMut(&[u8], u64),
+    ) -> Result<(u64, bool), Damage> {
+        let short = || Damage::Malformed("there is more than was taken note of".to_owned());
+        let entry = index.next_entry()?.ok_or_else(short)?;
+        let mut digest = [0; DIGEST];
+        index.instead_of_content(&mut digest)?;
+        let padding = index.padding()?;
+        let length = entry.raw.len() as u64 + entry.size + padding.len() as u64;
+        let Some(volume) = self.admit(&entry, keep) else { return Ok((length, false)) };
+        progress(&entry.path, entry.size);
+        self.add(&entry, volume, &padding, &digest)?;
+        Ok((length, true))
+    }
+
+    /// The volume of an entry that belongs into the archive.
+    fn admit(&mut self, entry: &Entry, keep: &mut dyn FnMut(&Entry) -> bool) -> Option<usize> {
+        if !keep(entry) {
+            return None;
+        }
+        self.rules.check(entry).map_err(|why| self.manifest.leave_out(&entry.path, &why)).ok()
+    }
+
+    /// Takes note of an entry that is in the archive.
+    fn add(&mut self, entry: &Entry, volume: usize, padding: &[u8], digest: &[u8]) -> io::Result<()> {
+        self.headers.update(&entry.raw);
+        self.headers.update(padding);
+        self.manifest.count(volume, entry.kind, entry.size);
+        if entry.kind == EntryKind::File { self.checksums.add(&entry.path, digest) } else { Ok(()) }
     }
 }
 

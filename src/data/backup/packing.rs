@@ -37,9 +37,8 @@ const MOST_THREADS: usize = 4;
 pub type Packed = (Manifest, Unfinished, Option<FileKey>, Vec<CacheFolder>);
 
 /// How many threads compress.
-fn threads() -> u32 {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS));
-    u32::try_from(threads).unwrap_or(1)
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_THREADS))
 }
 
 /// Starts the thread. `parts` makes what it reads, `counted` becomes how much of that it has read, and `complete` adds to the manifest

@@ -1,5 +1,5 @@
-//! What was read of the volumes, kept beside the backup until that is written: compressed, without a name, and encrypted
-//! where the backup is. It takes less and less space while it is read again.
+//! A file without a name that is written once and read once, encrypted where the backup is. It takes less and less space
+//! while it is read.
 
 use std::{
     fs::File,
@@ -10,8 +10,6 @@ use std::{
     },
 };
 
-use zstd::stream::{read::Decoder, write::Encoder};
-
 use crate::{
     age_key::Recipient,
     data::{
@@ -20,61 +18,56 @@ use crate::{
     },
 };
 
-/// zstd's fastest ordinary level: the container may be paused while this is written.
-const LEVEL: i32 = 1;
-
 /// How much is read before the space of it is given back, in bytes.
 const GIVE_BACK: u64 = 8 << 20;
 
 /// What is being written.
-pub struct Writer {
-    encoder: Encoder<'static, EncryptedOutput<BufWriter<File>>>,
+pub struct SpoolWriter {
+    out: EncryptedOutput<BufWriter<File>>,
     file: File,
     key: Option<FileKey>,
 }
 
-impl Writer {
+impl SpoolWriter {
     /// Into an empty file that goes away by itself.
     pub fn new(file: File, recipients: &[Recipient]) -> io::Result<Self> {
         let out = BufWriter::with_capacity(256 * 1024, file.try_clone()?);
         let (out, key) = EncryptedOutput::begin(out, recipients)?;
-        // On this thread alone: others would keep memory that the archive's own need.
-        let encoder = Encoder::new(out, LEVEL)?;
-        Ok(Writer { encoder, file, key })
+        Ok(SpoolWriter { out, file, key })
     }
 
     /// All of it is there.
-    pub fn finish(self) -> io::Result<Compressed> {
-        self.encoder.finish()?.finish()?;
-        Ok(Compressed { file: self.file, key: self.key })
+    pub fn finish(self) -> io::Result<Spool> {
+        self.out.finish()?;
+        Ok(Spool { file: self.file, key: self.key })
     }
 }
 
-impl Write for Writer {
+impl Write for SpoolWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.encoder.write(bytes)
+        self.out.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.encoder.flush()
+        self.out.flush()
     }
 }
 
 /// What was written.
-pub struct Compressed {
+pub struct Spool {
     file: File,
     key: Option<FileKey>,
 }
 
-impl Compressed {
-    /// Reads it from its beginning, once; an error when `stop` becomes true.
-    pub fn read(self, stop: &Arc<AtomicBool>) -> io::Result<impl Read + 'static> {
+impl Spool {
+    /// Reads it from its beginning; an error when `stop` becomes true.
+    pub fn read(self, stop: &Arc<AtomicBool>) -> io::Result<Box<dyn Read>> {
         let mut file = self.file;
         file.rewind()?;
         let file = BufReader::with_capacity(64 * 1024, GivesBack { file, stop: Arc::clone(stop), read: 0, given: 0 });
         let (plain, _) = encrypted_file::input(file, &Unlock::by(self.key))
             .map_err(|refused| io::Error::other(format!("{refused:?}")))?;
-        Decoder::new(plain)
+        Ok(plain)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     pin::Pin,
     sync::{
@@ -22,9 +22,9 @@ use tokio::{
 
 use super::{
     Pause, Request,
-    compressed::{Compressed, Writer},
     members::{self, Changed, Clocks, KeptMembers, Members},
     packing::{Progress, failed, joined},
+    recording::{Recorder, Recording},
     unfinished::spool,
 };
 use crate::{
@@ -57,7 +57,7 @@ type Stream = BufReader<pipe::PipeSource>;
 pub struct First {
     helper: Helper,
     stream: Stream,
-    compressed: Compressed,
+    recording: Recording,
     members: Members,
     clean: bool,
     file: PathBuf,
@@ -66,9 +66,9 @@ pub struct First {
 
 /// Both passes.
 pub struct TwoPasses {
-    first: Compressed,
+    first: Recording,
     keep: KeptMembers,
-    second: Compressed,
+    second: Recording,
     /// How many files, links and pipes were read again.
     pub again: u64,
     /// How the helper ended.
@@ -91,17 +91,18 @@ impl First {
         let input = task.take_input().ok_or_else(|| Error::bug("the helper has no input"))?;
         let mut helper = Helper { task, input: Some(input), sender: Some(sender), pending: None };
         let (file, recipients) = (request.file.to_owned(), request.recipients.clone());
-        let out = writer(&file, &recipients)?;
+        let recorder = recorder(&file, &recipients)?;
         let (counted, most) = (Arc::clone(&progress.counted), most(request));
         let stream = BufReader::with_capacity(64 * 1024, source);
         let path = file.clone();
-        let work =
-            spawn_blocking(move || first_pass(stream, out, &counted, most).map_err(|damage| failed(damage, &path)));
+        let work = spawn_blocking(move || {
+            first_pass(stream, recorder, &counted, most).map_err(|damage| failed(damage, &path))
+        });
         let read = helper.run(work, Some(progress)).await?;
-        Ok(read.map(|(stream, compressed, members, clean)| First {
+        Ok(read.map(|(stream, recording, members, clean)| First {
             helper,
             stream,
-            compressed,
+            recording,
             members,
             clean,
             file,
@@ -114,9 +115,9 @@ impl First {
     /// # Errors
     /// As [`First::read`].
     pub async fn read_again(self, pause: &mut Pause<'_>) -> Result<TwoPasses> {
-        let First { mut helper, mut stream, compressed, members, clean, file, recipients } = self;
+        let First { mut helper, mut stream, recording, members, clean, file, recipients } = self;
         let spools = [spool(&file)?, spool(&file)?];
-        let out = writer(&file, &recipients)?;
+        let recorder = recorder(&file, &recipients)?;
         helper.go().await;
         let path = file.clone();
         let work = spawn_blocking(move || {
@@ -126,7 +127,8 @@ impl First {
         let (mut stream, Changed { keep, names, count }) = helper.run(work, None).await?;
         helper.send(names);
         let work = spawn_blocking(move || {
-            let kept = tee(&mut stream, out, &AtomicU64::new(0), |_| true).map_err(|damage| failed(damage, &file))?;
+            let kept = recorded(&mut stream, recorder, &AtomicU64::new(0), |_| true);
+            let kept = kept.map_err(|damage| failed(damage, &file))?;
             kept.map(|kept| (stream, kept)).ok_or_else(|| Error::bug("an entry of the second pass was refused"))
         });
         // The stream is held until the helper has ended: nothing is printed into a pipe that nobody reads.
@@ -137,7 +139,7 @@ impl First {
         if ended.code != 0 {
             return Err(complaint("reading the volumes", &ended));
         }
-        Ok(TwoPasses { first: compressed, keep, second, again: count, ended })
+        Ok(TwoPasses { first: recording, keep, second, again: count, ended })
     }
 }
 
@@ -148,17 +150,13 @@ impl TwoPasses {
         stop: Arc<AtomicBool>,
     ) -> (impl FnOnce() -> io::Result<Vec<ArchivePart<'static>>> + Send, HelperResult) {
         let TwoPasses { first, mut keep, second, ended, .. } = self;
-        let parts = move || {
-            let first =
-                ArchivePart { keep: Box::new(move |entry| keep.take(entry)), ..ArchivePart::whole(first.read(&stop)?) };
-            Ok(vec![first, ArchivePart::whole(second.read(&stop)?)])
-        };
+        let parts = move || Ok(vec![first.part(&stop, move |entry| keep.take(entry))?, second.part(&stop, |_| true)?]);
         (parts, ended)
     }
 }
 
-fn writer(file: &Path, recipients: &[Recipient]) -> Result<Writer> {
-    Writer::new(spool(file)?, recipients).map_err(|e| Error::file("write", file, &e))
+fn recorder(file: &Path, recipients: &[Recipient]) -> Result<Recorder> {
+    Recorder::new([spool(file)?, spool(file)?], recipients).map_err(|e| Error::file("write", file, &e))
 }
 
 /// Most bytes that a first pass may read.
@@ -234,46 +232,45 @@ impl Helper {
     }
 }
 
-/// A tar that is kept as it is read.
-struct Tee<'a> {
+/// Counts what is read.
+struct Counted<'a> {
     stream: &'a mut Stream,
-    out: Writer,
     counted: &'a AtomicU64,
     read: u64,
 }
 
-impl Read for Tee<'_> {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
-        self.out.write_all(&buffer[..read])?;
         self.read += read as u64;
         self.counted.store(self.read, Ordering::Relaxed);
         Ok(read)
     }
 }
 
-/// Keeps a tar up to its end, behind which the helper goes on to print. `None` when an entry is refused.
-fn tee(
+/// Keeps what is in a tar up to its end, behind which the helper goes on to print. `None` when an entry is refused.
+fn recorded(
     stream: &mut Stream,
-    out: Writer,
+    mut recorder: Recorder,
     counted: &AtomicU64,
     mut accept: impl FnMut(&Entry) -> bool,
-) -> Result<Option<Compressed>, Damage> {
-    let mut reader = Reader::new(Tee { stream, out, counted, read: 0 });
+) -> Result<Option<Recording>, Damage> {
+    let mut reader = Reader::new(Counted { stream, counted, read: 0 });
     while let Some(entry) = reader.next_entry()? {
         if !accept(&entry) {
             return Ok(None);
         }
+        recorder.add(entry, &mut reader)?;
     }
     let mut rest = reader.into_source();
     let fills = (RECORD - rest.read % RECORD) % RECORD;
     io::copy(&mut rest.by_ref().take(fills), &mut io::sink())?;
-    Ok(Some(rest.out.finish()?))
+    Ok(Some(recorder.finish()?))
 }
 
-type FirstPass = Option<(Stream, Compressed, Members, bool)>;
+type FirstPass = Option<(Stream, Recording, Members, bool)>;
 
-fn first_pass(mut stream: Stream, out: Writer, counted: &AtomicU64, most: u64) -> Result<FirstPass, Damage> {
+fn first_pass(mut stream: Stream, recorder: Recorder, counted: &AtomicU64, most: u64) -> Result<FirstPass, Damage> {
     let malformed = || Damage::Malformed("the helper did not say what it does".to_owned());
     let line = record(&mut stream)?;
     if line == b"once" {
@@ -281,7 +278,7 @@ fn first_pass(mut stream: Stream, out: Writer, counted: &AtomicU64, most: u64) -
     }
     let mut members = Members::new(Clocks::parse(&line).ok_or_else(malformed)?);
     let mut bytes = 0_u64;
-    let kept = tee(&mut stream, out, counted, |entry| {
+    let kept = recorded(&mut stream, recorder, counted, |entry| {
         bytes = bytes.saturating_add(entry.size);
         let fits = bytes <= most && members.len() < members::MOST;
         if fits && !entry.oversized {
@@ -289,9 +286,9 @@ fn first_pass(mut stream: Stream, out: Writer, counted: &AtomicU64, most: u64) -
         }
         fits
     })?;
-    let Some(compressed) = kept else { return Ok(None) };
+    let Some(recording) = kept else { return Ok(None) };
     let clean = record(&mut stream)? == b"clean";
-    Ok(Some((stream, compressed, members, clean)))
+    Ok(Some((stream, recording, members, clean)))
 }
 
 fn compare(stream: &mut Stream, members: Members, clean: bool, spools: [File; 2]) -> io::Result<Changed> {

@@ -9,7 +9,7 @@ use crate::{
     probe::{Probe, Seen},
 };
 
-/// Time between two looks at the page.
+/// Least time from the begin of one look at the page to that of the next.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Most time that a look is given: what it gets once we have waited as long. In between it is seen whether the container
@@ -47,7 +47,7 @@ pub async fn wait(
         let share = waited.div_duration_f64(LONGEST_LOOK).min(1.0);
         let patience = probe.first_patience().max(LONGEST_LOOK.mul_f64(share * share));
         // A look that the end of the time cuts short says less than the one before.
-        let left = timeout.saturating_sub(waited);
+        let (asked, left) = (Instant::now(), timeout.saturating_sub(waited));
         seen = tokio::time::timeout(left, probe.check_within(patience)).await.unwrap_or(seen);
         refusals = if seen == Seen::Unauthorized { refusals + 1 } else { 0 };
         if seen == Seen::Works {
@@ -72,7 +72,7 @@ pub async fn wait(
             elapsed: began.elapsed(),
             timeout,
         });
-        tokio::time::sleep(PAUSE.min(timeout.saturating_sub(began.elapsed()))).await;
+        tokio::time::sleep(PAUSE.saturating_sub(asked.elapsed())).await;
         let detail = engine.container(name).await?;
         let same_run = match &detail {
             Some(detail) if detail.running => {

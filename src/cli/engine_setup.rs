@@ -6,7 +6,7 @@ use super::context::Context;
 use crate::{
     engine::{Engine, connect},
     error::{Error, Result, is_ssh},
-    host::engine_install,
+    host::{engine_install, system},
     ops::converge,
     wizard,
 };
@@ -89,8 +89,7 @@ fn with_command_there(error: Error) -> Error {
 /// # Errors
 /// When there is no such session to be had.
 pub fn again_with_group(group: &str) -> Result<ExitCode> {
-    let program =
-        std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
+    let program = system::this_program()?;
     let mut command = vec![program.display().to_string()];
     command.extend(std::env::args().skip(1));
     let status = engine_install::with_group(group, &command).status().map_err(|e| Error::Usage {

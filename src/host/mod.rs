@@ -8,9 +8,9 @@
 //! - `ports`: is a port free, and who has it
 //! - `engine_install`: installs and starts an engine; `base_image`: makes a base image without a registry
 //! - `service`: starts the supervisor at login or boot; `browser`: opens a page
-//! - `checkup`: disks, owners and modes, what `localhost` means; `reach`: is another machine reached
+//! - `checkup`: disks, owners and modes, what `localhost` means; `connectivity`: is another machine reached
 //! - `ssh`: how it is called; `tunnel`: a port here that leads to one of another machine
-//! - `fetch`: reads a file from there; `installed`: which package manager installed a program
+//! - `fetch`: reads a file from there; `pem`: the certificates in a file; `installed`: which package manager installed a program
 
 pub mod base_image;
 pub mod browser;

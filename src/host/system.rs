@@ -3,10 +3,20 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Result};
+
 /// Where programs are looked for. Not the search path of the environment: on Debian that of an
 /// ordinary user lacks `/usr/sbin`, where the engine is.
 const PROGRAM_FOLDERS: [&str; 8] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/homebrew/bin", "/snap/bin"];
+
+/// The path of the program that runs.
+///
+/// # Errors
+/// A bug: the system always knows it.
+pub fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))
+}
 
 /// Who starts and stops services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,10 @@ use super::{Instance, supervisor::process};
 use crate::{
     desired_state::{self, DesiredState},
     error::{Error, Result},
-    host::service::{self, Service, ServiceManager, Services},
+    host::{
+        service::{self, Service, ServiceManager, Services},
+        system,
+    },
     report::{AutostartReport, Thing, ThingKind},
     settings::Settings,
 };
@@ -152,8 +155,7 @@ pub fn service(instance: &Instance) -> Result<Service> {
     Ok(Service {
         instance: instance.name.clone(),
         title: instance.appliance.title.clone(),
-        program: std::env::current_exe()
-            .map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?,
+        program: system::this_program()?,
         environment,
     })
 }

@@ -13,6 +13,7 @@ use crate::{
     desired::VERSION,
     engine::Engine,
     error::{Error, Result},
+    host::system,
     settings::{RestartPolicy, Settings},
 };
 
@@ -105,8 +106,7 @@ async fn service_has_it(instance: &Instance, settings: &Settings) -> Result<bool
 
 /// This same program, with what this command was told about instance and engine.
 fn launch(instance: &Instance, command: &[&str]) -> Result<Launch> {
-    let program =
-        std::env::current_exe().map_err(|e| Error::bug(format!("cannot find the path of the running program: {e}")))?;
+    let program = system::this_program()?;
     let mut arguments: Vec<OsString> = vec!["--quiet".into(), "--instance".into(), instance.name.as_str().into()];
     for (flag, value) in [("--host", &instance.options.host), ("--context", &instance.options.context)] {
         if let Some(value) = value {

@@ -104,6 +104,7 @@ fn a_backup_that_would_not_do_is_refused() {
         &["--backup-url", "https://files.example.org/b"][..],
         &[&backup[..], &["--backup-url", "ftp://files.example.org/b"]].concat(),
         &[&backup[..], &["--backup-url", "https://files.example.org/b", "--backup-claim", "store"]].concat(),
+        &[&backup[..], &["--backup-claim", "store:"]].concat(),
         &[&backup[..], &["--instances", "ann,bob"]].concat(),
     ] {
         refused(args, 2, "USAGE");

@@ -117,6 +117,9 @@ fn http_url(text: &str) -> Result<String, String> {
 /// A claim, and a path in it.
 fn claim(text: &str) -> Result<BackupFrom, String> {
     let (name, path) = text.split_once(':').map_or((text, None), |(name, path)| (name, Some(path.to_owned())));
+    if path.as_ref().is_some_and(String::is_empty) {
+        return Err(format!("`{text}` names no path behind the colon"));
+    }
     Ok(BackupFrom::Claim { name: dns_name(name)?, path })
 }
 

@@ -127,7 +127,7 @@ struct Follower {
     run: Option<Run>,
     /// The next pause before a stream is opened again.
     reopen: Duration,
-    /// Since when the log of a run that is over is still open.
+    /// Since when the log of a run that is over is open and silent.
     stale: Option<Instant>,
 }
 
@@ -163,6 +163,7 @@ impl Follower {
                 line = next(&mut log) => match line {
                     Some(Ok(line)) => {
                         self.reopen = REOPEN.0;
+                        self.stale = self.stale.map(|_| Instant::now());
                         if self.mark.is_new(&line) { self.tell(Message::Log(line)).await } else { Ok(()) }
                     }
                     // It ended with its container, or the connection broke: another look shows which.
@@ -190,23 +191,19 @@ impl Follower {
                     inspected_again = true;
                     let found = engine.container(&self.subject.container).await?;
                     let told = self.tell(Message::Container(found.clone().map(Box::new))).await;
-                    if let Some(found) = &found
-                        && told.is_ok()
-                    {
-                        let opened = self.open(engine, found, detail.as_ref(), (&mut log, &mut usage)).await;
-                        if self.stale.is_some() {
-                            inspect_at = earlier(inspect_at, Instant::now() + INSPECT_AGAIN);
+                    let told = match &found {
+                        _ if told.is_err() => told,
+                        Some(found) => self.open(engine, found, detail.as_ref(), (&mut log, &mut usage)).await,
+                        None => {
+                            usage = None;
+                            if self.is_over(&mut log) { self.tell(Message::LogEnded).await } else { Ok(()) }
                         }
-                        opened
-                    } else if told.is_ok() && log.is_none() {
-                        usage = None;
-                        // Also where the connection broke before the log's end was told, as Podman's does while it removes.
-                        self.tell(Message::LogEnded).await
-                    } else {
-                        usage = None;
-                        told
+                    };
+                    if self.stale.is_some() {
+                        inspect_at = earlier(inspect_at, Instant::now() + INSPECT_AGAIN);
                     }
-                    .map(|()| detail = found)
+                    detail = found;
+                    told
                 }
                 () = self.to.closed() => return Ok(()),
             };
@@ -233,16 +230,13 @@ impl Follower {
             *usage = Some(Box::pin(engine.usage(&found.id)));
         }
         let other = self.run.as_ref() != Some(&run);
-        // What is open is read to its end first, so that no line of the run before is lost. But Podman leaves it
-        // open across a restart.
-        if log.is_some() && other && found.running {
-            let since = *self.stale.get_or_insert_with(Instant::now);
-            if since.elapsed() < INSPECT_AGAIN {
+        if other && found.running {
+            if !self.is_over(log) {
                 return Ok(());
             }
-            *log = None;
+        } else {
+            self.stale = None;
         }
-        self.stale = None;
         // A container that was created and not started has nothing to say.
         if log.is_some() || !(other || found.running) || found.run.is_none() {
             return Ok(());
@@ -267,6 +261,16 @@ impl Follower {
         self.run = Some(run);
         *log = Some(Box::pin(engine.logs(&found.id, &request)));
         if other { self.tell(Message::Run(Box::new(found.clone()))).await } else { Ok(()) }
+    }
+
+    /// Whether the log of a run that is over has ended. It is read to its end, so that no line is lost, but Podman may leave
+    /// it open across a restart or a removal: it has ended when nothing more comes.
+    fn is_over(&mut self, log: &mut Opened<LogLine>) -> bool {
+        if log.is_some() && self.stale.get_or_insert_with(Instant::now).elapsed() < INSPECT_AGAIN {
+            return false;
+        }
+        (*log, self.stale) = (None, None);
+        true
     }
 
     fn pause(&mut self) -> Duration {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Action, At, Fault, Proxy};
 use crate::support::*;
 
 /// `docklet logs -f`, read line by line as lines come.
@@ -147,6 +147,22 @@ fn following_waits_for_an_engine_that_went_away_and_sees_what_was_removed_meanwh
     following.sees("the container engine does not respond");
     docker(&["rm", "--force", &world.container()]);
     proxy.back();
+    following.sees("was removed --");
+    assert_eq!(following.ends().0, Some(0));
+}
+
+/// Podman does this at times.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn following_ends_when_the_engine_leaves_the_log_of_what_was_removed_open() {
+    let world = World::new();
+    world.setup();
+    let proxy = Proxy::start(&engine_host());
+    world.use_engine(&proxy.host());
+    proxy.fault(Fault { at: At::first("GET", "/containers/*/logs"), action: Action::Hang });
+    let mut following = Following::begin(&world, &[]);
+    wait_until(SOON, "it waits for the log", || proxy.fired());
+    docker(&["rm", "--force", &world.container()]);
     following.sees("was removed --");
     assert_eq!(following.ends().0, Some(0));
 }

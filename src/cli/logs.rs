@@ -1,6 +1,6 @@
 //! `docklet logs`
 
-use std::{collections::VecDeque, process::ExitCode};
+use std::{collections::VecDeque, process::ExitCode, time::Instant};
 
 use futures_util::StreamExt as _;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, format_description::well_known::Rfc3339};
@@ -180,13 +180,17 @@ impl<'a> Follow<'a> {
     async fn run(mut self, engine: Engine, request: LogRequest) -> Result<ExitCode> {
         let (to, mut from) = mpsc::channel(WAITING_LINES);
         tokio::spawn(follow::follow(self.context.subject(Some(request), false), Some(engine), to));
+        let mut look_at: Option<Instant> = None;
         loop {
             let removed = self.log_ended && matches!(self.container, Some(None));
+            // Messages do not put it off.
+            look_at = removed.then(|| look_at.unwrap_or_else(|| Instant::now() + LOOK_AGAIN));
             let message = tokio::select! {
                 biased;
                 () = self.context.interrupt.wait() => return Ok(interrupted()),
                 message = from.recv() => message,
-                () = tokio::time::sleep(LOOK_AGAIN), if removed => {
+                () = tokio::time::sleep_until(look_at.unwrap_or_else(Instant::now).into()), if removed => {
+                    look_at = None;
                     if self.is_gone_for_good().await {
                         return Ok(ExitCode::SUCCESS);
                     }

@@ -90,11 +90,19 @@ impl Engine {
             ("label".to_owned(), labels),
             ("event".to_owned(), wanted.iter().map(|word| (*word).to_owned()).collect()),
         ]);
+        // Podman tells all of which one of these labels is right.
+        let instance = instance.to_string();
+        let is_ours = move |message: &EventMessage| {
+            let attributes = message.actor.as_ref().and_then(|actor| actor.attributes.as_ref());
+            attributes.and_then(|found| found.get(label::INSTANCE)).is_none_or(|found| *found == instance)
+        };
         let since = since.map(|at| format!("{}.{:09}", at.div_euclid(1_000_000_000), at.rem_euclid(1_000_000_000)));
         let options = EventsOptions { since, until: None, filters: Some(filters) };
-        self.docker.events(Some(options)).map(|message| match message {
-            Ok(message) => Ok(event(message)),
-            Err(e) => Err(translate("tell what happens", e)),
+        self.docker.events(Some(options)).filter_map(move |message| {
+            std::future::ready(match message {
+                Ok(message) => is_ours(&message).then(|| Ok(event(message))),
+                Err(e) => Some(Err(translate("tell what happens", e))),
+            })
         })
     }
 }
@@ -140,6 +148,20 @@ mod tests {
         for word in ["die", "died", "destroy", "remove", "cleanup"] {
             assert!(asked.contains(&format!("%22{word}%22")), "{word} {asked}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_happens_to_other_instances_is_not_told() {
+        let line = |id: &str, labels: &str| {
+            format!(
+                r#"{{"Type":"container","Action":"die","Actor":{{"ID":"{id}","Attributes":{{{labels}}}}},"time":1}}"#
+            )
+        };
+        let lines = [line("a", ""), line("b", r#""docklet.instance":"other""#), line("c", r#""docklet.instance":"x""#)];
+        let scripted = ScriptedEngine::new(&[("GET /events", vec![Reply::Stream(lines.to_vec())])]);
+        let events = scripted.engine.events("opencode-cloud", &"x".parse().unwrap(), None);
+        let told: Vec<String> = events.map(|event| event.unwrap().id).collect().await;
+        assert_eq!(told, ["a", "c"]);
     }
 
     fn told(json: &str) -> ContainerEvent {

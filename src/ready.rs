@@ -47,7 +47,7 @@ pub async fn wait(
         let share = waited.div_duration_f64(LONGEST_LOOK).min(1.0);
         let patience = probe.first_patience().max(LONGEST_LOOK.mul_f64(share * share));
         // A look that the end of the time cuts short says less than the one before.
-        let (asked, left) = (Instant::now(), timeout.saturating_sub(waited));
+        let left = timeout.saturating_sub(waited);
         seen = tokio::time::timeout(left, probe.check_within(patience)).await.unwrap_or(seen);
         refusals = if seen == Seen::Unauthorized { refusals + 1 } else { 0 };
         if seen == Seen::Works {
@@ -72,7 +72,7 @@ pub async fn wait(
             elapsed: began.elapsed(),
             timeout,
         });
-        tokio::time::sleep(PAUSE.saturating_sub(asked.elapsed())).await;
+        tokio::time::sleep(PAUSE.saturating_sub(began.elapsed() - waited)).await;
         let detail = engine.container(name).await?;
         let same_run = match &detail {
             Some(detail) if detail.running => {

@@ -4,7 +4,6 @@
 use std::{
     net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::{fd::AsFd as _, unix::net::UnixStream},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -52,7 +51,7 @@ impl Internet {
     pub fn new(number: u8) -> Self {
         let (namespace, link) = (format!("dkt-{}", random_hex()), format!("in{}", random_hex()));
         let host = format!("198.51.100.{number}");
-        as_root(&format!(
+        as_root_here(&format!(
             "ip netns add {namespace}; ip link add {link} type veth peer name out netns {namespace}
              ip addr add 10.212.{number}.1/30 dev {link}; ip link set {link} up
              inside='ip -n {namespace}'; $inside link set lo up; $inside addr add {host}/32 dev lo
@@ -78,15 +77,8 @@ impl Internet {
 
 impl Drop for Internet {
     fn drop(&mut self) {
-        as_root(&format!("ip link del {}; ip netns del {}", self.link, self.namespace));
+        as_root_here(&format!("ip link del {}; ip netns del {}", self.link, self.namespace));
     }
-}
-
-/// Runs a script that changes this machine's networks.
-fn as_root(script: &str) -> String {
-    let done = Command::new("sh").args(["-ec", script]).output().unwrap();
-    assert!(done.status.success(), "this test needs root: {}", shown(&done));
-    String::from_utf8(done.stdout).unwrap()
 }
 
 /// A listener in another network namespace: a socket belongs to that in which it was made.
@@ -199,7 +191,7 @@ fn egress_internet_keeps_the_agent_from_this_machine_and_its_networks() {
     // It tries the public address, too: one that is let in past docklet is a hole.
     let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
     let hole = format!("insert rule inet docklet output ip daddr {public} accept");
-    as_root(&format!("nsenter --net=/proc/{pid}/ns/net nft {hole}"));
+    as_root_here(&format!("nsenter --net=/proc/{pid}/ns/net nft {hole}"));
     let check = doctors_check(&world);
     assert_eq!(check["level"], "problem", "{check}");
     assert!(check["message"].as_str().unwrap().contains(&public), "{check}");
@@ -225,10 +217,10 @@ fn connect_ipv6(world: &World, own: [&str; 2], internet: &str) -> TcpListener {
         script += &format!("ip -6 addr add {host}1/64 dev {outside} nodad\n");
         script += &format!("$inside ip -6 addr add {host}2/64 dev eth6 nodad\n");
     }
-    as_root(&script);
+    as_root_here(&script);
     let listener = listener_in(&format!("/run/netns/{namespace}"), "::");
     // The name goes; the namespace stays as long as the listener.
-    as_root(&format!("ip netns del {namespace}"));
+    as_root_here(&format!("ip netns del {namespace}"));
     listener
 }
 
@@ -264,7 +256,7 @@ fn egress_over_ipv6_on_docker() {
         let internet = connect_ipv6(&world, networks, "2001:db8:d0c:1::");
         // The supervisor sees that this machine has the address, and loads the rules anew.
         let pid = world.inspect().unwrap()["State"]["Pid"].to_string();
-        let rules = || as_root(&format!("nsenter --net=/proc/{pid}/ns/net nft list ruleset"));
+        let rules = || as_root_here(&format!("nsenter --net=/proc/{pid}/ns/net nft list ruleset"));
         wait_until(SOON, "rules with the new network", || rules().contains("2001:db8:d0c:2::/64"));
         let there = internet.local_addr().unwrap().port();
         assert!(reaches(&world, "2001:db8:d0c:1::1", there), "{when}: the Internet");

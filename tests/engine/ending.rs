@@ -96,6 +96,7 @@ fn a_page_that_hangs_is_a_timeout_and_not_ready() {
         assert_eq!(error_code(&output), "TIMEOUT", "{words}");
         let causes = json(&output)["error"]["causes"].to_string();
         assert!(causes.contains(seen), "{words}: {causes}");
+        assert!(!causes.contains("within 50 ms"), "later looks get more time: {causes}");
     }
 }
 

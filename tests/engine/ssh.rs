@@ -218,7 +218,7 @@ impl Laptop {
     pub fn new(number: u8) -> Self {
         let (namespace, link) = (format!("dkt-{}", random_hex()), format!("lt{}", random_hex()));
         let [big, here] = [1, 2].map(|end| format!("10.216.{number}.{end}"));
-        as_root(&format!(
+        as_root_here(&format!(
             "ip netns add {namespace}; ip link add {link} type veth peer name out netns {namespace}
              ip addr add {big}/30 dev {link}; ip link set {link} up
              inside='ip -n {namespace}'; $inside link set lo up; $inside addr add {here}/30 dev out
@@ -237,24 +237,19 @@ impl Laptop {
     }
 
     fn network(&self, state: &str) {
-        as_root(&format!("ip -n {} link set out {state}", self.namespace));
+        as_root_here(&format!("ip -n {} link set out {state}", self.namespace));
     }
 }
 
 impl Drop for Laptop {
     fn drop(&mut self) {
         self.get_up();
-        as_root(&format!("ip link del {}; ip netns del {}", self.link, self.namespace));
+        as_root_here(&format!("ip link del {}; ip netns del {}", self.link, self.namespace));
     }
 }
 
 fn enter(namespace: &fs::File) {
     rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-}
-
-fn as_root(script: &str) {
-    let done = Command::new("sh").args(["-ec", script]).output().unwrap();
-    assert!(done.status.success(), "this test needs root: {}", shown(&done));
 }
 
 /// The ssh processes that have a tunnel of this world.

@@ -300,6 +300,13 @@ impl World {
     }
 }
 
+/// Runs a script on this machine that needs root, such as one that changes its networks; what it printed.
+pub fn as_root_here(script: &str) -> String {
+    let done = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(done.status.success(), "this test needs root: {}", shown(&done));
+    String::from_utf8(done.stdout).unwrap()
+}
+
 /// Whether this machine has a service manager, so that the wizard asks about it.
 pub fn has_service_manager() -> bool {
     cfg!(target_os = "macos") || Path::new("/run/systemd/system").is_dir()

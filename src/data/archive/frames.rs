@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read, Write},
+    io::{self, Write},
     sync::mpsc,
     thread,
 };
@@ -134,8 +134,7 @@ impl<W: Write> Write for FrameWriter<W> {
 /// # Errors
 /// When it is none, or holds something else than `frame` says.
 pub fn decompress(packed: &[u8], frame: Frame) -> io::Result<Vec<u8>> {
-    let mut plain = Vec::with_capacity(frame.plain as usize);
-    zstd::stream::read::Decoder::new(packed)?.take(u64::from(frame.plain)).read_to_end(&mut plain)?;
+    let plain = zstd::bulk::decompress(packed, frame.plain as usize)?;
     if length(&plain) == frame.plain { Ok(plain) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 

@@ -13,7 +13,7 @@
 //! So a change to any byte of content, and to any owner, mode, time or name, is noticed. Of a
 //! sparse file the digest is that of its map and of what is between the holes.
 //!
-//! `tar`: entries; `rules`: which may be in it; `checksums`; `write`; `read`; `receive`: who gets the entries then. Nothing here knows an engine.
+//! `tar`: entries; `rules`: which may be in it; `checksums`; `frames`: how they are packed; `write`; `read`; `receive`: who gets the entries then. Nothing here knows an engine.
 
 pub mod checksums;
 pub mod frames;

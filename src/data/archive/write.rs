@@ -17,9 +17,6 @@ use super::{
 };
 use crate::appliance::hex;
 
-/// Size of a digest (SHA-256) in bytes.
-pub const DIGEST: usize = 32;
-
 /// What goes into a backup besides the volumes.
 pub struct Around<'a> {
     /// What it says of itself.
@@ -127,6 +124,32 @@ pub fn write(
     Ok(manifest)
 }
 
+/// The digest of an entry's content (SHA-256).
+pub type Digest = [u8; 32];
+
+/// Copies the entry that `reader` has just read, headers and all; the digest of its content, and what fills its last block.
+/// `count` hears of the bytes of content.
+///
+/// # Errors
+/// What the source and `out` say, and [`Damage::Malformed`].
+pub fn copy_entry(
+    entry: &Entry,
+    reader: &mut Reader<impl Read>,
+    out: &mut impl Write,
+    count: &mut dyn FnMut(u64),
+) -> Result<(Digest, Vec<u8>), Damage> {
+    out.write_all(&entry.raw)?;
+    let mut digest = Sha256::new();
+    reader.pass_content(|piece| {
+        digest.update(piece);
+        count(piece.len() as u64);
+        out.write_all(piece).map_err(Damage::Io)
+    })?;
+    let padding = reader.padding()?;
+    out.write_all(&padding)?;
+    Ok((digest.finalize().into(), padding))
+}
+
 struct ArchiveWriter<W: Write> {
     out: FrameWriter<W>,
     checksums: Checksums,
@@ -162,17 +185,9 @@ impl<W: Write> ArchiveWriter<W> {
                 break;
             };
             let Some(volume) = self.admit(&entry, keep) else { continue };
-            self.out.write_all(&entry.raw)?;
-            let mut digest = Sha256::new();
-            reader.pass_content(|piece| {
-                digest.update(piece);
-                self.out.write_all(piece)?;
-                progress(&entry.path, piece.len() as u64);
-                Ok::<(), Damage>(())
-            })?;
-            let padding = reader.padding()?;
-            self.out.write_all(&padding)?;
-            self.add(&entry, volume, &padding, &digest.finalize())?;
+            let mut count = |bytes| progress(&entry.path, bytes);
+            let (digest, padding) = copy_entry(&entry, &mut reader, &mut self.out, &mut count)?;
+            self.add(&entry, volume, &padding, &digest)?;
         }
         Ok(())
     }
@@ -228,7 +243,7 @@ impl<W: Write> ArchiveWriter<W> {
     ) -> Result<(u64, bool), Damage> {
         let short = || Damage::Malformed("there is more than was taken note of".to_owned());
         let entry = index.next_entry()?.ok_or_else(short)?;
-        let mut digest = [0; DIGEST];
+        let mut digest = Digest::default();
         index.instead_of_content(&mut digest)?;
         let padding = index.padding()?;
         let length = entry.raw.len() as u64 + entry.size + padding.len() as u64;
@@ -247,7 +262,7 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// Takes note of an entry that is in the archive.
-    fn add(&mut self, entry: &Entry, volume: usize, padding: &[u8], digest: &[u8]) -> io::Result<()> {
+    fn add(&mut self, entry: &Entry, volume: usize, padding: &[u8], digest: &Digest) -> io::Result<()> {
         self.headers.update(&entry.raw);
         self.headers.update(padding);
         self.manifest.count(volume, entry.kind, entry.size);

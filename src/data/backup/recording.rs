@@ -7,7 +7,6 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use sha2::{Digest as _, Sha256};
 use zstd::stream::{read::Decoder, write::Encoder};
 
 use super::{
@@ -19,7 +18,7 @@ use crate::{
     data::archive::{
         frames::{Frame, FrameWriter},
         tar::{BLOCK, Damage, Entry, Reader},
-        write::{ArchivePart, Source},
+        write::{ArchivePart, Source, copy_entry},
     },
 };
 
@@ -50,17 +49,10 @@ impl Recorder {
             self.oversized.push(Entry { raw: vec![], ..entry });
             return Ok(());
         }
-        self.entries.write_all(&entry.raw)?;
-        self.index.write_all(&entry.raw)?;
-        let mut digest = Sha256::new();
-        reader.pass_content(|piece| {
-            digest.update(piece);
-            self.entries.write_all(piece).map_err(Damage::Io)
-        })?;
-        self.index.write_all(&digest.finalize())?;
-        let padding = reader.padding()?;
-        self.entries.write_all(&padding)?;
-        self.index.write_all(&padding)?;
+        let (digest, padding) = copy_entry(&entry, reader, &mut self.entries, &mut |_| {})?;
+        for part in [&entry.raw[..], &digest, &padding] {
+            self.index.write_all(part)?;
+        }
         Ok(())
     }
 

@@ -127,7 +127,7 @@ impl First {
         let (mut stream, Changed { keep, names, count }) = helper.run(work, None).await?;
         helper.send(names);
         let work = spawn_blocking(move || {
-            let kept = recorded(&mut stream, recorder, &AtomicU64::new(0), |_| true);
+            let kept = keep_tar(&mut stream, recorder, &AtomicU64::new(0), |_| true);
             let kept = kept.map_err(|damage| failed(damage, &file))?;
             kept.map(|kept| (stream, kept)).ok_or_else(|| Error::bug("an entry of the second pass was refused"))
         });
@@ -249,7 +249,7 @@ impl Read for Counted<'_> {
 }
 
 /// Keeps what is in a tar up to its end, behind which the helper goes on to print. `None` when an entry is refused.
-fn recorded(
+fn keep_tar(
     stream: &mut Stream,
     mut recorder: Recorder,
     counted: &AtomicU64,
@@ -278,7 +278,7 @@ fn first_pass(mut stream: Stream, recorder: Recorder, counted: &AtomicU64, most:
     }
     let mut members = Members::new(Clocks::parse(&line).ok_or_else(malformed)?);
     let mut bytes = 0_u64;
-    let kept = recorded(&mut stream, recorder, counted, |entry| {
+    let kept = keep_tar(&mut stream, recorder, counted, |entry| {
         bytes = bytes.saturating_add(entry.size);
         let fits = bytes <= most && members.len() < members::MOST;
         if fits && !entry.oversized {

@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -64,7 +65,10 @@ impl Browser {
         if Path::new("/usr/bin/chromium").exists() {
             options["binary"] = json!("/usr/bin/chromium");
         }
-        let wanted = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}});
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"browser": "ALL"},
+        }}});
         let session = browser.ask("POST", "/session", Some(&wanted)).expect("a browser");
         browser.session = format!("/session/{}", session["sessionId"].as_str().expect("its id"));
         browser
@@ -117,11 +121,6 @@ impl Browser {
         self.ask("POST", &format!("/element/{id}/click"), Some(&json!({}))).is_ok()
     }
 
-    /// Clicks as soon as it can be done, and says whether it could in this time.
-    pub fn clicks_within(&self, patience: Duration, xpath: &str) -> bool {
-        comes_true(patience, || self.clicks(xpath))
-    }
-
     /// Types into the first element that an XPath names, as soon as that can be done.
     pub fn types(&self, xpath: &str, text: &str) {
         self.on(xpath, "value", &json!({"text": text}));
@@ -136,13 +135,21 @@ impl Browser {
         });
     }
 
-    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        // Chromium gives up what it loads when a network of this machine comes or goes: other tests' do so all the time.
-        let interrupted = || self.text().contains("ERR_NETWORK_CHANGED");
-        let reload = || self.ask("POST", "/refresh", Some(&json!({}))).is_ok();
-        if !comes_true(PATIENCE, || holds() || (interrupted() && reload() && holds())) {
-            let picture = self.picture("page-failed");
-            panic!("still waiting for {what} at {} ({})\n{}", self.address(), picture.display(), self.text());
+    /// What the browser has to say: parts of the page that could not be loaded, and errors of its scripts.
+    fn log(&self) -> String {
+        let log = self.ask("POST", "/se/log", Some(&json!({"type": "browser"}))).unwrap_or_else(Value::String);
+        format!("{log:#}")
+    }
+
+    pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds() {
+            if Instant::now() > deadline {
+                let picture = self.picture("page-failed");
+                let (address, picture, log) = (self.address(), picture.display(), self.log());
+                panic!("still waiting for {what} at {address} ({picture})\n{}\n{log}", self.text());
+            }
+            sleep(Duration::from_millis(50));
         }
     }
 
@@ -164,16 +171,4 @@ impl Drop for Browser {
         kill(self.driver.id());
         let _ = self.driver.wait();
     }
-}
-
-/// Whether something holds within a time.
-pub fn comes_true(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
-    let deadline = std::time::Instant::now() + patience;
-    while !holds() {
-        if std::time::Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    true
 }

@@ -2,7 +2,7 @@
 
 use std::process::Child;
 
-use crate::browser::{Browser, comes_true};
+use crate::browser::Browser;
 use crate::open::opened;
 use crate::real::real;
 use crate::support::*;
@@ -10,16 +10,11 @@ use crate::support::*;
 const PROMPT: &str = "//*[@data-component='prompt-input']";
 const PROJECT: &str = "//button[contains(., 'my-project') and contains(., '~/')]";
 
-/// Chooses the project in the dialog that this opens. Where it is opened before opencode's page has heard from its
-/// server, it finds no folders and stays so: it is closed and opened once more, as people would do.
+/// Chooses the project in the dialog that this opens.
 fn add_project(browser: &Browser, open: &str) {
     browser.click(open);
     browser.sees("Open project");
-    if !browser.clicks_within(SOON / 3, PROJECT) {
-        browser.go(&browser.address());
-        browser.click(open);
-        browser.click(PROJECT);
-    }
+    browser.click(PROJECT);
 }
 
 /// `docklet open` ends when the browser has come.
@@ -53,12 +48,7 @@ fn real_page_opens_signed_in_offers_the_projects_and_begins_a_session() {
         let (_, sessions) = world.http_get("/session?directory=/workspace/my-project", Some(&password));
         sessions.contains("\"ses_")
     };
-    // A page that did not hear all from its server when it was opened stays so: it is opened again, as people would do.
-    if !comes_true(SOON, begun) {
-        browser.go(&browser.address());
-        browser.types(PROMPT, "a question from the browser");
-        wait_until(SOON, "the session that was begun by clicking", begun);
-    }
+    browser.until("the session that was begun by clicking", begun);
     drop(browser);
 
     // The plain address goes on working in a browser that has signed in.

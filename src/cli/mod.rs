@@ -41,7 +41,7 @@ mod watch;
 mod watch_action;
 mod watch_surface;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 pub use self::help::command;
 use self::{args::Command, context::Context};
@@ -52,7 +52,20 @@ use crate::{
 };
 
 /// Runs the program with the process's own arguments, environment and streams.
-pub async fn main() -> ExitCode {
+pub fn main() -> ExitCode {
+    // One thread: docklet waits far more than it computes.
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(program());
+            // A thread may still wait for the other end of a pipe.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            code
+        }
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+async fn program() -> ExitCode {
     if completions::answer(command) {
         return ExitCode::SUCCESS;
     }

@@ -50,8 +50,9 @@ pub fn connect(url: &str, folder: Option<&Path>, timeout: u64) -> Result<Docker,
     Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
 }
 
-/// Sends a request. One that only reads is sent again when its connection ends in place of an answer: a tunnel that is
-/// closed, by us or by another command, takes the connections along that go through it.
+/// Sends a request. One that reads or removes is sent again when its connection ends in place of an answer: a tunnel that
+/// is closed, by us or by another command, takes the connections along that go through it. What was removed the first
+/// time is not there the second time, which is all that is wanted.
 async fn send<B>(
     client: &Client<Connector, B>,
     request: Request<B>,
@@ -60,8 +61,9 @@ async fn send<B>(
 where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
-    let again = (request.method() == Method::GET).then(|| {
+    let again = matches!(*request.method(), Method::GET | Method::DELETE).then(|| {
         let mut again = Request::new(no_body);
+        again.method_mut().clone_from(request.method());
         again.uri_mut().clone_from(request.uri());
         again.headers_mut().clone_from(request.headers());
         again
@@ -221,15 +223,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_only_reads_is_asked_again_when_its_connection_ends() {
+    async fn what_reads_or_removes_is_asked_again_when_its_connection_ends() {
         // Each connection has one answer, and ends at the next question.
         let client = client_of(
-            "while read -r line && [ ${#line} -gt 1 ]; do :; done
-            printf 'HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\nok'; read -r line",
+            "read -r method rest; while read -r line && [ ${#line} -gt 1 ]; do :; done
+            printf 'HTTP/1.1 200 OK\\r\\ncontent-length: %d\\r\\n\\r\\n%s' ${#method} $method; read -r line",
         );
-        for _ in 0..3 {
-            let answer = ask(&client, Method::GET).await.unwrap();
-            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "ok");
+        for method in [Method::GET, Method::DELETE, Method::DELETE, Method::GET] {
+            let answer = ask(&client, method.clone()).await.unwrap();
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), method.as_str());
         }
         let error = ask(&client, Method::POST).await.unwrap_err();
         assert!(ended_early(&error), "it may have been carried out: {error:?}");

@@ -135,12 +135,7 @@ impl Browser {
         });
     }
 
-    /// What the browser has to say: parts of the page that could not be loaded, and errors of its scripts.
-    fn log(&self) -> String {
-        let log = self.ask("POST", "/se/log", Some(&json!({"type": "browser"}))).unwrap_or_else(Value::String);
-        format!("{log:#}")
-    }
-
+    /// Waits until something holds; else fails with a picture of the page, its text and the browser's log.
     pub fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds() {
@@ -151,6 +146,12 @@ impl Browser {
             }
             sleep(Duration::from_millis(50));
         }
+    }
+
+    /// What the browser has to say: parts of the page that could not be loaded, and errors of its scripts.
+    fn log(&self) -> String {
+        let log = self.ask("POST", "/se/log", Some(&json!({"type": "browser"}))).unwrap_or_else(Value::String);
+        format!("{log:#}")
     }
 
     /// Takes a picture of the page, for people to look at.

@@ -1,13 +1,10 @@
-//! One HTTP/1.1 GET or HEAD over any connection, read up to a limit, or line by line without an end. For the
-//! page's probe and for the few engine calls that bollard cannot make. Opens no connection itself.
+//! One HTTP/1.1 GET or HEAD over any connection, read up to a limit: for the page's probe, downloads, and an engine's ping.
+//! Opens no connection itself.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::mpsc::Sender,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// An open connection, encrypted or on this machine.
 pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -77,47 +74,6 @@ where
         let headers = answer.headers().clone();
         let body = Limited::new(answer.into_body(), limit).collect().await.map_err(|e| e.to_string())?.to_bytes();
         Ok(HttpResponse { status, headers, body })
-    };
-    drive(exchange, connection).await
-}
-
-/// Sends one GET and hands on each line of an answer that goes on; ends when it does, or when nobody
-/// listens any more.
-///
-/// # Errors
-/// What went wrong, in a few words; also a line longer than `limit`.
-pub async fn lines<S>(stream: S, host: &str, path: &str, limit: usize, to: Sender<Vec<u8>>) -> Result<(), String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;
-    let request = hyper::Request::get(path).header("host", host).header("connection", "close");
-    let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
-    let exchange = async move {
-        let answer = sender.send_request(request).await.map_err(|e| words(&e))?;
-        if !answer.status().is_success() {
-            return Err(format!("HTTP {}", answer.status().as_u16()));
-        }
-        let mut body = answer.into_body();
-        let mut line = Vec::new();
-        loop {
-            let frame = tokio::select! {
-                frame = body.frame() => frame,
-                () = to.closed() => return Ok(()),
-            };
-            let Some(frame) = frame else { return Ok(()) };
-            line.extend_from_slice(&frame.map_err(|e| words(&e))?.into_data().unwrap_or_default());
-            while let Some(end) = line.iter().position(|b| *b == b'\n') {
-                let rest = line.split_off(end + 1);
-                if to.send(std::mem::replace(&mut line, rest)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if line.len() > limit {
-                return Err("a line has no end".to_owned());
-            }
-        }
     };
     drive(exchange, connection).await
 }

@@ -12,21 +12,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bollard::{
-    models::{BuildInfo, BuildInfoAux},
-    query_parameters::{BuildImageOptions, BuilderVersion},
-};
+use bollard::errors::Error as Theirs;
 use futures_util::StreamExt as _;
 use log::BuildLog;
+use serde_json::Value;
 
 use super::{
     Engine,
-    build_progress::Trace,
+    build_progress::{StatusResponse, Trace},
     stream_error::{self, Failure},
     transfer::Pace,
 };
 use crate::{
-    appliance::hex,
     error::{Error, ImageAction, ImageFault, Result},
     event::{Event, Reporter},
     units::Elapsed,
@@ -38,7 +35,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(400);
 /// Most log lines that are reported at once. All of them are in the file.
 const LINES_AT_ONCE: usize = 3;
 
-/// How long a builder may take to begin to answer, and its session to be opened.
+/// How long a builder may take to begin to answer.
 const FIRST_ANSWER: Duration = Duration::from_secs(120);
 
 /// How long it may say nothing at all: a download of 200 MB over a slow line says nothing for a quarter of an hour.
@@ -106,16 +103,15 @@ impl Engine {
         reporter: &dyn Reporter,
         log: &mut BuildLog,
     ) -> Result<(), Failure> {
-        let docker = self.docker.clone().with_timeout(FIRST_ANSWER);
-        let context = bollard::body_full(request.context.clone().into());
-        let mut messages = docker.build_image(options(request)?, None, Some(context));
+        let mut messages = Box::pin(self.transport.post_tar(&address(request), request.context.clone().into()));
         let begin = Instant::now();
         let mut trace = Trace::default();
         let mut pace = Pace::new(REPORT_EVERY);
         let mut waiting = VecDeque::new();
         let mut ticks = tokio::time::interval(REPORT_EVERY);
-        let mut state = BuildState::Running;
-        let mut last_message = Instant::now();
+        // Whether it named the image that it made.
+        let mut complete = false;
+        let mut last_message = begin;
         let outcome = loop {
             let mut ended = false;
             tokio::select! {
@@ -123,26 +119,27 @@ impl Engine {
                 message = messages.next() => match message {
                     None => ended = true,
                     // The connection may end untidily behind the last message.
-                    Some(Err(_)) if state == BuildState::Complete => ended = true,
+                    Some(Err(_)) if complete => ended = true,
                     Some(Err(error)) => break Err(Failure::from_bollard(ImageAction::Build, &error)),
                     Some(Ok(info)) => {
                         last_message = Instant::now();
-                        state = state.after(&info, &mut trace, begin.elapsed());
+                        match take(&info, &mut trace, begin.elapsed()) {
+                            Ok(is_complete) => complete |= is_complete,
+                            Err(error) => break Err(Failure::from_bollard(ImageAction::Build, &error)),
+                        }
                     }
                 },
-                _ = ticks.tick() => ended = state == BuildState::Complete && last_message.elapsed() >= LAST_WORDS,
+                _ = ticks.tick() => ended = complete && last_message.elapsed() >= LAST_WORDS,
             }
-            if state == BuildState::Running && last_message.elapsed() >= standstill {
-                let reason = format!("nothing was heard of it for {}", Elapsed(standstill));
+            let limit = if last_message == begin { standstill.min(FIRST_ANSWER) } else { standstill };
+            if !complete && last_message.elapsed() >= limit {
+                let reason = format!("nothing was heard of it for {}", Elapsed(limit));
                 break Err(Failure::lasting(ImageFault::BuildStep, reason));
             }
             if ended {
-                break match state {
-                    BuildState::Complete => Ok(()),
-                    BuildState::Unspoken => {
-                        Err(Failure::lasting(ImageFault::BuildStep, "the builder reported an error"))
-                    }
-                    BuildState::Running => Err(Failure::lasting(
+                break match complete {
+                    true => Ok(()),
+                    false => Err(Failure::lasting(
                         ImageFault::Truncated,
                         "the builder's answer ended before the image was complete",
                     )),
@@ -173,37 +170,25 @@ impl Engine {
     }
 }
 
-/// How far the builder's answer got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BuildState {
-    Running,
-    /// It named the image that it made.
-    Complete,
-    /// It sent an error in a field that bollard does not read, as older Podmans do.
-    Unspoken,
-}
-
-impl BuildState {
-    fn after(self, info: &BuildInfo, trace: &mut Trace, now: Duration) -> BuildState {
-        match &info.aux {
-            Some(BuildInfoAux::BuildKit(message)) => {
-                trace.take(message, now);
-                return self;
-            }
-            Some(BuildInfoAux::Default(id)) => {
-                return if id.id.is_some() { BuildState::Complete } else { self };
-            }
-            None => {}
+/// Takes note of a message; whether it names the image that was made.
+fn take(message: &Value, trace: &mut Trace, now: Duration) -> Result<bool, Theirs> {
+    // Older Podmans send the second alone.
+    for error in [&message["errorDetail"]["message"], &message["error"]] {
+        if let Some(error) = error.as_str() {
+            return Err(Theirs::DockerStreamError { error: error.to_owned() });
         }
-        if let Some(text) = &info.stream {
-            trace.take_text(text, now);
-            if text.contains("Successfully tagged") {
-                return BuildState::Complete;
-            }
-            return self;
-        }
-        if self == BuildState::Running && *info == BuildInfo::default() { BuildState::Unspoken } else { self }
     }
+    if let Some(of_buildkit) = message["aux"].as_str() {
+        if let Some(message) = StatusResponse::read(of_buildkit) {
+            trace.take(&message, now);
+        }
+        return Ok(false);
+    }
+    let text = message["stream"].as_str().unwrap_or_default();
+    if !text.is_empty() {
+        trace.take_text(text, now);
+    }
+    Ok(text.contains("Successfully tagged") || message["aux"]["ID"].is_string())
 }
 
 /// A failed step's name, and its own last lines, say more than the builder's words about it.
@@ -224,19 +209,15 @@ fn of_step(mut failure: Failure, trace: &Trace, log: &BuildLog) -> Failure {
     failure
 }
 
-fn options(request: &BuildRequest) -> Result<BuildImageOptions, Failure> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|e| Failure::lasting(ImageFault::Other, format!("no random numbers: {e}")))?;
-    Ok(BuildImageOptions {
-        t: Some(request.reference.clone()),
-        // Nothing of the old builder's kind is left behind when it fails.
-        rm: true,
-        forcerm: true,
-        buildargs: Some(request.arguments.clone().into_iter().collect()),
-        labels: Some(request.labels.clone().into_iter().collect()),
-        version: BuilderVersion::BuilderBuildKit,
-        session: Some(hex(&random)),
-        target: request.target.clone().unwrap_or_default(),
-        ..BuildImageOptions::default()
-    })
+/// Without a session, which BuildKit needs only for what is not in the context, and for credentials: a base is pulled before.
+fn address(request: &BuildRequest) -> String {
+    let json = |fields: &BTreeMap<String, String>| serde_json::to_string(fields).unwrap_or_default();
+    let mut query = form_urlencoded::Serializer::new(String::from("/build?version=2&rm=true&forcerm=true"));
+    // Nothing of the old builder's kind is left behind when it fails.
+    query.append_pair("t", &request.reference);
+    query.append_pair("buildargs", &json(&request.arguments)).append_pair("labels", &json(&request.labels));
+    if let Some(target) = &request.target {
+        query.append_pair("target", target);
+    }
+    query.finish()
 }

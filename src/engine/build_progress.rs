@@ -2,6 +2,7 @@
 //! in, nothing is read or written. Understands BuildKit's trace and the plain `STEP n/m` lines of
 //! Podman and of the old builder.
 
+mod message;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use bollard::moby::buildkit::v1::{StatusResponse, Vertex, VertexStatus};
+pub(super) use message::StatusResponse;
+use message::{Vertex, VertexStatus};
 use names::{clean, plain_step, position, shorten, step_name, transfer_name};
 
 use crate::event::Build;

@@ -50,11 +50,6 @@ pub(super) fn deadline<T>(
     }
 }
 
-/// Whether an answer came, and bollard does not understand it.
-pub(super) fn is_unreadable(error: &Theirs) -> bool {
-    matches!(error, Theirs::JsonDataError { .. } | Theirs::JsonSerdeError { .. })
-}
-
 /// The engine's words.
 pub(super) fn message_of(error: &Theirs) -> String {
     match error {

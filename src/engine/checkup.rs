@@ -6,8 +6,7 @@ use std::{path::Path, time::Duration};
 use bollard::{
     container::LogOutput,
     exec::{CreateExecOptions, StartExecOptions, StartExecResults},
-    models::{ChangeType, SystemInfo},
-    query_parameters::InspectContainerOptions,
+    models::ChangeType,
 };
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -15,6 +14,7 @@ use time::OffsetDateTime;
 
 use super::{
     DEADLINE, Engine,
+    answer::text,
     call::{ask, deadline},
     credentials::Credentials,
     error::{status_of, translate},
@@ -72,24 +72,6 @@ pub struct Machine {
     pub told: Value,
 }
 
-impl From<SystemInfo> for Machine {
-    fn from(info: SystemInfo) -> Self {
-        let mut told = serde_json::to_value(&info).unwrap_or_default();
-        if let Some(fields) = told.as_object_mut() {
-            fields.retain(|name, _| TOLD.contains(&name.as_str()));
-        }
-        Machine {
-            memory: info.mem_total.and_then(|m| u64::try_from(m).ok()).unwrap_or_default(),
-            limits_memory: info.memory_limit,
-            rootless: false,
-            storage_driver: info.driver.unwrap_or_default(),
-            data_folder: info.docker_root_dir.unwrap_or_default(),
-            time: info.system_time.as_deref().and_then(crate::clock::parse),
-            told,
-        }
-    }
-}
-
 /// How a command inside a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandResult {
@@ -105,9 +87,8 @@ impl Engine {
     /// # Errors
     /// When it does not answer within the deadline or refuses.
     pub async fn machine(&self) -> Result<Machine> {
-        let info = ask("describe its machine", DEADLINE, self.docker.info()).await?;
-        let rootless = self.is_rootless(info.security_options.as_deref().unwrap_or_default());
-        Ok(Machine { rootless, ..Machine::from(info) })
+        let info = self.info().await?;
+        Ok(Machine { rootless: self.is_rootless(&info), ..machine(info) })
     }
 
     /// The paths in a container's own file system that are not as in its image: new or changed.
@@ -202,13 +183,22 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn inspect_for_report(&self, name: &str) -> Result<Option<Value>> {
-        let call = format!("inspect container {name}");
-        let answer = ask(&call, DEADLINE, self.docker.inspect_container(name, None::<InspectContainerOptions>)).await;
-        match answer {
-            Ok(inspect) => Ok(Some(without_values(serde_json::to_value(inspect).unwrap_or_default()))),
-            Err(Error::EngineRefused { status: 404, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(self.inspect(name).await?.map(without_values))
+    }
+}
+
+pub(super) fn machine(info: Value) -> Machine {
+    Machine {
+        memory: info["MemTotal"].as_u64().unwrap_or_default(),
+        limits_memory: info["MemoryLimit"].as_bool(),
+        rootless: false,
+        storage_driver: text(&info["Driver"]),
+        data_folder: text(&info["DockerRootDir"]),
+        time: info["SystemTime"].as_str().and_then(crate::clock::parse),
+        told: match info {
+            Value::Object(fields) => fields.into_iter().filter(|(name, _)| TOLD.contains(&name.as_str())).collect(),
+            other => other,
+        },
     }
 }
 
@@ -230,13 +220,13 @@ mod tests {
 
     #[test]
     fn a_report_has_no_names_proxies_or_values() {
-        let info: SystemInfo = serde_json::from_str(
+        let info = serde_json::from_str(
             r#"{"Name":"my-laptop","MemTotal":8,"HttpProxy":"http://me:pw@proxy","HttpsProxy":"http://me:pw@proxy",
                 "Driver":"overlay2","SystemTime":"2026-11-21T08:00:00.5Z","SecurityOptions":["name=rootless"],
                 "RegistryConfig":{"Mirrors":["http://me:pw@mirror"]}}"#,
         )
         .unwrap();
-        let machine = Machine::from(info);
+        let machine = machine(info);
         assert!(machine.memory == 8 && machine.time.is_some());
         assert_eq!(machine.told["Driver"], "overlay2");
         let told = machine.told.to_string();

@@ -12,26 +12,26 @@ use std::{
     time::Duration,
 };
 
-use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as Theirs};
+use bollard::errors::Error as Theirs;
 use futures_util::future::join_all;
+use serde_json::Value;
 
 pub use crate::engine::endpoints::{Selection, chosen, chosen_behind_ssh, owner, sockets};
 use crate::{
     engine::{
-        DEADLINE, Engine, Host, call,
+        DEADLINE, Engine, Host,
+        answer::{Map, text},
+        call,
         endpoints::{self, Candidate, Candidates, Endpoint},
         error::{clean, io_error, not_http, status_of, translate},
         identify::{self, Unusable, identify},
         known::KnownEngine,
-        ssh,
+        transport::Transport,
         unreachable::{self, Unreachable, explain, most_useful},
     },
     error::{Result, io_reason},
     host::system::System,
 };
-
-/// bollard's own time-out, in seconds, which also ends uploads. Ours are beside each call.
-const NO_TIMEOUT: u64 = 7 * 24 * 3600;
 
 /// What the one call asks, for messages.
 const CALL: &str = "say its version";
@@ -67,21 +67,25 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub async fn host(&self) -> Result<Host> {
-        let info = call::ask("describe its machine", DEADLINE, self.docker.info()).await?;
-        let count = |number: Option<i64>| number.and_then(|n| u64::try_from(n).ok()).unwrap_or_default();
+        let info = self.info().await?;
         let host = Host {
-            memory: count(info.mem_total),
-            cpus: count(info.ncpu),
-            no_memory_limit: info.memory_limit == Some(false),
-            rootless: self.is_rootless(&info.security_options.unwrap_or_default()),
-            storage_driver: info.driver.unwrap_or_default(),
-            data_folder: info.docker_root_dir.unwrap_or_default(),
-            operating_system: info.operating_system.unwrap_or_default(),
+            memory: info["MemTotal"].as_u64().unwrap_or_default(),
+            cpus: info["NCPU"].as_u64().unwrap_or_default(),
+            no_memory_limit: info["MemoryLimit"].as_bool() == Some(false),
+            rootless: self.is_rootless(&info),
+            storage_driver: text(&info["Driver"]),
+            data_folder: text(&info["DockerRootDir"]),
+            operating_system: text(&info["OperatingSystem"]),
         };
         if let Some(memory) = self.memory.as_deref().filter(|_| self.known_host.as_ref() != Some(&host)) {
             KnownEngine::keep(memory, &self.about, Some(&host));
         }
         Ok(host)
+    }
+
+    /// All that it says.
+    pub(super) async fn info(&self) -> Result<Value> {
+        call::ask("describe its machine", DEADLINE, self.transport.get::<Map>("/info")).await.map(Value::Object)
     }
 }
 
@@ -119,11 +123,12 @@ async fn ask(place: &Candidate, memory: Option<&Path>) -> Result<Engine, Unreach
 }
 
 async fn ask_within(deadline: Duration, place: &Candidate, memory: Option<&Path>) -> Result<Engine, Unreachable> {
-    let docker = open(&place.endpoint, memory.and_then(Path::parent))?;
+    let transport = open(&place.endpoint, memory.and_then(Path::parent))?;
+    let docker = transport.docker().map_err(|e| no_engine(e.to_string()))?;
     let memory = memory.map(Path::to_owned);
     if let Some(known) = memory.as_ref().and_then(|file| KnownEngine::load(file, place)) {
         match known.still_holds(place, deadline).await {
-            Some(true) => return Ok(Engine { docker, about: known.about, known_host: known.host, memory }),
+            Some(true) => return Ok(Engine { docker, transport, about: known.about, known_host: known.host, memory }),
             // What is wrong is found out below.
             Some(false) => {}
             None => return Err(Unreachable::Hangs),
@@ -141,43 +146,23 @@ async fn ask_within(deadline: Duration, place: &Candidate, memory: Option<&Path>
     if let Some(memory) = &memory {
         KnownEngine::keep(memory, &about, None);
     }
-    Ok(Engine { docker, about, known_host: None, memory })
+    Ok(Engine { docker, transport, about, known_host: None, memory })
 }
 
-/// Makes a client for a place; `folder`: of the instance. Connects to nothing, but looks whether a socket is there.
-fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Docker, Unreachable> {
-    let url = endpoint.to_string();
-    let client = match endpoint {
-        Endpoint::Unix(path) => {
-            let found = path.metadata().map_err(|e| match e.kind() {
-                io::ErrorKind::PermissionDenied => Unreachable::Hidden,
-                _ => Unreachable::Missing,
-            })?;
-            if !found.file_type().is_socket() {
-                return Err(no_engine("it isn't a socket".to_owned()));
-            }
-            Docker::connect_with_unix(&url, NO_TIMEOUT, API_DEFAULT_VERSION)
+/// The way to a place; `folder`: of the instance. Connects to nothing, but looks whether its socket and files are there.
+fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Transport, Unreachable> {
+    if let Endpoint::Unix(path) = endpoint {
+        let found = path.metadata().map_err(|e| match e.kind() {
+            io::ErrorKind::PermissionDenied => Unreachable::Hidden,
+            _ => Unreachable::Missing,
+        })?;
+        if !found.file_type().is_socket() {
+            return Err(no_engine("it isn't a socket".to_owned()));
         }
-        Endpoint::Tcp(_) => Docker::connect_with_http(&url, NO_TIMEOUT, API_DEFAULT_VERSION),
-        Endpoint::Tls(_, folder) => {
-            let file = |name: &str| folder.join(name);
-            // bollard reads key and certificate only when they are asked for, and then says nothing.
-            for name in ["ca.pem", "cert.pem", "key.pem"] {
-                std::fs::File::open(file(name)).map_err(|e| {
-                    Unreachable::Unusable(Unusable {
-                        reason: format!("cannot read {}: {}", file(name).display(), io_reason(&e)),
-                        hint: "put ca.pem, cert.pem and key.pem for that engine into one folder and name it in DOCKER_CERT_PATH".to_owned(),
-                    })
-                })?;
-            }
-            let [key, cert, ca] = ["key.pem", "cert.pem", "ca.pem"].map(file);
-            Docker::connect_with_ssl(&url, &key, &cert, &ca, NO_TIMEOUT, API_DEFAULT_VERSION)
-        }
-        Endpoint::Ssh(url) => ssh::connect(url, folder, NO_TIMEOUT),
-    };
-    client.map_err(|e| match e {
-        Theirs::SocketNotFoundError(_) => Unreachable::Missing,
-        other => no_engine(other.to_string()),
+    }
+    Transport::to(endpoint, folder).map_err(|reason| {
+        let hint = "put ca.pem, cert.pem and key.pem for that engine into one folder and name it in DOCKER_CERT_PATH";
+        Unreachable::Unusable(Unusable { reason: format!("no TLS connection: {reason}"), hint: hint.to_owned() })
     })
 }
 

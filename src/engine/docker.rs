@@ -6,14 +6,16 @@ use std::{collections::HashMap, time::Duration};
 use bollard::{
     models::{ContainerCreateBody, ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum},
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
-        RenameContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+        CreateContainerOptions, RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StartContainerOptions,
+        StopContainerOptionsBuilder,
     },
 };
+use serde_json::Value;
 
 use super::{
     DEADLINE, Engine,
-    call::{deadline, is_unreadable, message_of, none_if_missing},
+    answer::{Map, filters},
+    call::{ask, deadline, message_of, none_if_missing},
     container::{Detail, Effect, Listed},
     error::{name_taken, port_conflict, start_refused, status_of, translate},
     translate,
@@ -51,13 +53,10 @@ impl Engine {
         self.list_containers("list containers", filters).await
     }
 
-    async fn list_containers(&self, call: &str, filters: HashMap<String, Vec<String>>) -> Result<Vec<Listed>> {
-        let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        let list = match deadline(call, DEADLINE, self.docker.list_containers(Some(options))).await? {
-            Err(error) if is_unreadable(&error) => self.podmans_containers(&filters).await.ok_or(error),
-            other => other,
-        };
-        Ok(list.map_err(|error| translate(call, error))?.into_iter().map(translate::listed).collect())
+    async fn list_containers(&self, call: &str, wanted: HashMap<String, Vec<String>>) -> Result<Vec<Listed>> {
+        let path = format!("/containers/json?all=true&{}", filters(&wanted));
+        let list = ask(call, DEADLINE, self.transport.get::<Vec<Value>>(&path)).await?;
+        Ok(list.iter().map(translate::listed).collect())
     }
 
     /// The containers of these names, running or not. What else is on the engine costs next to nothing.
@@ -86,13 +85,15 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn container(&self, name: &str) -> Result<Option<Detail>> {
+        Ok(self.inspect(name).await?.as_ref().map(translate::detail))
+    }
+
+    /// All that the engine says of a container.
+    pub(super) async fn inspect(&self, name: &str) -> Result<Option<Value>> {
         let call = format!("inspect container {name}");
-        let asked = deadline(&call, DEADLINE, self.docker.inspect_container(name, None::<InspectContainerOptions>));
-        let answer = match asked.await? {
-            Err(error) if is_unreadable(&error) => self.podmans_container(name).await.ok_or(error),
-            other => other,
-        };
-        Ok(none_if_missing(&call, DEADLINE, async { answer }).await?.map(translate::detail))
+        let path = format!("/containers/{name}/json");
+        let answer = none_if_missing(&call, DEADLINE, self.transport.get::<Map>(&path)).await?;
+        Ok(answer.map(Value::Object))
     }
 
     /// Creates a container, and with it those of its volumes that are not there yet; its id.

@@ -30,7 +30,6 @@ pub(in crate::engine) fn translate(call: &str, error: Theirs) -> Error {
         // An error inside a stream comes after HTTP 200; what it means is a failure of the engine.
         Theirs::DockerStreamError { error } | Theirs::DockerContainerWaitError { error, .. } => refused(500, error),
         Theirs::RequestTimeoutError => timeout(call),
-        Theirs::SocketNotFoundError(path) => gone(format!("its socket {path} is gone")),
         Theirs::JsonDataError { .. } | Theirs::JsonSerdeError { .. } | Theirs::StrParseError { .. } => {
             gone("its answer was cut off, or is not what an engine says".to_owned())
         }
@@ -212,7 +211,6 @@ mod tests {
             Theirs::IOError { err: io::Error::other(io::Error::from(io::ErrorKind::UnexpectedEof)) },
             Theirs::JsonDataError { message: "expected value".to_owned(), column: 1 },
             Theirs::JsonSerdeError { err: serde_json::from_str::<u8>("").unwrap_err() },
-            Theirs::SocketNotFoundError("/run/x.sock".to_owned()),
         ] {
             let shown = format!("{error:?}");
             assert!(matches!(translate("look", error), Error::EngineGone { .. }), "{shown}");

@@ -3,16 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bollard::{
-    models::{ImageInspect, ImageSummary},
-    query_parameters::{ListImagesOptionsBuilder, RemoveImageOptionsBuilder, TagImageOptionsBuilder},
-};
+use bollard::query_parameters::{RemoveImageOptionsBuilder, TagImageOptionsBuilder};
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::{
     DEADLINE, Engine,
-    call::{ask, deadline, is_unreadable},
-    error::{status_of, translate},
+    answer::{Map, filters, named_texts, text, texts},
+    call::{ask, none_if_missing},
     reference::Reference,
 };
 use crate::{
@@ -66,25 +64,9 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within [`DEADLINE`] or refuses.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
-        let call = "inspect an image";
-        match deadline(call, DEADLINE, self.docker.inspect_image(reference)).await? {
-            Ok(found) => Ok(Some(from_inspect(found))),
-            Err(error) if status_of(&error) == Some(404) => Ok(None),
-            Err(error) if is_unreadable(&error) => self.listed_image(reference).await,
-            Err(error) => Err(translate(call, error)),
-        }
-    }
-
-    /// The same from the list of images, which tells less: an engine with the containerd image store describes an image
-    /// whose layers came with another one in a way that bollard cannot read (`"RootFS":{}`).
-    async fn listed_image(&self, reference: &str) -> Result<Option<Image>> {
-        let is_id = reference.starts_with("sha256:");
-        let named = [("reference".to_owned(), vec![reference.to_owned()])].into();
-        let options = ListImagesOptionsBuilder::default();
-        let options = if is_id { options } else { options.filters(&named) }.build();
-        let listed = ask("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
-        let mut images = listed.into_iter().map(from_summary);
-        Ok(images.find(|image| !is_id || image.id == reference))
+        let path = format!("/images/{reference}/json");
+        let found = none_if_missing("inspect an image", DEADLINE, self.transport.get::<Map>(&path)).await?;
+        Ok(found.map(|found| image(&Value::Object(found))))
     }
 
     /// Gives an image another name.
@@ -121,10 +103,9 @@ impl Engine {
     /// As [`Engine::image`].
     pub async fn images_labelled(&self, appliance: &str) -> Result<Vec<Image>> {
         let labels = vec![format!("{}=true", label::MANAGED), format!("{}={appliance}", label::APPLIANCE)];
-        let filters = [("label".to_owned(), labels)].into();
-        let options = ListImagesOptionsBuilder::default().filters(&filters).build();
-        let listed = ask("list images", DEADLINE, self.docker.list_images(Some(options))).await?;
-        Ok(listed.into_iter().map(from_summary).collect())
+        let path = format!("/images/json?{}", filters(&[("label".to_owned(), labels)].into()));
+        let listed = ask("list images", DEADLINE, self.transport.get::<Vec<Value>>(&path)).await?;
+        Ok(listed.iter().map(image).collect())
     }
 
     /// The image that a pull, build or load must have left on the engine, for its processor.
@@ -149,39 +130,24 @@ impl Engine {
     }
 }
 
-pub(super) fn from_inspect(found: ImageInspect) -> Image {
-    let labels: BTreeMap<String, String> =
-        found.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect();
-    let mut references = found.repo_tags.unwrap_or_default();
-    references.extend(found.repo_digests.unwrap_or_default());
+/// One that was looked at, or one of a list, which does not tell architecture and operating system.
+pub(super) fn image(found: &Value) -> Image {
+    let listed = &found["Labels"];
+    let labels = named_texts(if listed.is_null() { &found["Config"]["Labels"] } else { listed });
+    let created = match &found["Created"] {
+        Value::Number(seconds) => seconds.as_i64().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
+        written => written.as_str().and_then(crate::clock::parse),
+    };
     Image {
-        id: found.id.unwrap_or_default(),
-        references: named(references),
-        size: size(found.size.unwrap_or_default()),
-        compressed: found.descriptor.is_some(),
-        architecture: found.architecture.unwrap_or_default(),
-        os: found.os.unwrap_or_default(),
+        id: text(&found["Id"]),
+        references: named([texts(&found["RepoTags"]), texts(&found["RepoDigests"])].concat()),
+        size: found["Size"].as_u64().unwrap_or_default(),
+        compressed: !found["Descriptor"].is_null(),
+        architecture: text(&found["Architecture"]),
+        os: text(&found["Os"]),
         appliance_version: labels.get(label::IMAGE_VERSION).cloned(),
         labels,
-        created: found.created,
-    }
-}
-
-/// A listed image; a list does not tell architecture and operating system.
-pub(super) fn from_summary(listed: ImageSummary) -> Image {
-    let labels: BTreeMap<String, String> = listed.labels.into_iter().collect();
-    let mut references = listed.repo_tags;
-    references.extend(listed.repo_digests);
-    Image {
-        id: listed.id,
-        references: named(references),
-        size: size(listed.size),
-        compressed: false,
-        architecture: String::new(),
-        os: String::new(),
-        appliance_version: labels.get(label::IMAGE_VERSION).cloned(),
-        labels,
-        created: OffsetDateTime::from_unix_timestamp(listed.created).ok(),
+        created,
     }
 }
 
@@ -189,10 +155,6 @@ pub(super) fn from_summary(listed: ImageSummary) -> Image {
 fn named(mut references: Vec<String>) -> Vec<String> {
     references.retain(|r| !r.contains("<none>"));
     references
-}
-
-fn size(bytes: i64) -> u64 {
-    u64::try_from(bytes).unwrap_or(0)
 }
 
 /// From "conflict: unable to remove repository reference "x" (must force) - container 0a1b is
@@ -232,32 +194,16 @@ mod tests {
     }
 
     /// As Docker 28.5.2 with the containerd image store says of an image whose layers were loaded before.
-    #[tokio::test]
-    async fn an_image_without_layers_of_its_own_is_found_in_the_list() {
-        let odd = r#"{"Id":"sha256:ab","RepoTags":["here:1"],"Architecture":"amd64","Os":"linux","RootFS":{}}"#;
-        let list = r#"[{"Id":"sha256:ab","ParentId":"","RepoTags":["here:1"],"RepoDigests":[],"Created":1,"Size":5,
-            "SharedSize":-1,"Labels":{"org.opencontainers.image.version":"1.2.3"},"Containers":0}]"#;
-        let reply = |text: &str| vec![Reply::Status(200, text.to_owned())];
-        let scripted = ScriptedEngine::new(&[
-            ("GET /images/here", reply(odd)),
-            ("GET /images/sha256", reply(odd)),
-            ("GET /images/json", reply(list)),
-        ]);
-        for name in ["here:1", "sha256:ab"] {
-            let image = scripted.engine.image(name).await.unwrap().unwrap();
-            assert_eq!((image.id.as_str(), image.appliance_version.as_deref()), ("sha256:ab", Some("1.2.3")));
-        }
-        assert!(
-            scripted.asked().iter().any(|r| r.contains("reference") && r.contains("here")),
-            "{:?}",
-            scripted.asked()
-        );
+    #[test]
+    fn an_image_without_layers_of_its_own_is_one() {
+        let odd = serde_json::json!({"Id": "sha256:ab", "RepoTags": ["here:1"], "Os": "linux", "RootFS": {}});
+        assert_eq!(image(&odd).references, ["here:1"]);
     }
 
     #[tokio::test]
     async fn an_engine_that_hangs_is_a_timeout() {
         let scripted = ScriptedEngine::new(&[("GET /images/", vec![Reply::Hang(vec![])])]);
-        let call = ask("inspect", Duration::from_millis(50), scripted.engine.docker.inspect_image("x"));
+        let call = ask("inspect", Duration::from_millis(50), scripted.engine.transport.get::<Map>("/images/x/json"));
         assert!(matches!(call.await, Err(Error::EngineTimeout { .. })));
     }
 

@@ -12,10 +12,12 @@
 //! - `reference`: names of images, pure; `credentials`: who we are to a registry
 //! - `transfer`, `build_progress`, `stream_error`: pure: the engine's streams → progress, and what a failure in them is
 //! - `podman`: what only Podman's own API tells
-//! - `usage`: how large volumes are; `checkup`: what only the doctor asks; `wire`: calls past bollard
-//! - `translate`: ours ↔ bollard's types, pure; `seccomp`: the system calls that a container may make
+//! - `usage`: how large volumes are; `checkup`: what only the doctor asks
+//! - `translate`: ours ↔ the engine's words, pure; `seccomp`: the system calls that a container may make
+//! - `transport`: the connections, for bollard and for what is read here; `answer`: fields of what is read here
 //! - `call`: one call, under a deadline; `error`: bollard's errors → ours
 
+mod answer;
 pub mod build;
 mod build_progress;
 mod call;
@@ -50,9 +52,9 @@ mod stream_error;
 mod tests;
 mod transfer;
 mod translate;
+mod transport;
 mod unreachable;
 mod usage;
-mod wire;
 
 use std::time::Duration;
 
@@ -70,6 +72,7 @@ pub const DEADLINE: Duration = Duration::from_secs(6);
 #[derive(Debug, Clone)]
 pub struct Engine {
     docker: bollard::Docker,
+    transport: transport::Transport,
     /// What it said of itself when it answered.
     pub about: About,
     /// What it said of its machine to an earlier command, where that is known to be the same engine.

@@ -1,68 +1,42 @@
 //! What only Podman's own API tells, beside its Docker-compatible one, and what it does not tell at all.
 
-use std::{collections::HashMap, os::unix::fs::MetadataExt as _, time::Duration};
+use std::{os::unix::fs::MetadataExt as _, time::Duration};
 
-use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{DEADLINE, Engine};
+use super::{Engine, answer::texts};
 
 /// For what is asked while something is about to be decided: better no answer than a late one.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Engine {
     /// Whether a command stopped this container, `podman kill` included. `None` where it does not say: before Podman 5,
-    /// behind TLS, and for a container that is gone.
+    /// and for a container that is gone.
     pub async fn stopped_by_user(&self, name: &str) -> Option<bool> {
-        let container: Value = self.ask(&format!("/v4.0.0/libpod/containers/{name}/json"), PATIENCE).await?;
-        container["State"]["StoppedByUser"].as_bool()
-    }
-
-    /// The containers, where bollard cannot read the list: see [`in_dockers_words`].
-    pub(super) async fn podmans_containers(
-        &self,
-        filters: &HashMap<String, Vec<String>>,
-    ) -> Option<Vec<ContainerSummary>> {
-        let filters: String = serde_json::to_string(filters).ok()?.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let mut list: Vec<Value> = self.ask(&format!("/containers/json?all=true&filters={filters}"), DEADLINE).await?;
-        list.iter_mut().filter_map(|container| container.get_mut("State")).for_each(in_dockers_words);
-        serde_json::from_value(Value::Array(list)).ok()
-    }
-
-    /// The same for one container.
-    pub(super) async fn podmans_container(&self, name: &str) -> Option<ContainerInspectResponse> {
-        let mut container: Value = self.ask(&format!("/containers/{name}/json"), DEADLINE).await?;
-        // An answer may be anything.
-        if let Some(status) = container.pointer_mut("/State/Status") {
-            in_dockers_words(status);
-        }
-        serde_json::from_value(container).ok()
-    }
-
-    /// On the heap: it is large, and a part of nearly every operation.
-    async fn ask<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Option<T> {
-        let answer = tokio::time::timeout(limit, Box::pin(self.get(path))).await.ok()?.ok()?;
-        serde_json::from_slice(&answer.body).ok()
+        let path = format!("/v4.0.0/libpod/containers/{name}/json");
+        // On the heap: it is large, and a part of nearly every operation.
+        let answer = tokio::time::timeout(PATIENCE, Box::pin(self.transport.get::<Value>(&path))).await.ok()?.ok()?;
+        answer["State"]["StoppedByUser"].as_bool()
     }
 
     /// Whether the engine runs without root, from its security options. Podman 4.3 does not have it there; but its socket
     /// is its user's.
-    pub(super) fn is_rootless(&self, security_options: &[String]) -> bool {
+    pub(super) fn is_rootless(&self, info: &Value) -> bool {
         let socket = || self.about.endpoint.strip_prefix("unix://").and_then(|path| std::fs::metadata(path).ok());
         let of_a_user = || cfg!(target_os = "linux") && socket().is_some_and(|found| found.uid() != 0);
-        security_options.iter().any(|option| option.contains("rootless")) || self.about.is_podman() && of_a_user()
+        texts(&info["SecurityOptions"]).iter().any(|option| option.contains("rootless"))
+            || self.about.is_podman() && of_a_user()
     }
 }
 
-/// Podman has states that Docker does not know, while a container starts or ends.
-fn in_dockers_words(state: &mut Value) {
-    match state.as_str() {
-        Some("initialized" | "configured") => *state = "created".into(),
-        Some("stopped") => *state = "exited".into(),
-        Some(word) if word.parse::<ContainerSummaryStateEnum>().is_err() => *state = "".into(),
-        _ => {}
+/// A container's state in Docker's words: Podman has some of its own for one that starts or ends.
+pub(super) fn in_dockers_words(state: &Value) -> String {
+    match state.as_str().unwrap_or_default() {
+        "initialized" | "configured" => "created",
+        "stopped" => "exited",
+        state => state,
     }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -86,23 +60,22 @@ mod tests {
     #[tokio::test]
     async fn podman_without_root_is_told_by_its_socket() {
         let mut scripted = ScriptedEngine::new(&[]);
-        let options = ["name=seccomp,profile=default".to_owned()];
-        assert!(!scripted.engine.is_rootless(&options), "Docker says it");
-        assert!(scripted.engine.is_rootless(&["name=rootless".to_owned()]));
+        let options = |options: &str| serde_json::json!({ "SecurityOptions": [options] });
+        let no_words = options("name=seccomp,profile=default");
+        assert!(!scripted.engine.is_rootless(&no_words), "Docker says it");
+        assert!(scripted.engine.is_rootless(&options("name=rootless")));
         "Podman".clone_into(&mut scripted.engine.about.name);
         let socket = scripted.engine.about.endpoint.strip_prefix("unix://").unwrap().to_owned();
         if rustix::process::geteuid().is_root() {
-            assert!(!scripted.engine.is_rootless(&options), "root's");
+            assert!(!scripted.engine.is_rootless(&no_words), "root's");
             std::os::unix::fs::chown(&socket, Some(1000), None).unwrap();
         }
-        assert_eq!(scripted.engine.is_rootless(&options), cfg!(target_os = "linux"));
+        assert_eq!(scripted.engine.is_rootless(&no_words), cfg!(target_os = "linux"));
     }
 
-    /// While any container starts or ends, the whole list has a word that bollard does not know.
     #[tokio::test]
     async fn states_of_podmans_own_are_understood() {
-        for (word, known) in [("initialized", "created"), ("stopped", "exited"), ("stopping", "stopping"), ("odd", "")]
-        {
+        for (word, known) in [("initialized", "created"), ("stopped", "exited"), ("odd", "odd")] {
             let listed = format!(r#"[{{"Id":"a","Names":["/x"],"State":"{word}"}}]"#);
             let inspected = format!(r#"{{"Id":"a","Name":"/x","State":{{"Status":"{word}"}}}}"#);
             let scripted = ScriptedEngine::new(&[
@@ -112,8 +85,8 @@ mod tests {
             let listed = scripted.engine.containers_named(&["x".to_owned()]).await.unwrap();
             assert_eq!(listed[0].state, known);
             assert_eq!(scripted.engine.container("x").await.unwrap().unwrap().status, known);
-            let filtered = |request: &String| request.contains("filters=%7b%22%6e%61%6d%65%22");
-            assert_eq!(scripted.asked().iter().any(filtered), word != "stopping", "{:?}", scripted.asked());
+            let filtered = |request: &String| request.contains("filters=%7B%22name%22");
+            assert!(scripted.asked().iter().any(filtered), "{:?}", scripted.asked());
         }
     }
 

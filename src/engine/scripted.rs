@@ -14,7 +14,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use super::{About, Engine};
+use super::{About, Engine, endpoints::Endpoint, transport::Transport};
 use crate::event::{Event, Reporter};
 
 /// How a scripted answer goes.
@@ -28,10 +28,6 @@ pub(super) enum Reply {
     Cut(Vec<String>),
     /// Messages, then nothing more while the connection stays open.
     Hang(Vec<String>),
-    /// A connection that becomes one of another protocol, in which nothing is ever said.
-    Upgrade,
-    /// No answer at all, on an open connection.
-    Mute,
 }
 
 /// A stream from lines of text.
@@ -101,12 +97,12 @@ pub(super) fn engine_at(host: &str) -> Engine {
         api_version: "1.41".to_owned(),
         architecture: "amd64".to_owned(),
     };
-    let version = bollard::ClientVersion { major_version: 1, minor_version: 41 };
-    let docker = match host.strip_prefix("unix://") {
-        Some(_) => bollard::Docker::connect_with_unix(host, 120, &version),
-        None => bollard::Docker::connect_with_http(host, 120, &version),
+    let endpoint = match host.strip_prefix("unix://") {
+        Some(path) => Endpoint::Unix(path.into()),
+        None => Endpoint::Tcp(host.trim_start_matches("tcp://").to_owned()),
     };
-    Engine { docker: docker.unwrap(), about, known_host: None, memory: None }
+    let transport = Transport::to(&endpoint, None).unwrap();
+    Engine { docker: transport.docker().unwrap(), transport, about, known_host: None, memory: None }
 }
 
 /// The engine that `DOCKER_HOST` names. A test that needs one and gets none fails.
@@ -173,16 +169,6 @@ async fn answer(mut connection: UnixStream, script: Arc<Mutex<Script>>, asked: A
             );
             let _ = connection.write_all(text.as_bytes()).await;
             let _ = connection.shutdown().await;
-            return;
-        }
-        Reply::Mute => {
-            while connection.read(&mut byte).await.unwrap_or(0) > 0 {}
-            return;
-        }
-        Reply::Upgrade => {
-            let text = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
-            let _ = connection.write_all(text.as_bytes()).await;
-            while connection.read(&mut byte).await.unwrap_or(0) > 0 {}
             return;
         }
         Reply::Stream(lines) => (lines, Some("0\r\n\r\n")),

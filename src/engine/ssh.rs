@@ -3,7 +3,6 @@
 
 use std::{
     error::Error,
-    future::Future,
     io,
     path::Path,
     pin::Pin,
@@ -12,19 +11,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, errors::Error as Theirs};
-use bytes::Bytes;
 use hyper::{
-    Method, Request, Response, Uri,
+    Method, Request, Response,
     body::{Body, Incoming},
 };
-use hyper_util::{
-    client::legacy::{
-        self, Client,
-        connect::{Connected, Connection},
-    },
-    rt::{TokioExecutor, TokioIo},
-};
+use hyper_util::client::legacy::{self, Client, connect::Connect};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
@@ -35,30 +26,16 @@ use crate::host::{ssh, tunnel};
 /// Most of what ssh says that is kept, in bytes.
 const COMPLAINT: usize = 4096;
 
-/// A client for the engine at `ssh://[USER@]HOST[:PORT]`. Connects to nothing yet. It goes through the tunnel whose files
-/// are in `folder`, while one is open.
-///
-/// # Errors
-/// When the address is none.
-pub fn connect(url: &str, folder: Option<&Path>, timeout: u64) -> Result<Docker, Theirs> {
-    let client = Client::builder(TokioExecutor::new()).build(Connector::to(url, folder));
-    let transport = move |request: BollardRequest| {
-        let client = client.clone();
-        async move { send(&client, request, bollard::body_full(Bytes::new())).await.map_err(Theirs::from) }
-    };
-    // Whom ssh connects to is no part of a request.
-    Docker::connect_with_custom_transport(transport, Some("http://engine"), timeout, API_DEFAULT_VERSION)
-}
-
 /// Sends a request. One that reads or removes is sent again when its connection ends in place of an answer: a tunnel that
 /// is closed, by us or by another command, takes the connections along that go through it. What was removed the first
 /// time is not there the second time, which is all that is wanted.
-async fn send<B>(
-    client: &Client<Connector, B>,
+pub(super) async fn send<C, B>(
+    client: &Client<C, B>,
     request: Request<B>,
     no_body: B,
 ) -> Result<Response<Incoming>, legacy::Error>
 where
+    C: Connect + Clone + Send + Sync + 'static,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static,
 {
     let again = matches!(*request.method(), Method::GET | Method::DELETE).then(|| {
@@ -80,30 +57,28 @@ fn ended_early(error: &legacy::Error) -> bool {
     http.is_some_and(hyper::Error::is_incomplete_message)
 }
 
-/// A connection of its own to the engine at such an address.
-///
-/// # Errors
-/// When there is no ssh.
-pub(super) fn dial(url: &str, folder: Option<&Path>) -> io::Result<impl AsyncRead + AsyncWrite + use<>> {
-    Connector::to(url, folder).dial()
-}
-
+/// Makes connections to an engine at `ssh://[USER@]HOST[:PORT]`.
 #[derive(Clone)]
-struct Connector {
+pub(super) struct Dialer {
     call: Arc<dyn Fn() -> Command + Send + Sync>,
 }
 
-impl Connector {
-    fn to(url: &str, folder: Option<&Path>) -> Self {
+impl Dialer {
+    /// Goes through the tunnel whose files are in `folder`, while one is open.
+    pub(super) fn to(url: &str, folder: Option<&Path>) -> Self {
         let (url, folder) = (url.to_owned(), folder.map(Path::to_owned));
         let call = move || {
             let control = folder.as_ref().and_then(|folder| tunnel::connection(folder, &url));
             ssh::command(&url, &[], control.as_deref(), &["docker", "system", "dial-stdio"])
         };
-        Connector { call: Arc::new(call) }
+        Dialer { call: Arc::new(call) }
     }
 
-    fn dial(&self) -> io::Result<Pipe> {
+    /// A connection.
+    ///
+    /// # Errors
+    /// When there is no ssh.
+    pub(super) fn dial(&self) -> io::Result<Pipe> {
         let mut command = (self.call)();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| match e.kind() {
@@ -116,34 +91,14 @@ impl Connector {
     }
 }
 
-impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<Pipe>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        Box::pin(std::future::ready(self.dial().map(TokioIo::new)))
-    }
-}
-
 /// The streams of an ssh. An end before any answer is an error in the words of ssh.
-struct Pipe {
+pub(super) struct Pipe {
     input: Option<ChildStdin>,
     output: ChildStdout,
     errors: ChildStderr,
     answered: bool,
     complaint: Vec<u8>,
     _child: Child,
-}
-
-impl Connection for Pipe {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
 }
 
 impl AsyncRead for Pipe {
@@ -202,9 +157,11 @@ impl AsyncWrite for Pipe {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use bollard::errors::Error as Theirs;
     use http_body_util::BodyExt as _;
+    use hyper_util::rt::TokioExecutor;
 
-    use super::*;
+    use super::{super::transport::Connector, *};
 
     /// A client whose connections are what this script says.
     fn client_of(script: &str) -> Client<Connector, String> {
@@ -214,7 +171,7 @@ mod tests {
             command.args(["-c", &script]);
             command
         };
-        Client::builder(TokioExecutor::new()).build(Connector { call: Arc::new(call) })
+        Client::builder(TokioExecutor::new()).build(Connector::Ssh(Dialer { call: Arc::new(call) }))
     }
 
     async fn ask(client: &Client<Connector, String>, method: Method) -> Result<Response<Incoming>, legacy::Error> {

@@ -1,18 +1,12 @@
 //! What a running container uses, as one stream that stays open: the engine measures once a second.
 
-//!
-//! bollard reads all that an answer holds into a tree of types, which takes 100 kB of code: this one
-//! call goes past it, and so is not made over TLS.
+use std::future;
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _};
 use serde_json::Value;
-use tokio::sync::mpsc::{self, Sender};
 
-use super::{Engine, wire::Wire};
-use crate::error::{Error, Result};
-
-/// Longest answer of one moment; an engine's is 3 KB.
-const LONGEST: usize = 1 << 20;
+use super::{Engine, error::translate};
+use crate::error::Result;
 
 /// What a container used at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -28,48 +22,15 @@ pub struct Usage {
 }
 
 impl Engine {
-    /// What a container uses, about once a second. Ends when it does not run any more. Says nothing where the
-    /// engine cannot measure (it tells empty moments then), or is reached in a way that this does not support.
+    /// What a container uses, about once a second. Ends when it does not run any more, and says nothing where the engine
+    /// cannot measure: it tells empty moments then.
     pub fn usage(&self, id: &str) -> impl Stream<Item = Result<Usage>> + Send + use<> {
-        let (to, from) = mpsc::channel(1);
-        let (wire, path) = (Wire::of(self), format!("/containers/{id}/stats?stream=1"));
         let call = format!("measure {id}");
-        tokio::spawn(async move {
-            let ended = match wire {
-                Ok(wire) => measure(wire, &path, to.clone()).await,
-                Err(_) => {
-                    to.closed().await;
-                    Ok(())
-                }
-            };
-            if let Err(reason) = ended {
-                let _ = to.send(Err(Error::EngineGone { call, reason })).await;
-            }
-        });
-        stream::unfold(from, async |mut from| from.recv().await.map(|usage| (usage, from)))
-    }
-}
-
-async fn measure(wire: Wire, path: &str, to: Sender<Result<Usage>>) -> Result<(), String> {
-    let (lines, mut line) = mpsc::channel::<Vec<u8>>(1);
-    let told = async {
-        while let Some(line) = line.recv().await {
-            let stats: Value = serde_json::from_slice(&line).map_err(|e| e.to_string())?;
-            if let Some(usage) = usage(&stats)
-                && to.send(Ok(usage)).await.is_err()
-            {
-                break;
-            }
-        }
-        Ok(())
-    };
-    let read = wire.lines(path, LONGEST, lines);
-    // Whichever ends first: the container, or the interest in it.
-    tokio::select! {
-        biased;
-        () = to.closed() => Ok(()),
-        told = told => told,
-        read = read => read,
+        let moments = self.transport.get_stream(&format!("/containers/{id}/stats?stream=1"));
+        moments.filter_map(move |moment| {
+            let moment = moment.map_err(|e| translate(&call, e));
+            future::ready(moment.map(|moment| usage(&moment)).transpose())
+        })
     }
 }
 

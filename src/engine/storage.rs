@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::{
     models::{NetworkConnectRequest, NetworkCreateRequest},
-    query_parameters::{
-        InspectNetworkOptions, ListNetworksOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
-    },
+    query_parameters::RemoveVolumeOptions,
 };
+use serde_json::{Value, json};
 
 use super::{
     DEADLINE, Engine,
+    answer::{Map, filters, items, named_texts, text},
     call::{ask, deadline, message_of, none_if_missing},
     container::Effect,
     docker::{WORK_DEADLINE, managed_filter},
@@ -39,11 +39,11 @@ impl Engine {
     /// When the engine does not answer within the deadline or refuses.
     pub async fn network(&self, name: &str) -> Result<Option<(String, BTreeMap<String, String>)>> {
         let call = format!("inspect network {name}");
-        let answer = self.docker.inspect_network(name, None::<InspectNetworkOptions>);
-        let network = none_if_missing(&call, DEADLINE, answer).await?;
+        let path = format!("/networks/{name}");
+        let network = none_if_missing(&call, DEADLINE, self.transport.get::<Map>(&path)).await?.map(Value::Object);
         // The engine also takes the beginning of an id for a name.
-        let network = network.filter(|n| n.name.as_deref() == Some(name));
-        Ok(network.map(|n| (n.id.unwrap_or_default(), n.labels.unwrap_or_default().into_iter().collect())))
+        let network = network.filter(|network| network["Name"] == name);
+        Ok(network.map(|network| (text(&network["Id"]), named_texts(&network["Labels"]))))
     }
 
     /// Creates a network; one of the same name that came into being meanwhile is left as it is.
@@ -72,12 +72,11 @@ impl Engine {
         if self.about.is_podman() || Version::of(&self.about.api_version) >= Version::of("1.44") {
             return Ok(());
         }
-        let filters = HashMap::from([("name".to_owned(), vec![name.to_owned()])]);
-        let options = ListNetworksOptionsBuilder::default().filters(&filters).build();
-        let list = ask("list networks", DEADLINE, self.docker.list_networks(Some(options))).await?;
-        let same = list.into_iter().filter(|n| n.name.as_deref() == Some(name));
-        let oldest = same.min_by_key(|n| (n.created, n.id.clone()));
-        if oldest.is_none_or(|oldest| oldest.id.as_deref() == Some(created)) {
+        let list = self.list_networks(&HashMap::from([("name".to_owned(), vec![name.to_owned()])])).await?;
+        let same = list.iter().filter(|network| network["Name"] == name);
+        let created_at = |network: &Value| network["Created"].as_str().and_then(crate::clock::parse);
+        let oldest = same.min_by_key(|network| (created_at(network), text(&network["Id"])));
+        if oldest.is_none_or(|oldest| oldest["Id"] == created) {
             return Ok(());
         }
         self.remove_network(created).await.map(drop)
@@ -119,12 +118,11 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn managed_networks(&self) -> Result<Vec<Labelled>> {
-        let options = ListNetworksOptionsBuilder::default().filters(&managed_filter()).build();
-        let list = ask("list networks", DEADLINE, self.docker.list_networks(Some(options))).await?;
-        let named = |n: bollard::models::Network| {
-            Some(Labelled { name: n.name?, labels: n.labels.unwrap_or_default().into_iter().collect() })
-        };
-        Ok(list.into_iter().filter_map(named).collect())
+        Ok(self.list_networks(&managed_filter()).await?.iter().map(labelled).collect())
+    }
+
+    async fn list_networks(&self, wanted: &HashMap<String, Vec<String>>) -> Result<Vec<Value>> {
+        ask("list networks", DEADLINE, self.transport.get(&format!("/networks?{}", filters(wanted)))).await
     }
 
     /// All volumes whose name begins with `prefix`.
@@ -146,14 +144,11 @@ impl Engine {
         self.list_volumes(managed_filter()).await
     }
 
-    async fn list_volumes(&self, filters: HashMap<String, Vec<String>>) -> Result<Vec<Labelled>> {
-        let options = ListVolumesOptionsBuilder::default().filters(&filters).build();
+    async fn list_volumes(&self, wanted: HashMap<String, Vec<String>>) -> Result<Vec<Labelled>> {
+        let path = format!("/volumes?{}", filters(&wanted));
         // Docker lists no volume while one is being removed or written down, so this may have to wait for its disk.
-        let call = "list volumes";
-        let answer = deadline(call, WORK_DEADLINE, self.docker.list_volumes(Some(options))).await?;
-        let answer = answer.map_err(|e| translate(call, e))?;
-        let volumes = answer.volumes.unwrap_or_default().into_iter();
-        Ok(volumes.map(|v| Labelled { name: v.name, labels: v.labels.into_iter().collect() }).collect())
+        let answer = ask("list volumes", WORK_DEADLINE, self.transport.get::<Map>(&path)).await?;
+        Ok(items(&Value::Object(answer)["Volumes"]).iter().map(labelled).collect())
     }
 
     /// Creates a volume; one with the same name is left as it is.
@@ -161,14 +156,10 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer within the deadline or refuses.
     pub async fn create_volume(&self, spec: &VolumeSpec) -> Result<()> {
-        let request = bollard::models::VolumeCreateRequest {
-            name: Some(spec.name.clone()),
-            labels: Some(spec.labels.clone().into_iter().collect()),
-            ..Default::default()
-        };
         let call = format!("create volume {}", spec.name);
-        let created = deadline(&call, WORK_DEADLINE, self.docker.create_volume(request)).await?;
-        created.map(drop).map_err(|e| start_refused(&spec.name, &call, e))
+        let request = json!({"Name": spec.name, "Labels": spec.labels});
+        let created = deadline(&call, WORK_DEADLINE, self.transport.post("/volumes/create", &request)).await?;
+        created.map_err(|e| start_refused(&spec.name, &call, e))
     }
 
     /// Creates the volumes that a container is about to bring into being, where the engine would give them no labels then:
@@ -200,6 +191,10 @@ impl Engine {
             },
         }
     }
+}
+
+fn labelled(found: &Value) -> Labelled {
+    Labelled { name: text(&found["Name"]), labels: named_texts(&found["Labels"]) }
 }
 
 /// From "volume is in use - [0123…, 4567…]", who uses it.

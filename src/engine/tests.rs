@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     build::BuildRequest,
-    checkup::Machine,
+    checkup,
     endpoints::{Candidate, Endpoint, EngineKind},
     events,
     identify::identify,
@@ -169,7 +169,7 @@ fn stream_of(text: &str, mutations: &[(prop::sample::Index, Mutation)]) -> Vec<S
     }
 }
 
-/// Every single change to a recorded answer, given to what understands it where bollard does.
+/// Every single change to a recorded answer, given to what reads it.
 fn each_change<T: serde::de::DeserializeOwned>(to: &str, understand: impl Fn(T)) {
     let recorded = answer(to, &[]);
     let changes: Vec<Mutation> = odd().into_iter().map(Mutation::Replace).chain([Mutation::Drop]).collect();
@@ -189,11 +189,11 @@ fn each_change<T: serde::de::DeserializeOwned>(to: &str, understand: impl Fn(T))
 
 #[test]
 fn no_single_odd_field_is_too_much() {
-    each_change("container", |inspect| drop(translate::detail(inspect)));
-    each_change("containers", |list: Vec<_>| drop(list.into_iter().map(translate::listed).collect::<Vec<_>>()));
-    each_change("image", |inspect| drop(image::from_inspect(inspect)));
-    each_change("images", |list: Vec<_>| drop(list.into_iter().map(image::from_summary).collect::<Vec<_>>()));
-    each_change("info", |info: bollard::models::SystemInfo| drop(Machine::from(info)));
+    each_change("container", |inspect: Value| drop(translate::detail(&inspect)));
+    each_change("containers", |list: Vec<Value>| drop(list.iter().map(translate::listed).collect::<Vec<_>>()));
+    each_change("image", |inspect: Value| drop(image::image(&inspect)));
+    each_change("images", |list: Vec<Value>| drop(list.iter().map(image::image).collect::<Vec<_>>()));
+    each_change("info", |info: Value| drop(checkup::machine(info)));
     each_change("events", |list: Vec<_>| drop(list.into_iter().map(events::event).collect::<Vec<_>>()));
     each_change("usage", |usage: Value| drop(usage::sizes(&usage)));
     each_change("version", |version| drop(identify(version, &place(), None)));
@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn what_goes_past_bollard_survives_them_too(mutations in mutations()) {
+    fn sizes_and_reports_survive_them_too(mutations in mutations()) {
         let usage = answer("usage", &mutations).to_string();
         let inspect = answer("container", &mutations).to_string();
         run(async {
@@ -291,7 +291,6 @@ proptest! {
                 ("POST /images/create", vec![Reply::Stream(lines.clone())]),
                 ("POST /images/load", vec![Reply::Stream(lines.clone())]),
                 ("POST /build", vec![Reply::Stream(lines)]),
-                ("POST /session", vec![Reply::Status(500, "{}".to_owned())]),
                 ("POST /images/x:1/tag", vec![Reply::Status(201, String::new())]),
                 ("DELETE /images/", vec![Reply::Status(200, "[]".to_owned())]),
                 ("GET /images/", vec![image_of("amd64", &["x:1"])]),

@@ -1,16 +1,19 @@
-//! Ours ↔ bollard's types. Pure; each engine flag with its why. Talks to nobody.
+//! Ours ↔ the engine's words: bollard's types for what it is asked, fields of what it answers. Pure; each engine flag with
+//! its why. Talks to nobody.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerSummary, EndpointSettings, HealthConfig, HostConfig,
-    HostConfigLogConfig, Mount, MountBindOptions, MountPoint, MountType, MountVolumeOptions, PortBinding,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountBindOptions, MountType,
+    MountVolumeOptions, PortBinding, RestartPolicy, RestartPolicyNameEnum,
 };
+use serde_json::Value;
 
 use super::{
     About,
+    answer::{items, named_texts, text, texts},
     container::{Detail, Listed, PublishedPort},
+    podman::in_dockers_words,
     seccomp,
 };
 use crate::{
@@ -128,138 +131,123 @@ fn mounts(spec: &ContainerSpec) -> Vec<Mount> {
 }
 
 /// One container of a list.
-pub(super) fn listed(summary: ContainerSummary) -> Listed {
-    let name = summary.names.and_then(|names| names.into_iter().next()).unwrap_or_default();
-    let ports = summary.ports.unwrap_or_default().into_iter().filter_map(|port| {
+pub(super) fn listed(found: &Value) -> Listed {
+    let ports = items(&found["Ports"]).iter().filter_map(|port| {
         Some(PublishedPort {
-            address: port.ip.as_deref().and_then(|ip| ip.parse().ok()),
-            port: port.public_port.filter(|p| *p > 0)?,
+            address: port["IP"].as_str().and_then(|ip| ip.parse().ok()),
+            port: port["PublicPort"].as_u64().and_then(|p| u16::try_from(p).ok()).filter(|p| *p > 0)?,
         })
     });
-    let networks = summary.network_settings.and_then(|settings| settings.networks);
-    let id_of = |(name, endpoint): (String, EndpointSettings)| (name, endpoint.network_id.unwrap_or_default());
-    let mounts = summary.mounts.unwrap_or_default();
-    let volume = |m: &MountPoint| m.name.clone().filter(|_| m.typ.as_deref() == Some("volume"));
-    let bind = |m: MountPoint| (m.typ.as_deref() == Some("bind")).then(|| Some((m.destination?, m.source?.into())));
+    let networks = found["NetworkSettings"]["Networks"].as_object();
+    let mounts = items(&found["Mounts"]);
+    let volumes = mounts.iter().filter(|m| m["Type"] == "volume").filter_map(|m| m["Name"].as_str());
+    let binds = mounts.iter().filter(|m| m["Type"] == "bind");
+    let bind = |m: &Value| Some((m["Destination"].as_str()?.to_owned(), m["Source"].as_str()?.into()));
     Listed {
-        id: summary.id.unwrap_or_default(),
-        name: name.trim_start_matches('/').to_owned(),
-        image: summary.image.unwrap_or_default(),
-        image_id: summary.image_id.unwrap_or_default(),
-        labels: summary.labels.unwrap_or_default().into_iter().collect(),
-        state: summary.state.map(|s| s.to_string()).unwrap_or_default(),
-        status: summary.status.unwrap_or_default(),
+        id: text(&found["Id"]),
+        name: found["Names"][0].as_str().unwrap_or_default().trim_start_matches('/').to_owned(),
+        image: text(&found["Image"]),
+        image_id: text(&found["ImageID"]),
+        labels: named_texts(&found["Labels"]),
+        state: in_dockers_words(&found["State"]),
+        status: text(&found["Status"]),
         ports: ports.collect(),
-        volumes: mounts.iter().filter_map(volume).collect(),
-        binds: mounts.into_iter().filter_map(|m| bind(m).flatten()).collect(),
-        networks: networks.map(|networks| networks.into_iter().map(id_of).collect()),
+        volumes: volumes.map(str::to_owned).collect(),
+        binds: binds.filter_map(bind).collect(),
+        networks: networks.map(|all| all.iter().map(|(name, one)| (name.clone(), text(&one["NetworkID"]))).collect()),
     }
 }
 
 /// One container, looked at closely.
-pub(super) fn detail(inspect: ContainerInspectResponse) -> Detail {
-    let state = inspect.state.unwrap_or_default();
-    let host = inspect.host_config.unwrap_or_default();
-    let config = inspect.config.unwrap_or_default();
-    let status = state.status.map(|s| s.to_string()).unwrap_or_default();
+pub(super) fn detail(found: &Value) -> Detail {
+    let (state, host, config) = (&found["State"], &found["HostConfig"], &found["Config"]);
     // Docker's zero time means: never.
-    let time = |text: Option<String>| text.as_deref().and_then(crate::clock::parse).map(crate::clock::rfc3339);
-    let running = state.running.unwrap_or(false);
+    let moment = |field: &str| state[field].as_str().and_then(crate::clock::parse);
+    let running = state["Running"].as_bool().unwrap_or(false);
+    let finished_at = moment("FinishedAt").filter(|_| !running).map(crate::clock::rfc3339);
     // A container that was only created has code 0 and never ran.
-    let has_ended = !running && time(state.finished_at.clone()).is_some();
-    let labels: BTreeMap<String, String> = config.labels.clone().unwrap_or_default().into_iter().collect();
-    let mounts = inspect.mounts.unwrap_or_default();
-    // Data is written; the one volume that is only read holds the secrets.
-    let is_volume = |m: &&MountPoint| m.typ.as_deref() == Some("volume");
-    let secrets = mounts.iter().filter(is_volume).find(|m| m.rw == Some(false));
-    let secrets = SecretsMount {
-        volume: secrets.and_then(|m| m.name.clone()).unwrap_or_default(),
-        mount: secrets.and_then(|m| m.destination.clone()).unwrap_or_default(),
-        hash: labels.get(label::SECRETS).cloned().unwrap_or_default(),
-    };
-    let volumes: BTreeMap<String, String> = mounts
-        .iter()
-        .filter(is_volume)
-        .filter(|m| m.rw != Some(false))
-        .filter_map(|m| Some((m.name.clone()?, m.destination.clone()?)))
-        .collect();
-    let binds: Vec<BindMount> = mounts
-        .iter()
-        .filter(|m| m.typ.as_deref() == Some("bind"))
-        // Where docklet 0.1 mounted its own files.
-        .filter(|m| !matches!(m.destination.as_deref(), Some("/run/secrets" | "/run/ca-bundle.crt")))
-        .filter_map(|m| {
-            Some(BindMount {
-                host: m.source.clone()?.into(),
-                container: m.destination.clone()?,
-                read_only: !m.rw.unwrap_or(true),
-            })
-        })
-        .collect();
-    let publish = published(&host);
+    let exit_code = state["ExitCode"].as_i64().filter(|_| finished_at.is_some());
+    let mode = text(&host["NetworkMode"]);
     let mut networks: Vec<String> =
-        inspect.network_settings.and_then(|n| n.networks).unwrap_or_default().into_keys().collect();
+        found["NetworkSettings"]["Networks"].as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     networks.sort();
-    let mode = host.network_mode.clone().unwrap_or_default();
     // Podman says "bridge" of any network that is one.
     let network = match networks.as_slice() {
         [only] if mode == "bridge" => only.clone(),
         _ => mode,
     };
-    let name = inspect.name.unwrap_or_default().trim_start_matches('/').to_owned();
+    let live = ContainerSpec { network, ..live(found, host, config) };
     Detail {
-        id: inspect.id.unwrap_or_default(),
-        image: config.image.clone().unwrap_or_default(),
-        image_id: inspect.image.unwrap_or_default(),
-        status,
+        id: text(&found["Id"]),
+        name: live.name.clone(),
+        image: live.image.clone(),
+        image_id: text(&found["Image"]),
+        labels: live.labels.clone(),
+        status: in_dockers_words(&state["Status"]),
         running,
-        paused: state.paused.unwrap_or(false),
-        exit_code: state.exit_code.filter(|_| has_ended),
-        run: state.started_at.as_deref().and_then(crate::clock::parse).map(time::OffsetDateTime::unix_timestamp_nanos),
-        started_at: time(state.started_at),
-        finished_at: time(state.finished_at).filter(|_| !running),
+        paused: state["Paused"].as_bool().unwrap_or(false),
+        exit_code,
+        run: moment("StartedAt").map(time::OffsetDateTime::unix_timestamp_nanos),
+        started_at: moment("StartedAt").map(crate::clock::rfc3339),
+        finished_at,
         // The engine keeps the flag for any process inside; only where the kernel killed the first one is it why this ended.
-        oom_killed: state.oom_killed.unwrap_or(false) && has_ended && state.exit_code == Some(137),
-        error: state.error.filter(|text| !text.is_empty()),
-        health: state.health.and_then(|h| h.status).map(|s| s.to_string()).filter(|s| !s.is_empty() && s != "none"),
+        oom_killed: state["OOMKilled"].as_bool().unwrap_or(false) && exit_code == Some(137),
+        error: state["Error"].as_str().filter(|text| !text.is_empty()).map(str::to_owned),
+        health: state["Health"]["Status"].as_str().filter(|s| !s.is_empty() && *s != "none").map(str::to_owned),
         networks,
-        restart_policy: host
-            .restart_policy
-            .as_ref()
-            .and_then(|policy| policy.name)
-            .map(|name| name.to_string())
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "no".to_owned()),
-        live: ContainerSpec {
-            name: name.clone(),
-            image: config.image.unwrap_or_default(),
-            environment: environment(config.env.as_deref().unwrap_or_default(), labels.get(label::ENVIRONMENT)),
-            network,
-            publish: publish.unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
-            volumes,
-            binds,
-            secrets,
-            // Containers of docklet 0.1 have no rules.
-            egress: labels.get(label::EGRESS).and_then(|mode| mode.parse().ok()).unwrap_or(Egress::All),
-            user: config.user.unwrap_or_default(),
-            extra_hosts: vec![],
-            memory: host.memory.and_then(|m| u64::try_from(m).ok()).unwrap_or(0),
-            nano_cpus: host.nano_cpus.unwrap_or(0),
-            pids: host.pids_limit.unwrap_or(0),
-            cpu_shares: host.cpu_shares.unwrap_or(0),
-            oom_score_adj: host.oom_score_adj.unwrap_or(0),
-            working_dir: config.working_dir.unwrap_or_default(),
-            stop_signal: config.stop_signal.unwrap_or_default(),
-            health: config.healthcheck.map(health_check).unwrap_or_else(|| HealthCheck {
-                command: vec![],
-                interval: 0,
-                timeout: 0,
-                start_period: 0,
-                retries: 0,
-            }),
-            labels: labels.clone(),
+        restart_policy: match host["RestartPolicy"]["Name"].as_str() {
+            None | Some("") => "no".to_owned(),
+            Some(name) => name.to_owned(),
         },
-        name,
+        live,
+    }
+}
+
+/// What a container was made as; its network is said elsewhere.
+fn live(found: &Value, host: &Value, config: &Value) -> ContainerSpec {
+    let labels = named_texts(&config["Labels"]);
+    // Data is written; the one volume that is only read holds the secrets.
+    let is_read_only = |m: &Value| m["RW"].as_bool() == Some(false);
+    let mounts = || items(&found["Mounts"]).iter();
+    let (secrets, data): (Vec<&Value>, Vec<&Value>) =
+        mounts().filter(|m| m["Type"] == "volume").partition(|m| is_read_only(m));
+    let secrets = secrets.first().copied().unwrap_or(&Value::Null);
+    let volume = |m: &Value| Some((m["Name"].as_str()?.to_owned(), m["Destination"].as_str()?.to_owned()));
+    // Where docklet 0.1 mounted its own files.
+    let is_own = |m: &Value| matches!(m["Destination"].as_str(), Some("/run/secrets" | "/run/ca-bundle.crt"));
+    let bind = |m: &Value| {
+        Some(BindMount {
+            host: m["Source"].as_str()?.into(),
+            container: m["Destination"].as_str()?.to_owned(),
+            read_only: is_read_only(m),
+        })
+    };
+    let number = |field: &str| host[field].as_i64().unwrap_or(0);
+    ContainerSpec {
+        name: text(&found["Name"]).trim_start_matches('/').to_owned(),
+        image: text(&config["Image"]),
+        environment: environment(&texts(&config["Env"]), labels.get(label::ENVIRONMENT)),
+        network: String::new(),
+        publish: published(host).unwrap_or(Publish { address: [0, 0, 0, 0].into(), port: 0, container_port: 0 }),
+        volumes: data.into_iter().filter_map(volume).collect(),
+        binds: mounts().filter(|m| m["Type"] == "bind" && !is_own(m)).filter_map(bind).collect(),
+        secrets: SecretsMount {
+            volume: text(&secrets["Name"]),
+            mount: text(&secrets["Destination"]),
+            hash: labels.get(label::SECRETS).cloned().unwrap_or_default(),
+        },
+        // Containers of docklet 0.1 have no rules.
+        egress: labels.get(label::EGRESS).and_then(|mode| mode.parse().ok()).unwrap_or(Egress::All),
+        user: text(&config["User"]),
+        extra_hosts: vec![],
+        memory: host["Memory"].as_u64().unwrap_or(0),
+        nano_cpus: number("NanoCpus"),
+        pids: number("PidsLimit"),
+        cpu_shares: number("CpuShares"),
+        oom_score_adj: number("OomScoreAdj"),
+        working_dir: text(&config["WorkingDir"]),
+        stop_signal: text(&config["StopSignal"]),
+        health: health_check(&config["Healthcheck"]),
         labels,
     }
 }
@@ -272,23 +260,25 @@ fn environment(all: &[String], made_with: Option<&String>) -> BTreeMap<String, S
     pairs.filter(|(name, _)| names.contains(name)).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()
 }
 
-fn health_check(config: HealthConfig) -> HealthCheck {
-    let seconds = |nanoseconds: Option<i64>| u32::try_from(nanoseconds.unwrap_or(0) / NANOSECONDS).unwrap_or(0);
+fn health_check(config: &Value) -> HealthCheck {
+    let seconds = |field: &str| {
+        config[field].as_i64().and_then(|nanoseconds| u32::try_from(nanoseconds / NANOSECONDS).ok()).unwrap_or(0)
+    };
     HealthCheck {
-        command: config.test.unwrap_or_default().into_iter().skip(1).collect(),
-        interval: seconds(config.interval),
-        timeout: seconds(config.timeout),
-        start_period: seconds(config.start_period),
-        retries: config.retries.and_then(|r| u32::try_from(r).ok()).unwrap_or(0),
+        command: texts(&config["Test"]).into_iter().skip(1).collect(),
+        interval: seconds("Interval"),
+        timeout: seconds("Timeout"),
+        start_period: seconds("StartPeriod"),
+        retries: config["Retries"].as_u64().and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
     }
 }
 
-fn published(host: &HostConfig) -> Option<Publish> {
-    let bindings = host.port_bindings.as_ref()?;
-    let (inside, outside) = bindings.iter().find_map(|(inside, outside)| Some((inside, outside.as_ref()?.first()?)))?;
+fn published(host: &Value) -> Option<Publish> {
+    let bindings = host["PortBindings"].as_object()?;
+    let (inside, outside) = bindings.iter().find_map(|(inside, outside)| Some((inside, outside.get(0)?)))?;
     Some(Publish {
-        address: outside.host_ip.as_deref().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0").parse().ok()?,
-        port: outside.host_port.as_deref()?.parse().ok()?,
+        address: outside["HostIp"].as_str().filter(|ip| !ip.is_empty()).unwrap_or("0.0.0.0").parse().ok()?,
+        port: outside["HostPort"].as_str()?.parse().ok()?,
         container_port: inside.split('/').next()?.parse().ok()?,
     })
 }
@@ -306,7 +296,7 @@ mod tests {
             let inspect = serde_json::json!({
                 "HostConfig": {"NetworkMode": mode}, "NetworkSettings": {"Networks": networks},
             });
-            detail(serde_json::from_value(inspect).unwrap()).live.network
+            detail(&inspect).live.network
         };
         assert_eq!(network("bridge", &["opencode-cloud"]), "opencode-cloud");
         assert_eq!(network("bridge", &["bridge"]), "bridge");

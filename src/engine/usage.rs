@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::Engine;
-use crate::error::{Error, Result};
+use super::{Engine, call::ask};
+use crate::error::Result;
 
 /// The engine walks through all of its volumes, which can take long.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -17,13 +17,8 @@ impl Engine {
     /// When the engine does not answer within a minute, refuses, or is reached in a way that this
     /// does not support (TLS).
     pub async fn volume_sizes(&self) -> Result<BTreeMap<String, u64>> {
-        let call = "measure the volumes";
-        let answer = tokio::time::timeout(DEADLINE, self.get("/system/df?type=volume"))
-            .await
-            .map_err(|_| Error::EngineTimeout { call: call.to_owned(), seconds: DEADLINE.as_secs() })?
-            .map_err(|reason| Error::EngineGone { call: call.to_owned(), reason })?;
-        let usage: serde_json::Value = serde_json::from_slice(&answer.body)
-            .map_err(|e| Error::EngineGone { call: call.to_owned(), reason: e.to_string() })?;
+        let answer = self.transport.get("/system/df?type=volume");
+        let usage = ask("measure the volumes", DEADLINE, answer).await?;
         Ok(sizes(&usage))
     }
 }

@@ -1,8 +1,7 @@
 //! The builders' words → names and lines that people can read, without colours and credentials. Text in,
 //! text out.
 
-use bollard::moby::buildkit::v1::VertexStatus;
-
+use super::message::VertexStatus;
 use crate::engine::stream_error::mask_urls;
 
 /// Longest step name that is shown, in characters.

@@ -1,7 +1,5 @@
 //! Captured builds replayed, and the builders' words, one by one.
 #![allow(clippy::unwrap_used)]
-use bollard::models::{BuildInfo, BuildInfoAux};
-
 use super::*;
 
 /// As Docker 20.10 sent it: two stages, a cache mount, colours and a carriage return.
@@ -13,10 +11,10 @@ fn replay(text: &str) -> (Trace, Vec<String>) {
     let mut seen: Vec<String> = vec![];
     let mut last = Build::default();
     for (second, line) in text.lines().enumerate() {
-        let info: BuildInfo = serde_json::from_str(line).unwrap();
+        let info: serde_json::Value = serde_json::from_str(line).unwrap();
         let now = Duration::from_secs(second as u64);
-        if let Some(BuildInfoAux::BuildKit(message)) = &info.aux {
-            trace.take(message, now);
+        if let Some(message) = info["aux"].as_str() {
+            trace.take(&StatusResponse::read(message).unwrap(), now);
         }
         seen.extend(trace.take_lines().iter().map(|(step, line)| format!("{step} | {line}")));
         let build = trace.build(now);

@@ -160,10 +160,12 @@ fn open(endpoint: &Endpoint, folder: Option<&Path>) -> Result<Transport, Unreach
             return Err(no_engine("it isn't a socket".to_owned()));
         }
     }
-    Transport::to(endpoint, folder).map_err(|reason| {
-        let hint = "put ca.pem, cert.pem and key.pem for that engine into one folder and name it in DOCKER_CERT_PATH";
-        Unreachable::Unusable(Unusable { reason: format!("no TLS connection: {reason}"), hint: hint.to_owned() })
-    })
+    Transport::to(endpoint, folder).map_err(|reason| no_tls(&reason))
+}
+
+fn no_tls(reason: &str) -> Unreachable {
+    let hint = "put ca.pem, cert.pem and key.pem for that engine into one folder and name it in DOCKER_CERT_PATH";
+    Unreachable::Unusable(Unusable { reason: format!("no TLS connection: {reason}"), hint: hint.to_owned() })
 }
 
 fn no_engine(reason: String) -> Unreachable {
@@ -194,9 +196,8 @@ fn failure(place: &Candidate, error: Theirs) -> Unreachable {
         Some(io::ErrorKind::ConnectionRefused) if local => {
             Unreachable::Refused("nothing listens on its socket, which is left over".to_owned())
         }
-        Some(io::ErrorKind::InvalidData) if connecting => {
-            no_engine(format!("no TLS connection: {}", innermost(&error)))
-        }
+        // Who is refused hears of it after the connection is made.
+        Some(io::ErrorKind::InvalidData) if matches!(place.endpoint, Endpoint::Tls(..)) => no_tls(&innermost(&error)),
         _ if connecting && !local => Unreachable::Refused(innermost(&error)),
         // ssh is there, and says why it gets no further.
         Some(io::ErrorKind::Other) if matches!(place.endpoint, Endpoint::Ssh(_)) => {

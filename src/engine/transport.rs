@@ -39,7 +39,7 @@ use tokio_rustls::{
 };
 
 use super::{endpoints::Endpoint, ssh};
-use crate::http;
+use crate::{error::io_reason, http};
 
 /// bollard's own time-out, in seconds, which also ends uploads. Ours are beside each call.
 const NO_TIMEOUT: u64 = 7 * 24 * 3600;
@@ -243,18 +243,23 @@ impl Connector {
 
 /// As the docker command: whoever is known to that authority, and nobody else.
 fn tls(files: &Path) -> Result<ClientConfig, String> {
-    let failed = |name: &str, reason: &dyn std::fmt::Display| format!("{}: {reason}", files.join(name).display());
+    let path = |name: &str| files.join(name).display().to_string();
+    let read = |name: &str| {
+        std::fs::read(files.join(name)).map_err(|e| format!("cannot read {}: {}", path(name), io_reason(&e)))
+    };
     let certificates = |name: &str| {
-        let found = CertificateDer::pem_file_iter(files.join(name)).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        found.map_err(|e| failed(name, &e))
+        let found = CertificateDer::pem_slice_iter(&read(name)?).collect::<Result<Vec<_>, _>>().unwrap_or_default();
+        if found.is_empty() { Err(format!("{} holds no certificate", path(name))) } else { Ok(found) }
     };
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(certificates("ca.pem")?);
-    let key = PrivateKeyDer::from_pem_file(files.join("key.pem")).map_err(|e| failed("key.pem", &e))?;
+    let key = PrivateKeyDer::from_pem_slice(&read("key.pem")?);
+    let key = key.map_err(|_| format!("{} holds no private key", path("key.pem")))?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
     let builder = builder.with_root_certificates(roots);
-    builder.with_client_auth_cert(certificates("cert.pem")?, key).map_err(|e| failed("cert.pem", &e))
+    let unfit = |e| format!("{} and {} do not fit together: {e}", path("cert.pem"), path("key.pem"));
+    builder.with_client_auth_cert(certificates("cert.pem")?, key).map_err(unfit)
 }
 
 impl tower_service::Service<Uri> for Connector {
@@ -346,22 +351,26 @@ mod tests {
         let error = ask("other.test").await.unwrap_err();
         assert_eq!(io_error(&error).map(io::Error::kind), Some(io::ErrorKind::InvalidData), "{error:?}");
 
-        // What the system trusts counts for nothing here.
-        std::fs::write(folder.path().join("ca.pem"), "").unwrap();
+        // Who trusts another authority.
+        std::fs::copy(Path::new(FILES).join("other.pem"), folder.path().join("ca.pem")).unwrap();
         let error = ask("registry.test").await.unwrap_err();
         assert_eq!(io_error(&error).map(io::Error::kind), Some(io::ErrorKind::InvalidData), "{error:?}");
     }
 
     #[test]
     fn files_that_are_none_are_named() {
-        for (name, odd) in [("ca.pem", "-----BEGIN CERTIFICATE-----"), ("cert.pem", ""), ("key.pem", "odd")] {
+        for (name, odd, what) in [
+            ("ca.pem", "-----BEGIN CERTIFICATE-----", "ca.pem holds no certificate"),
+            ("cert.pem", "", "cert.pem holds no certificate"),
+            ("key.pem", "odd", "key.pem holds no private key"),
+        ] {
             let folder = folder();
             std::fs::write(folder.path().join(name), odd).unwrap();
             let reason = tls(folder.path()).unwrap_err();
-            assert!(reason.contains(&format!("/{name}: ")), "{reason}");
+            assert!(reason.ends_with(what), "{reason}");
             std::fs::remove_file(folder.path().join(name)).unwrap();
             let reason = tls(folder.path()).unwrap_err();
-            assert!(reason.contains(&format!("/{name}: ")), "{reason}");
+            assert!(reason.starts_with("cannot read ") && reason.contains(name), "{reason}");
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{
     error::Error,
     io,
-    path::Path,
+    path::{Path, PathBuf},
     pin::Pin,
     process::Stdio,
     sync::Arc,
@@ -12,8 +12,9 @@ use std::{
 };
 
 use hyper::{
-    Method, Request, Response,
+    Method, Request, Response, Uri,
     body::{Body, Incoming},
+    http::uri::PathAndQuery,
 };
 use hyper_util::client::legacy::{self, Client, connect::Connect};
 use tokio::{
@@ -57,21 +58,40 @@ fn ended_early(error: &legacy::Error) -> bool {
     http.is_some_and(hyper::Error::is_incomplete_message)
 }
 
+fn path<B>(request: &Request<B>) -> &str {
+    request.uri().path_and_query().map_or("/", PathAndQuery::as_str)
+}
+
 /// Makes connections to an engine at `ssh://[USER@]HOST[:PORT]`.
 #[derive(Clone)]
 pub(super) struct Dialer {
-    call: Arc<dyn Fn() -> Command + Send + Sync>,
+    /// The socket of the tunnel that is open now.
+    tunnel: Arc<dyn Fn() -> Option<PathBuf> + Send + Sync>,
+    /// The ssh for one connection, through this tunnel.
+    call: Arc<Call>,
 }
+
+type Call = dyn Fn(Option<&Path>) -> Command + Send + Sync;
 
 impl Dialer {
     /// Goes through the tunnel whose files are in `folder`, while one is open.
     pub(super) fn to(url: &str, folder: Option<&Path>) -> Self {
         let (url, folder) = (url.to_owned(), folder.map(Path::to_owned));
-        let call = move || {
-            let control = folder.as_ref().and_then(|folder| tunnel::connection(folder, &url));
-            ssh::command(&url, &[], control.as_deref(), &["docker", "system", "dial-stdio"])
-        };
-        Dialer { call: Arc::new(call) }
+        let address = url.clone();
+        Dialer {
+            tunnel: Arc::new(move || tunnel::connection(folder.as_ref()?, &address)),
+            call: Arc::new(move |tunnel| ssh::command(&url, &[], tunnel, &["docker", "system", "dial-stdio"])),
+        }
+    }
+
+    /// Leads a request to connections of its own while a tunnel is open: those end with it, and one that has ended must not
+    /// be used for a request that is sent once.
+    pub(super) fn direct<B>(&self, request: &mut Request<B>) {
+        if (self.tunnel)().is_some()
+            && let Ok(uri) = Uri::builder().scheme("http").authority("tunnel").path_and_query(path(request)).build()
+        {
+            *request.uri_mut() = uri;
+        }
     }
 
     /// A connection.
@@ -79,7 +99,7 @@ impl Dialer {
     /// # Errors
     /// When there is no ssh.
     pub(super) fn dial(&self) -> io::Result<Pipe> {
-        let mut command = (self.call)();
+        let mut command = (self.call)((self.tunnel)().as_deref());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => io::Error::new(e.kind(), "the program ssh is not installed"),
@@ -157,21 +177,31 @@ impl AsyncWrite for Pipe {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        time::Duration,
+    };
+
     use bollard::errors::Error as Theirs;
     use http_body_util::BodyExt as _;
     use hyper_util::rt::TokioExecutor;
 
     use super::{super::transport::Connector, *};
 
+    /// Each connection is what a script says, which may know whether there is a tunnel.
+    fn dialer_of(script: impl Fn(bool) -> String + Send + Sync + 'static) -> Dialer {
+        let call = move |tunnel: Option<&Path>| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &script(tunnel.is_some())]);
+            command
+        };
+        Dialer { tunnel: Arc::new(|| None), call: Arc::new(call) }
+    }
+
     /// A client whose connections are what this script says.
     fn client_of(script: &str) -> Client<Connector, String> {
         let script = script.to_owned();
-        let call = move || {
-            let mut command = Command::new("sh");
-            command.args(["-c", &script]);
-            command
-        };
-        Client::builder(TokioExecutor::new()).build(Connector::Ssh(Dialer { call: Arc::new(call) }))
+        Client::builder(TokioExecutor::new()).build(Connector::Ssh(dialer_of(move |_| script.clone())))
     }
 
     async fn ask(client: &Client<Connector, String>, method: Method) -> Result<Response<Incoming>, legacy::Error> {
@@ -192,6 +222,30 @@ mod tests {
         }
         let error = ask(&client, Method::POST).await.unwrap_err();
         assert!(ended_early(&error), "it may have been carried out: {error:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_once_is_not_sent_through_a_tunnel_that_was_closed() {
+        let open = Arc::new(AtomicBool::new(true));
+        let is_open = open.clone();
+        let answer = "read -r line && [ ${#line} -gt 1 ] || printf 'HTTP/1.1 200 OK\\r\\ncontent-length: 1\\r\\n\\r\\n";
+        // Through the tunnel, the second request finds nobody who would answer.
+        let script = move |tunnel: bool| match tunnel {
+            true => format!("while {answer}t'; do [ ${{#line}} -gt 1 ] || exec sleep 60; done"),
+            false => format!("while {answer}d'; do :; done"),
+        };
+        let mut dialer = dialer_of(script);
+        dialer.tunnel = Arc::new(move || is_open.load(Ordering::SeqCst).then(PathBuf::new));
+        let client = Client::builder(TokioExecutor::new()).build(Connector::Ssh(dialer.clone()));
+        for wanted in ["t", "d", "d"] {
+            let mut request = Request::post("http://engine/x?y").body(String::new()).unwrap();
+            dialer.direct(&mut request);
+            assert_eq!(request.uri().path_and_query().unwrap(), "/x?y");
+            let answer = send(&client, request, String::new());
+            let answer = tokio::time::timeout(Duration::from_secs(20), answer).await.unwrap().unwrap();
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), wanted);
+            open.store(false, Ordering::SeqCst);
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 //! those whose answers are read here: bollard has a type for everything that an engine can say, and refuses what is new.
 
 use std::{
+    fmt,
     future::Future,
     io,
     path::{Path, PathBuf},
@@ -60,13 +61,19 @@ impl<B> HasBody for Request<B> {
 }
 
 /// A client for one engine.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Transport {
     client: Client<Connector, Sent>,
     /// What its addresses begin with. Whom a connection leads to is decided by the [`Connector`].
     base: String,
-    /// Whether its connections may end between two requests: those through a tunnel.
-    resends: bool,
+    /// Where ssh makes the connections, which are kept then, and may end between two requests.
+    ssh: Option<ssh::Dialer>,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base)
+    }
 }
 
 impl Transport {
@@ -83,13 +90,16 @@ impl Transport {
     }
 
     fn of(connector: Connector, host: &str) -> Self {
-        let resends = matches!(connector, Connector::Ssh(_));
+        let ssh = match &connector {
+            Connector::Ssh(dialer) => Some(dialer.clone()),
+            _ => None,
+        };
         let mut builder = Client::builder(TokioExecutor::new());
         // A connection costs nothing but where ssh makes it, and an old one may have ended.
-        if !resends {
+        if ssh.is_none() {
             builder.pool_max_idle_per_host(0);
         }
-        Transport { client: builder.build(connector), base: format!("http://{host}"), resends }
+        Transport { client: builder.build(connector), base: format!("http://{host}"), ssh }
     }
 
     /// bollard's client that sends through it.
@@ -105,10 +115,13 @@ impl Transport {
         Docker::connect_with_custom_transport(send, Some(&self.base), NO_TIMEOUT, API_DEFAULT_VERSION)
     }
 
-    async fn send(&self, request: BollardRequest) -> Result<Response<Incoming>, Theirs> {
-        let sent = match self.resends {
-            true => ssh::send(&self.client, request, bollard::body_full(Bytes::new())).await,
-            false => self.client.request(request).await,
+    async fn send(&self, mut request: BollardRequest) -> Result<Response<Incoming>, Theirs> {
+        let sent = match &self.ssh {
+            Some(dialer) => {
+                dialer.direct(&mut request);
+                ssh::send(&self.client, request, bollard::body_full(Bytes::new())).await
+            }
+            None => self.client.request(request).await,
         };
         sent.map_err(Theirs::from)
     }

@@ -21,6 +21,9 @@ use crate::{
 /// Removing deletes files, for a large image on a slow disk many: no short call.
 const REMOVE_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How often images are listed where one of them goes meanwhile.
+const LIST_TRIES: usize = 5;
+
 /// An image on the engine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
@@ -104,8 +107,13 @@ impl Engine {
     pub async fn images_labelled(&self, appliance: &str) -> Result<Vec<Image>> {
         let labels = vec![format!("{}=true", label::MANAGED), format!("{}={appliance}", label::APPLIANCE)];
         let path = format!("/images/json?{}", filters(&[("label".to_owned(), labels)].into()));
-        let listed = ask("list images", DEADLINE, self.transport.get::<Vec<Value>>(&path)).await?;
-        Ok(listed.iter().map(image).collect())
+        let mut tries = 1..LIST_TRIES;
+        loop {
+            match ask("list images", DEADLINE, self.transport.get::<Vec<Value>>(&path)).await {
+                Err(Error::EngineRefused { reason, .. }) if goes_meanwhile(&reason) && tries.next().is_some() => {}
+                listed => return Ok(listed?.iter().map(image).collect()),
+            }
+        }
     }
 
     /// The image that a pull, build or load must have left on the engine, for its processor.
@@ -149,6 +157,11 @@ pub(super) fn image(found: &Value) -> Image {
         labels,
         created,
     }
+}
+
+/// Podman has no list while somebody removes an image.
+fn goes_meanwhile(reason: &str) -> bool {
+    reason.ends_with("image not known")
 }
 
 /// Without the placeholders that engines list for an image that lost its name.
@@ -198,6 +211,19 @@ mod tests {
     fn an_image_without_layers_of_its_own_is_one() {
         let odd = serde_json::json!({"Id": "sha256:ab", "RepoTags": ["here:1"], "Os": "linux", "RootFS": {}});
         assert_eq!(image(&odd).references, ["here:1"]);
+    }
+
+    /// The words are those of Podman 4.3.1.
+    #[tokio::test]
+    async fn a_list_is_asked_for_again_where_an_image_goes_meanwhile() {
+        let body = r#"{"message":"reading image \"28\": locating image with ID \"28\": image not known"}"#;
+        let refused = Reply::Status(500, body.to_owned());
+        let listed = Reply::Status(200, r#"[{"Id":"sha256:ab"}]"#.to_owned());
+        let scripted = ScriptedEngine::new(&[("GET /images/json", vec![refused.clone(), refused.clone(), listed])]);
+        assert_eq!(scripted.engine.images_labelled("x").await.unwrap().len(), 1);
+        let scripted = ScriptedEngine::new(&[("GET /images/json", vec![refused])]);
+        assert!(matches!(scripted.engine.images_labelled("x").await, Err(Error::EngineRefused { status: 500, .. })));
+        assert_eq!(scripted.count("GET /images/json"), LIST_TRIES);
     }
 
     #[tokio::test]

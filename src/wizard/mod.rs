@@ -74,8 +74,6 @@ pub struct WizardInput<'a> {
     pub home: Option<PathBuf>,
     /// Whether a password is set already.
     pub has_password: bool,
-    /// Whether it was set up before.
-    pub is_set_up: bool,
     /// Whether a service manager can start it when the user logs in.
     pub can_autostart: bool,
     /// Whether a browser can be opened here.

@@ -36,7 +36,7 @@ fn enter_everywhere_gives_the_defaults() {
         "? Model keys",
         "? Push tokens",
         "? Open",
-        "? Create it?",
+        "? Is this right?",
     ] {
         person.sees(question).types("\r");
     }
@@ -67,7 +67,7 @@ fn a_second_time_everything_is_kept() {
         "ANTHROPIC_API_KEY, already set",
         "? Push tokens",
         "? Open",
-        "? Apply it?",
+        "? Is this right?",
     ] {
         person.sees(question).types("\r");
     }
@@ -103,7 +103,7 @@ fn what_is_pasted_goes_into_one_line_and_answers_no_other_question() {
     // On a list: it chooses nothing.
     person.sees("? Image").types(&pasted("\r\ny\r\n q")).types(DOWN).sees("> pull").types(UP).types("\r");
     person.sees("? Project folder").types(&format!("{}\r", pasted("~/my app\n"))).sees("? Path inside").types("\r");
-    person.sees("? Create it?").types(&pasted("\r")).types(DOWN).sees("> change").types(UP).accepts();
+    person.sees("? Is this right?").types(&pasted("\r")).types(DOWN).sees("> change").types(UP).accepts();
     let (_, outcome) = person.ends();
     assert!(outcome.contains("port = 3099") && outcome.contains("my app"), "{outcome}");
     let mut person = Person::at("confirm");
@@ -363,6 +363,6 @@ fn ascii_where_nothing_else_is_shown() {
     person.sees("? Project folder >").types("code\r").sees("! enter an absolute path");
     person.types("\u{15}\r").accepts();
     let (seen, _) = person.ends();
-    assert!(seen.contains("+ Create it? - yes"), "{seen}");
+    assert!(seen.contains("+ Is this right? - yes"), "{seen}");
     assert!(seen.is_ascii(), "{seen}");
 }

@@ -57,7 +57,7 @@ fn commit_and_push(uid: u32) {
     person.sees("? Password").types("\r").sees("? Model keys").types("\r");
     person.sees("? Push tokens").types(&format!("{DOWN} ")).sees("[x] GitLab").types("\r");
     person.sees("? GITLAB_TOKEN").types(&format!("{TOKEN}\r"));
-    person.sees("? Create it?").types("\r").sees("Go ahead?").types("y");
+    person.sees("? Is this right?").types("\r").sees("Go ahead?").types("y");
     let (code, seen) = person.ends();
     assert!(code == 0 && seen.contains(&format!("http://127.0.0.1:{port}/")), "{seen}");
     assert!(!seen.contains(TOKEN), "{seen}");

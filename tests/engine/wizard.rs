@@ -60,13 +60,13 @@ fn from_the_first_question_to_the_page() {
     person.sees("? Model keys").types(" ").sees("[x] Anthropic").types("\r");
     person.sees("? ANTHROPIC_API_KEY").types("sk-typed-by-hand\r");
     person.sees("? Push tokens").types("\r");
-    person.sees("Ada Lovelace <ada@example.org>").sees("? Create it?").types("\r");
+    person.sees("Ada Lovelace <ada@example.org>").sees("? Is this right?").types("\r");
     person.sees("secrets to write: ANTHROPIC_API_KEY");
     // Back from the plan to the choices, where one is changed; the key that was typed is still there.
-    person.sees("This will be done").sees("Go ahead?").types(ESC).sees("? Create it?").types(DOWN);
+    person.sees("This will be done").sees("Go ahead?").types(ESC).sees("? Is this right?").types(DOWN);
     person.sees("> change").types("\r").sees("? Which answer?").types(DOWN).types(DOWN);
     person.sees("> Memory").types("\r").sees("? Memory (512 MiB)").types("640MiB\r");
-    person.sees("640 MiB").sees("? Create it?").types("\r").sees("secrets to write: ANTHROPIC_API_KEY");
+    person.sees("640 MiB").sees("? Is this right?").types("\r").sees("secrets to write: ANTHROPIC_API_KEY");
     person.sees("Go ahead?").types("y");
     person.sees(&format!("http://127.0.0.1:{port}/"));
     let (code, seen) = person.ends();
@@ -84,7 +84,7 @@ fn from_the_first_question_to_the_page() {
 
     // A second time, Enter everywhere keeps everything.
     let mut person = at_terminal(&world, &["setup"]);
-    let rest = ["? Model keys", "? Push tokens", "? Apply it?"];
+    let rest = ["? Model keys", "? Push tokens", "? Is this right?"];
     for question in questions().into_iter().chain(rest) {
         person.sees(question).types("\r");
     }
@@ -110,7 +110,7 @@ fn a_key_of_the_environment_is_offered_and_taken_up_by_a_restart() {
     }
     person.sees("OPENAI_API_KEY (in your environment)").types(DOWN).sees("> [ ] OpenAI").types(" \r");
     person.sees("? OPENAI_API_KEY (from your environment)").types("\r");
-    person.sees("? Push tokens").types("\r").sees("? Apply it?").types("\r");
+    person.sees("? Push tokens").types("\r").sees("? Is this right?").types("\r");
     person.sees("settings changed: secrets").sees("Go ahead?").types("\r");
     let (code, seen) = person.ends();
     assert_eq!(code, 0, "{seen}");
@@ -156,7 +156,7 @@ fn answers_are_proposed_again_after_a_setup_that_failed() {
     for question in questions().into_iter().filter(|question| !question.contains("Image")) {
         person.sees(question).types(if question == "? Memory" { "640MiB\r" } else { "\r" });
     }
-    person.sees("? Model keys").types("\r").sees("? Push tokens").types("\r").sees("? Apply it?").types("\r");
+    person.sees("? Model keys").types("\r").sees("? Push tokens").types("\r").sees("? Is this right?").types("\r");
     person.sees("Go ahead?").types("y");
     let (code, seen) = person.ends();
     assert!(code == 10 && seen.contains("the previous settings were restored"), "{seen}");
@@ -187,7 +187,7 @@ fn plain_lines_lead_to_the_page_as_well() {
         ("Password:", ""),
         ("Model keys:", ""),
         ("Push tokens:", ""),
-        ("Create it?", "1"),
+        ("Is this right?", "1"),
         ("Go ahead? y or n (y):", "y"),
     ];
     let asked = answers.into_iter().filter(|(question, _)| has_service_manager() || !question.starts_with("Start "));

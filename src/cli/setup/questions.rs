@@ -65,7 +65,6 @@ pub(super) fn ask(
         secrets: &known,
         home: Some(context.options.home.clone()),
         has_password: known.contains(password_name),
-        is_set_up: context.files.settings().exists(),
         refuses: &|all| mounts::refusal(all, all.len().saturating_sub(1), &around),
         can_autostart: ops::autostart::is_available(context),
         can_open: browser::can_open(context.environment.session).is_ok(),

@@ -16,11 +16,9 @@ impl Wizard<'_> {
     pub(super) fn review(&mut self) -> Result<bool> {
         self.prompt.forget(std::mem::take(&mut self.shown))?;
         let shown = self.show_choices()?;
-        let (question, yes) = match self.around.is_set_up {
-            true => ("Apply it?", "go on to the plan"),
-            false => ("Create it?", "go on to the plan"),
-        };
-        let items = [("yes", yes), ("change an answer", ""), ("quit", "without changes")];
+        // The plan comes next, and has the question whether it is to be done.
+        let question = "Is this right?";
+        let items = [("yes", "show the plan"), ("change an answer", ""), ("quit", "without changes")];
         let items = items.map(|(name, explanation)| (name.to_owned(), explanation.to_owned()));
         self.prompt.drop_what_is_typed();
         self.prompt.on_escape(Escape::Back);

@@ -45,7 +45,7 @@ fn keys_of_several_providers_are_asked_for_and_not_shown() {
     person.sees("? GOOGLE_GENERATIVE_AI_API_KEY").types("\r").sees("✔ GOOGLE_GENERATIVE_AI_API_KEY · none");
     person.sees("? Push tokens").sees("GH_TOKEN (in your environment)");
     person.types(DOWN).sees("> [ ] GitLab").types(" ").sees("[x] GitLab").types("\r");
-    person.sees("? GITLAB_TOKEN").types("glpat-typed\r").sees("? Create it?");
+    person.sees("? GITLAB_TOKEN").types("glpat-typed\r").sees("? Is this right?");
     assert_snapshot!(person.seen());
     person.accepts();
     let (seen, outcome) = person.ends();
@@ -107,16 +107,16 @@ fn answers_are_kept_for_the_next_run_without_secrets() {
 fn each_choice_can_be_changed_at_the_end() {
     let mut person = Person::at("two");
     person.sees("? Port").types("\r").sees("? Image").types("\r").sees("? Project folder").types("~/code/app\r");
-    person.sees("? Path inside").types("\r").sees("? Create it?");
+    person.sees("? Path inside").types("\r").sees("? Is this right?");
     // The image is to be pulled after all: what belongs to it is asked, and then the choices are shown again.
     person.types(DOWN).sees("> change").types("\r").sees("? Which answer?").sees("/workspace/app");
     assert_snapshot!(person.seen());
     person.types(DOWN).sees("> Image").types("\r").sees("? Image ›").types(DOWN).sees("> pull it").types("\r");
     // Back to before the question: nothing has changed.
-    person.sees("? Image to pull").types(ESC).sees("> pull it").types(ESC).sees("built here").sees("? Create it?");
+    person.sees("? Image to pull").types(ESC).sees("> pull it").types(ESC).sees("built here").sees("? Is this right?");
     person.types(DOWN).sees("> change").types("\r").sees("? Which answer?").types(DOWN).sees("> Image").types("\r");
     person.sees("? Image ›").types(DOWN).types("\r").sees("? Image to pull").types("127.0.0.1:5000/opencode:1\r");
-    person.sees("pulled: 127.0.0.1:5000/opencode:1").sees("? Create it?");
+    person.sees("pulled: 127.0.0.1:5000/opencode:1").sees("? Is this right?");
     // Back from the choices leads to the last question, and further back to the others.
     person.types(ESC).sees("? Path inside").types(ESC).sees("? Project folder").types(ESC).sees("> pull it");
     person.types("\r").sees("? Image to pull (127.0.0.1:5000/opencode:1)").types("\r");
@@ -125,6 +125,6 @@ fn each_choice_can_be_changed_at_the_end() {
     assert!(outcome.contains("source = \"pull\"\nreference = \"127.0.0.1:5000/opencode:1\""), "{outcome}");
 
     let mut person = Person::at("port");
-    person.sees("? Port").types("\r").sees("? Create it?").types(DOWN).types(DOWN).sees("> quit").types("\r");
+    person.sees("? Port").types("\r").sees("? Is this right?").types(DOWN).types(DOWN).sees("> quit").types("\r");
     assert!(person.ends().1.starts_with("Cancelled"));
 }

@@ -122,7 +122,6 @@ fn asked(prompt: &Prompt, run: &str) -> String {
         refuses: &|mounts| mounts.last()?.host.ends_with("refused").then(|| "it is refused".to_owned()),
         home: home.clone(),
         has_password: run == "again",
-        is_set_up: run == "again",
         can_autostart: run != "unmanaged",
         can_open: true,
         keep: &|answers| answers.keep(&kept).unwrap(),

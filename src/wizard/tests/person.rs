@@ -130,7 +130,7 @@ impl Person {
 
     /// Takes all choices as they are.
     pub(super) fn accepts(&mut self) -> &mut Self {
-        self.sees("it?").types("\r")
+        self.sees("right?").types("\r")
     }
 
     /// Gives the terminal another size. Nothing that it showed is left.

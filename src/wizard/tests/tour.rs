@@ -65,12 +65,12 @@ fn tour(columns: u16, rows: u16, variables: &[(&str, &str)]) -> String {
         person.types(stop.1);
         before = Some(stop);
     }
-    person.sees("Create it?").sees("quit").waits();
+    person.sees("Is this right?").sees("quit").waits();
     let seen = look("review", &person);
-    person.types(ESC).sees("? Open the page").types("n").sees("Create it?").sees_all(&seen);
+    person.types(ESC).sees("? Open the page").types("n").sees("Is this right?").sees_all(&seen);
     person.types(DOWN).sees("> change").types("\r").sees("Which answer?").waits();
     look("change", &person);
-    person.types(ESC).sees("Create it?").accepts();
+    person.types(ESC).sees("Is this right?").accepts();
     let (_, outcome) = person.ends();
     assert!(outcome.contains("password own correct horse"), "{outcome}");
     assert!(outcome.contains(r#"keys ["ANTHROPIC_API_KEY=sk-typed", "GH_TOKEN=sk-at-hand"]"#), "{outcome}");
@@ -134,8 +134,8 @@ fn plain_tour(columns: u16, rows: u16, variables: &[(&str, &str)]) -> String {
         person.types(&format!("{}\r", stop.1));
         before = Some(stop);
     }
-    person.is_asked("Create it?").types("2\r").is_asked("Which answer?");
-    person.types("<\r").is_asked("Create it?").types("\r");
+    person.is_asked("Is this right?").types("2\r").is_asked("Which answer?");
+    person.types("<\r").is_asked("Is this right?").types("\r");
     let (seen, outcome) = person.ends();
     for line in seen.lines() {
         assert!(line.chars().count() <= usize::from(columns), "{line:?}");
@@ -171,10 +171,10 @@ fn plain_lines_refuse_keep_and_quit() {
     let mut person = Person::before("packages", 80, 24, &plain);
     person.is_asked("Languages:").types("<\r").sees("this is the first question").types("9\r");
     person.sees("enter a number from 1 to 5").types("1 3\r").is_asked("Other packages").types("ffmpeg\r");
-    person.is_asked("Create it?").types("<\r").is_asked("Other packages (ffmpeg; - for none)").types("-\r");
-    person.is_asked("Create it?").types("<\r").is_asked("Other packages:").types("<\r");
+    person.is_asked("Is this right?").types("<\r").is_asked("Other packages (ffmpeg; - for none)").types("-\r");
+    person.is_asked("Is this right?").types("<\r").is_asked("Other packages:").types("<\r");
     person.is_asked("Numbers, such as 1 2 (1 3; 0 for none)").types("3\r").is_asked("Other packages").types("\r");
-    person.is_asked("Create it?").types("\r");
+    person.is_asked("Is this right?").types("\r");
     let outcome = person.ends().1;
     assert!(outcome.contains(r#"extra_packages = ["golang"]"#), "{outcome}");
 
@@ -188,7 +188,7 @@ fn plain_lines_refuse_keep_and_quit() {
 #[test]
 fn a_terminal_of_two_rows_is_enough() {
     let mut person = Person::before("source", 80, 2, &[]);
-    person.is_asked("Image:").types("1\r").is_asked("Create it?").types("\r");
+    person.is_asked("Image:").types("1\r").is_asked("Is this right?").types("\r");
     assert!(person.ends().1.starts_with("engine 0"));
 }
 

@@ -53,7 +53,8 @@ impl World {
         self.made.set(number);
         let tag = format!("docklet-test/{}:{number}", self.name);
         let file = format!("FROM {from}\nLABEL docklet-test.world={}\n{}\n", self.name, lines.join("\n"));
-        docker_with(&["build", "--quiet", "--tag", &tag, "-"], file.as_bytes());
+        // Podman looks for a cached one among all images, and fails where one of them goes meanwhile.
+        docker_with(&["build", "--quiet", "--no-cache", "--tag", &tag, "-"], file.as_bytes());
         self.tags.borrow_mut().push(tag.clone());
         tag
     }

@@ -14,7 +14,8 @@
 //! - `podman`: what only Podman's own API tells
 //! - `usage`: how large volumes are; `checkup`: what only the doctor asks
 //! - `translate`: ours ↔ the engine's words, pure; `seccomp`: the system calls that a container may make
-//! - `transport`: the connections, for bollard and for what is read here; `answer`: fields of what is read here
+//! - `transport`: requests and answers, for bollard and for what is read here; `connector`: their connections; `answer`: fields
+//!   of what is read here
 //! - `call`: one call, under a deadline; `error`: bollard's errors → ours
 
 mod answer;
@@ -23,6 +24,7 @@ mod build_progress;
 mod call;
 pub mod checkup;
 pub mod connect;
+mod connector;
 pub mod container;
 mod context;
 pub mod credentials;

@@ -186,7 +186,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use hyper_util::rt::TokioExecutor;
 
-    use super::{super::transport::Connector, *};
+    use super::{super::connector::Connector, *};
 
     /// Each connection is what a script says, which may know whether there is a tunnel.
     fn dialer_of(script: impl Fn(bool) -> String + Send + Sync + 'static) -> Dialer {

@@ -317,7 +317,7 @@ async fn read_once(
     let parts = move || Ok(vec![ArchivePart::whole(source)]);
     let packing = packing::pack(request, unfinished, parts, Arc::clone(&progress.counted), complete)?;
     let mut task = engine.start_helper(spec).await?;
-    while let Some(piece) = task.next().await? {
+    while let Some(piece) = task.next_in_time().await? {
         if sender.send(piece).await.is_err() {
             // The thread has ended: it says why.
             break;

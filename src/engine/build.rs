@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bollard::errors::Error as Theirs;
 use futures_util::StreamExt as _;
 use log::BuildLog;
 use serde_json::Value;
@@ -103,7 +102,9 @@ impl Engine {
         reporter: &dyn Reporter,
         log: &mut BuildLog,
     ) -> Result<(), Failure> {
-        let mut messages = Box::pin(self.transport.post_tar(&address(request), request.context.clone().into()));
+        let messages =
+            self.transport.post_stream(&address(request), None, bollard::body_full(request.context.clone().into()));
+        let mut messages = std::pin::pin!(messages);
         let begin = Instant::now();
         let mut trace = Trace::default();
         let mut pace = Pace::new(REPORT_EVERY);
@@ -123,10 +124,7 @@ impl Engine {
                     Some(Err(error)) => break Err(Failure::from_bollard(ImageAction::Build, &error)),
                     Some(Ok(info)) => {
                         last_message = Instant::now();
-                        match take(&info, &mut trace, begin.elapsed()) {
-                            Ok(is_complete) => complete |= is_complete,
-                            Err(error) => break Err(Failure::from_bollard(ImageAction::Build, &error)),
-                        }
+                        complete |= take(&info, &mut trace, begin.elapsed());
                     }
                 },
                 _ = ticks.tick() => ended = complete && last_message.elapsed() >= LAST_WORDS,
@@ -171,24 +169,18 @@ impl Engine {
 }
 
 /// Takes note of a message; whether it names the image that was made.
-fn take(message: &Value, trace: &mut Trace, now: Duration) -> Result<bool, Theirs> {
-    // Older Podmans send the second alone.
-    for error in [&message["errorDetail"]["message"], &message["error"]] {
-        if let Some(error) = error.as_str() {
-            return Err(Theirs::DockerStreamError { error: error.to_owned() });
-        }
-    }
+fn take(message: &Value, trace: &mut Trace, now: Duration) -> bool {
     if let Some(of_buildkit) = message["aux"].as_str() {
         if let Some(message) = StatusResponse::read(of_buildkit) {
             trace.take(&message, now);
         }
-        return Ok(false);
+        return false;
     }
     let text = message["stream"].as_str().unwrap_or_default();
     if !text.is_empty() {
         trace.take_text(text, now);
     }
-    Ok(text.contains("Successfully tagged") || message["aux"]["ID"].is_string())
+    text.contains("Successfully tagged") || message["aux"]["ID"].is_string()
 }
 
 /// A failed step's name, and its own last lines, say more than the builder's words about it.

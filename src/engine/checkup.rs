@@ -120,9 +120,10 @@ impl Engine {
     ) -> Result<String> {
         let call = format!("ask the registry for {reference}");
         let name = reference.on_engine();
-        let asked = self.docker.inspect_registry_image(&name, credentials.map(Credentials::to_bollard));
+        let path = format!("/distribution/{name}/json");
+        let asked = self.transport.get_as::<Value>(credentials, &path);
         match deadline(&call, limit, asked).await? {
-            Ok(answer) => Ok(answer.descriptor.digest.unwrap_or_default()),
+            Ok(answer) => Ok(text(&answer["Descriptor"]["digest"])),
             Err(error) if status_of(&error).is_some() => {
                 let Failure { fault, reason, .. } = Failure::from_bollard(ImageAction::Pull, &error);
                 let unknown = fault == ImageFault::NotFound && reason.eq_ignore_ascii_case("not found");

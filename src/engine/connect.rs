@@ -22,6 +22,7 @@ use crate::{
         DEADLINE, Engine, Host,
         answer::{Map, text},
         call,
+        connector::tls_failure,
         endpoints::{self, Candidate, Candidates, Endpoint},
         error::{clean, io_error, not_http, status_of, translate},
         identify::{self, Unusable, identify},
@@ -177,7 +178,13 @@ fn failure(place: &Candidate, error: Theirs) -> Unreachable {
     let local = matches!(place.endpoint, Endpoint::Unix(_));
     let connecting = matches!(&error, Theirs::HyperLegacyError { err } if err.is_connect());
     match status_of(&error) {
-        // An engine knows this path; 400 is what one that wants TLS says to plain HTTP.
+        // An engine knows this path.
+        Some(400) if error.to_string().contains("HTTPS server") => {
+            let hint =
+                "set DOCKER_TLS_VERIFY=1, and name the folder with ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH";
+            let reason = "it wants TLS".to_owned();
+            return Unreachable::Unusable(Unusable { reason, hint: hint.to_owned() });
+        }
         Some(400 | 404) => return no_engine(format!("it answers like no engine: {}", clean(&error.to_string()))),
         Some(_) => return Unreachable::Broken(translate(CALL, error)),
         None => {}
@@ -190,14 +197,16 @@ fn failure(place: &Candidate, error: Theirs) -> Unreachable {
     if not_http(&error) || matches!(error, Theirs::JsonDataError { .. }) {
         return no_engine("the program that answers there isn't a container engine".to_owned());
     }
+    if let Some((reason, hint)) = io_error(&error).and_then(tls_failure) {
+        let reason = format!("no TLS connection: {reason}");
+        return Unreachable::Unusable(Unusable { reason, hint: hint.to_owned() });
+    }
     match io_error(&error).map(io::Error::kind) {
         Some(io::ErrorKind::PermissionDenied) if local => Unreachable::Denied,
         Some(io::ErrorKind::NotFound) if local => Unreachable::Missing,
         Some(io::ErrorKind::ConnectionRefused) if local => {
             Unreachable::Refused("nothing listens on its socket, which is left over".to_owned())
         }
-        // Who is refused hears of it after the connection is made.
-        Some(io::ErrorKind::InvalidData) if matches!(place.endpoint, Endpoint::Tls(..)) => no_tls(&innermost(&error)),
         _ if connecting && !local => Unreachable::Refused(innermost(&error)),
         // ssh is there, and says why it gets no further.
         Some(io::ErrorKind::Other) if matches!(place.endpoint, Endpoint::Ssh(_)) => {

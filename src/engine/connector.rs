@@ -18,7 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        ClientConfig, RootCertStore,
+        self, CertificateError, ClientConfig, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     },
@@ -67,6 +67,37 @@ impl Connector {
             Connector::Ssh(dialer) => Box::new(dialer.dial()?),
         }))
     }
+}
+
+/// What a TLS connection failed with, and what to do about it; `None` where it is another error.
+pub(super) fn tls_failure(error: &io::Error) -> Option<(String, &'static str)> {
+    const FILES: &str =
+        "put ca.pem, cert.pem and key.pem for that engine into one folder and name it in DOCKER_CERT_PATH";
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let engines = "let whoever runs that engine renew its certificate";
+    Some(match error {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                ("the engine's certificate has expired".to_owned(), engines)
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                let hint = "use a name in DOCKER_HOST that the certificate is for";
+                ("the engine's certificate is for another name".to_owned(), hint)
+            }
+            CertificateError::UnknownIssuer => {
+                ("the authority in ca.pem has not signed the engine's certificate".to_owned(), FILES)
+            }
+            other => (format!("the engine's certificate is not valid: {other}"), engines),
+        },
+        rustls::Error::AlertReceived(alert) => {
+            (format!("the engine refuses the certificate in cert.pem ({alert:?})"), FILES)
+        }
+        rustls::Error::InvalidMessage(_) => {
+            let hint = "unset DOCKER_TLS_VERIFY, or name the port where the engine wants TLS, which is 2376 most often";
+            ("the program that answers there does not speak TLS".to_owned(), hint)
+        }
+        other => (other.to_string(), FILES),
+    })
 }
 
 /// As the docker command: whoever is known to that authority, and nobody else.
@@ -178,13 +209,13 @@ mod tests {
             Transport::of(connector, "engine").get::<Value>("/version").await
         };
         assert_eq!(ask("registry.test").await.unwrap(), "GET /version HTTP/1.1");
-        let error = ask("other.test").await.unwrap_err();
-        assert_eq!(io_error(&error).map(io::Error::kind), Some(io::ErrorKind::InvalidData), "{error:?}");
+        let said = |error| tls_failure(io_error(&error).unwrap()).unwrap().0;
+        assert_eq!(said(ask("other.test").await.unwrap_err()), "the engine's certificate is for another name");
 
         // Who trusts another authority.
         std::fs::copy(Path::new(FILES).join("other.pem"), folder.path().join("ca.pem")).unwrap();
-        let error = ask("registry.test").await.unwrap_err();
-        assert_eq!(io_error(&error).map(io::Error::kind), Some(io::ErrorKind::InvalidData), "{error:?}");
+        let unsigned = "the authority in ca.pem has not signed the engine's certificate";
+        assert_eq!(said(ask("registry.test").await.unwrap_err()), unsigned);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 
 use std::{collections::HashMap, fmt, path::Path, process::Stdio, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{Engine as _, engine::general_purpose::STANDARD, prelude::BASE64_URL_SAFE};
+use hyper::header::HeaderValue;
 use serde::Deserialize;
+use serde_json::json;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use super::{context::config_text, reference::DEFAULT_REGISTRY};
@@ -41,20 +43,20 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// In bollard's form.
-    pub(super) fn to_bollard(&self) -> bollard::auth::DockerCredentials {
-        let mut all = bollard::auth::DockerCredentials {
-            serveraddress: Some(key_of(&self.registry).to_owned()),
-            ..Default::default()
-        };
-        match self.secret.clone() {
+    /// As an engine wants them beside a request: in the alphabet of base64 for addresses.
+    pub(super) fn header(&self) -> HeaderValue {
+        let mut fields = json!({"serveraddress": key_of(&self.registry)});
+        match &self.secret {
             StoredLogin::Password { user, password } => {
-                all.username = Some(user);
-                all.password = Some(password);
+                fields["username"] = user.as_str().into();
+                fields["password"] = password.as_str().into();
             }
-            StoredLogin::Token(token) => all.identitytoken = Some(token),
+            StoredLogin::Token(token) => fields["identitytoken"] = token.as_str().into(),
         }
-        all
+        let text = BASE64_URL_SAFE.encode(fields.to_string());
+        let mut value = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
     }
 }
 

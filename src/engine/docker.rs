@@ -55,8 +55,8 @@ impl Engine {
 
     async fn list_containers(&self, call: &str, wanted: HashMap<String, Vec<String>>) -> Result<Vec<Listed>> {
         let path = format!("/containers/json?all=true&{}", filters(&wanted));
-        let list = ask(call, DEADLINE, self.transport.get::<Vec<Value>>(&path)).await?;
-        Ok(list.iter().map(translate::listed).collect())
+        let list = ask(call, DEADLINE, self.transport.get::<Vec<Map>>(&path)).await?;
+        Ok(list.into_iter().map(|found| translate::listed(&Value::Object(found))).collect())
     }
 
     /// The containers of these names, running or not. What else is on the engine costs next to nothing.

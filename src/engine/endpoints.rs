@@ -283,6 +283,14 @@ fn place(host: &str, origin: String, tls: Tls<'_>) -> Result<Candidate> {
             if host.contains('/') {
                 return unsupported("a path behind the host is not supported".to_owned(), example);
             }
+            if let Some((_, after)) = host.rsplit_once('@') {
+                // What stands before it may be a password.
+                return Err(Error::EngineUnsupported {
+                    endpoint: format!("{scheme}://***@{after}"),
+                    reason: "an engine knows no users and passwords".to_owned(),
+                    hint: "leave them out, or use ssh://USER@HOST; with TLS, certificates say who you are".to_owned(),
+                });
+            }
             if !is_authority(host) {
                 return unsupported("it isn't a valid host and port".to_owned(), example);
             }
@@ -399,6 +407,16 @@ mod tests {
         selection.runtime_dir = None;
         let Candidates::FirstOf(fewer) = choose(&selection).unwrap() else { panic!("nobody chose") };
         assert_eq!(fewer.len() + 2, places.len());
+    }
+
+    #[test]
+    fn a_password_in_an_address_is_refused_and_not_repeated() {
+        for host in ["tcp://me:s3cret@h:2375", "https://s3cret@h", "me:s3cret@h:2375"] {
+            let tls = Tls { wanted: false, folder: Path::new("/certs") };
+            let refused = place(host, "DOCKER_HOST".to_owned(), tls).unwrap_err();
+            let said = format!("{refused} {:?} {:?}", refused.causes(), refused.hint());
+            assert!(said.contains("***@h") && !said.contains("s3cret"), "{said}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{error::Error as _, io};
 use bollard::errors::Error as Theirs;
 
 use crate::{
-    engine::DEADLINE,
+    engine::{DEADLINE, connector::tls_failure},
     error::{Error, ObjectKind, io_reason},
 };
 
@@ -33,15 +33,24 @@ pub(in crate::engine) fn translate(call: &str, error: Theirs) -> Error {
         Theirs::JsonDataError { .. } | Theirs::JsonSerdeError { .. } | Theirs::StrParseError { .. } => {
             gone("its answer was cut off, or is not what an engine says".to_owned())
         }
-        Theirs::IOError { .. } | Theirs::HyperResponseError { .. } | Theirs::HyperLegacyError { .. } => {
-            match io_error(&error) {
-                Some(e) if e.kind() == io::ErrorKind::TimedOut => timeout(call),
-                Some(e) => gone(io_reason(e)),
-                None => gone("it closed the connection before its answer was complete".to_owned()),
-            }
-        }
-        _ => Error::bug(format!("{call}: {error}")),
+        other => match broken(other) {
+            Some(_) if io_error(other).is_some_and(|e| e.kind() == io::ErrorKind::TimedOut) => timeout(call),
+            Some(reason) => gone(reason),
+            None => Error::bug(format!("{call}: {error}")),
+        },
     }
+}
+
+/// Why the connection broke, where that is the error.
+pub(in crate::engine) fn broken(error: &Theirs) -> Option<String> {
+    let is_broken =
+        matches!(error, Theirs::IOError { .. } | Theirs::HyperResponseError { .. } | Theirs::HyperLegacyError { .. });
+    let reason = || match io_error(error) {
+        Some(e) => tls_failure(e).map_or_else(|| io_reason(e), |(reason, _)| reason),
+        None if not_http(error) => "it answers with something that isn't HTTP".to_owned(),
+        None => "it closed the connection before its answer was complete".to_owned(),
+    };
+    is_broken.then(reason)
 }
 
 /// The same for a call that a start needs, such as one that creates a container: what the engine refuses is why `name` does

@@ -31,6 +31,9 @@ use crate::{
 /// Time that a program may take to end once it has said all.
 const LAST_WORDS: Duration = WORK_DEADLINE;
 
+/// How long a task that reads files to us may print nothing.
+const SILENCE: Duration = Duration::from_secs(5 * 60);
+
 /// Time in which an engine removes a task that has ended.
 const REMOVAL: Duration = Duration::from_secs(10);
 
@@ -301,6 +304,16 @@ impl Task {
                 Some(Err(e)) => return Err(translate(&format!("read from container {}", self.name), e)),
             }
         }
+    }
+
+    /// The same for a task that prints all the time: a connection on which nothing comes may keep what it reads paused.
+    ///
+    /// # Errors
+    /// As [`Task::next`], and [`Error::EngineTimeout`].
+    pub async fn next_in_time(&mut self) -> Result<Option<Bytes>> {
+        let call = format!("read from container {}", self.name);
+        let late = |_| Error::EngineTimeout { call, seconds: SILENCE.as_secs() };
+        tokio::time::timeout(SILENCE, self.next()).await.map_err(late)?
     }
 
     /// Writes to its standard input. `false` when it reads no more. Meanwhile its complaints are read, or one with

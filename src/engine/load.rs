@@ -16,7 +16,6 @@ use std::{
 
 use archive::open_archive;
 pub use archive::{ArchiveImage, reference_in};
-use bollard::{models::BuildInfo, query_parameters::ImportImageOptionsBuilder};
 use futures_util::StreamExt as _;
 use tokio_util::io::ReaderStream;
 
@@ -83,12 +82,11 @@ impl Engine {
                 counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
             }
         });
-        let options = ImportImageOptionsBuilder::default().quiet(false).build();
-        let docker = self.docker.clone().with_timeout(DEADLINE);
-        let mut messages = docker.import_image(options, bollard::body_try_stream(pieces), None).boxed();
+        let file = bollard::body_try_stream(pieces);
+        let mut messages = self.transport.post_stream("/images/load?quiet=false", None, file).boxed();
+        let begin = Instant::now();
         let mut layers = Layers::default();
         let mut names = vec![];
-        let mut unspoken = false;
         let mut pace = Pace::new(REPORT_EVERY);
         let mut ticks = tokio::time::interval(REPORT_EVERY);
         loop {
@@ -99,19 +97,19 @@ impl Engine {
                     Some(Err(_)) if !names.is_empty() => break,
                     Some(Err(error)) => return Err(Failure::from_bollard(ImageAction::Load, &error)),
                     Some(Ok(info)) => {
-                        layers.take(LayerMessage::of(&info.id, &info.status, &info.progress_detail));
-                        names.extend(info.stream.as_deref().map(loaded).unwrap_or_default());
-                        unspoken |= info == BuildInfo::default();
+                        layers.take(LayerMessage::of(&info));
+                        names.extend(info["stream"].as_str().map(loaded).unwrap_or_default());
                     }
                 },
                 _ = ticks.tick() => {}
             }
+            if begin.elapsed() >= DEADLINE {
+                let reason = format!("the engine has not taken the file within {} s", DEADLINE.as_secs());
+                return Err(Failure::lasting(ImageFault::Truncated, reason));
+            }
             if pace.is_due(Instant::now()) {
                 reporter.report(&Event::Transfer(transfer(&mut layers, sent.load(Ordering::Relaxed), size)));
             }
-        }
-        if names.is_empty() && unspoken {
-            return Err(Failure::lasting(ImageFault::BadArchive, "the engine cannot load it, its own log says why"));
         }
         if !names.is_empty() {
             // The engine may know all layers and need not have read to the end.

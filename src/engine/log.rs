@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     pin::Pin,
+    time::Duration,
 };
 
 use bollard::{container::LogOutput, query_parameters::LogsOptionsBuilder};
@@ -13,6 +14,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     DEADLINE, Engine,
+    docker::WORK_DEADLINE,
     error::{status_of, translate},
 };
 use crate::{
@@ -67,7 +69,9 @@ impl Engine {
             }
             Err(e) => Err(translate(&call, e)),
         });
-        lines(Box::pin(pieces))
+        let late = Error::EngineTimeout { call: format!("read the log of {name}"), seconds: WORK_DEADLINE.as_secs() };
+        let limit = (!request.follow).then_some((WORK_DEADLINE, late));
+        lines(in_time(limit, Box::pin(pieces)))
     }
 
     /// The last lines of a container's log, for error messages: best effort, never an error.
@@ -86,6 +90,22 @@ impl Engine {
 }
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<LogOutput>> + Send>>;
+
+/// A log that does not go on comes piece by piece without long pauses.
+fn in_time(limit: Option<(Duration, Error)>, pieces: Pieces) -> Pieces {
+    let Some((limit, late)) = limit else { return pieces };
+    let late = move || Err(late.clone());
+    Box::pin(stream::unfold(Some(pieces), move |pieces| {
+        let late = late.clone();
+        async move {
+            let mut pieces = pieces?;
+            match tokio::time::timeout(limit, pieces.next()).await {
+                Ok(piece) => piece.map(|piece| (piece, Some(pieces))),
+                Err(_) => Some((late(), None)),
+            }
+        }
+    }))
+}
 
 /// Pieces of log → lines.
 fn lines(pieces: Pieces) -> impl Stream<Item = Result<LogLine>> + Send {
@@ -277,6 +297,16 @@ mod tests {
         assert_eq!(assembled(vec![piece(false, long.as_bytes()), piece(false, b"y\n")]).await.len(), 2);
         let broken = vec![piece(false, b"2026-11-21T08:00:00Z be"), Err(Error::bug("gone")), piece(false, b"x\n")];
         assert_eq!(assembled(broken).await.len(), 1, "an error ends it, and what was begun is not told");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_does_not_go_on_has_a_limit() {
+        let first = || stream::iter([piece(false, b"2026-11-21T08:00:00Z first\n")]);
+        let late = Error::EngineTimeout { call: "read".to_owned(), seconds: 0 };
+        let pieces: Pieces = Box::pin(first().chain(stream::pending()));
+        let read: Vec<_> = lines(in_time(Some((Duration::from_millis(20), late)), pieces)).collect().await;
+        assert!(matches!(read.as_slice(), [Ok(_), Err(Error::EngineTimeout { .. })]), "{read:?}");
+        assert_eq!(lines(in_time(None, Box::pin(first()))).count().await, 1);
     }
 
     fn at(at: i128, error_stream: bool) -> LogLine {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use bollard::{models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::{
@@ -129,14 +129,13 @@ impl Engine {
         patience: &Patience,
         layers: &mut Layers,
     ) -> Result<(), Failure> {
-        let options =
-            CreateImageOptionsBuilder::default().from_image(reference.name()).tag(reference.version()).build();
-        // `silence` bounds the waiting for the first message, too.
-        let docker = url_safe_credentials(self.docker.clone()).with_timeout(Duration::MAX);
-        let mut messages = Box::pin(docker.create_image(Some(options), None, credentials.map(Credentials::to_bollard)));
+        let mut address = form_urlencoded::Serializer::new(String::new());
+        address.append_pair("fromImage", reference.name()).append_pair("tag", reference.version());
+        let nothing = bollard::body_full(Bytes::new());
+        let mut messages =
+            Box::pin(self.transport.post_stream(&format!("/images/create?{}", address.finish()), credentials, nothing));
         let mut pace = Pace::new(REPORT_EVERY);
         let mut done = false;
-        let mut unspoken = false;
         let mut last = None;
         loop {
             let next = tokio::time::timeout(patience.silence, messages.next()).await;
@@ -153,21 +152,16 @@ impl Engine {
                 }
                 Ok(Some(Ok(message))) => message,
             };
-            unspoken |= message == CreateImageInfo::default();
-            let about_layer = layers.take(LayerMessage::of(&message.id, &message.status, &message.progress_detail));
-            done |= !about_layer && is_last(&message);
-            last = message.id.filter(|id| !id.is_empty());
+            let about = LayerMessage::of(&message);
+            let about_layer = layers.take(about);
+            done |= !about_layer && is_last(about.status);
+            last = about.id.filter(|id| !id.is_empty()).map(str::to_owned);
             if done || about_layer && pace.is_due(Instant::now()) {
                 reporter.report(&Event::Transfer(layers.transfer()));
             }
         }
         if done {
             return Ok(());
-        }
-        // Older Podmans put an error into a field of their own, of which bollard leaves an empty
-        // message.
-        if unspoken {
-            return Err(Failure::lasting(ImageFault::Other, "the engine reported an error, its own log says which"));
         }
         // Podman 4.3 ends without a word on the whole. The last thing that it fetches is the image's
         // configuration, whose digest is the image's id; an older image of that name has another.
@@ -181,26 +175,10 @@ impl Engine {
     }
 }
 
-/// bollard writes the credentials' header in the standard alphabet of base64; engines read the
-/// one for addresses and silently go on without credentials when it does not parse, which is so
-/// for some passwords and not for others.
-fn url_safe_credentials(docker: bollard::Docker) -> bollard::Docker {
-    docker.with_request_modifier(|mut request| {
-        if let Some(header) = request.headers_mut().get_mut("X-Registry-Auth")
-            && let Ok(text) = header.to_str()
-            && let Ok(mut safe) = text.replace('+', "-").replace('/', "_").parse::<hyper::header::HeaderValue>()
-        {
-            safe.set_sensitive(true);
-            *header = safe;
-        }
-        request
-    })
-}
-
 /// Whether a message that is about no layer says that the image is complete: Docker's "Status: …",
 /// or Podman's "Pull complete" with the image's own id.
-fn is_last(info: &CreateImageInfo) -> bool {
-    info.status.as_deref().is_some_and(|s| s.starts_with("Status: ") || s == "Pull complete")
+fn is_last(status: &str) -> bool {
+    status.starts_with("Status: ") || status == "Pull complete"
 }
 
 /// Adds what the engine's words leave open.

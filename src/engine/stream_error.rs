@@ -7,6 +7,7 @@
 
 use bollard::errors::Error as BollardError;
 
+use super::error::broken;
 use crate::error::{Error, ImageAction, ImageFault};
 
 /// A failure, understood.
@@ -57,7 +58,10 @@ impl Failure {
             // Everything else is about the connection to the engine or about half a message.
             other => Failure::lasting(
                 ImageFault::Truncated,
-                format!("the engine's answer broke off: {}", tidy(&chain(other))),
+                format!(
+                    "the engine's answer broke off: {}",
+                    broken(other).unwrap_or_else(|| "it is not what an engine says".to_owned())
+                ),
             ),
         }
     }
@@ -73,20 +77,6 @@ impl Failure {
             log_file: None,
         }
     }
-}
-
-/// An error with its sources in one line; hyper hides the interesting one at the end.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }
 
 const NO_SPACE: &[&str] = &["no space left on device", "disk quota exceeded", "not enough free space"];

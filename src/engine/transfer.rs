@@ -9,6 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::event::{Layer, LayerPhase, Transfer};
 
 /// One message of the engine about a layer.
@@ -25,18 +27,14 @@ pub(super) struct LayerMessage<'a> {
 }
 
 impl<'a> LayerMessage<'a> {
-    /// From the fields that the answers to a pull and to a load have in common.
-    pub(super) fn of(
-        id: &'a Option<String>,
-        status: &'a Option<String>,
-        progress: &Option<bollard::models::ProgressDetail>,
-    ) -> Self {
-        let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+    /// From a message of a pull or of a load.
+    pub(super) fn of(message: &'a Value) -> Self {
+        let progress = &message["progressDetail"];
         LayerMessage {
-            id: id.as_deref(),
-            status: status.as_deref().unwrap_or_default(),
-            current: bytes(progress.as_ref().and_then(|p| p.current)),
-            total: bytes(progress.as_ref().and_then(|p| p.total)),
+            id: message["id"].as_str(),
+            status: message["status"].as_str().unwrap_or_default(),
+            current: progress["current"].as_u64().unwrap_or(0),
+            total: progress["total"].as_u64().unwrap_or(0),
         }
     }
 }

@@ -8,15 +8,16 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Request, Response,
+    Method, Request, Response,
     body::{Body, Incoming},
     header,
+    http::request::Builder,
 };
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{connector::Connector, endpoints::Endpoint, ssh};
+use super::{connector::Connector, credentials::Credentials, endpoints::Endpoint, ssh};
 
 /// bollard's own time-out, in seconds, which also ends uploads. Ours are beside each call.
 const NO_TIMEOUT: u64 = 7 * 24 * 3600;
@@ -25,10 +26,11 @@ const NO_TIMEOUT: u64 = 7 * 24 * 3600;
 const LARGEST_ANSWER: usize = 32 << 20;
 
 /// The body of a request.
-type Sent = <BollardRequest as HasBody>::Body;
+pub(super) type Sent = <BollardRequest as HasBody>::Body;
 
 /// bollard has no public name for it.
-trait HasBody {
+pub(super) trait HasBody {
+    /// That body.
     type Body;
 }
 
@@ -104,37 +106,58 @@ impl Transport {
 
     /// Asks for something; the answer, read whole.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Theirs> {
-        let request = Request::get(format!("{}{path}", self.base)).body(bollard::body_full(Bytes::new()))?;
+        self.get_as(None, path).await
+    }
+
+    /// The same, as whoever these credentials for a registry are of.
+    pub(super) async fn get_as<T: DeserializeOwned>(
+        &self,
+        credentials: Option<&Credentials>,
+        path: &str,
+    ) -> Result<T, Theirs> {
+        let request = self.request(Method::GET, path, credentials).body(bollard::body_full(Bytes::new()))?;
         let answer = self.answered(request).await?;
         serde_json::from_slice(&whole(answer).await?).map_err(Theirs::from)
     }
 
     /// Has something done; what is answered to it does not matter.
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<(), Theirs> {
-        let request = Request::post(format!("{}{path}", self.base)).header(header::CONTENT_TYPE, "application/json");
+        let request = self.request(Method::POST, path, None).header(header::CONTENT_TYPE, "application/json");
         let answer = self.answered(request.body(bollard::body_full(body.to_string().into()))?).await?;
         whole(answer).await.map(drop)
     }
 
     /// Asks for something that is answered in messages, each on a line of its own, as they come.
     pub(super) fn get_stream(&self, path: &str) -> impl Stream<Item = Result<Value, Theirs>> + Send + use<> {
-        let request = Request::get(format!("{}{path}", self.base)).body(bollard::body_full(Bytes::new()));
-        self.messages(request.map_err(Theirs::from))
+        self.messages(self.request(Method::GET, path, None).body(bollard::body_full(Bytes::new())))
     }
 
-    /// Sends a tar, and hands on what is answered, as [`Transport::get_stream`].
-    pub(super) fn post_tar(&self, path: &str, tar: Bytes) -> impl Stream<Item = Result<Value, Theirs>> + Send + use<> {
-        let request = Request::post(format!("{}{path}", self.base)).header(header::CONTENT_TYPE, "application/x-tar");
-        self.messages(request.body(bollard::body_full(tar)).map_err(Theirs::from))
+    /// Has something done that is answered in messages; an error in them ends them. What is sent, if anything, is a tar.
+    pub(super) fn post_stream(
+        &self,
+        path: &str,
+        credentials: Option<&Credentials>,
+        body: Sent,
+    ) -> impl Stream<Item = Result<Value, Theirs>> + Send + use<> {
+        let request = self.request(Method::POST, path, credentials);
+        self.messages(request.header(header::CONTENT_TYPE, "application/x-tar").body(body))
+    }
+
+    fn request(&self, method: Method, path: &str, credentials: Option<&Credentials>) -> Builder {
+        let request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        match credentials {
+            Some(credentials) => request.header("X-Registry-Auth", credentials.header()),
+            None => request,
+        }
     }
 
     fn messages(
         &self,
-        request: Result<BollardRequest, Theirs>,
+        request: Result<BollardRequest, hyper::http::Error>,
     ) -> impl Stream<Item = Result<Value, Theirs>> + Send + use<> {
         let transport = self.clone();
         let answer = async move { Ok::<_, Theirs>(lines(transport.answered(request?).await?.into_body())) };
-        stream::once(Box::pin(answer)).try_flatten().map(|line| serde_json::from_slice(&line?).map_err(Theirs::from))
+        stream::once(Box::pin(answer)).try_flatten().map(|line| message(serde_json::from_slice(&line?)?))
     }
 
     /// Sends a request; an answer that is a refusal is an error.
@@ -152,6 +175,17 @@ impl Transport {
     }
 }
 
+/// A message that tells of an error is one. Older Podmans send no detail.
+fn message(message: Value) -> Result<Value, Theirs> {
+    let (detail, error) = (&message["errorDetail"], &message["error"]);
+    if detail.is_null() && error.is_null() {
+        return Ok(message);
+    }
+    let said = [&detail["message"], error, &error["message"]].into_iter().filter_map(Value::as_str);
+    let said = said.map(str::trim).find(|text| !text.is_empty());
+    Err(Theirs::DockerStreamError { error: said.unwrap_or("the engine reported an error, and not which").to_owned() })
+}
+
 async fn whole(answer: Response<Incoming>) -> Result<Bytes, Theirs> {
     let read = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
     match read.map_err(|error| error.downcast::<hyper::Error>()) {
@@ -166,16 +200,18 @@ fn lines<B>(body: B) -> impl Stream<Item = Result<Bytes, Theirs>> + Send
 where
     B: Body<Data = Bytes, Error: Into<Theirs>> + Unpin + Send,
 {
-    let begin = (Some(body), BytesMut::new());
-    stream::try_unfold(begin, async |(mut body, mut read)| {
+    let begin = (Some(body), BytesMut::new(), 0);
+    stream::try_unfold(begin, async |(mut body, mut read, mut searched)| {
         loop {
-            if let Some(end) = read.iter().position(|byte| *byte == b'\n') {
-                let line = read.split_to(end + 1).freeze().slice(..end);
+            if let Some(end) = read[searched..].iter().position(|byte| *byte == b'\n') {
+                let line = read.split_to(searched + end + 1).freeze();
+                searched = 0;
                 if !line.trim_ascii().is_empty() {
-                    return Ok(Some((line, (body, read))));
+                    return Ok(Some((line.slice(..line.len() - 1), (body, read, searched))));
                 }
                 continue;
             }
+            searched = read.len();
             let Some(open) = &mut body else { return Ok(None) };
             match open.frame().await {
                 Some(frame) => read.extend_from_slice(&frame.map_err(Into::into)?.into_data().unwrap_or_default()),
@@ -199,6 +235,25 @@ mod tests {
     use hyper::body::Frame;
 
     use super::*;
+
+    #[test]
+    fn an_error_is_told_wherever_it_stands() {
+        for (text, wanted) in [
+            (r#"{"errorDetail":{"message":"full"},"error":"other"}"#, Some("full")),
+            (r#"{"errorDetail":{"message":""},"error":"denied"}"#, Some("denied")),
+            (r#"{"error":"denied"}"#, Some("denied")),
+            (r#"{"error":{"message":"denied"}}"#, Some("denied")),
+            (r#"{"errorDetail":{}}"#, Some("the engine reported an error, and not which")),
+            (r#"{"error":5}"#, Some("the engine reported an error, and not which")),
+            (r#"{"status":"error","error":null}"#, None),
+        ] {
+            match (message(serde_json::from_str(text).unwrap()), wanted) {
+                (Err(Theirs::DockerStreamError { error }), Some(wanted)) => assert_eq!(error, wanted, "{text}"),
+                (Ok(_), None) => {}
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
 
     #[tokio::test]
     async fn lines_are_whole_whatever_the_pieces() {

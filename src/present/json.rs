@@ -32,7 +32,7 @@ impl Json {
     }
 
     fn write(&self, event: &Event) {
-        if let Ok(text) = serde_json::to_string(&Versioned::of(event)) {
+        if let Ok(text) = Versioned::line(event) {
             self.to.line(&text);
         }
     }

@@ -202,6 +202,20 @@ impl<'a, T: Serialize> Versioned<'a, T> {
         Versioned { schema: 1, object }
     }
 
+    /// The object on one line. Terminals obey the control characters from U+007F to U+009F, too, which JSON would let stand.
+    ///
+    /// # Errors
+    /// When the object cannot be JSON.
+    pub fn line(object: &'a T) -> serde_json::Result<String> {
+        let text = serde_json::to_string(&Versioned::of(object))?;
+        let is_control = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+        if !text.contains(is_control) {
+            return Ok(text);
+        }
+        let shown = |c: char| if is_control(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+        Ok(text.chars().map(shown).collect())
+    }
+
     /// The object as a value.
     pub fn value(object: &'a T) -> serde_json::Value {
         serde_json::to_value(Versioned::of(object)).unwrap_or_default()
@@ -254,7 +268,7 @@ impl Output {
     /// empty text writes nothing.
     pub fn result<R: Serialize>(&self, report: &R, text: impl FnOnce(Style) -> String) {
         if self.streams.json {
-            match serde_json::to_string(&Versioned::of(report)) {
+            match Versioned::line(report) {
                 Ok(json) => self.stdout.line(&json),
                 Err(e) => self.error(&Error::bug(format!("a result does not serialise: {e}")), None),
             }
@@ -303,7 +317,7 @@ impl Output {
     /// output, and as text only where that cannot be written. Drop the reporter first, so that no bar is in the way.
     pub fn error(&self, error: &Error, instance: Option<&str>) {
         if self.streams.json {
-            let json = serde_json::to_string(&Versioned::of(&error::json(error, instance))).unwrap_or_default();
+            let json = Versioned::line(&error::json(error, instance)).unwrap_or_default();
             self.stdout.line(&json);
             if self.written().is_ok() {
                 return;

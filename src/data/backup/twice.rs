@@ -191,7 +191,7 @@ impl Helper {
             }
             tokio::select! {
                 done = &mut work => break done,
-                piece = self.task.next() => match piece? {
+                piece = self.task.next_in_time() => match piece? {
                     Some(piece) => self.pending = Some(piece),
                     // The thread sees the end.
                     None => self.sender = None,

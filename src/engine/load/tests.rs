@@ -153,7 +153,11 @@ async fn errors_in_the_stream_fail() {
         (said("Error processing tar file(exit status 1): unexpected EOF"), ImageFault::BadArchive, Code::LoadFailed),
         (said("open /var/lib/x/repositories: no such file or directory"), ImageFault::BadArchive, Code::LoadFailed),
         (said("write /layer.tar: no space left on device"), ImageFault::NoSpace, Code::NoSpace),
-        (stream(r#"{"error":"podman says"}"#), ImageFault::BadArchive, Code::LoadFailed),
+        (
+            stream(r#"{"error":"payload does not match any of the supported image formats"}"#),
+            ImageFault::BadArchive,
+            Code::LoadFailed,
+        ),
         (Reply::Stream(vec![]), ImageFault::Truncated, Code::LoadFailed),
         (Reply::Cut(vec![GOOD.lines().next().unwrap().to_owned()]), ImageFault::Truncated, Code::LoadFailed),
     ] {

@@ -26,6 +26,16 @@ fn output(streams: Streams) -> (Output, Paper, Paper) {
 }
 
 #[test]
+fn json_has_no_control_character_that_a_terminal_obeys() {
+    let (json, out, _) = output(Streams { json: true, ..Streams::default() });
+    json.error(&Error::usage("\u{1b}[2J\u{9b}2J\u{7f} é"), None);
+    let text = out.text();
+    assert!(!text.trim_end().contains(char::is_control), "{text:?}");
+    assert!(text.contains(r"\u001b[2J\u009b2J\u007f é"), "{text}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()["schema"], 1);
+}
+
+#[test]
 fn results_and_messages_go_their_ways() {
     let report = ListReport::default();
     let (text, out, err) = output(Streams::default());

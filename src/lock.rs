@@ -120,7 +120,7 @@ pub fn shown(holder: &str) -> String {
 /// Somebody who only asks ([`Lock::is_held`]) shares the lock for an instant, longer where the processors are busy; that is no
 /// holder.
 fn try_lock(file: &File) -> bool {
-    for _ in 0..250 {
+    for _ in 0..2500 {
         if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             return true;
         }

@@ -180,7 +180,10 @@ fn a_replacement_killed_at_any_call_keeps_the_data_and_is_finished_by_the_next()
 fn broken(turn: usize, action: &Action, judge: impl Fn(&Call, Duration, &Output, &str) + Sync) {
     let shared = World::new();
     let image = shared.image();
-    let all = calls_of_a_setup(&image).len();
+    let mut calls = calls_of_a_setup(&image);
+    // How often it looks at a container that begins to work depends on the machine.
+    calls.dedup_by(|call, before| (&call.method, &call.path) == (&before.method, &before.path));
+    let all = calls.len();
     assert!(all >= 12, "a setup makes {all} calls?");
     let cases: Vec<usize> = if every() { (1..=all).collect() } else { (1 + turn..=all).step_by(3).collect() };
     let judged = AtomicUsize::new(0);

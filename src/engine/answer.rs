@@ -4,9 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-/// An answer about one thing.
-pub(super) type Map = serde_json::Map<String, Value>;
-
 /// A text; empty where there is none.
 pub(super) fn text(field: &Value) -> String {
     field.as_str().unwrap_or_default().to_owned()

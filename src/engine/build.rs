@@ -204,8 +204,8 @@ fn of_step(mut failure: Failure, trace: &Trace, log: &BuildLog) -> Failure {
 /// Without a session, which BuildKit needs only for what is not in the context, and for credentials: a base is pulled before.
 fn address(request: &BuildRequest) -> String {
     let json = |fields: &BTreeMap<String, String>| serde_json::to_string(fields).unwrap_or_default();
-    let mut query = form_urlencoded::Serializer::new(String::from("/build?version=2&rm=true&forcerm=true"));
     // Nothing of the old builder's kind is left behind when it fails.
+    let mut query = form_urlencoded::Serializer::new(String::from("/build?version=2&rm=true&forcerm=true"));
     query.append_pair("t", &request.reference);
     query.append_pair("buildargs", &json(&request.arguments)).append_pair("labels", &json(&request.labels));
     if let Some(target) = &request.target {

@@ -20,7 +20,7 @@ pub use crate::engine::endpoints::{Selection, chosen, chosen_behind_ssh, owner, 
 use crate::{
     engine::{
         DEADLINE, Engine, Host,
-        answer::{Map, text},
+        answer::text,
         call,
         connector::tls_failure,
         endpoints::{self, Candidate, Candidates, Endpoint},
@@ -86,7 +86,7 @@ impl Engine {
 
     /// All that it says.
     pub(super) async fn info(&self) -> Result<Value> {
-        call::ask("describe its machine", DEADLINE, self.transport.get::<Map>("/info")).await.map(Value::Object)
+        call::ask("describe its machine", DEADLINE, self.transport.get_one("/info")).await
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     DEADLINE, Engine,
-    answer::{Map, filters},
+    answer::filters,
     call::{ask, deadline, message_of, none_if_missing},
     container::{Detail, Effect, Listed},
     error::{name_taken, port_conflict, start_refused, status_of, translate},
@@ -55,8 +55,7 @@ impl Engine {
 
     async fn list_containers(&self, call: &str, wanted: HashMap<String, Vec<String>>) -> Result<Vec<Listed>> {
         let path = format!("/containers/json?all=true&{}", filters(&wanted));
-        let list = ask(call, DEADLINE, self.transport.get::<Vec<Map>>(&path)).await?;
-        Ok(list.into_iter().map(|found| translate::listed(&Value::Object(found))).collect())
+        Ok(ask(call, DEADLINE, self.transport.get_list(&path)).await?.iter().map(translate::listed).collect())
     }
 
     /// The containers of these names, running or not. What else is on the engine costs next to nothing.
@@ -92,8 +91,7 @@ impl Engine {
     pub(super) async fn inspect(&self, name: &str) -> Result<Option<Value>> {
         let call = format!("inspect container {name}");
         let path = format!("/containers/{name}/json");
-        let answer = none_if_missing(&call, DEADLINE, self.transport.get::<Map>(&path)).await?;
-        Ok(answer.map(Value::Object))
+        none_if_missing(&call, DEADLINE, self.transport.get_one(&path)).await
     }
 
     /// Creates a container, and with it those of its volumes that are not there yet; its id.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::{
     DEADLINE, Engine,
-    answer::{Map, filters, named_texts, text, texts},
+    answer::{filters, named_texts, text, texts},
     call::{ask, none_if_missing},
     reference::Reference,
 };
@@ -68,8 +68,8 @@ impl Engine {
     /// When the engine does not answer within [`DEADLINE`] or refuses.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>> {
         let path = format!("/images/{reference}/json");
-        let found = none_if_missing("inspect an image", DEADLINE, self.transport.get::<Map>(&path)).await?;
-        Ok(found.map(|found| image(&Value::Object(found))))
+        let found = none_if_missing("inspect an image", DEADLINE, self.transport.get_one(&path)).await?;
+        Ok(found.as_ref().map(image))
     }
 
     /// Gives an image another name.
@@ -109,7 +109,7 @@ impl Engine {
         let path = format!("/images/json?{}", filters(&[("label".to_owned(), labels)].into()));
         let mut tries = 1..LIST_TRIES;
         loop {
-            match ask("list images", DEADLINE, self.transport.get::<Vec<Value>>(&path)).await {
+            match ask("list images", DEADLINE, self.transport.get_list(&path)).await {
                 Err(Error::EngineRefused { reason, .. }) if goes_meanwhile(&reason) && tries.next().is_some() => {}
                 listed => return Ok(listed?.iter().map(image).collect()),
             }
@@ -211,6 +211,11 @@ mod tests {
     fn an_image_without_layers_of_its_own_is_one() {
         let odd = serde_json::json!({"Id": "sha256:ab", "RepoTags": ["here:1"], "Os": "linux", "RootFS": {}});
         assert_eq!(image(&odd).references, ["here:1"]);
+        let listed = serde_json::json!({"Id": "sha256:ab", "RepoTags": ["here:1"], "RepoDigests": [], "Created": 1,
+            "Size": 5, "Labels": {"org.opencontainers.image.version": "1.2.3"}});
+        let listed = image(&listed);
+        assert_eq!((listed.id.as_str(), listed.appliance_version.as_deref()), ("sha256:ab", Some("1.2.3")));
+        assert_eq!((listed.size, listed.created.map(OffsetDateTime::unix_timestamp)), (5, Some(1)));
     }
 
     /// The words are those of Podman 4.3.1.
@@ -229,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn an_engine_that_hangs_is_a_timeout() {
         let scripted = ScriptedEngine::new(&[("GET /images/", vec![Reply::Hang(vec![])])]);
-        let call = ask("inspect", Duration::from_millis(50), scripted.engine.transport.get::<Map>("/images/x/json"));
+        let call = ask("inspect", Duration::from_millis(50), scripted.engine.transport.get_one("/images/x/json"));
         assert!(matches!(call.await, Err(Error::EngineTimeout { .. })));
     }
 

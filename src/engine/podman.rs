@@ -75,7 +75,9 @@ mod tests {
 
     #[tokio::test]
     async fn states_of_podmans_own_are_understood() {
-        for (word, known) in [("initialized", "created"), ("stopped", "exited"), ("odd", "odd")] {
+        for (word, known) in
+            [("initialized", "created"), ("stopped", "exited"), ("stopping", "stopping"), ("odd", "odd")]
+        {
             let listed = format!(r#"[{{"Id":"a","Names":["/x"],"State":"{word}"}}]"#);
             let inspected = format!(r#"{{"Id":"a","Name":"/x","State":{{"Status":"{word}"}}}}"#);
             let scripted = ScriptedEngine::new(&[

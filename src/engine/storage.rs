@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     DEADLINE, Engine,
-    answer::{Map, filters, items, named_texts, text},
+    answer::{filters, items, named_texts, text},
     call::{ask, deadline, message_of, none_if_missing},
     container::Effect,
     docker::{WORK_DEADLINE, managed_filter},
@@ -40,7 +40,7 @@ impl Engine {
     pub async fn network(&self, name: &str) -> Result<Option<(String, BTreeMap<String, String>)>> {
         let call = format!("inspect network {name}");
         let path = format!("/networks/{name}");
-        let network = none_if_missing(&call, DEADLINE, self.transport.get::<Map>(&path)).await?.map(Value::Object);
+        let network = none_if_missing(&call, DEADLINE, self.transport.get_one(&path)).await?;
         // The engine also takes the beginning of an id for a name.
         let network = network.filter(|network| network["Name"] == name);
         Ok(network.map(|network| (text(&network["Id"]), named_texts(&network["Labels"]))))
@@ -122,7 +122,7 @@ impl Engine {
     }
 
     async fn list_networks(&self, wanted: &HashMap<String, Vec<String>>) -> Result<Vec<Value>> {
-        ask("list networks", DEADLINE, self.transport.get(&format!("/networks?{}", filters(wanted)))).await
+        ask("list networks", DEADLINE, self.transport.get_list(&format!("/networks?{}", filters(wanted)))).await
     }
 
     /// All volumes whose name begins with `prefix`.
@@ -147,8 +147,8 @@ impl Engine {
     async fn list_volumes(&self, wanted: HashMap<String, Vec<String>>) -> Result<Vec<Labelled>> {
         let path = format!("/volumes?{}", filters(&wanted));
         // Docker lists no volume while one is being removed or written down, so this may have to wait for its disk.
-        let answer = ask("list volumes", WORK_DEADLINE, self.transport.get::<Map>(&path)).await?;
-        Ok(items(&Value::Object(answer)["Volumes"]).iter().map(labelled).collect())
+        let answer = ask("list volumes", WORK_DEADLINE, self.transport.get_one(&path)).await?;
+        Ok(items(&answer["Volumes"]).iter().map(labelled).collect())
     }
 
     /// Creates a volume; one with the same name is left as it is.

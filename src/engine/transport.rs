@@ -109,7 +109,17 @@ impl Transport {
         self.get_as(None, path).await
     }
 
-    /// The same, as whoever these credentials for a registry are of.
+    /// Asks for one thing. An answer of another kind is none.
+    pub(super) async fn get_one(&self, path: &str) -> Result<Value, Theirs> {
+        self.get(path).await.map(Value::Object)
+    }
+
+    /// Asks for a list of things. An answer with something else in it is none: it must not count as a shorter list.
+    pub(super) async fn get_list(&self, path: &str) -> Result<Vec<Value>, Theirs> {
+        Ok(self.get::<Vec<_>>(path).await?.into_iter().map(Value::Object).collect())
+    }
+
+    /// As [`Transport::get`], as whoever these credentials for a registry are of.
     pub(super) async fn get_as<T: DeserializeOwned>(
         &self,
         credentials: Option<&Credentials>,

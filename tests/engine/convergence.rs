@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::proxy::{Action, At, Call, Fault, Proxy, works};
 use crate::support::*;
-use crate::sweep::{every, places};
+use crate::sweep::{PARTS, every, part, places, share};
 
 /// A world whose docklet talks to the engine through a proxy.
 fn behind_proxy() -> (World, Proxy) {
@@ -115,8 +115,8 @@ fn setup_killed_at_any_call_is_finished_by_the_next() {
     // After each of them the engine is in another state. Before one it is as after the last, but for docklet's own files.
     let after = (1..=calls.len()).map(|n| (n, Action::KillAfter));
     let before = places(&calls).into_iter().map(|n| (n, Action::KillBefore));
-    let cases: Vec<_> = after.chain(before).collect();
-    assert!(cases.len() >= 14, "only {} kills", cases.len());
+    assert!(calls.len() >= 7, "{calls:?}");
+    let cases = share(after.chain(before));
     let kills = AtomicUsize::new(0);
     side_by_side(2, &cases, |(n, action)| {
         let (world, proxy) = behind_proxy();
@@ -150,7 +150,7 @@ fn a_replacement_killed_at_any_call_keeps_the_data_and_is_finished_by_the_next()
     // Undisturbed first: its calls are those to kill it at.
     proxy.reset();
     world.ok(&["setup", "--yes", "--memory", "384MiB"]);
-    let places = places(&proxy.working_calls());
+    let places = share(places(&proxy.working_calls()));
     let mut killed = 0;
     for (turn, n) in places.iter().enumerate() {
         let megabytes: u64 = if turn % 2 == 1 { 256 } else { 512 };
@@ -172,11 +172,12 @@ fn a_replacement_killed_at_any_call_keeps_the_data_and_is_finished_by_the_next()
         assert_eq!(world.inspect().unwrap()["HostConfig"]["Memory"], megabytes << 20, "{when}");
         assert!(world.http_get("/session", Some(&password)).1.contains("kept"), "{when}");
     }
-    assert!(killed >= 5, "only {killed} of {} runs were really killed", places.len());
+    assert!(killed >= 2 && killed * 2 > places.len(), "only {killed} of {} runs were really killed", places.len());
 }
 
 /// Calls of a setup broken in one way: what comes of it is for `judge` to say, and the next run converges. There are three such
-/// ways, and of three calls this one has the one of its `turn`. With DOCKLET_TEST_EVERY, each has every call.
+/// ways: in each run a call has one of them, this one where it is its `turn`, and in three runs all. With
+/// DOCKLET_TEST_EVERY, each has every call.
 fn broken(turn: usize, action: &Action, judge: impl Fn(&Call, Duration, &Output, &str) + Sync) {
     let shared = World::new();
     let image = shared.image();
@@ -185,7 +186,8 @@ fn broken(turn: usize, action: &Action, judge: impl Fn(&Call, Duration, &Output,
     calls.dedup_by(|call, before| (&call.method, &call.path) == (&before.method, &before.path));
     let all = calls.len();
     assert!(all >= 12, "a setup makes {all} calls?");
-    let cases: Vec<usize> = if every() { (1..=all).collect() } else { (1 + turn..=all).step_by(3).collect() };
+    let first = 1 + (turn + part()) % PARTS;
+    let cases: Vec<usize> = if every() { (1..=all).collect() } else { (first..=all).step_by(PARTS).collect() };
     let judged = AtomicUsize::new(0);
     side_by_side(3, &cases, |n| {
         let (world, proxy) = behind_proxy();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::proxy::{Action, At, Fault, Proxy};
 use crate::support::*;
-use crate::sweep::places;
+use crate::sweep::{places, share};
 
 /// A world behind a proxy with one session in it.
 struct Scene {
@@ -73,14 +73,14 @@ impl Scene {
         }
     }
 
-    /// Kills `command` at its writing calls.
+    /// Kills `command` at a third of its writing calls.
     fn kill_everywhere(&self, command: &dyn Fn() -> Vec<String>, least: usize) {
         self.proxy.reset();
         let args = command();
         self.world.ok(&words(&args));
         let calls = self.proxy.writing_calls();
         assert!(calls.len() > least, "{}", self.proxy.report());
-        let places = places(&calls);
+        let places = share(places(&calls));
         let mut killed = 0;
         for (turn, n) in places.iter().enumerate() {
             let args = command();

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
@@ -183,10 +183,7 @@ fn docker_stop_start_and_restart_are_the_users_wish() {
     assert_ne!(run_of(&world), before);
     wait_until(SOON, "it answers", || world.status()["state"] == "running");
     // Longer than it would take to make a wish of the stop in it.
-    let end = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < end {
-        assert_eq!(world.status()["desired"], "running");
-    }
+    holds_for(Duration::from_secs(5), "it is to run", || world.status()["desired"] == "running");
     assert_eq!(restarts(&world), 0, "{}", log(&world));
 }
 
@@ -233,10 +230,7 @@ fn stop_means_stopped() {
         world.ok(&["stop", "--timeout", "5"]);
         world.ok(&["start"]);
         assert!(pid(&world).is_some());
-        let end = Instant::now() + Duration::from_millis(700);
-        while Instant::now() < end {
-            assert!(pid(&world).is_some(), "{}", log(&world));
-        }
+        holds_for(Duration::from_millis(700), "it is supervised", || pid(&world).is_some());
     }
 }
 
@@ -286,11 +280,9 @@ fn the_engine_may_be_away_for_twenty_seconds() {
     wait_for_log(&world, "the engine cannot be reached");
     // An engine that goes takes its containers with it.
     docker(&["kill", &world.container()]);
-    let away = Instant::now() + Duration::from_secs(20);
-    while Instant::now() < away {
-        assert!(run_of(&world).is_none());
-        assert!(std::path::Path::new(&format!("/proc/{before}")).exists());
-    }
+    holds_for(Duration::from_secs(20), "it waits, and does nothing", || {
+        run_of(&world).is_none() && std::path::Path::new(&format!("/proc/{before}")).exists()
+    });
     proxy.back();
     restarted(&world, &password, 1);
     assert!(reason(&world).starts_with("engine was away for 2"), "{}", reason(&world));
@@ -398,10 +390,7 @@ fn it_does_nothing_while_another_command_holds_the_lock() {
     flock(&lock, FlockOperation::LockExclusive).unwrap();
     docker(&["kill", &world.container()]);
     wait_until(SOON, "it sees the lock", || log(&world).matches("another docklet command").count() >= 1);
-    let end = Instant::now() + Duration::from_secs(4);
-    while Instant::now() < end {
-        assert!(run_of(&world).is_none(), "{}", log(&world));
-    }
+    holds_for(Duration::from_secs(4), "it is not restarted", || run_of(&world).is_none());
     drop(lock);
     restarted(&world, &password, 1);
     wait_until(SOON, "it has seen that", || log(&world).matches(" answers  ").count() == 2);

@@ -337,12 +337,28 @@ pub fn wait_for<T>(timeout: Duration, what: &str, mut look: impl FnMut() -> Opti
     let timeout = timeout * SLOW;
     let deadline = Instant::now() + timeout;
     loop {
+        let began = Instant::now();
         if let Some(found) = look() {
             return found;
         }
         assert!(Instant::now() < deadline, "after {timeout:?} still waiting for this: {what}");
-        thread::sleep(Duration::from_millis(50));
+        rest(began);
     }
+}
+
+/// Fails if a condition ceases to hold within this time.
+pub fn holds_for(time: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        let began = Instant::now();
+        assert!(condition(), "no longer so: {what}");
+        rest(began);
+    }
+}
+
+/// Who looks at something again and again leaves most of the machine to others: the dearer the look, the longer the pause.
+fn rest(look_began: Instant) {
+    thread::sleep((look_began.elapsed() * 4).clamp(Duration::from_millis(10), Duration::from_millis(250)));
 }
 
 /// A new folder that is removed when dropped, with a path short enough for sockets in it.

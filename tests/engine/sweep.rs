@@ -7,10 +7,24 @@ pub fn every() -> bool {
     std::env::var_os("DOCKLET_TEST_EVERY").is_some()
 }
 
-/// Each nth call, the ways in turn. With DOCKLET_TEST_EVERY, each call in each way.
+/// In so many runs, sweeps disturb all that they are about.
+pub const PARTS: usize = 3;
+
+/// The part that is this run's, below [`PARTS`]: `tests/run` draws it and says it. DOCKLET_TEST_PART asks for one.
+pub fn part() -> usize {
+    std::env::var("DOCKLET_TEST_PART").ok().and_then(|part| part.parse().ok()).unwrap_or(0)
+}
+
+/// This run's part of what there is to disturb. With DOCKLET_TEST_EVERY, all of it.
+pub fn share<T>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    if every() { all.into_iter().collect() } else { all.into_iter().skip(part() % PARTS).step_by(PARTS).collect() }
+}
+
+/// Each nth call, others in each run, the ways in turn. With DOCKLET_TEST_EVERY, each call in each way.
 pub fn moments<W: Clone + 'static>(nth: usize, ways: &'static [W]) -> impl Iterator<Item = (usize, W)> {
     let all = every();
-    (1..).step_by(if all { 1 } else { nth }).enumerate().flat_map(move |(index, n)| {
+    let (first, nth) = if all { (1, 1) } else { (1 + part() * nth / PARTS, nth) };
+    (first..).step_by(nth).enumerate().flat_map(move |(index, n)| {
         let one = index % ways.len();
         let taken = if all { ways } else { &ways[one..=one] };
         taken.iter().map(move |way| (n, way.clone()))

@@ -1,15 +1,16 @@
 //! docklet is killed at each of its calls to the engine. Whatever command comes next finishes the work or undoes it: one
 //! container, three volumes, nothing else, and the sessions are there.
 //!
-//! Killed is at the calls of [`At::work`] that [`places`] chooses. `KillAfter` shows the engine every state that there is.
-//! `KillBefore` comes with it where there are few calls, for what docklet writes to its own files between.
+//! Killed is at the calls of [`At::work`] that [`places`] chooses, a third of them in each run ([`share`]). `KillAfter` shows
+//! the engine every state that there is. `KillBefore` comes with it where there are few calls, for what docklet writes to its
+//! own files between.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
 
 use super::*;
 use crate::proxy::{Action, At, Call, Fault, Proxy};
-use crate::sweep::{every, places};
+use crate::sweep::{places, share};
 
 const AFTER: &[Action] = &[Action::KillAfter];
 const BOTH: &[Action] = &[Action::KillBefore, Action::KillAfter];
@@ -36,14 +37,14 @@ fn killed_at(world: &World, proxy: &Proxy, n: usize, action: &Action, args: &[&s
     (output.status.signal() == Some(9), format!("{} killed ({action:?}) at {n}: {fired:?}", args[0]))
 }
 
-/// Kills a command at its calls, lets another one follow, and looks. `nth`: at each nth of them, unless every one is asked for.
-/// `prepare` brings the state that the command starts from, however the one before ended.
-fn killed_at_any_call(world: &World, id: &str, nth: usize, ways: &[Action], args: &[&str], prepare: impl Fn()) {
+/// Kills a command at its calls, lets another one follow, and looks. `prepare` brings the state that the command starts from,
+/// however the one before ended.
+fn killed_at_any_call(world: &World, id: &str, ways: &[Action], args: &[&str], prepare: impl Fn()) {
     let proxy = Proxy::start(&engine_host());
     let nameless_before = nameless();
     prepare();
-    let places = undisturbed(world, &proxy, args).into_iter().step_by(if every() { 1 } else { nth });
-    let cases: Vec<_> = places.flat_map(|n| ways.iter().map(move |way| (n, way))).collect();
+    let places = undisturbed(world, &proxy, args);
+    let cases = share(places.into_iter().flat_map(|n| ways.iter().map(move |way| (n, way))));
     let mut killed = 0;
     for (turn, (n, action)) in cases.iter().enumerate() {
         world.use_engine(&engine_host());
@@ -74,7 +75,7 @@ fn killed_at_any_call(world: &World, id: &str, nth: usize, ways: &[Action], args
         assert_eq!(writes, 0, "{when}: a second start\n{}", proxy.report());
     }
     world.use_engine(&engine_host());
-    assert!(killed >= 4 && killed * 2 > cases.len(), "only {killed} of {} runs were really killed", cases.len());
+    assert!(killed >= 3 && killed * 2 > cases.len(), "only {killed} of {} runs were really killed", cases.len());
     // Those of other tests' containers come and go.
     wait_until(SOON, "no volume without a name is left", || nameless().is_subset(&nameless_before));
 }
@@ -94,7 +95,7 @@ fn set_up(world: World) -> (World, String) {
 fn backup() {
     let (world, id) = set_up(World::new());
     let before = listing(&world);
-    killed_at_any_call(&world, &id, 1, BOTH, &["backup"], || {});
+    killed_at_any_call(&world, &id, BOTH, &["backup"], || {});
     assert_same(&before, &listing(&world), "after all those backups");
     let listed = json(&world.run(&["backup", "list", "--json"]));
     for backup in listed["backups"].as_array().unwrap() {
@@ -109,7 +110,7 @@ fn restore() {
     let file = world.folder().join("backup.tar.zst");
     let file = file.to_str().unwrap();
     world.ok(&["backup", file]);
-    killed_at_any_call(&world, &id, 1, AFTER, &["restore", file, "--yes"], || {});
+    killed_at_any_call(&world, &id, AFTER, &["restore", file, "--yes"], || {});
 }
 
 /// Into an instance that is not there yet. What was begun is not lost either: restoring again takes it from there.
@@ -124,9 +125,8 @@ fn restore_into_a_fresh_instance() {
     let proxy = Proxy::start(&engine_host());
     let restore = ["restore", file, "--yes"];
     let places = undisturbed(&world, &proxy, &restore);
-    // Every second one: the rest is as for an instance that is there.
     let mut killed = 0;
-    for (turn, n) in places.into_iter().step_by(if every() { 1 } else { 2 }).enumerate() {
+    for (turn, n) in share(places).into_iter().enumerate() {
         world.use_engine(&engine_host());
         world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
         assert_eq!(world.left(), Vec::<String>::new(), "before a kill at {n}");
@@ -148,7 +148,7 @@ fn restore_into_a_fresh_instance() {
         world.ok(&["start"]);
         assert_eq!(proxy.writing_calls().len(), 0, "{when}: a start\n{}", proxy.report());
     }
-    assert!(killed >= 4, "only {killed} runs were really killed");
+    assert!(killed >= 3, "only {killed} runs were really killed");
     world.use_engine(&engine_host());
     world.ok(&["uninstall", "--purge", "--volumes", "--yes", "--no-backup"]);
     assert_eq!(world.left(), Vec::<String>::new());
@@ -160,17 +160,17 @@ fn restore_into_a_fresh_instance() {
 fn update() {
     let (world, id) = set_up(World::new());
     let turn = std::cell::Cell::new(0);
-    killed_at_any_call(&world, &id, 1, AFTER, &["update"], || publish_another(&world, &turn));
+    killed_at_any_call(&world, &id, AFTER, &["update"], || publish_another(&world, &turn));
     runs(&world, "after all those updates");
 }
 
-/// Every second call: what follows the backup is the same as for an update. With a supervisor, which must not interfere.
+/// With a supervisor, which must not interfere.
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn rollback_before_a_supervisors_eyes() {
     let (world, id) = set_up(World::supervised());
     let turn = std::cell::Cell::new(0);
-    killed_at_any_call(&world, &id, 2, AFTER, &["rollback", "--yes"], || {
+    killed_at_any_call(&world, &id, AFTER, &["rollback", "--yes"], || {
         publish_another(&world, &turn);
         world.ok(&["update"]);
     });

@@ -351,12 +351,9 @@ fn nothing_runs_on_data_that_is_half_taken_back() {
     let log = || std::fs::read_to_string(&log).unwrap_or_default();
     wait_until(SOON, "the supervisor fails, too", || log().contains("recovery_failed"));
     assert!(proxy.fired_at().len() > 2, "{}", proxy.report());
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(8);
-    while std::time::Instant::now() < deadline {
-        let running = world.inspect().is_some_and(|container| container["State"]["Running"] == true);
-        assert!(!running, "{}", log());
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    holds_for(std::time::Duration::from_secs(8), "nothing runs", || {
+        world.inspect().is_none_or(|container| container["State"]["Running"] != true)
+    });
     proxy.reset();
     world.ok(&["start"]);
     assert_whole(&world, "when there is room again");

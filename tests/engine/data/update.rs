@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::*;
 use crate::proxy::{Action, At, Fault, Proxy};
-use crate::sweep::places;
+use crate::sweep::{places, share};
 
 /// A world that pulled the first version, with a session and files of all kinds.
 fn pulled() -> (World, String) {
@@ -135,7 +135,7 @@ fn update_check_looks_and_changes_nothing() {
     assert_eq!(check()["update_available"], false);
 }
 
-/// Interrupts a command while its writing calls are under way; how often it was taken back.
+/// Interrupts a command while its writing calls are under way, at a third of them; how often it was taken back.
 fn interrupted(world: &World, id: &str, args: &[&str], prepare: impl Fn(), as_before: &str) -> usize {
     let proxy = Proxy::start(&engine_host());
     let mut taken_back = 0;
@@ -143,7 +143,7 @@ fn interrupted(world: &World, id: &str, args: &[&str], prepare: impl Fn(), as_be
     prepare();
     world.use_engine(&proxy.host());
     world.ok(args);
-    for n in places(&proxy.writing_calls()) {
+    for n in share(places(&proxy.writing_calls())) {
         world.use_engine(&engine_host());
         prepare();
         let image = runs(world, "before");
@@ -195,7 +195,7 @@ fn an_update_that_is_interrupted_leaves_image_and_data_as_they_were() {
         },
         "interrupted",
     );
-    assert!(taken_back >= 5, "taken back only {taken_back} times");
+    assert!(taken_back >= 2, "taken back only {taken_back} times");
 }
 
 #[test]

@@ -55,8 +55,10 @@ impl Processes {
 struct Known {
     /// By id, whether a container is one of the instances' own.
     containers: HashMap<String, bool>,
-    /// How many looks found a process in no container.
+    /// How many looks found a process in no container; [`SETTLED`] if it is in one of somebody else.
     strangers: HashMap<u32, u32>,
+    /// Processes of the instances' own: they stay where they are.
+    ours: HashSet<u32>,
 }
 
 /// So many looks, and a process that was in no container is left alone: an engine moves its own into one within moments.
@@ -67,18 +69,24 @@ fn look(instances: &[String], known: &mut Known) -> Vec<Option<String>> {
     let Ok(list) = fs::read_dir("/proc") else { return vec![] };
     let pids: HashSet<u32> = list.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     known.strangers.retain(|pid, _| pids.contains(pid));
+    known.ours.retain(|pid| pids.contains(pid));
     let mut found = vec![];
     for pid in pids {
         if known.strangers.get(&pid).is_some_and(|looks| *looks >= SETTLED) {
             continue;
         }
-        let Some(id) = container(pid) else {
-            *known.strangers.entry(pid).or_default() += 1;
-            continue;
-        };
-        if *known.containers.entry(id).or_insert_with_key(|id| is_ours(id, instances)) {
-            found.extend(judged(pid));
+        if !known.ours.contains(&pid) {
+            let Some(id) = container(pid) else {
+                *known.strangers.entry(pid).or_default() += 1;
+                continue;
+            };
+            if !*known.containers.entry(id).or_insert_with_key(|id| is_ours(id, instances)) {
+                known.strangers.insert(pid, SETTLED);
+                continue;
+            }
+            known.ours.insert(pid);
         }
+        found.extend(judged(pid));
     }
     found
 }

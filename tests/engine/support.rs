@@ -35,6 +35,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod described;
 mod docker;
 mod http;
 mod images;
@@ -44,6 +45,7 @@ mod left;
 mod machine;
 #[path = "../shared/output.rs"]
 mod output;
+mod registry;
 pub use self::docker::{
     as_root, docker, docker_command, docker_try, docker_with, engine_get, labelled, limits_memory, pause,
 };

@@ -35,36 +35,34 @@ const TREE: &str = include_str!("../../fixtures/tree/tree");
 
 /// Runs `tree` in a container that has a volume as its folder.
 pub fn tree(volume: &str, what: &[&str]) -> String {
-    let mount = format!("{volume}:/v");
-    let (verb, more) = what.split_first().unwrap();
-    let run = [
-        "run",
-        "--rm",
-        "--interactive",
-        "--user",
-        "0",
-        "--network",
-        "none",
-        "--volume",
-        &mount,
-        "--entrypoint",
-        "perl",
-    ];
-    let image = stand_in();
-    let program = [image.as_str(), "-", verb, "/v"];
-    docker_with(&[&run, &program[..], more].concat(), TREE.as_bytes())
+    with_volumes(&[volume.to_owned()], &[&["perl", "-", what[0], &format!("/{volume}")], &what[1..]].concat())
+}
+
+/// Runs a command that reads `tree`, in a container that has volumes below `/`.
+fn with_volumes(volumes: &[String], command: &[&str]) -> String {
+    let mounts: Vec<String> = volumes.iter().map(|volume| format!("--volume={volume}:/{volume}")).collect();
+    let mounts: Vec<&str> = mounts.iter().map(String::as_str).collect();
+    let entrypoint = format!("--entrypoint={}", command[0]);
+    let run = ["run", "--rm", "--interactive", "--user=0", "--network=none", &entrypoint];
+    docker_with(&[&run, &mounts[..], &[&stand_in()], &command[1..]].concat(), TREE.as_bytes())
 }
 
 /// All that makes the files in this world's volumes what they are, a line for each.
 pub fn listing(world: &World) -> Vec<String> {
-    let lines = |volume: String| -> Vec<String> {
-        let all = tree(&volume, &["list"]);
+    let volumes = world.volumes();
+    let script =
+        "cat >/tmp/tree; for v; do perl /tmp/tree list /$v >/tmp/list || exit; echo \"volume $v\"; cat /tmp/list; done";
+    let command = [&["sh", "-c", script, "sh"], &volumes.each_ref().map(String::as_str)[..]].concat();
+    let all = with_volumes(&volumes, &command);
+    let lines = |volume: &String| -> Vec<String> {
+        let after = all.split(&format!("volume {volume}\n")).nth(1).expect("the volume");
+        let its: Vec<&str> = after.lines().take_while(|line| !line.starts_with("volume ")).collect();
         // An empty volume gets the time of the image's folder in that place whenever a container is made on it.
-        let empty = all.lines().count() == 1;
+        let empty = its.len() == 1;
         let words = |line: &str| line.split(' ').take(if empty { 4 } else { usize::MAX }).collect::<Vec<_>>().join(" ");
-        all.lines().map(|line| format!("{volume} {}", words(line)).replace(&world.name, "…")).collect()
+        its.iter().map(|line| format!("{volume} {}", words(line)).replace(&world.name, "…")).collect()
     };
-    world.volumes().into_iter().flat_map(lines).collect()
+    volumes.iter().flat_map(lines).collect()
 }
 
 /// Two listings are the same, or those lines that are not are told.
@@ -140,17 +138,7 @@ pub fn published(world: &World) -> String {
 
 /// Lets the reference mean another image from now on, in the registry and nowhere else.
 pub fn publish(world: &World, from: &str, lines: &[&str]) -> String {
-    let reference = published(world);
-    let here = docker_try(&["image", "inspect", "--format", "{{.Id}}", &reference]);
-    let built = world.build(from, lines);
-    docker(&["tag", &built, &reference]);
-    docker(&["push", "--quiet", &reference]);
-    docker(&["rmi", &reference]);
-    docker(&["rmi", &built]);
-    if here.status.success() {
-        docker(&["tag", String::from_utf8_lossy(&here.stdout).trim(), &reference]);
-    }
-    reference
+    world.publish("now", from, lines)
 }
 
 /// Sets a world up with the image that its reference means in the registry.

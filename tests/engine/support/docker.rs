@@ -14,15 +14,25 @@ use crate::proxy::Conn;
 /// What the engine answers to a GET; `None` for an error. Without the docker command, which takes ten times as long:
 /// this is asked again and again.
 pub fn engine_get(path: &str) -> Option<Value> {
+    let (status, body) = engine_ask("GET", path, &[]);
+    (status == 200).then(|| serde_json::from_str(&body).unwrap_or_else(|error| panic!("GET {path}: {error}\n{body}")))
+}
+
+/// Asks the engine something, with a tar archive or nothing as the body; the status and the text of its answer.
+pub fn engine_ask(method: &str, path: &str, archive: &[u8]) -> (u16, String) {
     let mut engine = Conn::to_engine(&engine_host()).expect("the engine");
     // The engine closes the connection behind its answer to a client as old as this.
-    engine.write_all(format!("GET {path} HTTP/1.0\r\nhost: docker\r\n\r\n").as_bytes()).expect("to ask the engine");
+    let head = format!(
+        "{method} {path} HTTP/1.0\r\nhost: docker\r\ncontent-type: application/x-tar\r\ncontent-length: {}\r\n\r\n",
+        archive.len()
+    );
+    engine.write_all(&[head.as_bytes(), archive].concat()).expect("to ask the engine");
     let mut answer = Vec::new();
     engine.read_to_end(&mut answer).expect("the engine's answer");
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    let good = head.split(' ').nth(1).is_some_and(|status| status == "200");
-    good.then(|| serde_json::from_str(body).unwrap_or_else(|error| panic!("GET {path}: {error}\n{body}")))
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("its status");
+    (status, body.to_owned())
 }
 
 /// What of a list of the engine's (`/containers/json?all=1`, `/volumes?`) carries a label.

@@ -1,4 +1,4 @@
-//! Images of a world's own: built on the stand-in, saved in a file, pushed to the registries of `tests/run`.
+//! Images of a world's own: made of the stand-in, saved in a file, put into the registries of `tests/run`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{World, docker, docker_try, docker_with, variable};
+use super::described::{description, load};
+use super::{World, docker, docker_with, registry, variable};
 
 /// The stand-in image, version 1.0.1.
 pub fn stand_in() -> String {
@@ -16,6 +17,12 @@ pub fn stand_in() -> String {
 /// The stand-in image, version 1.0.2.
 pub fn stand_in_2() -> String {
     variable("DOCKLET_TEST_IMAGE_2")
+}
+
+/// User and password of the registry that wants them, as they are sent.
+fn basic_auth() -> String {
+    let [user, password] = ["USER", "PASSWORD"].map(|what| variable(&format!("DOCKLET_TEST_REGISTRY_{what}")));
+    STANDARD.encode(format!("{user}:{password}"))
 }
 
 impl World {
@@ -52,7 +59,13 @@ impl World {
         let number = self.made.get() + 1;
         self.made.set(number);
         let tag = format!("docklet-test/{}:{number}", self.name);
-        let file = format!("FROM {from}\nLABEL docklet-test.world={}\n{}\n", self.name, lines.join("\n"));
+        let label = format!("LABEL docklet-test.world={}", self.name);
+        let lines = [&[label.as_str()], lines].concat();
+        if description(from, &lines).is_some_and(|description| load(&description, &tag)) {
+            self.tags.borrow_mut().push(tag.clone());
+            return tag;
+        }
+        let file = format!("FROM {from}\n{}\n", lines.join("\n"));
         // Podman looks for a cached one among all images, and fails where one of them goes meanwhile.
         docker_with(&["build", "--quiet", "--no-cache", "--tag", &tag, "-"], file.as_bytes());
         self.tags.borrow_mut().push(tag.clone());
@@ -68,55 +81,42 @@ impl World {
         (tar, tag)
     }
 
-    /// Pushes its own stand-in image to a registry (`DOCKLET_TEST_REGISTRY`); the reference to pull. The image
-    /// itself is gone from the engine again.
+    /// Puts an image of its own into a registry (`DOCKLET_TEST_REGISTRY`), and not on the engine; the reference to pull.
     pub fn registry_image(&self) -> String {
-        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], &stand_in(), "1")
+        self.publish("1", &stand_in(), &[])
     }
 
     /// The second version in the same repository, under the tag `2`.
     pub fn registry_image_2(&self) -> String {
-        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], &stand_in_2(), "2")
+        self.publish("2", &stand_in_2(), &[])
     }
 
-    /// Pushes an image of this test's own under the tag that [`World::registry_image`] has.
-    pub fn push_over(&self, image: &str) -> String {
-        self.push(&variable("DOCKLET_TEST_REGISTRY"), &[], image, "1")
+    /// The stand-in with instructions that change its description, under this tag in the world's own repository.
+    pub fn publish(&self, tag: &str, from: &str, lines: &[&str]) -> String {
+        self.put(&variable("DOCKLET_TEST_REGISTRY"), None, tag, from, lines)
     }
 
     /// The same in the registry that wants user and password (`DOCKLET_TEST_REGISTRY_USER`, `…_PASSWORD`).
     pub fn registry_image_auth(&self) -> String {
-        let registry = variable("DOCKLET_TEST_REGISTRY_AUTH");
-        let config = self.folder.path().join("push-config");
-        self.docker_config(&config);
-        self.push(&registry, &["--config", config.to_str().expect("a plain path")], &stand_in(), "1")
+        self.put(&variable("DOCKLET_TEST_REGISTRY_AUTH"), Some(&basic_auth()), "1", &stand_in(), &[])
+    }
+
+    fn put(&self, registry: &str, auth: Option<&str>, tag: &str, from: &str, lines: &[&str]) -> String {
+        let label = format!("LABEL docklet-test.world={}", self.name);
+        let description = description(from, &[&[label.as_str()], lines].concat()).expect("nothing but a description");
+        let version = from.rsplit(':').next().expect("a tag");
+        registry::put(registry, auth, &self.name, tag, version, &description);
+        let reference = format!("{registry}/{}:{tag}", self.name);
+        self.tags.borrow_mut().push(reference.clone());
+        reference
     }
 
     /// Writes a docker config with the password for `DOCKLET_TEST_REGISTRY_AUTH` into `folder`/config.json.
     pub fn docker_config(&self, folder: &Path) {
         let registry = variable("DOCKLET_TEST_REGISTRY_AUTH");
-        let user = variable("DOCKLET_TEST_REGISTRY_USER");
-        let password = variable("DOCKLET_TEST_REGISTRY_PASSWORD");
-        let auth = STANDARD.encode(format!("{user}:{password}"));
+        let auth = basic_auth();
         fs::create_dir_all(folder).expect("a folder for the docker config");
         let text = serde_json::json!({ "auths": { registry: { "auth": auth } } });
         fs::write(folder.join("config.json"), text.to_string()).expect("a docker config");
-    }
-
-    fn push(&self, registry: &str, options: &[&str], from: &str, tag: &str) -> String {
-        let local = self.build(from, &[&format!("LABEL docklet-test.push={registry}")]);
-        let remote = format!("{registry}/{}:{tag}", self.name);
-        // What the name means on the engine is for docklet to say.
-        let meant = docker_try(&["image", "inspect", "--format={{.Id}}", &remote]);
-        docker(&["tag", &local, &remote]);
-        self.tags.borrow_mut().push(remote.clone());
-        docker(&[options, &["push", &remote]].concat());
-        if meant.status.success() {
-            docker(&["tag", String::from_utf8_lossy(&meant.stdout).trim(), &remote]);
-            docker(&["rmi", &local]);
-        } else {
-            docker(&["rmi", &remote, &local]);
-        }
-        remote
     }
 }

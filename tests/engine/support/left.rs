@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{World, docker_try, kill, labelled, wait_for};
+use super::docker::engine_ask;
+use super::{World, kill, labelled, wait_for};
 
 impl World {
     /// What on the engine carries this instance's label: `container NAME`, `volume NAME`, `network NAME`, `image ID`.
@@ -70,21 +71,21 @@ impl Drop for World {
         let left = self.lasting();
         // Also what a test made under one of our names, without our labels.
         let volumes = self.volumes().into_iter().chain([format!("{}-secrets", self.container())]);
-        for (kind, command, ours) in [
-            ("container ", &["rm", "--force", "--volumes"][..], vec![self.container()]),
-            ("volume ", &["volume", "rm", "--force"], volumes.collect()),
-            ("network ", &["network", "rm"], vec![self.container()]),
+        for (kind, options, ours) in [
+            ("container", "?force=true&v=true", vec![self.container()]),
+            ("volume", "?force=true", volumes.collect()),
+            ("network", "", vec![self.container()]),
         ] {
-            let labelled = left.iter().filter_map(|thing| thing.strip_prefix(kind));
+            let labelled = left.iter().filter_map(|thing| thing.strip_prefix(kind)).map(str::trim_start);
             let names: BTreeSet<&str> = ours.iter().map(String::as_str).chain(labelled).collect();
-            let _ = docker_try(&command.iter().copied().chain(names).collect::<Vec<_>>());
+            for name in names {
+                engine_ask("DELETE", &format!("/{kind}s/{name}{options}"), &[]);
+            }
         }
         let made = labelled("/images/json?", &format!("docklet-test.world={}", self.name));
         let made = made.as_array().into_iter().flatten().filter_map(|image| image["Id"].as_str().map(str::to_owned));
-        let images: Vec<String> = self.tags.take().into_iter().chain(self.images()).chain(made).collect();
-        if !images.is_empty() {
-            let images = images.iter().map(String::as_str);
-            let _ = docker_try(&["rmi", "--force"].into_iter().chain(images).collect::<Vec<_>>());
+        for image in self.tags.take().into_iter().chain(self.images()).chain(made) {
+            engine_ask("DELETE", &format!("/images/{image}?force=true"), &[]);
         }
     }
 }

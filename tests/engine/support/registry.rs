@@ -1,0 +1,51 @@
+//! Puts an image into a registry of `tests/run` by the registry's own interface: no engine builds, tags or pushes anything.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// Puts what the stand-in of this version becomes by another description into a repository, under a tag.
+pub fn put(registry: &str, auth: Option<&str>, repository: &str, tag: &str, version: &str, description: &Value) {
+    let ask = |method: &str, path: &str, wanted: u16, body: &str| {
+        let (status, head, answer) = ask(registry, auth, method, path, body);
+        assert_eq!(status, wanted, "{method} {path}\n{head}\n{answer}");
+        (head, answer)
+    };
+    let (_, base) = ask("GET", &format!("/v2/stand-in/manifests/{version}"), 200, "");
+    let base: Value = serde_json::from_str(&base).expect("a manifest");
+    for layer in base["layers"].as_array().expect("its layers") {
+        let digest = layer["digest"].as_str().expect("its digest");
+        ask("POST", &format!("/v2/{repository}/blobs/uploads/?mount={digest}&from=stand-in"), 201, "");
+    }
+    let description = description.to_string();
+    let digest = format!("sha256:{:x}", Sha256::digest(description.as_bytes()));
+    let (head, _) = ask("POST", &format!("/v2/{repository}/blobs/uploads/"), 202, "");
+    let place = head.lines().find_map(|line| line.strip_prefix("Location: ")).expect("a place for it");
+    let place = place.split_once(registry).map_or(place, |(_, path)| path);
+    ask("PUT", &format!("{place}&digest={digest}"), 201, &description);
+    let config = json!({"mediaType": base["config"]["mediaType"], "size": description.len(), "digest": digest});
+    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": base["layers"]});
+    ask("PUT", &format!("/v2/{repository}/manifests/{tag}"), 201, &manifest.to_string());
+}
+
+/// Status, head and body of an answer.
+fn ask(registry: &str, auth: Option<&str>, method: &str, path: &str, body: &str) -> (u16, String, String) {
+    let auth = auth.map_or(String::new(), |auth| format!("authorization: Basic {auth}\r\n"));
+    // What is no manifest is sent as what it is not, which a registry does not mind.
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nhost: {registry}\r\n{auth}accept: {MANIFEST}\r\ncontent-type: {MANIFEST}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut connection = TcpStream::connect(registry).expect("the registry");
+    connection.write_all(request.as_bytes()).expect("to ask the registry");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("the registry's answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("its status");
+    (status, head.replace('\r', ""), body.to_owned())
+}

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 GET or HEAD over any connection, read up to a limit: for the page's probe, downloads, and an engine's ping.
+//! One HTTP/1.1 GET over any connection, read up to a limit: for the page's probe, and downloads.
 //! Opens no connection itself.
 
 use bytes::Bytes;
@@ -36,33 +36,9 @@ pub async fn get<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    send(stream, hyper::Request::get(path), host, headers, limit).await
-}
-
-/// Sends one HEAD and reads the headers of the answer.
-///
-/// # Errors
-/// What went wrong, in a few words.
-pub async fn head<S>(stream: S, host: &str, path: &str) -> Result<HttpResponse, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    send(stream, hyper::Request::head(path), host, &[], 0).await
-}
-
-async fn send<S>(
-    stream: S,
-    request: hyper::http::request::Builder,
-    host: &str,
-    headers: &[(&str, &str)],
-    limit: usize,
-) -> Result<HttpResponse, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;
-    let mut request = request.header("host", host).header("connection", "close");
+    let mut request = hyper::Request::get(path).header("host", host).header("connection", "close");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

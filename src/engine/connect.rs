@@ -128,7 +128,7 @@ async fn ask_within(deadline: Duration, place: &Candidate, memory: Option<&Path>
     let docker = transport.docker().map_err(|e| no_engine(e.to_string()))?;
     let memory = memory.map(Path::to_owned);
     if let Some(known) = memory.as_ref().and_then(|file| KnownEngine::load(file, place)) {
-        match known.still_holds(place, deadline).await {
+        match known.still_holds(&transport, deadline).await {
             Some(true) => return Ok(Engine { docker, transport, about: known.about, known_host: known.host, memory }),
             // What is wrong is found out below.
             Some(false) => {}

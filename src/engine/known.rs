@@ -1,19 +1,16 @@
 //! What a local engine said of itself and of its machine, kept in a file: Docker runs other programs to answer `/version`
 //! and `/info`, which costs more than all other calls of a short command together. A ping says whether it still holds.
 
-use std::{
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     About, Host,
     endpoints::{Candidate, Endpoint},
+    transport::Transport,
 };
-use crate::{desired::VERSION, http, state_file};
+use crate::{desired::VERSION, state_file};
 
 /// What is kept, and of which engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,27 +61,15 @@ impl KnownEngine {
     }
 
     /// Whether the engine that answers now is the one that is known; `None` when it does not answer in time.
-    pub(super) async fn still_holds(&self, place: &Candidate, deadline: Duration) -> Option<bool> {
-        let Endpoint::Unix(path) = &place.endpoint else { return Some(false) };
-        match tokio::time::timeout(deadline, ping(path)).await {
-            Ok(Ok(version)) => Some(version == (self.about.version.clone(), self.about.api_version.clone())),
-            Ok(Err(_)) => Some(false),
-            Err(_) => None,
-        }
-    }
-}
-
-/// The version of the engine and that of its API.
-async fn ping(socket: &PathBuf) -> Result<(String, String), String> {
-    let stream = tokio::net::UnixStream::connect(socket).await.map_err(|e| e.to_string())?;
-    let answer = http::head(stream, "docker", "/_ping").await?;
-    let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Such as `Docker/20.10.24+dfsg1 (linux)`, or `Libpod/4.3.1 (linux)`.
-    let server = header("server").split_once('/').map_or("", |(_, version)| version);
-    let version = server.split(' ').next().unwrap_or_default();
-    match answer.status {
-        200 => Ok((version.to_owned(), header("api-version").to_owned())),
-        status => Err(format!("HTTP {status}")),
+    pub(super) async fn still_holds(&self, transport: &Transport, deadline: Duration) -> Option<bool> {
+        let ping = tokio::time::timeout(deadline, transport.head("/_ping")).await.ok()?;
+        Some(ping.is_ok_and(|headers| {
+            let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            // Such as `Docker/20.10.24+dfsg1 (linux)`, or `Libpod/4.3.1 (linux)`.
+            let server = header("server").split_once('/').map_or("", |(_, version)| version);
+            let version = server.split(' ').next().unwrap_or_default();
+            (version, header("api-version")) == (self.about.version.as_str(), self.about.api_version.as_str())
+        }))
     }
 }
 

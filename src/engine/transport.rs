@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
-    Method, Request, Response,
+    HeaderMap, Method, Request, Response,
     body::{Body, Incoming},
     header,
     http::request::Builder,
@@ -107,6 +107,12 @@ impl Transport {
     /// Asks for something; the answer, read whole.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Theirs> {
         self.get_as(None, path).await
+    }
+
+    /// Asks for the headers of an answer alone.
+    pub(super) async fn head(&self, path: &str) -> Result<HeaderMap, Theirs> {
+        let request = self.request(Method::HEAD, path, None).body(bollard::body_full(Bytes::new()))?;
+        Ok(self.answered(request).await?.headers().clone())
     }
 
     /// Asks for one thing. An answer of another kind is none.

@@ -1,5 +1,6 @@
 //! Puts an image into a registry of `tests/run` by the registry's own interface: no engine builds, tags or pushes anything.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
@@ -8,15 +9,22 @@ use sha2::{Digest as _, Sha256};
 
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
+/// What an engine pushes that keeps its images in containerd.
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// Puts what the stand-in of this version becomes by another description into a repository, under a tag.
 pub fn put(registry: &str, auth: Option<&str>, repository: &str, tag: &str, version: &str, description: &Value) {
+    let kind = Cell::new(MANIFEST);
     let ask = |method: &str, path: &str, wanted: u16, body: &str| {
-        let (status, head, answer) = ask(registry, auth, method, path, body);
+        let (status, head, answer) = ask(registry, auth, kind.get(), (method, path, body));
         assert_eq!(status, wanted, "{method} {path}\n{head}\n{answer}");
         (head, answer)
     };
     let (_, base) = ask("GET", &format!("/v2/stand-in/manifests/{version}"), 200, "");
     let base: Value = serde_json::from_str(&base).expect("a manifest");
+    if base["mediaType"] != MANIFEST {
+        kind.set(OCI_MANIFEST);
+    }
     for layer in base["layers"].as_array().expect("its layers") {
         let digest = layer["digest"].as_str().expect("its digest");
         ask("POST", &format!("/v2/{repository}/blobs/uploads/?mount={digest}&from=stand-in"), 201, "");
@@ -28,16 +36,17 @@ pub fn put(registry: &str, auth: Option<&str>, repository: &str, tag: &str, vers
     let place = place.split_once(registry).map_or(place, |(_, path)| path);
     ask("PUT", &format!("{place}&digest={digest}"), 201, &description);
     let config = json!({"mediaType": base["config"]["mediaType"], "size": description.len(), "digest": digest});
-    let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": base["layers"]});
+    let manifest = json!({"schemaVersion": 2, "mediaType": kind.get(), "config": config, "layers": base["layers"]});
     ask("PUT", &format!("/v2/{repository}/manifests/{tag}"), 201, &manifest.to_string());
 }
 
-/// Status, head and body of an answer.
-fn ask(registry: &str, auth: Option<&str>, method: &str, path: &str, body: &str) -> (u16, String, String) {
+/// Status, head and body of an answer; `kind`: of a manifest that is sent.
+fn ask(registry: &str, auth: Option<&str>, kind: &str, request: (&str, &str, &str)) -> (u16, String, String) {
+    let (method, path, body) = request;
     let auth = auth.map_or(String::new(), |auth| format!("authorization: Basic {auth}\r\n"));
     // What is no manifest is sent as what it is not, which a registry does not mind.
     let request = format!(
-        "{method} {path} HTTP/1.0\r\nhost: {registry}\r\n{auth}accept: {MANIFEST}\r\ncontent-type: {MANIFEST}\r\n\
+        "{method} {path} HTTP/1.0\r\nhost: {registry}\r\n{auth}accept: {MANIFEST}, {OCI_MANIFEST}\r\ncontent-type: {kind}\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );

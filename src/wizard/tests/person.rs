@@ -117,9 +117,11 @@ impl Person {
             let line = screen.rows(0, screen.size().1).nth(row.into()).unwrap_or_default();
             let (line, column) = (line.trim_end(), usize::from(column));
             let at_end_of_question = (line.ends_with('›') || line.ends_with(" >")) && column == line.chars().count();
-            // In the middle of a drawing it stands behind what was drawn last.
-            let is_the_question = line.starts_with('?') || column > 0 && (line.contains('›') || line.contains(" >"));
-            is_the_question && (column == 0 || !at_end_of_question)
+            // In the middle of a drawing it stands behind what was drawn last, which may be the first row of a long question.
+            match column {
+                0 => line.starts_with('?'),
+                _ => (line.contains('›') || line.contains(" >")) && !at_end_of_question,
+            }
         })
     }
 

@@ -45,6 +45,8 @@ pub mod label {
     pub const UNDO: &str = "docklet.undo";
     /// What a short-lived container is for: `backup`, `restore`.
     pub const TASK: &str = "docklet.task";
+    /// On such a container that the engine itself removes once it has ended.
+    pub const AUTO_REMOVE: &str = "docklet.auto-remove";
     /// The release in such a container, as JSON: what the instance has from the commit on.
     pub const RELEASE: &str = "docklet.release";
     /// What `image.reference` is in the settings from the commit on.

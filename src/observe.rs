@@ -143,7 +143,7 @@ pub async fn observe(engine: &Engine, look: &Snapshot, desired: &Desired) -> Res
         main,
         previous,
         task: find(&desired.task_name).map(container),
-        helper: find(&desired.helper_name).map(container),
+        helper: find(&desired.helper_name).filter(|helper| !is_being_removed(helper)).map(container),
         volumes: desired.volumes.iter().filter_map(volume).collect(),
         secrets: whose(&desired.container.secrets.volume),
         network,
@@ -152,6 +152,11 @@ pub async fn observe(engine: &Engine, look: &Snapshot, desired: &Desired) -> Res
         port: port_state(engine, &look.containers, desired).await?,
         others,
     })
+}
+
+/// Whether the engine is about to remove it: no command that was killed has left it.
+fn is_being_removed(helper: &Listed) -> bool {
+    helper.labels.contains_key(label::AUTO_REMOVE) && !helper.is_running() && helper.state != "created"
 }
 
 /// Other containers with the volumes. One that runs as wanted is not started, so nobody is asked for its sake.

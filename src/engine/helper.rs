@@ -217,7 +217,9 @@ impl Engine {
     /// # Errors
     /// As [`Engine::run_helper`].
     pub async fn run_quick_helper(&self, spec: &HelperSpec) -> Result<HelperResult> {
-        self.create_helper_anew(&HelperSpec { auto_remove: true, ..spec.clone() }).await?;
+        let mut quick = HelperSpec { auto_remove: true, ..spec.clone() };
+        quick.labels.insert(label::AUTO_REMOVE.to_owned(), "true".to_owned());
+        self.create_helper_anew(&quick).await?;
         let started = async {
             self.network_is_there(spec).await?;
             self.start_created(&spec.name).await

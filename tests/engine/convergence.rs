@@ -33,6 +33,30 @@ fn a_second_setup_has_nothing_to_do_and_writes_nothing() {
     assert_eq!(world.inspect().unwrap()["State"]["StartedAt"], before);
 }
 
+/// A helper that the engine is just removing is no work of a killed command; one that nobody removes is.
+#[test]
+#[ignore = "needs an engine: tests/run brings one"]
+fn a_helper_that_has_ended_is_nobodys_interrupted_command() {
+    let world = World::new();
+    world.setup();
+    let helper = format!("{}.helper", world.container());
+    let labels = world.inspect().unwrap()["Config"]["Labels"].clone();
+    let labels = labels.as_object().unwrap().iter().filter(|(key, _)| key.starts_with("docklet."));
+    let labels = labels.map(|(key, value)| format!("--label={key}={}", value.as_str().unwrap()));
+    let labels: Vec<String> = labels.chain(["--label=docklet.task=network-rules".to_owned()]).collect();
+    for (more, left) in [("--label=docklet.auto-remove=true", false), ("--label=more", true)] {
+        wait_until(SOON, "its own helper is removed", || engine_get(&format!("/containers/{helper}/json")).is_none());
+        let run = ["run", "--name", &helper, "--network=none", "--entrypoint=true", more];
+        let labels = labels.iter().map(String::as_str);
+        docker(&run.into_iter().chain(labels).chain([world.image().as_str()]).collect::<Vec<_>>());
+        let output = world.setup();
+        let said = shown(&output);
+        assert_eq!(said.contains("interrupted"), left, "{said}");
+        assert_eq!(engine_get(&format!("/containers/{helper}/json")).is_none(), left, "{said}");
+        docker_try(&["rm", &helper]);
+    }
+}
+
 #[test]
 #[ignore = "needs an engine: tests/run brings one"]
 fn budgets_of_engine_calls() {

@@ -217,9 +217,7 @@ impl Engine {
     /// # Errors
     /// As [`Engine::run_helper`].
     pub async fn run_quick_helper(&self, spec: &HelperSpec) -> Result<HelperResult> {
-        let mut quick = HelperSpec { auto_remove: true, ..spec.clone() };
-        quick.labels.insert(label::AUTO_REMOVE.to_owned(), "true".to_owned());
-        self.create_helper_anew(&quick).await?;
+        self.create_helper_anew(&HelperSpec { auto_remove: true, ..spec.clone() }).await?;
         let started = async {
             self.network_is_there(spec).await?;
             self.start_created(&spec.name).await
@@ -382,13 +380,14 @@ fn body(spec: &HelperSpec) -> ContainerCreateBody {
         }),
         ..Mount::default()
     });
+    let auto_remove = spec.auto_remove.then(|| (label::AUTO_REMOVE.to_owned(), "true".to_owned()));
     ContainerCreateBody {
         image: Some(spec.image.clone()),
         entrypoint: Some(ENVIRONMENT.into_iter().map(str::to_owned).chain(spec.command.iter().cloned()).collect()),
         cmd: Some(vec![]),
         user: Some(if spec.user.is_empty() { "0:0".to_owned() } else { spec.user.clone() }),
         working_dir: Some("/".to_owned()),
-        labels: Some(spec.labels.clone().into_iter().collect()),
+        labels: Some(spec.labels.clone().into_iter().chain(auto_remove).collect()),
         // The image's own would report a task as unhealthy.
         healthcheck: Some(bollard::models::HealthConfig {
             test: Some(vec!["NONE".to_owned()]),

@@ -7,7 +7,7 @@ pub fn every() -> bool {
     std::env::var_os("DOCKLET_TEST_EVERY").is_some()
 }
 
-/// In so many runs, sweeps disturb all that they are about.
+/// In so many runs, all of what is shared out is disturbed.
 pub const PARTS: usize = 3;
 
 /// The part that is this run's, below [`PARTS`]: `tests/run` draws it and says it. DOCKLET_TEST_PART asks for one.
@@ -15,13 +15,20 @@ pub fn part() -> usize {
     std::env::var("DOCKLET_TEST_PART").map_or(0, |part| part.parse().expect("a number")) % PARTS
 }
 
-/// This run's part of what there is to disturb. With DOCKLET_TEST_EVERY, or where there is little, all of it.
+/// This run's part of what there is to disturb, which may have no end. With DOCKLET_TEST_EVERY, all of it.
+pub fn in_turn<T>(all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let (first, step) = if every() { (0, 1) } else { (part(), PARTS) };
+    each(all, first, step)
+}
+
+fn each<T>(all: impl Iterator<Item = T>, first: usize, step: usize) -> impl Iterator<Item = T> {
+    all.skip(first).step_by(step)
+}
+
+/// The same of a list. Where there is little, all of it.
 pub fn share<T>(all: impl IntoIterator<Item = T>) -> Vec<T> {
     let all: Vec<T> = all.into_iter().collect();
-    if every() || all.len() < 4 * PARTS {
-        return all;
-    }
-    all.into_iter().skip(part()).step_by(PARTS).collect()
+    if all.len() < 4 * PARTS { all } else { in_turn(all.into_iter()).collect() }
 }
 
 /// Each nth call, others in each run, the ways in turn. With DOCKLET_TEST_EVERY, each call in each way.
@@ -97,7 +104,7 @@ fn one_call_of_each_helper_and_all_others() {
 #[test]
 fn three_runs_have_all() {
     let all: Vec<usize> = (0..20).collect();
-    let of = |part: usize| all.iter().copied().skip(part).step_by(PARTS).collect::<Vec<_>>();
+    let of = |part: usize| each(all.iter().copied(), part, PARTS).collect::<Vec<_>>();
     let mut together: Vec<usize> = (0..PARTS).flat_map(of).collect();
     together.sort_unstable();
     assert_eq!(together, all);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::*;
 use crate::proxy::{Action, At, Fault, Proxy, is};
-use crate::sweep::moments;
+use crate::sweep::in_turn;
 
 /// Changes what is in `/workspace/race` without a pause, as uid 1000. What must be true at each moment is checked by
 /// [`Moment::check`]. Folders that change places were made in one moment and their files are equally long, so that nothing
@@ -180,7 +180,7 @@ fn a_lost_answer_leaves_nothing_paused() {
     let proxy = Proxy::start(&engine_host());
     let file = world.folder().join("lost.tar.zst");
     let mut failed = 0;
-    for (n, action) in moments(2, &[Action::CutBefore, Action::Cut]) {
+    for (n, action) in in_turn((1..).flat_map(|n| [(n, Action::CutBefore), (n, Action::Cut)])) {
         world.use_engine(&proxy.host());
         proxy.reset();
         proxy.fault(Fault { at: At::work(n), action: action.clone() });

@@ -9,7 +9,7 @@ use super::docker::{engine_ask, engine_get};
 
 /// The description of an image made from another by instructions of a Dockerfile; `None` where one of them changes more than
 /// that.
-pub fn description(from: &str, instructions: &[&str]) -> Option<Value> {
+pub fn description(from: &str, instructions: &[String]) -> Option<Value> {
     let image = engine_get(&format!("/images/{from}/json")).expect("an image that is there");
     let mut config = image["Config"].clone();
     let described = instructions.iter().all(|instruction| apply(&mut config, instruction));

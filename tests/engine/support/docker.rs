@@ -1,12 +1,13 @@
 //! The docker command against the engine of these tests, and what it says of the engine.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::engine_host;
+use super::http::exchange;
 use super::output::shown;
 use super::wait_until;
 use crate::proxy::Conn;
@@ -20,19 +21,10 @@ pub fn engine_get(path: &str) -> Option<Value> {
 
 /// Asks the engine something, with a tar archive or nothing as the body; the status and the text of its answer.
 pub fn engine_ask(method: &str, path: &str, archive: &[u8]) -> (u16, String) {
-    let mut engine = Conn::to_engine(&engine_host()).expect("the engine");
-    // The engine closes the connection behind its answer to a client as old as this.
-    let head = format!(
-        "{method} {path} HTTP/1.0\r\nhost: docker\r\ncontent-type: application/x-tar\r\ncontent-length: {}\r\n\r\n",
-        archive.len()
-    );
-    engine.write_all(&[head.as_bytes(), archive].concat()).expect("to ask the engine");
-    let mut answer = Vec::new();
-    engine.read_to_end(&mut answer).expect("the engine's answer");
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("its status");
-    (status, body.to_owned())
+    let engine = Conn::to_engine(&engine_host()).expect("the engine");
+    let head = format!("{method} {path} HTTP/1.0\r\nhost: docker\r\ncontent-type: application/x-tar\r\n");
+    let (status, _, body) = exchange(engine, &head, archive);
+    (status, body)
 }
 
 /// What of a list of the engine's (`/containers/json?all=1`, `/volumes?`) carries a label.

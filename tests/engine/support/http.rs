@@ -49,6 +49,18 @@ pub fn http_within(
     Some((status, if chunked { unchunked(body) } else { body.to_owned() }))
 }
 
+/// Sends a request of HTTP/1.0, which whoever answers closes the connection behind; status, head and body of the answer.
+pub fn exchange(mut connection: impl Read + Write, head: &str, body: &[u8]) -> (u16, String, String) {
+    let head = format!("{head}content-length: {}\r\n\r\n", body.len());
+    connection.write_all(&[head.as_bytes(), body].concat()).expect("to send a request");
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).expect("an answer");
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole answer");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("its status");
+    (status, head.to_owned(), body.to_owned())
+}
+
 /// Whether an answer that says how long it is has all arrived.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };

@@ -59,8 +59,7 @@ impl World {
         let number = self.made.get() + 1;
         self.made.set(number);
         let tag = format!("docklet-test/{}:{number}", self.name);
-        let label = format!("LABEL docklet-test.world={}", self.name);
-        let lines = [&[label.as_str()], lines].concat();
+        let lines = self.labelled(lines);
         if description(from, &lines).is_some_and(|description| load(&description, &tag)) {
             self.tags.borrow_mut().push(tag.clone());
             return tag;
@@ -70,6 +69,12 @@ impl World {
         docker_with(&["build", "--quiet", "--no-cache", "--tag", &tag, "-"], file.as_bytes());
         self.tags.borrow_mut().push(tag.clone());
         tag
+    }
+
+    /// These lines behind the one that makes an image this world's.
+    fn labelled(&self, lines: &[&str]) -> Vec<String> {
+        let label = format!("LABEL docklet-test.world={}", self.name);
+        std::iter::once(label).chain(lines.iter().map(|line| (*line).to_owned())).collect()
     }
 
     /// A tar of its own stand-in image and the reference that loading it brings; the image itself is gone again.
@@ -102,8 +107,7 @@ impl World {
     }
 
     fn put(&self, registry: &str, auth: Option<&str>, tag: &str, from: &str, lines: &[&str]) -> String {
-        let label = format!("LABEL docklet-test.world={}", self.name);
-        let description = description(from, &[&[label.as_str()], lines].concat()).expect("nothing but a description");
+        let description = description(from, &self.labelled(lines)).expect("nothing but a description");
         let version = from.rsplit(':').next().expect("a tag");
         registry::put(registry, auth, &self.name, tag, version, &description);
         let reference = format!("{registry}/{}:{tag}", self.name);
